@@ -1,0 +1,89 @@
+"""Everything that can go wrong, classed by what the caller should do about it.
+
+MaskstreamError
+├── ConfigError            the user's file or flag is wrong; fix it, do not retry
+├── SourceError            one source is unusable; the other streams go on
+│   ├── SourceOpenError    cannot be opened; a live reader retries with backoff
+│   └── SourceStalled      no frame for `stall_timeout_s`; a live reader reconnects
+├── ModelError             weights or device unusable
+├── SegmentFailed          one frame could not be segmented; carries the `cause` it is counted under
+└── SinkError              one sink stops; the others go on
+    ├── SinkBusy           the destination asks to be called again after `retry_after_s`
+    └── SinkFull           the disk is full
+
+A message says what, where, got, expected and the next step in one line, without secrets.
+"""
+
+
+class MaskstreamError(Exception):
+    """Base of all errors a user may see; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ConfigError(MaskstreamError):
+    """A setting, flag or file name is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class SourceError(MaskstreamError):
+    """One source cannot be read (further)."""
+
+    exit_code = 2
+
+
+class SourceOpenError(SourceError):
+    """A source cannot be opened."""
+
+
+class SourceStalled(SourceError):
+    """A source sent no frame for longer than its limit."""
+
+
+class ModelError(MaskstreamError):
+    """Weights or device are unusable."""
+
+    exit_code = 2
+
+
+class SegmentFailed(MaskstreamError):
+    """One frame could not be segmented.
+
+    Args:
+        cause: a short snake_case word; becomes the `cause` label of the failed counter.
+        detail: the one-line text for the log.
+    """
+
+    def __init__(self, cause: str, detail: str = "") -> None:
+        super().__init__(cause, detail)  # both, so that the error survives pickling
+        self.cause = cause
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.detail}" if self.detail else self.cause
+
+
+class SinkError(MaskstreamError):
+    """One sink cannot take results any more."""
+
+
+class SinkBusy(SinkError):
+    """The destination asks for patience; call again with the same result.
+
+    Args:
+        message: one line.
+        retry_after_s: seconds to wait before the next call.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s)
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class SinkFull(SinkError):
+    """The disk a sink writes to is full; what was written stays readable."""

@@ -1,0 +1,36 @@
+"""Fixtures all tests share: a clean environment, restored randomness, where the test data lies."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("MASKSTREAM_") and name != "MASKSTREAM_TEST_DATA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def restored_randomness() -> Iterator[None]:
+    """A test that seeds a generator does not decide what the next one draws."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - saved, not used
+    yield
+    random.setstate(python)
+    np.random.set_state(legacy)  # noqa: NPY002 - restored, not used
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real videos and annotations, read in place; never part of the project."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MASKSTREAM_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; set MASKSTREAM_TEST_DATA to its folder")
+    return folder
