@@ -1,0 +1,31 @@
+"""What a user may set: YAML and flags become one validated, frozen `Settings`.
+
+`load(path)` reads a YAML file, `parse(mapping)` takes what a file or the flags hold. Nothing below
+the command line reads a file or the environment for settings; classes take plain arguments, and
+`pipeline.build` is the only place that knows both.
+"""
+
+from pipeline.config.load import load, parse
+from pipeline.config.settings import (
+    MetricsSettings,
+    ModelSettings,
+    RunSettings,
+    Settings,
+    SinkSettings,
+    SourceSettings,
+    TrackerSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "MetricsSettings",
+    "ModelSettings",
+    "RunSettings",
+    "Settings",
+    "SinkSettings",
+    "SourceSettings",
+    "TrackerSettings",
+    "WorkerSettings",
+    "load",
+    "parse",
+]

@@ -1,0 +1,213 @@
+"""The settings themselves: frozen pydantic models, unknown keys refused, every field described.
+
+The descriptions are the text of docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Section):
+    """Which network segments the frames, and where."""
+
+    name: str | None = Field(
+        None,
+        description="A name from `maskstream models`; by default maskrcnn_resnet50_fpn_v2 with a "
+        "GPU and maskrcnn_resnet50_fpn on a CPU, or the model named inside `weights`.",
+    )
+    weights: str | None = Field(
+        None,
+        description="`COCO_V1` (fetched and verified by torchvision), `demo` (bundled), or a path "
+        "to a .safetensors or .pth file; by default the model's own.",
+    )
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="Of the dense part; `auto` takes the fastest the device is good at."
+    )
+    score_threshold: Fraction = Field(
+        0.1, description="What the segmenter returns; the tracker makes use of low scores."
+    )
+
+
+class TrackerSettings(_Section):
+    """How instances are followed from frame to frame."""
+
+    preset: str = Field(
+        "default", description="A preset of docs/tracking.md, or `none` to publish raw detections."
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Single settings that differ from the preset."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_beside_preset(cls, values: Any) -> Any:
+        """Accept `{preset: crowd, track_buffer: 2.0}` without a level in between."""
+        if isinstance(values, str):
+            return {"preset": values}
+        if isinstance(values, dict) and "settings" not in values:
+            own = {key: value for key, value in values.items() if key != "preset"}
+            return {"preset": values.get("preset", "default"), "settings": own}
+        return values
+
+
+class SourceSettings(_Section):
+    """One source; every key but `id` and `url` may also stand under `defaults`."""
+
+    id: str = Field(description="Letters, digits, `_`, `.` and `-`, at most 64, first one no sign.")
+    url: str = Field(description="A path, glob, directory of images or URL.")
+    min_score: Fraction = Field(
+        0.5, description="Publish an instance once its track has reached this score."
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="Names of the classes to follow and publish; by default all."
+    )
+    tracker: str | None = Field(
+        None, description="A tracker preset or `none` for this source alone."
+    )
+    max_fps: Positive | None = Field(
+        None, description="Thin to this rate by time stamps; the rest is dropped as `max_fps`."
+    )
+    segment_every: Annotated[int, Field(ge=1)] = Field(
+        1,
+        description="Segment every k-th frame; the tracker carries the instances between, marked "
+        "`predicted`.",
+    )
+    adaptive: bool = Field(
+        False,
+        description="Under overload let the tracker carry frames that would be dropped as stale.",
+    )
+    max_latency_ms: Positive | None = Field(
+        None, description="Drop a live frame that would be older than this when segmented."
+    )
+    start: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Seconds into a file at which to begin."
+    )
+    duration: Positive | None = Field(None, description="Seconds of a file to take.")
+    max_pixels: Annotated[int, Field(gt=0)] = Field(
+        8192 * 4320, description="Refuse larger pictures before the first is decoded."
+    )
+    include: tuple[Polygon, ...] = Field(
+        (),
+        description="Polygons [[x, y], ...] in source pixels; nothing outside of them is segmented.",
+    )
+    ignore: tuple[Polygon, ...] = Field(
+        (), description="Polygons in which instances are not published."
+    )
+    read_timeout_s: Positive = Field(
+        5.0, description="A live source that sends nothing for this long is opened anew."
+    )
+    transport: Literal["tcp", "udp"] = Field("tcp", description="Of RTSP.")
+    username: str | None = Field(None, description="For cameras that ask for one.")
+    password_env: str | None = Field(
+        None, description="Name of the environment variable that holds the password."
+    )
+    password_file: str | None = Field(None, description="A file that holds the password.")
+
+    @field_validator("id")
+    @classmethod
+    def _safe_id(cls, value: str) -> str:
+        if not SOURCE_ID.fullmatch(value):
+            raise ValueError(
+                "must be letters, digits, '_', '.' and '-', at most 64, beginning with a letter or "
+                "digit; it becomes part of file names"
+            )
+        return value
+
+
+class SinkSettings(_Section):
+    """One place results go, for every source; `{source}` in the URL stands for the source's id."""
+
+    url: str = Field(description="See docs/sinks.md: `jsonl:out/{source}.jsonl`, `video:`, ...")
+    min_score: Fraction | None = Field(
+        None, description="Publish to this sink only instances of at least this score."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_url(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+
+class WorkerSettings(_Section):
+    """How many workers, and how they batch."""
+
+    segment: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="Number of segment workers; `auto` is one a GPU, or one on the CPU."
+    )
+    max_batch: Annotated[int, Field(ge=1, le=256)] = Field(8, description="Frames in one batch.")
+    max_wait_ms: Annotated[float, Field(ge=0)] = Field(
+        10, description="How long the first frame of a batch waits for others."
+    )
+    batch_timeout_s: Positive = Field(
+        60.0, description="A worker that has not answered after this is killed and replaced."
+    )
+    streams_per_worker: Annotated[int, Field(ge=1)] = Field(
+        1, description="Streams that share one process; fewer isolate, more save memory."
+    )
+    in_flight_mb: Positive = Field(
+        256.0, description="Bound on the frames waiting for segmentation, over all streams."
+    )
+
+
+class MetricsSettings(_Section):
+    """Where Prometheus may look."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None, description="Port of /metrics, /healthz and /readyz; 0 picks a free one."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback addresses only.")
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        if value not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("must be a loopback address; put a proxy with authentication before it")
+        return value
+
+
+class RunSettings(_Section):
+    """How the whole is run."""
+
+    executor: Literal["ray", "local"] = Field(
+        "ray", description="`ray`, or `local`: everything in one process."
+    )
+    state_dir: str | None = Field(
+        None, description="Where checkpoints are kept; with it an interrupted run is resumed."
+    )
+    overwrite: bool = Field(False, description="Replace existing output.")
+
+
+class Settings(_Section):
+    """Everything about one run."""
+
+    model: ModelSettings = ModelSettings()
+    tracker: TrackerSettings = TrackerSettings()
+    sources: tuple[SourceSettings, ...] = Field(min_length=1)
+    sinks: tuple[SinkSettings, ...] = ()
+    workers: WorkerSettings = WorkerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _unique_ids(self) -> Settings:
+        seen: set[str] = set()
+        for source in self.sources:
+            if source.id in seen:
+                raise ValueError(f"source id {source.id!r} is used twice; ids must differ")
+            seen.add(source.id)
+        return self
