@@ -46,7 +46,9 @@ class Instances:
         for name in ("scores", "class_ids", "track_ids", "predicted", "embeddings", "keypoints"):
             values = getattr(self, name)
             if values is not None and len(values) != n:
-                raise ValueError(f"Instances.{name} must have {n} rows like masks, got {len(values)}")
+                raise ValueError(
+                    f"Instances.{name} must have {n} rows like masks, got {len(values)}"
+                )
 
     def __len__(self) -> int:
         return len(self.masks)

@@ -37,7 +37,9 @@ class FrameResult:
     """Seconds per stage of this frame; never serialised."""
     image: NDArray[np.uint8] | None = None
     """The picture (H, W, 3) BGR for users of the Python API; never serialised."""
-    draw: Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]] | None = None
+    draw: Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]] | None = (
+        None
+    )
     """How `plot()` draws; set by the runner."""
 
     @property
@@ -57,7 +59,13 @@ class FrameResult:
 
     @staticmethod
     def of(
-        frame: Frame, instances: Instances, *, run: str, model: str, labels: Mapping[int, str], **more: Any
+        frame: Frame,
+        instances: Instances,
+        *,
+        run: str,
+        model: str,
+        labels: Mapping[int, str],
+        **more: Any,
     ) -> FrameResult:
         """The result of `frame`, its metadata copied."""
         return FrameResult(

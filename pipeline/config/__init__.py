@@ -5,7 +5,7 @@ the command line reads a file or the environment for settings; classes take plai
 `pipeline.build` is the only place that knows both.
 """
 
-from pipeline.config.load import load, parse
+from pipeline.config.load import load, parse, read
 from pipeline.config.settings import (
     MetricsSettings,
     ModelSettings,
@@ -28,4 +28,5 @@ __all__ = [
     "WorkerSettings",
     "load",
     "parse",
+    "read",
 ]

@@ -23,6 +23,15 @@ def load(path: str | Path) -> Settings:
     Raises:
         ConfigError: it cannot be read, is no YAML, or holds a setting that is unknown or wrong.
     """
+    return parse(read(path), origin=str(path))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The keys of a YAML file, not yet validated.
+
+    Raises:
+        ConfigError: it cannot be read or is no YAML mapping.
+    """
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -40,7 +49,7 @@ def load(path: str | Path) -> Settings:
         raise ConfigError(f"{path}:{where} is not valid YAML: {problem}") from error
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: must hold keys such as `sources:`, got {_kind(values)}")
-    return parse(values, origin=str(path))
+    return dict(values)
 
 
 def parse(values: Mapping[str, Any], *, origin: str = "settings") -> Settings:
@@ -69,42 +78,84 @@ def parse(values: Mapping[str, Any], *, origin: str = "settings") -> Settings:
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {_explain(error.errors()[0])}") from error
+        raise ConfigError(f"{origin}: {_explain(error.errors())}") from error
 
 
-def _explain(error: ErrorDetails) -> str:
-    """One line for the first thing pydantic found wrong."""
-    loc = [part for part in error["loc"] if not str(part).startswith(("constrained", "literal"))]
-    key = _dotted(loc)
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        known = sorted(_fields_at(loc[:-1]))
-        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
-        return f"{key}: unknown key; {hint}"
-    if kind == "missing":
-        return f"{key}: is missing"
+def _explain(errors: list[ErrorDetails]) -> str:
+    """One line for what pydantic found wrong first; unknown keys explain more than missing ones."""
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            return _unknown(_place(error))
+    first = errors[0]
+    loc = _place(first)
+    if first["type"] == "missing":
+        return f"{_dotted(loc)}: is missing"
+    # The alternatives of a union (a number or `auto`) are one error each, at the same place.
+    messages = dict.fromkeys(_message(error) for error in errors if _place(error) == loc)
+    text = " or ".join(messages)
+    return f"{_dotted(loc)}: {text}, got {_shown(first['input'])}" if loc else text
+
+
+def _unknown(loc: list[Any]) -> str:
+    known = sorted(_fields_at(loc[:-1]))
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
+    return f"{_dotted(loc)}: unknown key; {hint}"
+
+
+def _place(error: ErrorDetails) -> list[Any]:
+    """Where in the file, without pydantic's names for the alternatives of a union."""
+    parts = list(error["loc"])
+    last = [parts.pop()] if error["type"] == "extra_forbidden" else []
+    loc: list[Any] = []
+    for part in parts:
+        if isinstance(part, int) or part in _fields_at(loc):
+            loc.append(part)
+    return loc + last
+
+
+def _message(error: ErrorDetails) -> str:
+    """What is allowed, in words for people who do not know pydantic or Python."""
+    words = {
+        "int_parsing": "must be a whole number",
+        "int_type": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_parsing": "must be a number",
+        "float_type": "must be a number",
+        "string_type": "must be text",
+        "bool_parsing": "must be true or false",
+        "bool_type": "must be true or false",
+        "tuple_type": "must be a list",
+        "dict_type": "must hold keys",
+        "model_type": "must hold keys",
+    }
+    if error["type"] == "literal_error":
+        return f"must be {error['ctx']['expected']}"
+    if error["type"] == "too_short":
+        return f"must have at least {error['ctx']['min_length']}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    if not key:
-        return message
-    return f"{key}: {message}, got {_shown(error['input'])}"
+    return words.get(error["type"], message.replace("input should be", "must be"))
 
 
 def _fields_at(loc: list[Any]) -> set[str]:
-    """Keys known where `loc` leads."""
-    model: type[BaseModel] = Settings
+    """Keys known where `loc` leads; empty below a plain value."""
+    model: type[BaseModel] | None = Settings
     for part in loc:
         if isinstance(part, int):
             continue
-        model = _model_of(model.model_fields[str(part)].annotation)
+        if model is None or part not in model.model_fields:
+            return set()
+        model = _section(model.model_fields[part].annotation)
+    if model is None:
+        return set()
     return set(model.model_fields) | ({"defaults"} if model is Settings else set())
 
 
-def _model_of(annotation: Any) -> type[BaseModel]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(a for a in get_args(annotation) if isinstance(a, type))
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section an annotation speaks of: `Section`, or `tuple[Section, ...]`."""
+    choices = [annotation, *get_args(annotation)]
+    return next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
 def _dotted(loc: list[Any]) -> str:

@@ -176,7 +176,9 @@ class MetricsSettings(_Section):
     @classmethod
     def _loopback(cls, value: str) -> str:
         if value not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError("must be a loopback address; put a proxy with authentication before it")
+            raise ValueError(
+                "must be a loopback address; put a proxy with authentication before it"
+            )
         return value
 
 
