@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.frames import Frame
 from pipeline.instances import Instances
+
+
+Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
+"""Picture (H, W, 3) BGR, instances, names by class id -> the annotated picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

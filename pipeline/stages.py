@@ -204,8 +204,10 @@ class Picture(Protocol):
 
 
 class Sink(Protocol):
-    """Somewhere results go. One object, one thread, one source; the docstring of each says what
-    it guarantees."""
+    """Somewhere results go. One object, one thread, one source.
+
+    The docstring of each sink says what it guarantees and what it does not.
+    """
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Accept one result, in the order of the stream; never blocks longer than its timeout.

@@ -103,7 +103,7 @@ class SourceSettings(_Section):
     )
     include: tuple[Polygon, ...] = Field(
         (),
-        description="Polygons [[x, y], ...] in source pixels; nothing outside of them is segmented.",
+        description="Polygons [[x, y], ...] in source pixels; only inside of them is segmented.",
     )
     ignore: tuple[Polygon, ...] = Field(
         (), description="Polygons in which instances are not published."
