@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 
-
 Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
 """Picture (H, W, 3) BGR, instances, names by class id -> the annotated picture."""
 
@@ -41,9 +40,7 @@ class FrameResult:
     """Seconds per stage of this frame; never serialised."""
     image: NDArray[np.uint8] | None = None
     """The picture (H, W, 3) BGR for users of the Python API; never serialised."""
-    draw: Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]] | None = (
-        None
-    )
+    draw: Draw | None = None
     """How `plot()` draws; set by the runner."""
 
     @property

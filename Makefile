@@ -1,0 +1,70 @@
+# Everything a person or a CI machine does with this checkout; `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+PYTEST := $(BIN)/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch bench docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): pyproject.toml
+	@deploy/preflight.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $(READY)
+
+$(READY_DEV): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(READY_DEV)
+
+setup: $(READY) ## install maskstream into .venv
+
+demo: $(READY) ## run the real pipeline on a rendered street; leaves video, masks, picture, report in out/demo
+	$(BIN)/maskstream demo --output out/demo --overwrite
+
+test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
+	$(PYTEST) -m "not servers and not faults and not gpu"
+
+test-servers: $(READY_DEV) ## run the tests that need real servers (installs them with apt)
+	tests/servers/install.sh
+	MASKSTREAM_REQUIRE_SERVERS=1 $(PYTEST) -m "servers and not faults"
+
+test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/reliability.md
+	tests/servers/install.sh
+	$(PYTEST) -m faults --timeout 900
+
+test-gpu: $(READY_DEV) ## tests that need a CUDA device; a missing device is a failure
+	FAIL_WITHOUT_CUDA=1 $(PYTEST) -m gpu
+
+check: lint type arch ## what CI checks: lint, types, the floors of the architecture
+
+lint: $(READY_DEV) ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(READY_DEV) ## mypy, strict
+	$(BIN)/mypy
+
+arch: $(READY_DEV) ## import-linter: a module imports only from the floors below
+	$(BIN)/lint-imports
+
+fmt: $(READY_DEV) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY_DEV) ## the benchmarks that take a few minutes on a laptop
+	$(BIN)/python benchmarks/masks.py
+	$(BIN)/python benchmarks/segment.py --quick
+	$(BIN)/python benchmarks/tracking.py
+
+docs: $(READY) ## write the generated pages docs/configuration.md and docs/metrics.md anew
+	$(BIN)/python docs/generate.py
+
+clean: ## remove .venv and out
+	rm -rf $(VENV) out
