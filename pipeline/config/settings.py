@@ -136,6 +136,9 @@ class SinkSettings(_Section):
     min_score: Fraction | None = Field(
         None, description="Publish to this sink only instances of at least this score."
     )
+    sources: tuple[str, ...] | None = Field(
+        None, description="Ids of the sources this sink is for; by default all."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -212,4 +215,14 @@ class Settings(_Section):
             if source.id in seen:
                 raise ValueError(f"source id {source.id!r} is used twice; ids must differ")
             seen.add(source.id)
+        for sink in self.sinks:
+            if unknown := set(sink.sources or ()) - seen:
+                raise ValueError(
+                    f"sink {sink.url!r} is for sources {sorted(unknown)}, which do not exist; "
+                    f"there are {sorted(seen)}"
+                )
         return self
+
+    def sinks_of(self, source_id: str) -> tuple[SinkSettings, ...]:
+        """The sinks that take the results of this source."""
+        return tuple(s for s in self.sinks if s.sources is None or source_id in s.sources)

@@ -32,6 +32,17 @@ def test_a_sink_may_be_its_bare_url() -> None:
     assert [sink.url for sink in settings.sinks] == ["jsonl:a", "coco:b"]
 
 
+def test_a_sink_may_be_for_some_sources_alone() -> None:
+    settings = parse(
+        {
+            "sources": [source(), source(id="yard")],
+            "sinks": ["jsonl:a", {"url": "coco:b", "sources": ["yard"]}],
+        }
+    )
+    assert [s.url for s in settings.sinks_of("gate")] == ["jsonl:a"]
+    assert [s.url for s in settings.sinks_of("yard")] == ["jsonl:a", "coco:b"]
+
+
 def test_tracker_keys_stand_beside_the_preset() -> None:
     settings = parse({"sources": [source()], "tracker": {"preset": "crowd", "track_buffer": 2}})
     assert (settings.tracker.preset, settings.tracker.settings) == ("crowd", {"track_buffer": 2})
@@ -52,7 +63,7 @@ def test_tracker_keys_stand_beside_the_preset() -> None:
         ),
         pytest.param(
             {"sources": [source()], "sinks": [{"url": "jsonl:a", "colour": 1}]},
-            "c.yaml: sinks[0].colour: unknown key; known keys are min_score, url",
+            "c.yaml: sinks[0].colour: unknown key; known keys are min_score, sources, url",
             id="unknown-in-sink",
         ),
         pytest.param(
@@ -86,6 +97,11 @@ def test_tracker_keys_stand_beside_the_preset() -> None:
             "c.yaml: metrics.host: must be a loopback address; put a proxy with authentication "
             "before it, got '0.0.0.0'",
             id="open-to-the-world",
+        ),
+        pytest.param(
+            {"sources": [source()], "sinks": [{"url": "jsonl:a", "sources": ["gat"]}]},
+            "c.yaml: sink 'jsonl:a' is for sources ['gat'], which do not exist; there are ['gate']",
+            id="sink-of-nobody",
         ),
         pytest.param(
             {"sources": [source()], "defaults": {"id": "a"}},

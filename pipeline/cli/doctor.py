@@ -1,0 +1,139 @@
+"""`maskstream doctor`: what this machine has, what would be chosen, and why."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline._version import __version__
+
+FLOORS = {"torch": (2, 10), "ray": (2, 59)}
+"""Below these, known holes are open: see docs/decisions/0004-version-floors.md."""
+
+PACKAGES = ("torch", "torchvision", "ray", "av", "opencv-python", "numpy", "scipy", "pycocotools")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    value: str
+    problem: str | None = None
+    """What to do about it; None where all is well."""
+
+
+def doctor(
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where outputs would be written.")
+    ] = Path("out"),
+) -> None:
+    """Show versions, devices, precision, decoders and what would be chosen, and why."""
+    problems = 0
+    for finding in examine(output):
+        mark = "!" if finding.problem else " "
+        typer.echo(f"{mark} {finding.name:<14} {finding.value}")
+        if finding.problem:
+            problems += 1
+            typer.echo(f"  {'':<14} -> {finding.problem}")
+    typer.echo("all is well" if not problems else f"{problems} thing(s) to mend")
+    raise typer.Exit(0 if not problems else 1)
+
+
+def examine(output: Path) -> Iterator[Finding]:
+    """Everything worth knowing before the first run, in the order a reader wants it."""
+    yield Finding("maskstream", __version__)
+    yield Finding("python", f"{sys.version.split()[0]} on {platform.platform()}", _python_problem())
+    yield from map(_package, PACKAGES)
+    yield Finding("cores", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}")
+    yield _memory()
+    yield from _devices()
+    yield _decoders()
+    yield from _network()
+    yield _disk(output)
+
+
+def _python_problem() -> str | None:
+    inside = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return None if inside else "use Python 3.11, 3.12 or 3.13"
+
+
+def _package(name: str) -> Finding:
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "missing", f"pip install {name}")
+    floor = FLOORS.get(name)
+    numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2] if part.isdigit())
+    if floor and numbers < floor:
+        wanted = ".".join(map(str, floor))
+        return Finding(name, version, f"older than {wanted}: pip install -U '{name}>={wanted}'")
+    return Finding(name, version)
+
+
+def _memory() -> Finding:
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    shm = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else 0  # noqa: S108
+    value = f"{pages / 2**30:.1f} GiB free, shared memory {shm / 2**30:.1f} GiB"
+    if shm < 2**30:
+        return Finding("memory", value, "Ray wants 1 GiB of /dev/shm; docker run --shm-size=2g")
+    return Finding("memory", value)
+
+
+def _devices() -> Iterator[Finding]:
+    """Devices as torch sees them, and the choice `--device auto --precision auto` would make."""
+    from pipeline import models
+
+    for index, name in enumerate(models.cuda_devices()):
+        yield Finding(f"cuda:{index}", name)
+    choice = models.choose()
+    yield Finding("device", f"{choice.device} ({choice.device_reason})")
+    yield Finding("precision", f"{choice.precision} ({choice.precision_reason})")
+    yield Finding("model", f"{choice.model} by default")
+
+
+def _decoders() -> Finding:
+    import av
+
+    wanted = ("h264", "hevc", "vp9", "av1", "mjpeg", "mpeg4")
+    have = [name for name in wanted if name in av.codecs_available]
+    encoders = [name for name in ("libx264", "libopenh264", "mpeg4") if _encodes(name)]
+    value = f"FFmpeg in PyAV {av.__version__}: {', '.join(have)}; encodes {', '.join(encoders)}"
+    return Finding("decode", value, None if "h264" in have else "reinstall: pip install -U av")
+
+
+def _encodes(name: str) -> bool:
+    import av
+
+    try:
+        av.codec.Codec(name, "w")
+    except ValueError:  # PyAV's UnknownCodecError is one
+        return False
+    return True
+
+
+def _network() -> Iterator[Finding]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield Finding("free port", f"127.0.0.1:{free.getsockname()[1]}")
+    token = os.environ.get("RAY_AUTH_MODE")
+    yield Finding("ray auth", token or "Ray's own default (a token, for clusters we start)")
+
+
+def _disk(output: Path) -> Finding:
+    folder = next(p for p in (output.absolute(), *output.absolute().parents) if p.exists())
+    free = shutil.disk_usage(folder).free / 2**30
+    value = f"{free:.1f} GiB free for {output}"
+    if not os.access(folder, os.W_OK):
+        return Finding("output", value, f"{folder} is not writable; choose another --output")
+    return Finding("output", value, None if free > 1 else "free some space, or another --output")

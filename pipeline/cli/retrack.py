@@ -1,0 +1,59 @@
+"""`maskstream retrack`: follow recorded detections again, without model or GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def retrack(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Records, MOTS text or MOT text.")
+    ],
+    format: Annotated[str, typer.Option("--format", help="mots, mot or jsonl.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Same format, with ids.")],
+    fps: Annotated[float | None, typer.Option(help="Frames a second of the input.")] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Picture size, for MOT text.")
+    ] = None,
+    affines: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Camera motion, 2x3 numbers a line.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="A tracker preset.")] = "default",
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML with tracker settings.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+) -> None:
+    """Follow recorded detections again, to tune a tracker in seconds."""
+    from pipeline.config import read
+    from pipeline.errors import ConfigError
+    from pipeline.evaluation.retrack import retrack as follow
+
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output}: exists already; add --overwrite to replace it")
+    overrides = dict(read(config)) if config else {}
+    chosen = str(overrides.pop("preset", preset))
+    summary = follow(
+        source,
+        format=format,
+        output=output,
+        fps=fps,
+        image_size=parse_size(image_size) if image_size else None,
+        affines=affines,
+        preset=chosen,
+        overrides=overrides,
+    )
+    typer.echo(summary)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`1920x1080` as (height, width)."""
+    from pipeline.errors import ConfigError
+
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise ConfigError(f"--image-size: must be WIDTHxHEIGHT such as 1920x1080, got {text!r}")
+    return int(height), int(width)

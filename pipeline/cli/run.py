@@ -1,0 +1,36 @@
+"""`maskstream run CONFIG.yaml`: many streams, many workers, until done or told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.execute import Output, execute
+from pipeline.cli.sources import load_settings
+
+
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="See configs/.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
+) -> None:
+    """Run a configuration: many streams, many workers."""
+    settings = load_settings(config)
+    run_settings = settings.run.model_copy(
+        update={
+            "executor": "local" if local else settings.run.executor,
+            "overwrite": overwrite or settings.run.overwrite,
+        }
+    )
+    execute(
+        settings.model_copy(update={"run": run_settings}),
+        output=Output(folder=None, quiet=quiet),
+        address=address,
+    )

@@ -1,0 +1,98 @@
+"""`maskstream track SOURCE...`: sources and flags in, no configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.execute import Output, execute
+from pipeline.cli.sources import expand_sources
+from pipeline.config import Settings, parse
+
+Text = str | None
+
+
+def track(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Video file, glob, directory of images, rtsp:// or http(s):// URL, /dev/videoN, "
+            "or synthetic://street?seed=1",
+        ),
+    ],
+    model: Annotated[Text, typer.Option(help="A name from `maskstream models`.")] = None,
+    weights: Annotated[
+        Text, typer.Option(help="COCO_V1, demo, or a .safetensors or .pth file.")
+    ] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Where results go, e.g. jsonl:out/{source}.jsonl."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the default sinks, jsonl and video.")
+    ] = Path("out"),
+    min_score: Annotated[float, typer.Option(help="Publish tracks that reached this score.")] = 0.5,
+    classes: Annotated[Text, typer.Option(metavar="A,B", help="Only these classes.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+    tracker: Annotated[
+        str, typer.Option(metavar="PRESET", help="A tracker preset, or none.")
+    ] = "default",
+    max_fps: Annotated[float | None, typer.Option(help="Thin to this rate.")] = None,
+    start: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds to take.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Segment workers; one a GPU.")] = None,
+    state_dir: Annotated[
+        Text, typer.Option(help="Keep checkpoints here; an interrupted run is resumed.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serve /metrics, /healthz and /readyz on this port.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print the settings as YAML and stop.")
+    ] = False,
+) -> None:
+    """Segment and follow everything in videos, cameras or pictures."""
+    flags = {
+        "min_score": min_score,
+        "classes": [name.strip() for name in classes.split(",")] if classes else None,
+        "max_fps": max_fps,
+        "start": start,
+        "duration": duration,
+    }
+    values: dict[str, Any] = {
+        "model": _given(name=model, weights=weights, device=device, precision=precision),
+        "tracker": {"preset": tracker},
+        "defaults": _given(**flags),
+        "sources": expand_sources(sources),
+        "sinks": sink
+        or [f"jsonl:{output}/{{source}}.jsonl", f"video:{output}/{{source}}.mp4"],
+        "workers": _given(segment=workers),
+        "metrics": _given(port=metrics_port),
+        "run": _given(
+            executor="local" if local else "ray", state_dir=state_dir, overwrite=overwrite
+        ),
+    }
+    settings = parse(values, origin="command line")
+    if show_config:
+        typer.echo(as_yaml(settings), nl=False)
+        return
+    execute(settings, output=Output(folder=output, quiet=quiet))
+
+
+def as_yaml(settings: Settings) -> str:
+    """The settings that differ from the defaults, as a configuration file."""
+    import yaml
+
+    values = settings.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
