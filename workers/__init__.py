@@ -1,0 +1,1 @@
+"""Where the pipeline runs: the two kinds of workers, who watches them, and Ray around them."""

@@ -1,0 +1,207 @@
+"""Which worker gets which frames, and what happens to them when it is lost."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from workers.dispatch import Call, Dispatcher, Load, Member
+
+A0, A1 = Member("a", 0), Member("a", 1)
+B0 = Member("b", 0)
+IDLE = Load(0, 0.1)
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def dispatcher(clock: Clock, *members: Member, **changes: object) -> Dispatcher:
+    options: dict[str, object] = {"max_batch": 4, "max_wait_s": 0.01, "call_timeout_s": 5.0}
+    made = Dispatcher(**{**options, **changes}, clock=clock)  # type: ignore[arg-type]
+    made.set_members(dict.fromkeys(members, IDLE))
+    return made
+
+
+def sent(made: Dispatcher) -> list[tuple[Member, tuple[int, ...]]]:
+    return [(call.member, call.tickets) for call in made.calls()]
+
+
+def only(calls: list[Call]) -> Call:
+    assert len(calls) == 1
+    return calls[0]
+
+
+def test_a_frame_goes_to_an_idle_worker_at_once(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    made.add(1)
+    assert sent(made) == [(A0, (1,))]
+
+
+def test_frames_that_wait_travel_in_one_call(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    for ticket in (1, 2, 3):
+        made.add(ticket)
+    assert sent(made) == [(A0, (1, 2, 3))]
+
+
+def test_beside_a_busy_worker_frames_wait_for_each_other_until_the_window_ends(
+    clock: Clock,
+) -> None:
+    made = dispatcher(clock, A0)
+    made.add(1)
+    made.calls()
+    made.add(2)
+    assert sent(made) == []
+    clock.now = 0.004
+    made.add(3)
+    assert made.wake_in() == pytest.approx(0.006)
+    clock.now = 0.010
+    assert sent(made) == [(A0, (2, 3))]
+
+
+def test_a_full_call_does_not_wait(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    made.add(0)
+    made.calls()
+    for ticket in range(1, 6):
+        made.add(ticket)
+    assert sent(made) == [(A0, (1, 2, 3, 4))]
+
+
+def test_the_worker_that_will_be_done_first_is_chosen(clock: Clock) -> None:
+    made = dispatcher(clock)
+    made.set_members({A0: Load(4, 0.1), B0: Load(1, 0.5)})  # 0.5 s against 1.0 s
+    made.add(1)
+    clock.now = 0.01
+    assert sent(made) == [(A0, (1,))]
+
+
+def test_what_was_sent_counts_until_the_worker_reports(clock: Clock) -> None:
+    made = dispatcher(clock, A0, B0, max_batch=2)
+    for ticket in range(6):
+        made.add(ticket)
+    assert sent(made) == [(A0, (0, 1)), (B0, (2, 3)), (A0, (4, 5))]
+
+
+def test_streams_prefer_different_workers_among_equals(clock: Clock) -> None:
+    chosen = []
+    for spread in range(3):
+        made = dispatcher(clock, A0, B0, spread=spread)
+        made.add(1)
+        chosen.append(only(made.calls()).member)
+    assert chosen == [A0, B0, A0]
+
+
+def test_without_workers_frames_wait_without_waking(clock: Clock) -> None:
+    made = dispatcher(clock)
+    made.add(1)
+    assert made.calls() == []
+    assert made.wake_in() is None
+
+
+def test_an_answer_is_taken_once(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    made.add(1)
+    call = only(made.calls())
+    assert made.answered(call.call_id, IDLE) is True
+    assert made.answered(call.call_id, IDLE) is False
+
+
+def test_frames_of_a_lost_call_go_to_another_worker_before_newer_ones(clock: Clock) -> None:
+    made = dispatcher(clock, A0, B0)
+    made.add(1)
+    made.add(2)
+    call = only(made.calls())
+    made.add(3)
+    assert made.lost(call.call_id) == []
+    assert made.suspects == {A0}
+    assert sent(made) == [(B0, (1, 2, 3))]
+
+
+def test_the_answer_of_a_lost_call_is_refused(clock: Clock) -> None:
+    made = dispatcher(clock, A0, B0)
+    made.add(1)
+    call = only(made.calls())
+    made.lost(call.call_id)
+    assert made.answered(call.call_id, IDLE) is False
+
+
+def test_a_worker_that_lost_a_call_gets_no_more_until_it_is_replaced(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    made.add(1)
+    made.lost(only(made.calls()).call_id)
+    made.set_members({A0: IDLE})  # the news of its loss has not come round yet
+    assert made.calls() == []
+    made.set_members({A1: IDLE})
+    assert made.suspects == frozenset()
+    assert sent(made) == [(A1, (1,))]
+
+
+def test_open_calls_of_a_worker_that_left_are_lost(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    made.add(1)
+    call = only(made.calls())
+    made.set_members({A1: IDLE})
+    assert made.answered(call.call_id, IDLE) is False
+    assert sent(made) == [(A1, (1,))]
+
+
+def test_a_call_is_overdue_only_after_its_timeout_and_the_work_before_it(clock: Clock) -> None:
+    made = dispatcher(clock, max_wait_s=0.0)
+    made.set_members({A0: Load(waiting=9, seconds_per_frame=0.5)})
+    made.add(1)
+    call = only(made.calls())  # 5 s, and three times the 5 s that ten frames take
+    clock.now = 20.0
+    assert made.overdue() == []
+    assert made.wake_in() == 0.0
+    clock.now = 20.001
+    assert made.overdue() == [call.call_id]
+
+
+def test_a_frame_that_lost_two_workers_travels_alone_and_one_at_a_time(clock: Clock) -> None:
+    made = dispatcher(clock, A0)
+    for generation in range(2):
+        made.set_members({Member("a", generation): IDLE})
+        for ticket in (1, 2):
+            if generation == 0:
+                made.add(ticket)
+        made.lost(only(made.calls()).call_id)
+    made.set_members({Member("a", 2): IDLE})
+    first = only(made.calls())
+    assert (first.tickets, first.alone) == ((1,), True)
+    assert made.wake_in() == pytest.approx(5.3)  # the deadline, not the frame that must wait
+    made.answered(first.call_id, IDLE)
+    second = only(made.calls())
+    assert (second.tickets, second.alone) == ((2,), True)
+
+
+def test_a_frame_is_given_up_after_its_last_loss_and_others_are_not(clock: Clock) -> None:
+    made = dispatcher(clock, A0, max_losses=3)
+    made.add(1)
+    made.add(2)
+    given_up = []
+    for generation in range(3):
+        made.set_members({Member("a", generation): IDLE})
+        given_up.append(made.lost(only(made.calls()).call_id))
+    assert given_up == [[], [], [1]]
+    made.set_members({Member("a", 3): IDLE})
+    assert sent(made) == [(Member("a", 3), (2,))]
+
+
+def test_an_answered_frame_leaves_no_trace(clock: Clock) -> None:
+    made = dispatcher(clock, A0, B0)
+    for ticket in range(100):
+        made.add(ticket)
+        for call in made.calls():
+            made.answered(call.call_id, IDLE)
+    assert made.wake_in() is None
+    assert (made._waiting, made._losses, made._open) == ({}, {}, {})
