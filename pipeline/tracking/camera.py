@@ -1,0 +1,143 @@
+"""`OpticalFlowMotion`: how the camera moved, from points that belong to no instance.
+
+Corners of a small grey picture are followed with sparse optical flow and a similarity transform
+(shift, turn, zoom) is fitted robustly. It runs while the frame is with the model. Nothing depends
+on a clock, so the same frames give the same motions wherever they run.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.masks import Masks
+from pipeline.tracking.similarity import Runs
+
+POINTS = 300
+MIN_INLIERS = 20
+CUT_INLIER_SHARE = 0.2
+CUT_DIFFERENCE = 20.0
+"""Fewer points than this share agree and the pictures differ by this many grey levels: a cut."""
+STILL_PX = 0.3
+"""Movement of the picture's corners, in source pixels, that still counts as none."""
+STILL_FRAMES = 150
+"""Still frames after which only every `CHECK_EVERY`th picture is looked at."""
+CHECK_EVERY = 15
+
+IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+class OpticalFlowMotion:
+    """Behind `pipeline.stages.CameraMotion`; one per stream.
+
+    Args:
+        max_side_px: pictures are reduced to this before points are followed.
+    """
+
+    def __init__(self, *, max_side_px: int = 480) -> None:
+        self._max_side_px = max_side_px
+        self._grey: NDArray[np.uint8] | None = None
+        self._still = 0
+        self._skipped = 0
+
+    def estimate(
+        self, image: NDArray[np.uint8], exclude: Masks | None = None
+    ) -> NDArray[np.float64] | None:
+        """See `pipeline.stages.CameraMotion.estimate`.
+
+        Returns:
+            float64 (2, 3); None where too few points agree; all NaN where the scene was cut.
+            While a camera stands still most pictures are not looked at and the answer is the
+            identity; the next look covers all the time since the last one.
+        """
+        if self._still >= STILL_FRAMES and self._skipped < CHECK_EVERY - 1:
+            self._skipped += 1
+            return IDENTITY.copy()
+        self._skipped = 0
+        grey, scale = self._reduced(image)
+        before, self._grey = self._grey, grey
+        if before is None or before.shape != grey.shape:
+            self._still = 0
+            return None
+        points = _corners(before, exclude)
+        motion = _fitted(before, grey, points)
+        if motion is None or not np.isfinite(motion).all():
+            self._still = 0
+            return motion
+        motion[:, 2] /= scale
+        self._still = self._still + 1 if _is_still(motion, image.shape[:2]) else 0
+        return motion
+
+    def reset(self) -> None:
+        """Forget the last picture."""
+        self._grey = None
+        self._still = self._skipped = 0
+
+    def _reduced(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+        scale = min(1.0, self._max_side_px / max(image.shape[:2]))
+        size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+        # Resizing first and turning grey afterwards touches the large picture only once.
+        small = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR) if scale < 1 else image
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8), scale
+
+
+def _corners(grey: NDArray[np.uint8], exclude: Masks | None) -> NDArray[np.float32] | None:
+    allowed = None if exclude is None or not len(exclude) else outside(exclude, grey.shape[:2])
+    found = cv2.goodFeaturesToTrack(grey, POINTS, 0.01, 7, mask=allowed, blockSize=3)
+    return None if found is None else np.asarray(found, np.float32)
+
+
+def _fitted(
+    before: NDArray[np.uint8], now: NDArray[np.uint8], points: NDArray[np.float32] | None
+) -> NDArray[np.float64] | None:
+    """The motion in reduced pixels, None if unknown, NaN at a cut."""
+    if points is None or len(points) < MIN_INLIERS:
+        return None
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, now, points, None)  # type: ignore[call-overload]
+    ok = found.reshape(-1) == 1
+    inliers, fitted = 0, None
+    if ok.sum() >= MIN_INLIERS:
+        fitted, kept = cv2.estimateAffinePartial2D(
+            points[ok], moved[ok], method=cv2.RANSAC, ransacReprojThreshold=1.5
+        )
+        inliers = 0 if kept is None else int(kept.sum())
+    if inliers < CUT_INLIER_SHARE * len(points):
+        different = float(cv2.absdiff(before, now).mean())
+        if different > CUT_DIFFERENCE:
+            return np.full((2, 3), np.nan)
+    if fitted is None or inliers < MIN_INLIERS:
+        return None
+    return np.asarray(fitted, np.float64)
+
+
+def _is_still(motion: NDArray[np.float64], size: tuple[int, ...]) -> bool:
+    height, width = size[:2]
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
+    moved = corners @ motion[:, :2].T + motion[:, 2]
+    return bool(np.abs(moved - corners).max() < STILL_PX)
+
+
+def outside(masks: Masks, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A small picture (height, width) uint8: 255 where no mask is, 0 on and around masks."""
+    height, width = size
+    full_height, full_width = masks.size
+    runs = Runs.of(masks)
+    columns, last = runs.starts // full_height, (runs.ends - 1) // full_height
+    top, bottom = runs.starts - columns * full_height, runs.ends - last * full_height
+    # Each run opens at its first pixel and closes behind its last one; a running sum down the
+    # columns then counts the masks over every pixel. A run over several columns also opens at
+    # the head of those behind its first, and closes at the foot of those before its last.
+    delta = np.zeros((width, height + 1), np.int32)
+    x = columns * width // full_width
+    np.add.at(delta, (x, top * height // full_height), 1)
+    closing = np.where(last > columns, height, -(-bottom * height // full_height))
+    np.add.at(delta, (x, closing), -1)
+    for row in np.flatnonzero(last > columns).tolist():
+        for column in range(int(columns[row]) + 1, int(last[row]) + 1):
+            end = height if column < last[row] else -(-int(bottom[row]) * height // full_height)
+            delta[column * width // full_width, 0] += 1
+            delta[column * width // full_width, end] -= 1
+    covered = (np.cumsum(delta, axis=1)[:, :height] > 0).T.astype(np.uint8)
+    grown = cv2.dilate(covered, np.ones((5, 5), np.uint8))
+    return np.asarray(255 * (1 - grown), np.uint8)

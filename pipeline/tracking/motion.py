@@ -1,0 +1,101 @@
+"""Constant-velocity Kalman filters for boxes, all tracks at once, in seconds.
+
+The state of a track is four independent filters of position and speed, for the centre, width and
+height of its box: noise, motion and measurement are diagonal, so an 8x8 filter is four 2x2 ones
+with closed forms and no matrix is ever inverted. Filters are float64 (T, 5, 4): position, speed
+per `REFERENCE_S`, and the three entries of the symmetric covariance; columns are cx, cy, w, h.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+REFERENCE_S = 1.0 / 30.0
+"""The frame time the noise is stated for; speeds are pixels per this time."""
+POSITION_NOISE = 1.0 / 20.0
+SPEED_NOISE = 1.0 / 160.0
+"""Standard deviations relative to the box's width and height, per reference frame."""
+MAX_STEPS = 15.0
+"""No prediction reaches further than half a second: a straight line is not believed longer."""
+
+_SIZE_COLUMNS = [2, 3, 2, 3]
+
+
+def to_centre(boxes: Array) -> Array:
+    """(N, 4) xyxy to cx, cy, w, h."""
+    out = np.empty_like(boxes)
+    np.subtract(boxes[:, 2:], boxes[:, :2], out=out[:, 2:])
+    np.multiply(out[:, 2:], 0.5, out=out[:, :2])
+    out[:, :2] += boxes[:, :2]
+    return out
+
+
+def to_corners(centred: Array) -> Array:
+    """(N, 4) cx, cy, w, h to xyxy."""
+    half = centred[:, 2:] * 0.5
+    out = np.empty_like(centred)
+    np.subtract(centred[:, :2], half, out=out[:, :2])
+    np.add(centred[:, :2], half, out=out[:, 2:])
+    return out
+
+
+def start(centred: Array) -> Array:
+    """New filters (N, 5, 4) at these boxes (N, 4), standing still."""
+    filters = np.zeros((len(centred), 5, 4))
+    size = centred[:, _SIZE_COLUMNS]
+    filters[:, 0] = centred
+    filters[:, 2] = (2 * POSITION_NOISE * size) ** 2
+    filters[:, 4] = (10 * SPEED_NOISE * size) ** 2
+    return filters
+
+
+def predict(filters: Array, elapsed_s: float) -> None:
+    """Move all filters `elapsed_s` on, in place; nothing happens when time does not advance."""
+    k = min(elapsed_s / REFERENCE_S, MAX_STEPS)
+    if k <= 0.0 or not len(filters):
+        return
+    position, speed, p00, p01, p11 = (filters[:, i] for i in range(5))
+    variance = position[:, _SIZE_COLUMNS]
+    variance *= variance
+    position += k * speed
+    np.maximum(position[:, 2:], 1.0, out=position[:, 2:])
+    p00 += (2 * k) * p01 + (k * k) * p11 + (k * POSITION_NOISE**2) * variance
+    p01 += k * p11
+    p11 += (k * SPEED_NOISE**2) * variance
+
+
+def correct(filters: Array, observed: Array) -> Array:
+    """The filters (M, 5, 4) after seeing these boxes (M, 4), cx, cy, w, h."""
+    out = np.empty_like(filters)
+    position, speed, p00, p01, p11 = (filters[:, i] for i in range(5))
+    noise = POSITION_NOISE * position[:, _SIZE_COLUMNS]
+    noise *= noise
+    scale = 1.0 / (p00 + noise)
+    gain, speed_gain = p00 * scale, p01 * scale
+    error = observed - position
+    out[:, 0] = position + gain * error
+    out[:, 1] = speed + speed_gain * error
+    keep = 1.0 - gain
+    out[:, 2] = keep * p00
+    out[:, 3] = keep * p01
+    out[:, 4] = p11 - speed_gain * p01
+    np.maximum(out[:, 0, 2:], 1.0, out=out[:, 0, 2:])
+    return out
+
+
+def warp(filters: Array, motion: Array) -> None:
+    """Carry all filters along with the camera, in place; `motion` is (2, 3)."""
+    linear, shift = motion[:, :2], motion[:, 2]
+    scale = float(np.sqrt(abs(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0])))
+    filters[:, :2, :2] = filters[:, :2, :2] @ linear.T
+    filters[:, 0, :2] += shift
+    filters[:, :2, 2:] *= scale
+    filters[:, 2:] *= scale * scale
+
+
+def warp_points(points: Array, motion: Array) -> Array:
+    """Points (..., 2) carried along with the camera."""
+    return np.asarray(points @ motion[:, :2].T + motion[:, 2])

@@ -1,0 +1,97 @@
+"""`Tracks`: all tracks of one stream as arrays with a row each, and how they enter a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HISTORY = 3
+"""Observations the direction of a track is taken over."""
+
+COLUMNS: Mapping[str, tuple[type, tuple[int, ...]]] = {
+    "filters": (np.float64, (5, 4)),  # see pipeline.tracking.motion
+    "last_box": (np.float64, (4,)),  # last observation, xyxy, carried along with the camera
+    "history": (np.float64, (HISTORY, 2)),  # centres observed last, oldest first, carried along
+    "mask_centre": (np.float64, (2,)),  # centre of the box the mask was seen in, not carried along
+    "mask_area": (np.int64, ()),
+    "seen_s": (np.float64, ()),  # time of the last observation
+    "born_s": (np.float64, ()),
+    "hits": (np.int64, ()),
+    "score": (np.float64, ()),  # of the last observation
+    "best": (np.float64, ()),  # best score so far
+    "ids": (np.int64, ()),  # 0 until the track is confirmed
+    "group": (np.int64, ()),
+    "votes": (np.float64, (0,)),  # one column per class seen in the stream
+    "embedding": (np.float64, (0,)),  # running mean of appearance, zero where unknown
+}
+
+
+class Tracks:
+    """A struct of arrays; `masks` holds the last mask of each as (2, R) starts and ends."""
+
+    filters: NDArray[np.float64]
+    last_box: NDArray[np.float64]
+    history: NDArray[np.float64]
+    mask_centre: NDArray[np.float64]
+    mask_area: NDArray[np.int64]
+    seen_s: NDArray[np.float64]
+    born_s: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    score: NDArray[np.float64]
+    best: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    group: NDArray[np.int64]
+    votes: NDArray[np.float64]
+    embedding: NDArray[np.float64]
+
+    def __init__(self) -> None:
+        for name, (dtype, shape) in COLUMNS.items():
+            setattr(self, name, np.zeros((0, *shape), dtype))
+        self.masks: list[NDArray[np.int64]] = []
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Forget all tracks but these (T,)."""
+        for name in COLUMNS:
+            setattr(self, name, getattr(self, name)[rows])
+        self.masks = [mask for mask, kept in zip(self.masks, rows.tolist(), strict=True) if kept]
+
+    def append(self, masks: list[NDArray[np.int64]], **columns: NDArray[Any]) -> None:
+        """Add tracks; every column must be given."""
+        for name in COLUMNS:
+            setattr(self, name, np.concatenate((getattr(self, name), columns[name])))
+        self.masks = self.masks + masks
+
+    def widen(self, name: str, width: int) -> None:
+        """Let the rows of a column grow to `width` values, new ones 0."""
+        column = getattr(self, name)
+        if column.shape[1] < width:
+            grown = np.zeros((len(column), width), column.dtype)
+            grown[:, : column.shape[1]] = column
+            setattr(self, name, grown)
+
+    def snapshot(self) -> dict[str, Any]:
+        """JSON-serialisable, exact: Python writes floats so that they read back bit by bit."""
+        columns = {name: getattr(self, name).reshape(len(self), -1).tolist() for name in COLUMNS}
+        widths = {name: list(getattr(self, name).shape[1:]) for name in COLUMNS}
+        return {
+            "columns": columns,
+            "shapes": widths,
+            "masks": [mask.tolist() for mask in self.masks],
+        }
+
+    @staticmethod
+    def restored(snapshot: Mapping[str, Any]) -> Tracks:
+        """The tracks a snapshot was taken of."""
+        tracks = Tracks()
+        for name, (dtype, _) in COLUMNS.items():
+            values: NDArray[Any] = np.array(snapshot["columns"][name], dtype)
+            shape = (len(snapshot["columns"][name]), *snapshot["shapes"][name])
+            setattr(tracks, name, values.reshape(shape))
+        tracks.masks = [np.array(m, np.int64).reshape(2, -1) for m in snapshot["masks"]]
+        return tracks
