@@ -1,0 +1,311 @@
+"""Where every frame is: counters that add up at every moment, and latency histograms.
+
+captured = published + dropped + failed + in flight, where what is in flight is counted at the
+places that hold frames, not as a difference. Nothing here knows Prometheus or Ray; snapshots are
+plain and picklable.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+BUCKETS_S = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75,
+    1.0, 1.5, 2.0, 5.0, 10.0,
+)  # fmt: skip
+"""Upper bounds of the histograms' buckets, seconds; one more holds what is longer."""
+
+STAGES = ("decode", "queue", "segment", "track", "sink", "end_to_end")
+"""The stages whose time is measured, in the order a frame passes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Durations of one stage, counted in fixed buckets."""
+
+    counts: tuple[int, ...] = (0,) * (len(BUCKETS_S) + 1)
+    """Durations up to each of `BUCKETS_S`, not cumulated; the last are the longer ones."""
+    sum_s: float = 0.0
+
+    def __add__(self, other: Histogram) -> Histogram:
+        """Both together."""
+        counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
+        return Histogram(counts, self.sum_s + other.sum_s)
+
+    @property
+    def count(self) -> int:
+        """How many durations were observed."""
+        return sum(self.counts)
+
+    def quantile(self, q: float) -> float | None:
+        """About the q-quantile in seconds, linear inside its bucket; None when empty."""
+        wanted, seen = q * self.count, 0
+        for i, count in enumerate(self.counts):
+            if count and seen + count >= wanted:
+                low = BUCKETS_S[i - 1] if i else 0.0
+                high = BUCKETS_S[i] if i < len(BUCKETS_S) else low
+                return low + (high - low) * (wanted - seen) / count
+            seen += count
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkCounts:
+    """offered = delivered + dropped + failed + queued."""
+
+    offered: int = 0
+    delivered: int = 0
+    queued: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: SinkCounts) -> SinkCounts:
+        """Both together."""
+        return SinkCounts(
+            self.offered + other.offered,
+            self.delivered + other.delivered,
+            self.queued + other.queued,
+            _added(self.dropped, other.dropped),
+            _added(self.failed, other.failed),
+        )
+
+    def balanced(self) -> bool:
+        """Whether every result offered is accounted for."""
+        settled = self.delivered + sum(self.dropped.values()) + sum(self.failed.values())
+        return self.offered == settled + self.queued
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCounts:
+    """One moment of one stream, or several added up; plain and picklable."""
+
+    source_id: str = ""
+    state: str = "starting"
+    """starting, streaming, draining, ended or failed, or what a live source says of itself."""
+    captured: int = 0
+    published: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+    buffered: int = 0
+    """Frames that wait to be submitted."""
+    window: int = 0
+    """Frames submitted and not yet written to every sink."""
+    in_hand: int = 0
+    """Frames whose reader waits for room in the buffer."""
+    decode_errors: int = 0
+    reconnects: int = 0
+    stages: Mapping[str, Histogram] = field(default_factory=dict)
+    sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
+
+    @property
+    def in_flight(self) -> int:
+        """Frames captured and not yet settled."""
+        return self.buffered + self.window + self.in_hand
+
+    def balanced(self) -> bool:
+        """Whether every frame captured, and every result offered, is accounted for."""
+        settled = self.published + sum(self.dropped.values()) + sum(self.failed.values())
+        every_sink = all(sink.balanced() for sink in self.sinks.values())
+        return self.captured == settled + self.in_flight and every_sink
+
+    def __add__(self, later: StreamCounts) -> StreamCounts:
+        """This and a later incarnation of the same stream, or another stream, together."""
+        return StreamCounts(
+            source_id=later.source_id or self.source_id,
+            state=later.state,
+            captured=self.captured + later.captured,
+            published=self.published + later.published,
+            dropped=_added(self.dropped, later.dropped),
+            failed=_added(self.failed, later.failed),
+            buffered=self.buffered + later.buffered,
+            window=self.window + later.window,
+            in_hand=self.in_hand + later.in_hand,
+            decode_errors=self.decode_errors + later.decode_errors,
+            reconnects=self.reconnects + later.reconnects,
+            stages={
+                stage: self.stages.get(stage, Histogram()) + later.stages.get(stage, Histogram())
+                for stage in STAGES
+                if stage in self.stages or stage in later.stages
+            },
+            sinks={
+                name: self.sinks.get(name, SinkCounts()) + later.sinks.get(name, SinkCounts())
+                for name in [*self.sinks, *(n for n in later.sinks if n not in self.sinks)]
+            },
+        )
+
+    def lost(self, cause: str) -> StreamCounts:
+        """The last known counts of a stream that died: what was in flight is dropped as `cause`.
+
+        For live streams, whose next incarnation counts from zero. A file's next incarnation takes
+        its counts from the checkpoint and replaces these.
+        """
+        dropped = {cause: self.in_flight} if self.in_flight else {}
+        sinks = {
+            name: replace(sink, queued=0, dropped=_added(sink.dropped, {cause: sink.queued}))
+            if sink.queued
+            else sink
+            for name, sink in self.sinks.items()
+        }
+        return replace(
+            self,
+            dropped=_added(self.dropped, dropped),
+            buffered=0,
+            window=0,
+            in_hand=0,
+            sinks=sinks,
+        )
+
+
+def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {cause: a.get(cause, 0) + b.get(cause, 0) for cause in sorted({*a, *b})}
+
+
+def _nothing() -> int:
+    return 0
+
+
+class _Tally:
+    """The moving counters of one sink."""
+
+    def __init__(self) -> None:
+        self.offered = self.delivered = self.queued = 0
+        self.dropped: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+
+    def counts(self) -> SinkCounts:
+        return SinkCounts(
+            self.offered, self.delivered, self.queued, dict(self.dropped), dict(self.failed)
+        )
+
+
+class StreamAccount:
+    """The moving counters of one stream; safe from any thread.
+
+    `lock` is shared with everything that holds frames, so that a frame changes its place and its
+    counter in one step and the balance holds in every snapshot.
+    """
+
+    def __init__(self, source_id: str) -> None:
+        self.source_id = source_id
+        self.lock = threading.RLock()
+        self._state = "starting"
+        self._captured = self._published = 0
+        self._dropped: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._buckets = {stage: [0] * (len(BUCKETS_S) + 1) for stage in STAGES}
+        self._sums = dict.fromkeys(STAGES, 0.0)
+        self._sinks: dict[str, _Tally] = {}
+        self._places: dict[str, Callable[[], int]] = {}
+        self._source_state: Callable[[], str | None] = lambda: None
+
+    def watch(
+        self,
+        *,
+        source_state: Callable[[], str | None] | None = None,
+        **places: Callable[[], int],
+    ) -> None:
+        """Ask these at every snapshot.
+
+        Args:
+            source_state: what a live source says of itself while it streams.
+            places: `buffered`, `window`, `in_hand`, `decode_errors`, `reconnects`.
+        """
+        with self.lock:
+            self._places.update(places)
+            if source_state is not None:
+                self._source_state = source_state
+
+    def enter(self, state: str) -> None:
+        """The stream is now starting, streaming, draining, ended or failed."""
+        with self.lock:
+            self._state = state
+
+    def captured(self, count: int = 1) -> None:
+        """Frames came out of the decoder, or were chosen not to be decoded."""
+        with self.lock:
+            self._captured += count
+
+    def published(self) -> None:
+        """A frame's result was offered to every sink."""
+        with self.lock:
+            self._published += 1
+
+    def dropped(self, cause: str, count: int = 1) -> None:
+        """Frames were left out on purpose."""
+        with self.lock:
+            self._dropped[cause] += count
+
+    def failed(self, cause: str, count: int = 1) -> None:
+        """Frames could not be segmented."""
+        with self.lock:
+            self._failed[cause] += count
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """A frame spent this long in one of `STAGES`."""
+        with self.lock:
+            self._buckets[stage][bisect_left(BUCKETS_S, seconds)] += 1
+            self._sums[stage] += seconds
+
+    def offered(self, sink: str) -> None:
+        """A result is on its way to a sink."""
+        with self.lock:
+            tally = self._sinks.setdefault(sink, _Tally())
+            tally.offered += 1
+            tally.queued += 1
+
+    def delivered(self, sink: str) -> None:
+        """The sink accepted it."""
+        with self.lock:
+            self._sinks[sink].queued -= 1
+            self._sinks[sink].delivered += 1
+
+    def sink_dropped(self, sink: str, cause: str) -> None:
+        """It was left out for this sink alone."""
+        with self.lock:
+            self._sinks[sink].queued -= 1
+            self._sinks[sink].dropped[cause] += 1
+
+    def sink_failed(self, sink: str, cause: str) -> None:
+        """The sink broke over it."""
+        with self.lock:
+            self._sinks[sink].queued -= 1
+            self._sinks[sink].failed[cause] += 1
+
+    def restore(
+        self,
+        *,
+        captured: int,
+        published: int,
+        dropped: Mapping[str, int],
+        failed: Mapping[str, int],
+    ) -> None:
+        """Count on from where a checkpoint was taken."""
+        with self.lock:
+            self._captured, self._published = captured, published
+            self._dropped, self._failed = Counter(dropped), Counter(failed)
+
+    def snapshot(self) -> StreamCounts:
+        """Everything at one moment."""
+        with self.lock:
+            state = self._state
+            if state == "streaming":
+                state = self._source_state() or state
+            return StreamCounts(
+                source_id=self.source_id,
+                state=state,
+                captured=self._captured,
+                published=self._published,
+                dropped=dict(sorted(self._dropped.items())),
+                failed=dict(sorted(self._failed.items())),
+                buffered=self._places.get("buffered", _nothing)(),
+                window=self._places.get("window", _nothing)(),
+                in_hand=self._places.get("in_hand", _nothing)(),
+                decode_errors=self._places.get("decode_errors", _nothing)(),
+                reconnects=self._places.get("reconnects", _nothing)(),
+                stages={s: Histogram(tuple(self._buckets[s]), self._sums[s]) for s in STAGES},
+                sinks={name: tally.counts() for name, tally in self._sinks.items()},
+            )
