@@ -1,0 +1,207 @@
+"""`RemoteSegmenter`: the segmenter of one stream, its model in other processes.
+
+One thread owns the dispatcher and all that is open; everybody else only leaves it news. So there
+is no lock around a decision, and a future has one place where it is resolved. How a call reaches a
+worker is a function passed in: Ray is not known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import SegmentFailed
+from pipeline.frames import Frame
+from pipeline.instances import Instances
+from pipeline.stages import ModelInfo
+from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.transport import Answer, pack_images, unpack
+
+Send: TypeAlias = Callable[[Call, list[NDArray[np.uint8]]], "Future[Answer]"]
+"""Sends pictures to `call.member` and returns at once; any exception means the call is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    frame: Frame
+    future: Future[Instances]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    entries: list[_Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    call: Call
+    future: Future[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    loads: Mapping[Member, Load]
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    cause: str
+    detail: str
+
+
+_News: TypeAlias = _Frames | _Answered | _Members | _Over
+
+
+class RemoteSegmenter:
+    """Hands frames to the least loaded worker and brings back what it found.
+
+    Args:
+        send: how a call reaches a worker.
+        info: the model the workers run.
+        dispatcher: decides; belongs to this object from now on.
+    """
+
+    def __init__(self, send: Send, *, info: ModelInfo, dispatcher: Dispatcher) -> None:
+        self.info = info
+        self._send = send
+        self._dispatcher = dispatcher
+        self._entries: dict[int, _Entry] = {}
+        self._next_ticket = 0
+        self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._closed: _Over | None = None
+        self._suspects: frozenset[Member] = frozenset()
+        self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
+        self._thread.start()
+
+    @property
+    def suspects(self) -> frozenset[Member]:
+        """Workers that lost a call of this stream and should be replaced."""
+        return self._suspects
+
+    def submit(self, frames: Sequence[Frame]) -> list[Future[Instances]]:
+        """Hand over frames; one future a frame, resolved exactly once."""
+        entries = [_Entry(frame, Future()) for frame in frames]
+        for entry in entries:
+            entry.future.set_running_or_notify_cancel()  # from here on nobody else may resolve it
+        with self._door:
+            if self._closed is None:
+                self._news.put(_Frames(entries))
+                return [entry.future for entry in entries]
+        _fail(entries, self._closed)
+        return [entry.future for entry in entries]
+
+    def set_members(self, loads: Mapping[Member, Load]) -> None:
+        """Say which workers there are and how busy they are; workers left out are gone."""
+        self._news.put(_Members(loads))
+
+    def give_up(self, cause: str, detail: str) -> None:
+        """Fail what is open and all that will come; returns at once."""
+        self._end(_Over(cause, detail))
+
+    def close(self) -> None:
+        """Fail what is still open with cause `closed` and end the thread."""
+        self._end(_Over("closed", "the stream is over"))
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5.0)
+
+    def _end(self, over: _Over) -> None:
+        with self._door:
+            if self._closed is None:
+                self._closed = over
+                self._news.put(over)
+
+    def _run(self) -> None:
+        over = _Over("dispatch_failed", "the dispatcher ended unexpectedly")
+        try:
+            over = self._serve()
+        except Exception as error:  # noqa: BLE001 - the owner is told through the futures
+            over = _Over("dispatch_failed", f"{type(error).__name__}: {error}")
+        finally:
+            self._end(over)
+            _fail(self._entries.values(), over)
+            self._entries.clear()
+            for news in self._left():
+                if isinstance(news, _Frames):
+                    _fail(news.entries, over)
+
+    def _serve(self) -> _Over:
+        """Follow the news until it says that it is over."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                news = self._news.get(timeout=self._dispatcher.wake_in())
+                if isinstance(news, _Over):
+                    return news
+                self._take(news)
+                for more in self._left():
+                    if isinstance(more, _Over):
+                        return more
+                    self._take(more)
+            for call_id in self._dispatcher.overdue():
+                self._give_up_tickets(self._dispatcher.lost(call_id), "timed out")
+            for call in self._dispatcher.calls():
+                self._start(call)
+            self._suspects = self._dispatcher.suspects
+
+    def _left(self) -> list[_News]:
+        """News that came meanwhile, without waiting."""
+        found: list[_News] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._news.get_nowait())
+        return found
+
+    def _take(self, news: _News) -> None:
+        match news:
+            case _Frames(entries):
+                for entry in entries:
+                    self._entries[self._next_ticket] = entry
+                    self._dispatcher.add(self._next_ticket)
+                    self._next_ticket += 1
+            case _Members(loads):
+                self._give_up_tickets(self._dispatcher.set_members(loads), "was replaced")
+            case _Answered(call, future):
+                self._settle(call, future)
+
+    def _start(self, call: Call) -> None:
+        images = pack_images([self._entries[ticket].frame for ticket in call.tickets])
+        try:
+            future = self._send(call, images)
+        except Exception as error:  # noqa: BLE001 - a worker that cannot be reached is a lost call
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._news.put(_Answered(call, done)))
+
+    def _settle(self, call: Call, future: Future[Answer]) -> None:
+        """Resolve the frames of a call that came back, or send them elsewhere."""
+        if (error := future.exception()) is not None:
+            self._give_up_tickets(self._dispatcher.lost(call.call_id), type(error).__name__)
+            return
+        answer = future.result()
+        if not self._dispatcher.answered(call.call_id, answer.load):
+            return
+        for ticket, outcome in zip(call.tickets, unpack(answer.outcomes), strict=True):
+            entry = self._entries.pop(ticket)
+            if isinstance(outcome, SegmentFailed):
+                entry.future.set_exception(outcome)
+            else:
+                entry.future.set_result(outcome)
+
+    def _give_up_tickets(self, tickets: Sequence[int], why: str) -> None:
+        for ticket in tickets:
+            detail = f"every worker that had this frame was lost; the last one {why}"
+            self._entries.pop(ticket).future.set_exception(SegmentFailed("worker_lost", detail))
+
+
+def _fail(entries: Iterable[_Entry], over: _Over) -> None:
+    for entry in entries:
+        if not entry.future.done():
+            entry.future.set_exception(SegmentFailed(over.cause, over.detail))
