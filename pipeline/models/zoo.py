@@ -26,6 +26,7 @@ from pipeline.errors import ConfigError
 _SMALL_CHANNELS = 128
 _SMALL_BOX_FEATURES = 256
 _SMALL_ANCHORS = (16, 32, 64, 128, 256)
+_SMALL_PROPOSALS = 300
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -99,6 +100,7 @@ def _small(num_classes: int, norm_layer: NormLayer, overrides: dict[str, Any]) -
         "box_predictor": FastRCNNPredictor(_SMALL_BOX_FEATURES, num_classes),
         "mask_head": MaskRCNNHeads(channels, (channels,) * 4, 1),
         "mask_predictor": MaskRCNNPredictor(channels, channels, num_classes),
+        "rpn_post_nms_top_n_test": _SMALL_PROPOSALS,
     }
     return MaskRCNN(backbone, num_classes=None, **(settings | overrides))
 

@@ -1,0 +1,1 @@
+"""The fast forward of Mask R-CNN: one idea a file, `engine.py` joins them."""
