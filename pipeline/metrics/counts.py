@@ -1,0 +1,69 @@
+"""What a segment worker counts, and a whole run at one moment; plain and picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pipeline.accounting import StreamCounts
+
+WORKER_STATES = ("starting", "ready", "lost")
+"""`lost`: it died or hung and is being replaced, or its restarts are used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCounts:
+    """One segment worker at one moment, or several lives of it added up."""
+
+    worker: str = ""
+    state: str = "starting"
+    restarts: int = 0
+    waiting: int = 0
+    """Frames accepted and not answered."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Batches run, by the number of their frames."""
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Frames that could not be segmented, by cause."""
+    busy_s: float = 0.0
+    """Time spent in the model."""
+
+    def __add__(self, later: WorkerCounts) -> WorkerCounts:
+        """This and a later life of the same worker together; state and load are the later ones."""
+        return WorkerCounts(
+            worker=later.worker or self.worker,
+            state=later.state,
+            restarts=self.restarts + later.restarts,
+            waiting=later.waiting,
+            batches=_added(self.batches, later.batches),
+            failed=_added(self.failed, later.failed),
+            busy_s=self.busy_s + later.busy_s,
+        )
+
+    @property
+    def frames(self) -> int:
+        """Frames that went through the model."""
+        return sum(size * count for size, count in self.batches.items())
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """Everything there is to see about a run at one moment."""
+
+    streams: tuple[StreamCounts, ...] = ()
+    workers: tuple[WorkerCounts, ...] = ()
+    stream_restarts: Mapping[str, int] = field(default_factory=dict)
+    """How often the worker of a stream was replaced, by source id."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a segment worker is there and every stream has begun."""
+        waiting = any(stream.state == "starting" for stream in self.streams)
+        return any(w.state == "ready" for w in self.workers) and not waiting
+
+
+Key = TypeVar("Key", bound=str | int)
+
+
+def _added(a: Mapping[Key, int], b: Mapping[Key, int]) -> dict[Key, int]:
+    return {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}
