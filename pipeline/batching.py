@@ -1,4 +1,4 @@
-"""Join waiting requests of many streams into batches; pure: no threads, no Ray, no clock of its own.
+"""Join waiting requests of many streams into batches; pure: no threads, no Ray, no sleeping.
 
 The in-process runner drives it from a thread, a segment worker from its event loop.
 """

@@ -27,7 +27,7 @@ class FrameBuffer(Generic[T]):
         capacity: items it holds at most, from 1.
         when_full: what a `put` without room does.
         on_drop: called with each item `DROP_OLDEST` pushes out, inside the lock.
-        on_change: called after every put and close, outside of nothing but the lock; must be quick.
+        on_change: called after every put and close, inside the lock.
         lock: shared with others whose state changes together with this one's.
     """
 
@@ -38,7 +38,7 @@ class FrameBuffer(Generic[T]):
         *,
         on_drop: Callable[[T], None] | None = None,
         on_change: Callable[[], None] | None = None,
-        lock: threading.RLock | None = None,  # type: ignore[valid-type]
+        lock: threading.RLock | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"FrameBuffer.capacity must be at least 1, got {capacity}")

@@ -1,0 +1,12 @@
+"""One stream, from its source to its sinks; the loop is written once, without Ray.
+
+`Stream` is the loop; beside it stand the reading side (`capture`), the frames in flight
+(`window`), the writing side (`publishing`), and what survives a crash (`checkpoint`).
+"""
+
+from pipeline.stream.checkpoint import Checkpoint
+from pipeline.stream.loop import Stream
+from pipeline.stream.settings import End, StreamSettings
+from pipeline.stream.window import Region
+
+__all__ = ["Checkpoint", "End", "Region", "Stream", "StreamSettings"]

@@ -1,0 +1,435 @@
+"""The loop of one stream: order, back-pressure, drops, checkpoints, and how it ends.
+
+It does not know where segmentation happens. The capture thread fills a bounded buffer; the loop
+keeps what is being segmented in a window, oldest first, and takes results from its left end only:
+that is the whole of keeping order.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.accounting import StreamAccount
+from pipeline.buffers import FrameBuffer, WhenFull
+from pipeline.clock import Clock
+from pipeline.errors import MaskstreamError, SegmentFailed
+from pipeline.formats.jsonl import end_record
+from pipeline.instances import Instances
+from pipeline.masks import Masks
+from pipeline.results import FrameResult
+from pipeline.stages import (
+    AsyncSegmenter,
+    CameraMotion,
+    Outcome,
+    Picture,
+    Sink,
+    Source,
+    Status,
+    Tracker,
+)
+from pipeline.stream.capture import Capture, Captured, Mark
+from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.progress import Progress
+from pipeline.stream.publishing import Publisher
+from pipeline.stream.settings import End, StreamSettings
+from pipeline.stream.window import Flight, Region, Window
+
+log = logging.getLogger(__name__)
+
+
+class Stream:
+    """Everything that happens to one source. Built anywhere, run once, in the calling thread.
+
+    Args:
+        source: read in a thread of its own, to its end or until `stop`.
+        segmenter: shared with other streams; not closed here.
+        tracker: None publishes raw detections.
+        camera: estimates camera motion for the tracker; None for none.
+        sinks: name and sink, names unique; finished and closed here.
+        run: identity of the run, in every record.
+        settings: see there.
+        account: counts everything; may be read from any thread at any time.
+        make_picture: from a result and its pixels to what sinks draw on.
+        region: where to look; None for everywhere.
+        checkpoint: where progress is kept; None for nowhere.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        segmenter: AsyncSegmenter,
+        *,
+        tracker: Tracker | None,
+        camera: CameraMotion | None,
+        sinks: Sequence[tuple[str, Sink]],
+        run: str,
+        settings: StreamSettings,
+        account: StreamAccount,
+        make_picture: Callable[[FrameResult, NDArray[np.uint8]], Picture],
+        region: Region | None = None,
+        checkpoint: Checkpoint | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.source_id = source.source_id
+        self.account = account
+        self._source = source
+        self._segmenter = segmenter
+        self._tracker = tracker
+        self._camera = camera
+        self._run_id = run
+        self._settings = settings
+        self._classes = None if settings.classes is None else np.array(sorted(settings.classes))
+        self._make_picture = make_picture
+        self._region = region
+        self._clock = clock
+        self._aborted = threading.Event()
+        self._wake = threading.Event()
+        self._stopped_at_s: float | None = None
+        self._publisher = Publisher(
+            sinks,
+            account=account,
+            source_id=source.source_id,
+            patience_s=settings.patience_s if source.live else None,
+            aborted=self._aborted,
+            clock=clock,
+        )
+        self._progress = Progress(
+            checkpoint,
+            every_s=settings.checkpoint_every_s,
+            publisher=self._publisher,
+            tracker=tracker,
+            account=account,
+            clock=clock,
+        )
+        self._window = Window(
+            settings, account=account, live=source.live, tracked=tracker is not None, clock=clock
+        )
+        self._buffer: FrameBuffer[Captured] = FrameBuffer(
+            settings.buffer,
+            WhenFull.DROP_OLDEST if source.live else WhenFull.BLOCK,
+            on_drop=lambda _: account.dropped("buffer_full"),
+            on_change=self._wake.set,
+            lock=account.lock,
+        )
+        account.watch(
+            source_state=lambda: getattr(source, "state", None),
+            buffered=self._buffer.__len__,
+            window=self._window.__len__,
+            in_hand=lambda: self._buffer.blocked,
+            decode_errors=lambda: source.decode_errors,
+            reconnects=lambda: source.reconnects,
+        )
+        self._epoch: int | None = None
+        self._last: Mark | None = None
+        self._last_masks: Masks | None = None
+
+    def stop(self) -> None:
+        """Drain: read no further, publish everything captured, finish the sinks. Any thread."""
+        if self._stopped_at_s is None:
+            self._stopped_at_s = self._clock()
+            self.account.enter("draining")
+        self._source.stop()
+        self._wake.set()
+
+    def abort(self) -> None:
+        """Leave: what is in flight is dropped, sinks are closed without an end. Any thread."""
+        self._aborted.set()
+        self.stop()
+
+    def run(self) -> End:
+        """Run to the end; whatever happens to the stream is told by what is returned."""
+        capture: Capture | None = None
+        outcome = Outcome(Status.FAILED, "aborted")
+        bug: str | None = None
+        try:
+            state = self._progress.load()
+            if state is not None and state.ended is not None and not self._source.live:
+                outcome = self._ended_before(state, state.ended)
+            else:
+                capture = self._begin(state)
+                self._loop(capture)
+                if not self._aborted.is_set():
+                    outcome = self._finish(capture)
+        except MaskstreamError as error:
+            outcome = Outcome(Status.FAILED, str(error))
+        except Exception as error:
+            log.exception("the stream failed", extra={"source_id": self.source_id})
+            bug = f"{type(error).__name__}: {error}"
+            outcome = Outcome(Status.FAILED, bug)
+        return self._release(capture, outcome, bug)
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    def _loop(self, capture: Capture) -> None:
+        if self._stopped_at_s is None:
+            self.account.enter("streaming")
+        while not self._aborted.is_set():
+            self._wake.clear()
+            moved = self._fill() + self._publish_ready(capture)
+            if self._publisher.lost_all:
+                raise MaskstreamError("every sink is lost")
+            if capture.ended and not len(self._window) and not len(self._buffer):
+                return
+            if not moved:
+                self._wait(capture)
+
+    def _wait(self, capture: Capture) -> None:
+        if self._stopped_at_s is None or capture.ended:
+            self._wake.wait()
+            return
+        self._wake.wait(0.05)
+        if self._clock() - self._stopped_at_s > self._settings.stop_timeout_s:
+            self._buffer.close()  # the source does not hear; its thread is left to its own timeout
+
+    def _fill(self) -> int:
+        """Move what waits and fits into the window, and submit it in one call."""
+        taken: list[Flight] = []
+        with self.account.lock:
+            while (item := self._buffer.poll(self._window.has_room)) is not None:
+                flight = self._window.admit(item, newest=not len(self._buffer))
+                if flight is not None:
+                    taken.append(flight)
+        now = self._clock()
+        for flight in taken:
+            flight.submitted_at_s = flight.done_at_s = now
+            self.account.observe("queue", now - flight.captured.at_s)
+        if flights := [flight for flight in taken if flight.segmented]:
+            self._submit(flights)
+        return len(taken)
+
+    def _submit(self, flights: list[Flight]) -> None:
+        frames = [flight.frame for flight in flights]
+        if self._region is not None:
+            frames = [self._region.look(frame) for frame in frames]
+        for flight, future in zip(flights, self._segmenter.submit(frames), strict=True):
+            flight.future = future
+            future.add_done_callback(partial(self._done, flight))
+
+    def _done(self, flight: Flight, _: Future[Instances]) -> None:
+        flight.done_at_s = self._clock()
+        self._wake.set()
+
+    def _publish_ready(self, capture: Capture) -> int:
+        """Settle from the left what has landed, at most a quarter of the window at a time.
+
+        A full window published in one go would leave the segmenter without work meanwhile.
+        """
+        count = 0
+        while count < max(1, self._settings.window // 4):
+            flight = self._window.oldest
+            if flight is None:
+                break
+            self._prepare(flight, capture)
+            if not flight.landed:
+                break
+            self._settle(flight)
+            count += 1
+        return count
+
+    def _prepare(self, flight: Flight, capture: Capture) -> None:
+        """Do for the next frame what can be done while it is still being segmented."""
+        if flight.prepared:
+            return
+        flight.prepared = True
+        if flight.frame.epoch != self._epoch:
+            self._new_epoch(flight.captured.mark)
+        elif capture.seen_before is not None and self._camera is not None:
+            self._camera.estimate(capture.seen_before.image, None)
+        capture.seen_before = None
+        if self._camera is not None:
+            flight.motion = self._camera.estimate(flight.frame.image, self._last_masks)
+
+    def _new_epoch(self, mark: Mark) -> None:
+        if self._epoch is not None:
+            if self._tracker is not None:
+                self._tracker.reset()
+            if self._camera is not None:
+                self._camera.reset()
+        self._epoch, self._last_masks = mark.epoch, None
+        if self._source.live:  # before the epoch's first record, so that none is ever used twice
+            self._save(mark)
+
+    def _save(self, mark: Mark | None) -> None:
+        self._progress.save(mark, None if self._camera is None else self._last_masks)
+
+    def _settle(self, flight: Flight) -> None:
+        """Publish the oldest frame, or count it as failed."""
+        began = self._clock()
+        try:
+            found = None if flight.future is None else flight.future.result()
+        except Exception as error:  # noqa: BLE001 - one frame's failure is counted, not raised
+            self._fail(flight, error)
+        else:
+            self._publish(flight, self._track(flight, found), began)
+        self._last = flight.captured.mark
+        if self._progress.due():
+            self._save(self._last)
+
+    def _fail(self, flight: Flight, error: Exception) -> None:
+        where = {"source_id": self.source_id}
+        log.warning("frame %d was not segmented: %s", flight.frame.index, error, extra=where)
+        self._track(flight, None)  # time and camera move on for the tracks all the same
+        with self.account.lock:
+            self._window.pop()
+            self.account.failed(error.cause if isinstance(error, SegmentFailed) else "error")
+
+    def _track(self, flight: Flight, found: Instances | None) -> Instances:
+        """What is known about a frame that was segmented, or into which tracks are carried."""
+        frame = flight.frame
+        if found is not None and self._classes is not None:
+            found = found[np.isin(found.class_ids, self._classes)]
+        if self._tracker is not None:
+            found = self._tracker.update(
+                found, pts_s=frame.pts_s, image_size=frame.size, motion=flight.motion
+            )
+        elif found is not None:
+            found = found[found.scores >= self._settings.min_score]
+        else:
+            found = Instances.empty(frame.size)
+        self._last_masks = found.masks
+        return found if self._region is None else self._region.keep(found)
+
+    def _publish(self, flight: Flight, instances: Instances, began: float) -> None:
+        captured, tracked = flight.captured, self._clock()
+        segment_s = flight.done_at_s - flight.submitted_at_s
+        info = self._segmenter.info
+        result = FrameResult.of(
+            flight.frame,
+            instances,
+            run=self._run_id,
+            model=info.name,
+            labels=info.labels,
+            timings={
+                "decode": captured.decode_s,
+                "queue": flight.submitted_at_s - captured.at_s,
+                "segment": segment_s,
+                "track": tracked - began,
+            },
+        )
+        self._publisher.publish(result, self._make_picture(result, flight.frame.image))
+        written = self._clock()
+        with self.account.lock:  # leaves the window and is published in one step
+            self._window.pop()
+            self.account.published()
+            if flight.segmented:
+                self._window.learn(segment_s)
+                self.account.observe("segment", segment_s)
+            self.account.observe("track", tracked - began)
+            self.account.observe("sink", written - tracked)
+            self.account.observe("end_to_end", written - captured.at_s)
+
+    # -- beginning, checkpoints, end -----------------------------------------------------------
+
+    def _begin(self, state: State | None) -> Capture:
+        """Start to capture, from the beginning or from where an earlier run stood."""
+        after = None if state is None else state.at
+        start = None
+        if state is not None and after is not None:
+            self._restore(state, after)
+            if self._source.live:
+                start = {"epoch": after.epoch + 1, "index": after.index + 1}
+        else:
+            self._progress.begin()
+        capture = Capture(
+            self._source,
+            self._buffer,
+            account=self.account,
+            max_fps=self._settings.max_fps,
+            after=None if self._source.live else after,
+            start=start,
+            clock=self._clock,
+        )
+        capture.start()
+        return capture
+
+    def _restore(self, state: State, after: Mark) -> None:
+        log.info("resuming after frame %d", after.index, extra={"source_id": self.source_id})
+        self._publisher.resume({name: p for name, p in state.sinks.items() if p is not None})
+        if self._tracker is not None and state.tracker is not None:
+            self._tracker.restore(state.tracker)
+        self._epoch, self._last, self._last_masks = after.epoch, after, state.masks
+        if not self._source.live:  # a camera's frames cannot be captured twice: it counts anew
+            self._count_on(state)
+
+    def _count_on(self, state: State) -> None:
+        thinned = state.at.thinned if state.at else 0
+        self.account.restore(
+            captured=state.at.captured if state.at else 0,
+            published=state.published,
+            dropped={"max_fps": thinned} if thinned else {},
+            failed=state.failed,
+        )
+
+    def _finish(self, capture: Capture) -> Outcome:
+        """Everything is published: tell the sinks how it ended, and that there is nothing left."""
+        outcome = self._outcome(capture.error)
+        self._save(self._last)
+        counts = self.account.snapshot()
+        self._publisher.finish(
+            end_record(
+                run=self._run_id,
+                source_id=self.source_id,
+                outcome=str(outcome.status),
+                reason=outcome.reason,
+                decoded=outcome.decoded,
+                announced=outcome.announced,
+                captured=counts.captured,
+                published=counts.published,
+                dropped=counts.dropped,
+                failed=counts.failed,
+                in_flight=counts.in_flight,
+                decode_errors=counts.decode_errors,
+                reconnects=counts.reconnects,
+            )
+        )
+        self._publisher.close()
+        if self._stopped_at_s is None and outcome.status is not Status.FAILED:
+            self._progress.ended(outcome)
+        return outcome
+
+    def _outcome(self, error: Exception | None) -> Outcome:
+        found = self._source.outcome
+        if error is None:
+            return found
+        known = isinstance(error, MaskstreamError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        return Outcome(Status.FAILED, reason, found.decoded, found.announced)
+
+    def _ended_before(self, state: State, outcome: Outcome) -> Outcome:
+        """An earlier run has done all of it; only its counts are told again."""
+        log.info("already complete, nothing to do", extra={"source_id": self.source_id})
+        self._count_on(state)
+        return outcome
+
+    def _release(self, capture: Capture | None, outcome: Outcome, bug: str | None) -> End:
+        """Close everything, whatever happened before, and say how it ended."""
+        stopped = self._stopped_at_s is not None
+        self._source.stop()
+        self._buffer.close()
+        with self.account.lock:
+            if left := self._window.clear() + len(self._buffer.clear()):
+                self.account.dropped("aborted", left)
+        if capture is not None and not capture.join(self._settings.stop_timeout_s):
+            log.warning("the source does not end", extra={"source_id": self.source_id})
+        self._publisher.close()
+        if bug is None and capture is not None and isinstance(capture.error, Exception):
+            bug = None if isinstance(capture.error, MaskstreamError) else outcome.reason
+        failed = bug is not None or outcome.status is Status.FAILED
+        self.account.enter("failed" if failed else "ended")
+        return End(
+            source_id=self.source_id,
+            outcome=outcome,
+            counts=self.account.snapshot(),
+            sink_errors=dict(self._publisher.errors),
+            stopped=stopped,
+            bug=bug,
+        )

@@ -1,0 +1,67 @@
+"""What a stream is told before it starts, and what it says when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline.accounting import StreamCounts
+from pipeline.stages import Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What one stream needs to know; docs/configuration.md says what each means to a user."""
+
+    min_score: float = 0.5
+    """Without a tracker, detections below are not published; a tracker has its own."""
+    classes: frozenset[int] | None = None
+    """Class ids to follow and publish; None for all."""
+    max_fps: float | None = None
+    max_latency_s: float | None = None
+    """Live only: a frame that would be older than this when segmented is dropped."""
+    segment_every: int = 1
+    """Segment every k-th frame; the tracker carries the instances between."""
+    adaptive: bool = False
+    """Carry frames that would be dropped as stale only because segmentation is slow."""
+    window: int = 16
+    """Frames in flight, at most."""
+    in_flight_bytes: int = 256 << 20
+    """Pixels in flight, at most; one frame always may be."""
+    buffer: int = 4
+    """Frames that wait to be submitted, at most."""
+    checkpoint_every_s: float = 5.0
+    stop_timeout_s: float = 6.0
+    """How long a source may take to hear `stop`; a little more than its own `read_timeout_s`."""
+    patience_s: float = 2.0
+    """Live only: how long one result may wait for a busy sink."""
+
+    def __post_init__(self) -> None:
+        for name in ("window", "buffer", "segment_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"StreamSettings.{name} must be at least 1, got {getattr(self, name)}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a stream ended; plain and picklable."""
+
+    source_id: str
+    outcome: Outcome
+    counts: StreamCounts
+    sink_errors: dict[str, str] = field(default_factory=dict)
+    """Why each lost sink was lost, one line."""
+    stopped: bool = False
+    """Somebody asked it to stop."""
+    bug: str | None = None
+    """An error nobody expected, one line; the traceback is in the log."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete or drained; 2 the source is unreadable or incomplete; 1 anything else."""
+        if self.bug or self.sink_errors or self.counts.failed:
+            return 1
+        if self.outcome.status is Status.COMPLETE:
+            return 0
+        return 0 if self.stopped and self.outcome.status is Status.INCOMPLETE else 2
