@@ -1,0 +1,65 @@
+"""`Judged`: one sequence of one class, ready to be counted: who was there, what was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+Index = NDArray[np.int64]
+Array = NDArray[np.float64]
+
+EPS = float(np.finfo("float").eps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Ids and similarities of every frame, after the rules of a benchmark have been applied."""
+
+    truth: list[Index]
+    """Per frame (G,) numbers of the true tracks, 0..truth_tracks - 1."""
+    result: list[Index]
+    """Per frame (R,) numbers of the answered tracks."""
+    similarity: list[Array]
+    """Per frame (G, R) in [0, 1]."""
+    truth_tracks: int
+    result_tracks: int
+
+    @staticmethod
+    def of(
+        truth_ids: Sequence[Index], result_ids: Sequence[Index], similarity: Sequence[Array]
+    ) -> Judged:
+        """From ids of any kind; frames are given in order, empty ones included."""
+        truth, truth_tracks = _numbered(truth_ids)
+        result, result_tracks = _numbered(result_ids)
+        return Judged(truth, result, list(similarity), truth_tracks, result_tracks)
+
+
+def match_over(
+    similarity: Array, threshold: float, *, forbidden: float = 0.0
+) -> tuple[Index, Index]:
+    """Pairs of rows and columns with the greatest total similarity at or above a threshold.
+
+    Args:
+        similarity: (G, R).
+        threshold: pairs below it are never matched.
+        forbidden: what such a pair counts while the best total is sought; very negative makes
+            as many pairs as possible.
+    """
+    if 0 in similarity.shape:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    gain = np.where(similarity < threshold - EPS, forbidden, similarity)
+    rows, columns = linear_sum_assignment(-gain)
+    kept = gain[rows, columns] > EPS
+    return rows[kept], columns[kept]
+
+
+def _numbered(ids: Sequence[Index]) -> tuple[list[Index], int]:
+    if not ids:
+        return [], 0
+    known, numbers = np.unique(np.concatenate(list(ids)), return_inverse=True)
+    ends = np.cumsum([len(frame) for frame in ids])[:-1]
+    return np.split(numbers.astype(np.int64), ends), len(known)

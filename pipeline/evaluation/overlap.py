@@ -1,0 +1,67 @@
+"""Overlap of boxes and masks as the official tools compute it: boxes in float64, masks exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from pipeline.evaluation.judged import EPS
+
+Array = NDArray[np.float64]
+
+
+def corners(boxes: Array) -> Array:
+    """(N, 4) x, y, width, height to xyxy."""
+    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
+def box_iou(a: Array, b: Array) -> Array:
+    """IoU of xyxy boxes (G, 4) and (R, 4), (G, R); 0 where a box has no area."""
+    inside, area_a = _shared(a, b)
+    area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
+    union = area_a[:, None] + area_b[None] - inside
+    good = (area_a > EPS)[:, None] & (area_b > EPS)[None] & (union > EPS)
+    return np.divide(inside, union, out=np.zeros_like(inside), where=good)
+
+
+def box_share(a: Array, b: Array) -> Array:
+    """What share of each box (G, 4) lies inside each box (R, 4), (G, R)."""
+    inside, area = _shared(a, b)
+    return np.divide(inside, area[:, None], out=np.zeros_like(inside), where=area[:, None] > EPS)
+
+
+def _shared(a: Array, b: Array) -> tuple[Array, Array]:
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    span = np.maximum(high - low, 0)
+    return span[..., 0] * span[..., 1], (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
+
+
+Rles = Sequence[Mapping[str, Any]]
+
+
+def mask_iou(a: Rles, b: Rles) -> Array:
+    """IoU of COCO RLE masks, (len(a), len(b))."""
+    if not len(a) or not len(b):
+        return np.zeros((len(a), len(b)))
+    return np.asarray(coco_mask.iou(list(a), list(b), [0] * len(b)), np.float64)
+
+
+def mask_share(a: Rles, region: Rles) -> Array:
+    """What share of each mask lies inside the union of `region`, (len(a),)."""
+    if not len(a) or not len(region):
+        return np.zeros(len(a))
+    union = coco_mask.merge(list(region), intersect=False)
+    return np.asarray(coco_mask.iou(list(a), [union], [1]), np.float64)[:, 0]
+
+
+def shared_pixels(masks: Rles) -> int:
+    """How many pixels masks of one picture have in common, counted once per further mask."""
+    if len(masks) < 2:
+        return 0
+    total = int(coco_mask.area(list(masks)).sum())
+    return total - int(coco_mask.area(coco_mask.merge(list(masks), intersect=False)))
