@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,8 @@ from pipeline.stream.window import Flight, Region, Window
 
 log = logging.getLogger(__name__)
 
+Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
+
 
 class Stream:
     """Everything that happens to one source. Built anywhere, run once, in the calling thread.
@@ -58,6 +61,7 @@ class Stream:
         settings: see there.
         account: counts everything; may be read from any thread at any time.
         make_picture: from a result and its pixels to what sinks draw on.
+        draw: how `FrameResult.plot` draws, for sinks that are Python functions.
         region: where to look; None for everywhere.
         checkpoint: where progress is kept; None for nowhere.
         clock: seconds, monotonic.
@@ -75,6 +79,7 @@ class Stream:
         settings: StreamSettings,
         account: StreamAccount,
         make_picture: Callable[[FrameResult, NDArray[np.uint8]], Picture],
+        draw: Draw | None = None,
         region: Region | None = None,
         checkpoint: Checkpoint | None = None,
         clock: Clock = time.monotonic,
@@ -89,6 +94,7 @@ class Stream:
         self._settings = settings
         self._classes = None if settings.classes is None else np.array(sorted(settings.classes))
         self._make_picture = make_picture
+        self._draw = draw
         self._region = region
         self._clock = clock
         self._aborted = threading.Event()
@@ -308,6 +314,7 @@ class Stream:
             run=self._run_id,
             model=info.name,
             labels=info.labels,
+            draw=self._draw,
             timings={
                 "decode": captured.decode_s,
                 "queue": flight.submitted_at_s - captured.at_s,

@@ -1,0 +1,110 @@
+"""What is wrong with settings, said before anything is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from pipeline import models, sinks, sources, tracking
+from pipeline.build.naming import preset_of
+from pipeline.config import ModelSettings, Settings, SourceSettings
+from pipeline.errors import ConfigError
+
+
+def check(settings: Settings) -> None:
+    """Refuse settings that cannot run; opens no source, sink or network.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with the nearest right word.
+        ModelError: labels are needed to check class names, and the weights cannot be read.
+    """
+    name, weights = choose_model(settings.model)
+    _check_sources(settings)
+    _check_trackers(settings)
+    for sink in settings.sinks:
+        sinks.check_sink(sink.url)
+    ids = [source.id for source in settings.sources]
+    sinks.check_targets((sink.url, sink.sources or ids) for sink in settings.sinks)
+    if any(source.classes for source in settings.sources):
+        labels = models.model_labels(name, weights)
+        for source in settings.sources:
+            class_ids(source, labels)
+
+
+def choose_model(model: ModelSettings) -> tuple[str, str | None]:
+    """Name and weights, the defaults filled in.
+
+    Raises:
+        ConfigError: the name is unknown, or weights are needed and none are known.
+    """
+    name = model.name
+    if name is not None and name not in models.names():
+        raise ConfigError(
+            f"model.name: {name!r} is not known{_nearest(name, models.names())}; "
+            f"known are {', '.join(models.names())}"
+        )
+    if name is None and model.weights is None and model.device == "cpu":
+        name = "maskrcnn_resnet50_fpn"  # `choose` would look for a GPU that is not to be used
+    return models.choose(name, model.weights)
+
+
+def class_ids(source: SourceSettings, labels: Mapping[int, str]) -> frozenset[int] | None:
+    """The ids of the classes a source asks for; None for all.
+
+    Raises:
+        ConfigError: the model has no such class.
+    """
+    if source.classes is None:
+        return None
+    by_name = {name: class_id for class_id, name in labels.items()}
+    for name in source.classes:
+        if name not in by_name:
+            raise ConfigError(
+                f"source {source.id}: the model has no class {name!r}{_nearest(name, by_name)}; "
+                f"it has {', '.join(by_name)}"
+            )
+    return frozenset(by_name[name] for name in source.classes)
+
+
+def masked(url: str) -> str:
+    """A URL without the user name and password in it, and without secret-looking options."""
+    url = re.sub(r"//[^/@]*@", "//***@", url)
+    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)[^&]*", r"\1***", url)
+
+
+def _check_sources(settings: Settings) -> None:
+    for source in settings.sources:
+        try:
+            kind = sources.check_url(source.url)
+        except ConfigError as error:
+            raise ConfigError(f"source {source.id}: {error}") from error
+        ranged = source.start is not None or source.duration is not None
+        if ranged and kind is not sources.Kind.FILE:
+            raise ConfigError(
+                f"source {source.id}: start and duration are for video files, not for {kind} "
+                "sources"
+            )
+        if source.username is None and (source.password_env or source.password_file):
+            raise ConfigError(f"source {source.id}: a password is given and no username")
+
+
+def _check_trackers(settings: Settings) -> None:
+    if "min_score" in settings.tracker.settings:
+        raise ConfigError("tracker.min_score: set min_score of a source (or under defaults)")
+    for source in settings.sources:
+        preset = preset_of(settings, source)
+        if preset == "none":
+            if source.segment_every > 1 or source.adaptive:
+                key = "segment_every" if source.segment_every > 1 else "adaptive"
+                raise ConfigError(
+                    f"source {source.id}: {key} needs a tracker to carry the instances; "
+                    "tracker is none"
+                )
+            continue
+        tracking.TrackerSettings.of(preset, **settings.tracker.settings)
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    near = get_close_matches(word, list(words), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""

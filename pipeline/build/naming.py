@@ -1,0 +1,51 @@
+"""What follows from settings by name: which tracker, which sinks, which files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import sinks
+from pipeline.config import Settings, SourceSettings
+
+if TYPE_CHECKING:
+    from pipeline.stream import Checkpoint
+
+
+def preset_of(settings: Settings, source: SourceSettings) -> str:
+    """The tracker preset of a source, or `none`."""
+    return source.tracker or settings.tracker.preset
+
+
+def targets_of(settings: Settings, source: SourceSettings) -> list[str]:
+    """The files and folders the sinks of a source write."""
+    found = (sinks.targets(sink.url, [source.id]) for sink in settings.sinks_of(source.id))
+    return [path for paths in found for path in paths.values()]
+
+
+def sink_names(settings: Settings, source: SourceSettings) -> list[str]:
+    """One name a sink, its scheme; they label metrics and checkpoints."""
+    names: list[str] = []
+    for sink in settings.sinks_of(source.id):
+        scheme = sink.url.partition(":")[0]
+        names.append(_distinct(scheme, names))
+    return names
+
+
+def _distinct(name: str, taken: Collection[str]) -> str:
+    number, candidate = 1, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
+
+
+def checkpoint_of(settings: Settings, source: SourceSettings, run: str) -> Checkpoint | None:
+    """Where the progress of a source is kept; None without `run.state_dir`."""
+    if settings.run.state_dir is None:
+        return None
+    from pipeline.stream import Checkpoint
+
+    path = Path(settings.run.state_dir) / f"{source.id}.json"
+    return Checkpoint(path, run=run, source_id=source.id)
