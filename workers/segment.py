@@ -11,21 +11,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import __version__
 from pipeline.batching import Batcher, isolate
 from pipeline.clock import Clock
-from pipeline.errors import SegmentFailed
+from pipeline.errors import MaskstreamError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.metrics.counts import WorkerCounts
-from pipeline.stages import Segmenter
+from pipeline.stages import ModelInfo, Segmenter
 from workers.dispatch import Load
 from workers.transport import Answer, pack
 
@@ -36,8 +39,8 @@ BUG = "model_error"
 MAX_BUGS = 3
 """Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
 
-Image = NDArray[np.uint8]
-Outcome = Instances | SegmentFailed
+Image: TypeAlias = NDArray[np.uint8]
+Outcome: TypeAlias = Instances | SegmentFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,29 @@ class SegmentReport:
     """Why it should be replaced, one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is there."""
+
+    info: ModelInfo
+    version: str
+    """Of this project, where the worker runs."""
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The model cannot be loaded, here or anywhere."""
+
+    text: str
+    """One line for the user."""
+    exit_code: int
+
+
+Loader: TypeAlias = Callable[[], Segmenter]
+"""Makes the segmenter, warmed up; may take minutes, raises `MaskstreamError` for the user."""
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     image: Image
@@ -63,7 +89,7 @@ class SegmentWorker:
     """Joins the frames of all callers into batches and runs the model on them.
 
     Args:
-        segmenter: called by one thread only; closed here.
+        loader: called by `load`, in the one thread that will run the model.
         worker_id: names it in counts and logs.
         max_batch: frames in one batch.
         max_wait_s: how long the first frame of a batch waits for others.
@@ -72,14 +98,15 @@ class SegmentWorker:
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        loader: Loader,
         *,
         worker_id: str,
         max_batch: int,
         max_wait_s: float,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._segmenter = segmenter
+        self._loader = loader
+        self._segmenter: Segmenter | None = None
         self._worker_id = worker_id
         self._max_batch = max_batch
         self._clock = clock
@@ -97,6 +124,19 @@ class SegmentWorker:
         self._seconds_per_frame = 0.0
         self._bugs = 0
         self._broken: str | None = None
+
+    async def load(self) -> Loaded | Refused:
+        """Load the model; called once, before anything else.
+
+        What is wrong with model or device is an answer, not an exception: every replacement of
+        this worker would say the same.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._segmenter = await loop.run_in_executor(self._device, self._loader)
+        except MaskstreamError as error:
+            return Refused(str(error), error.exit_code)
+        return Loaded(self._segmenter.info, __version__, socket.gethostname())
 
     async def segment(
         self, source_id: str, images: Sequence[Image], *, alone: bool = False
@@ -148,7 +188,8 @@ class SegmentWorker:
             job.done.set_result(SegmentFailed("closed", "the worker is closing"))
         self._alone.clear()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._device, self._segmenter.close)
+        if self._segmenter is not None:
+            await loop.run_in_executor(self._device, self._segmenter.close)
         self._device.shutdown(wait=False)
 
     def _load(self) -> Load:
@@ -212,6 +253,7 @@ class SegmentWorker:
         return outcomes
 
     def _attempt(self, images: Sequence[Image]) -> Sequence[Instances]:
+        assert self._segmenter is not None, "`load` comes first"  # noqa: S101 - a bug of ours
         try:
             found = self._segmenter.segment(images)
         except SegmentFailed:
@@ -228,7 +270,3 @@ class SegmentWorker:
         self._bugs = self._bugs + 1 if len(bugs) == frames else 0
         if self._bugs >= MAX_BUGS:
             self._broken = f"the model failed {self._bugs} batches running: {bugs[0].detail}"
-
-
-Loader = Callable[[], Segmenter]
-"""Makes the segmenter; may take minutes, raises `MaskstreamError` with one line for the user."""

@@ -1,17 +1,19 @@
 """One model fed by many callers: batches, turns, failures, replacement."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import SegmentFailed
+from pipeline import __version__
+from pipeline.errors import ModelError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.stages import ModelInfo
-from workers.segment import SegmentWorker
+from workers.segment import Loaded, Refused, SegmentWorker
 from workers.transport import Answer, unpack
 
 Image = NDArray[np.uint8]
@@ -77,8 +79,9 @@ def with_worker(
 ) -> None:
     async def main() -> None:
         worker = SegmentWorker(
-            model, worker_id="segment-0", max_batch=max_batch, max_wait_s=max_wait_s
+            lambda: model, worker_id="segment-0", max_batch=max_batch, max_wait_s=max_wait_s
         )
+        await worker.load()
         await use(worker)
         await worker.close()
 
@@ -223,10 +226,34 @@ def test_closing_answers_those_who_wait() -> None:
     model = Model()
 
     async def main() -> list[int | str]:
-        worker = SegmentWorker(model, worker_id="segment-0", max_batch=4, max_wait_s=60.0)
+        worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=60.0)
+        await worker.load()
         call = asyncio.ensure_future(worker.segment("a", images(1)))
         await asyncio.sleep(0)
         await worker.close()
         return found(await call)
 
     assert asyncio.run(main()) == ["closed: the worker is closing"]
+
+
+def test_a_loaded_worker_says_what_it_runs() -> None:
+    async def main() -> object:
+        worker = SegmentWorker(Model, worker_id="s", max_batch=4, max_wait_s=0.0)
+        loaded = await worker.load()
+        await worker.close()
+        return loaded
+
+    assert asyncio.run(main()) == Loaded(Model.info, __version__, socket.gethostname())
+
+
+def test_a_model_that_cannot_be_loaded_is_refused_in_the_words_for_the_user() -> None:
+    def refuse() -> Model:
+        raise ModelError("weights.pth: no such file")
+
+    async def main() -> object:
+        worker = SegmentWorker(refuse, worker_id="s", max_batch=4, max_wait_s=0.0)
+        refused = await worker.load()
+        await worker.close()
+        return refused
+
+    assert asyncio.run(main()) == Refused("weights.pth: no such file", 2)

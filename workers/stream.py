@@ -1,0 +1,177 @@
+"""`StreamWorker`: decode, order, track and publish, for one source or a few. A plain class.
+
+It never imports torch: what is learned stays with the segment workers. Every stream runs in a
+thread of its own and knows nothing of the cluster; this class starts them, tells them of the
+segment workers there are, and reports. Its methods return at once, so a late report means that
+the process itself is stuck.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.config import SourceSettings
+from pipeline.errors import MaskstreamError
+from pipeline.stages import AsyncSegmenter, ModelInfo, Outcome, Status
+from pipeline.stream import End, Stream
+from workers.dispatch import Dispatcher, Load, Member
+from workers.logs import Line, LogTail
+from workers.remote import RemoteSegmenter, Send
+
+log = logging.getLogger(__name__)
+
+Build: TypeAlias = Callable[[SourceSettings, AsyncSegmenter, StreamAccount], Stream]
+"""Settings of a source, the segmenter and the account -> the stream, not yet running."""
+Connect: TypeAlias = Callable[[Callable[[Member], Any], str], Send]
+"""From the way to find a worker's address, and a source id, to the function that sends calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The segment workers there are at this moment."""
+
+    loads: Mapping[Member, Load]
+    addresses: Mapping[Member, Any]
+    """How to reach each; only the sender looks inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """What a stream worker says of itself when asked."""
+
+    counts: tuple[StreamCounts, ...]
+    ends: Mapping[str, End]
+    """Streams that are over, by source id."""
+    suspects: frozenset[Member]
+    """Segment workers that lost a call and should be replaced."""
+    pid: int
+    lines: Sequence[Line] = ()
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    account: StreamAccount
+    segmenter: RemoteSegmenter
+    stream: Stream | None = None
+    thread: threading.Thread | None = None
+    end: End | None = None
+    wish: Callable[[Stream], None] | None = None
+    """What was asked of a stream that is not built yet."""
+    door: threading.Lock = field(default_factory=threading.Lock)
+
+    def tell(self, wish: Callable[[Stream], None]) -> None:
+        """Do this with the stream, now or as soon as it is built."""
+        with self.door:
+            self.wish = wish
+            stream = self.stream
+        if stream is not None:
+            wish(stream)
+
+    def built(self, stream: Stream) -> None:
+        """The stream is there; do what was asked meanwhile."""
+        with self.door:
+            self.stream = stream
+            wish = self.wish
+        if wish is not None:
+            wish(stream)
+
+
+@dataclass(eq=False)
+class StreamWorker:
+    """Runs the streams of some sources against a pool of segment workers.
+
+    Args:
+        sources: what to run; each gets its own thread.
+        build: makes a stream; may raise `MaskstreamError` for what is wrong with one source.
+        connect: makes the function that sends calls to a segment worker.
+        max_batch: frames in one call.
+        max_wait_s: how long a frame waits for others before it is sent to a busy worker.
+        batch_timeout_s: after it a call to an idle worker is lost.
+        spread: number of the first stream, so that streams prefer different workers.
+        tail: what this process logs.
+    """
+
+    sources: Sequence[SourceSettings]
+    build: Build
+    connect: Connect
+    max_batch: int
+    max_wait_s: float
+    batch_timeout_s: float
+    spread: int = 0
+    tail: LogTail = field(default_factory=LogTail)
+    _streams: dict[str, _Running] = field(default_factory=dict)
+    _pool: Pool = field(default_factory=lambda: Pool({}, {}))
+
+    def begin(self, info: ModelInfo, pool: Pool) -> None:
+        """Start every stream; `info` is the model all segment workers run."""
+        self._pool = pool
+        for number, source in enumerate(self.sources):
+            dispatcher = Dispatcher(
+                max_batch=self.max_batch,
+                max_wait_s=self.max_wait_s,
+                call_timeout_s=self.batch_timeout_s,
+                spread=self.spread + number,
+            )
+            send = self.connect(lambda member: self._pool.addresses[member], source.id)
+            running = _Running(
+                StreamAccount(source.id), RemoteSegmenter(send, info=info, dispatcher=dispatcher)
+            )
+            running.segmenter.set_members(pool.loads)
+            self._streams[source.id] = running
+            running.thread = threading.Thread(
+                target=self._run, args=(source, running), name=f"stream-{source.id}", daemon=True
+            )
+            running.thread.start()
+
+    def report(self, pool: Pool) -> StreamReport:
+        """Take note of the segment workers there are now, and say how things stand."""
+        self._pool = pool
+        for running in self._streams.values():
+            running.segmenter.set_members(pool.loads)
+        ends = {sid: running.end for sid, running in self._streams.items() if running.end}
+        return StreamReport(
+            counts=tuple(running.account.snapshot() for running in self._streams.values()),
+            ends=ends,
+            suspects=frozenset().union(*(r.segmenter.suspects for r in self._streams.values())),
+            pid=os.getpid(),
+            lines=self.tail.take(),
+        )
+
+    def stop(self) -> None:
+        """Drain: sources are read no further, what was captured is published."""
+        for running in self._streams.values():
+            running.tell(Stream.stop)
+
+    def abort(self, cause: str, detail: str) -> None:
+        """Leave: what is in flight is dropped; frames that wait for a worker fail as `cause`."""
+        for running in self._streams.values():
+            running.tell(Stream.abort)
+            running.segmenter.give_up(cause, detail)
+
+    def _run(self, source: SourceSettings, running: _Running) -> None:
+        """One stream, in its own thread, from building to its end."""
+        try:
+            stream = self.build(source, running.segmenter, running.account)
+            running.built(stream)
+            end = stream.run()
+        except MaskstreamError as error:
+            end = _failed(running.account, str(error))
+        except Exception as error:
+            log.exception("the stream could not be built", extra={"source_id": source.id})
+            text = f"{type(error).__name__}: {error}".partition("\n")[0]
+            end = _failed(running.account, text, bug=text)
+        running.segmenter.close()
+        running.end = end
+
+
+def _failed(account: StreamAccount, reason: str, *, bug: str | None = None) -> End:
+    """The end of a stream that never ran."""
+    account.enter("failed")
+    counts = account.snapshot()
+    return End(account.source_id, Outcome(Status.FAILED, reason), counts, bug=bug)
