@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
-from pipeline.accounting import StreamCounts
+from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.errors import MaskstreamError, SinkError
 from pipeline.stages import Outcome, Status
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,23 @@ class End:
     """Somebody asked it to stop."""
     bug: str | None = None
     """An error nobody expected, one line; the traceback is in the log."""
+
+    @staticmethod
+    def not_started(account: StreamAccount, error: Exception) -> End:
+        """The end of a stream that could not be built."""
+        account.enter("failed")
+        known = isinstance(error, MaskstreamError | OSError)
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        log.error(
+            "%s", text, exc_info=None if known else error, extra={"source_id": account.source_id}
+        )
+        return End(
+            source_id=account.source_id,
+            outcome=Outcome(Status.FAILED, text),
+            counts=account.snapshot(),
+            sink_errors={"": text} if isinstance(error, SinkError | OSError) else {},
+            bug=None if known else text,
+        )
 
     @property
     def exit_code(self) -> int:

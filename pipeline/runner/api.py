@@ -1,0 +1,174 @@
+"""`track()`: results in a `for` loop, everything behind it started and stopped with the loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from pipeline import build, models
+from pipeline.buffers import FrameBuffer
+from pipeline.config import Settings, parse
+from pipeline.errors import ConfigError, MaskstreamError, SinkError, SourceError
+from pipeline.results import FrameResult
+from pipeline.runner.segmenter import LocalSegmenter
+from pipeline.runner.threads import StreamThread
+from pipeline.sources import expand
+from pipeline.stages import Picture, Position, Status
+from pipeline.stream import End
+
+log = logging.getLogger(__name__)
+
+_AHEAD = 2
+"""Results that wait for the loop, at most."""
+
+
+def track(
+    source: str,
+    *,
+    model: str | None = None,
+    weights: str | None = None,
+    sinks: Sequence[str] = (),
+    tracker: str = "default",
+    classes: Sequence[str] | None = None,
+    min_score: float = 0.5,
+    device: str = "auto",
+    precision: str = "auto",
+    max_fps: float | None = None,
+    start: float | None = None,
+    duration: float | None = None,
+    overwrite: bool = False,
+) -> Iterator[FrameResult]:
+    """Segment and follow everything in one source, in this process.
+
+    Every result carries its picture: `result.image` as it came, `result.plot()` with the instances
+    drawn on it. The loop sets the pace of a file: no more than a few frames are worked on ahead.
+    Leaving the loop, however it happens, stops everything that was started.
+
+    ```python
+    for result in track("street.mp4", classes=["car"]):
+        print(result.index, result.instances.track_ids)
+    ```
+
+    Args:
+        source: a path, a directory of pictures or a URL; see `maskstream track --help`.
+        model: a name from `maskstream models`; None: the default of the machine.
+        weights: `COCO_V1`, `demo`, or a path; None: the model's own.
+        sinks: URLs results go to as well, such as `video:out/street.mp4`.
+        tracker: a preset, or `none` for raw detections.
+        classes: names of the classes to follow; None: all.
+        min_score: of what is published.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `auto`, `fp32`, `fp16` or `bf16`.
+        max_fps: thin to this rate by time stamps.
+        start: seconds into a file at which to begin.
+        duration: seconds of a file to take.
+        overwrite: replace existing output of `sinks`.
+
+    Raises:
+        ConfigError: an argument is wrong; raised at the call, before anything is loaded.
+        ModelError: weights or device are unusable; raised by the loop.
+        SourceError: the source cannot be read; raised by the loop.
+    """
+    found = expand([source])
+    if len(found) != 1:
+        raise ConfigError(f"track() takes one source, {source!r} stands for {len(found)}")
+    source_id, url = found[0]
+    values: dict[str, Any] = {
+        "model": {"name": model, "weights": weights, "device": device, "precision": precision},
+        "tracker": {"preset": tracker},
+        "sources": [
+            {
+                "id": source_id,
+                "url": url,
+                "min_score": min_score,
+                "classes": None if classes is None else list(classes),
+                "max_fps": max_fps,
+                "start": start,
+                "duration": duration,
+            }
+        ],
+        "sinks": list(sinks),
+        # On a CPU a batch saves nothing and a loop that is left would wait for it.
+        "workers": {"max_batch": 8 if device != "cpu" and models.gpu_present() else 1},
+        "run": {"executor": "local", "overwrite": overwrite},
+    }
+    settings = parse(values, origin="track()")
+    build.check(settings)
+    return _results(settings)
+
+
+class _Handoff:
+    """The sink the loop takes from; blocks the stream while the loop is busy."""
+
+    def __init__(self, buffer: FrameBuffer[FrameResult]) -> None:
+        self._buffer = buffer
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """Wait until the loop has room; once it was left, nobody wants the rest."""
+        self._buffer.put(replace(result, image=picture.image))
+
+    def flush(self) -> Position:
+        """Nothing is kept."""
+        return {}
+
+    def resume(self, position: Position) -> None:
+        """Nothing was kept."""
+
+    def finish(self, end: Mapping[str, Any]) -> None:
+        """`close` follows."""
+
+    def close(self) -> None:
+        """Let the loop end after the last result."""
+        self._buffer.close()
+
+
+def _results(settings: Settings) -> Generator[FrameResult, None, None]:
+    """Start everything at the first step; stop everything at the last, however it comes."""
+    source, workers = settings.sources[0], settings.workers
+    buffer: FrameBuffer[FrameResult] = FrameBuffer(_AHEAD)
+    run = build.prepare(settings)[source.id]
+    with ExitStack() as stack:
+        model = build.build_segmenter(settings.model, max_batch=workers.max_batch)
+        stack.callback(model.close)
+        segmenter = LocalSegmenter(
+            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_ms / 1000
+        )
+        stack.callback(segmenter.close)
+        thread = StreamThread(
+            source.id,
+            lambda account: build.build_stream(
+                settings,
+                source,
+                segmenter,
+                account=account,
+                run=run,
+                more_sinks=[("loop", _Handoff(buffer))],
+            ),
+        )
+        stack.callback(_leave, thread, buffer)
+        thread.start(then=buffer.close)
+        yield from buffer
+        _raise_for(thread.result())
+
+
+def _leave(thread: StreamThread, buffer: FrameBuffer[FrameResult]) -> None:
+    buffer.close()  # frees a stream that waits for the loop
+    thread.abort()
+    thread.join()
+
+
+def _raise_for(end: End) -> None:
+    """What a loop should not end silently with."""
+    if end.bug is not None:
+        raise MaskstreamError(f"{end.source_id}: {end.bug}; the traceback is in the log")
+    if end.outcome.status is Status.FAILED:
+        raise SourceError(end.outcome.reason or f"{end.source_id}: failed")
+    for name, reason in end.sink_errors.items():
+        raise SinkError(f"sink {name}: {reason}")
+    if end.outcome.status is Status.INCOMPLETE:
+        log.warning("%s: incomplete: %s", end.source_id, end.outcome.reason)
+    for cause, count in end.counts.failed.items():
+        log.warning("%s: %d frames were not segmented: %s", end.source_id, count, cause)

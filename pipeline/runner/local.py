@@ -1,0 +1,124 @@
+"""All sources of a run, in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from pipeline import build
+from pipeline.accounting import StreamAccount
+from pipeline.config import Settings, SourceSettings
+from pipeline.metrics.counts import RunCounts
+from pipeline.runner.segmenter import LocalSegmenter
+from pipeline.runner.threads import StreamThread
+from pipeline.stream import End, Stream
+
+PROGRESS_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended."""
+
+    ends: tuple[End, ...]
+    """One a source, in the order of the settings."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete or drained; 2 a source is unreadable or incomplete; 1 anything else."""
+        codes = {end.exit_code for end in self.ends}
+        return 1 if 1 in codes else max(codes, default=0)
+
+
+def run_local(
+    settings: Settings,
+    *,
+    on_progress: Callable[[RunCounts], None] | None = None,
+    stop: threading.Event | None = None,
+    abort: threading.Event | None = None,
+) -> RunSummary:
+    """Run all sources in this process, to their ends or until told to stop.
+
+    Args:
+        settings: of the run; `run.executor` is not looked at.
+        on_progress: called about twice a second, and once at the end, in the calling thread.
+        stop: when set, every captured frame is still published, files are closed.
+        abort: when set, what is in flight is dropped.
+
+    Raises:
+        ConfigError: a setting is wrong, or output exists; nothing was started.
+        ModelError: weights or device are unusable.
+    """
+    build.check(settings)
+    runs = build.prepare(settings)
+    stop, abort = stop or threading.Event(), abort or threading.Event()
+    with ExitStack() as stack:
+        workers = settings.workers
+        model = build.build_segmenter(settings.model, max_batch=workers.max_batch)
+        stack.callback(model.close)
+        segmenter = LocalSegmenter(
+            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_ms / 1000
+        )
+        stack.callback(segmenter.close)
+        threads = [
+            StreamThread(source.id, _maker(settings, source, segmenter, runs[source.id]))
+            for source in settings.sources
+        ]
+        stack.callback(_abort, threads)
+        for thread in threads:
+            thread.start()
+        _watch(threads, segmenter, stop=stop, abort=abort, on_progress=on_progress)
+        return RunSummary(tuple(thread.result() for thread in threads))
+
+
+def _maker(
+    settings: Settings, source: SourceSettings, segmenter: LocalSegmenter, run: str
+) -> Callable[[StreamAccount], Stream]:
+    return lambda account: build.build_stream(settings, source, segmenter, account=account, run=run)
+
+
+def _watch(
+    threads: Sequence[StreamThread],
+    segmenter: LocalSegmenter,
+    *,
+    stop: threading.Event,
+    abort: threading.Event,
+    on_progress: Callable[[RunCounts], None] | None,
+) -> None:
+    """Until all streams have ended: pass on what is asked for, tell how far they are."""
+    told_s = time.monotonic()
+    stopping = aborting = False
+    while running := [thread for thread in threads if not thread.join(0)]:
+        running[0].join(_LOOK_EVERY_S)
+        if stop.is_set() and not stopping:
+            stopping = True
+            for thread in threads:
+                thread.stop()
+        if abort.is_set() and not aborting:
+            aborting = True
+            for thread in threads:
+                thread.abort()
+        if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
+            told_s = time.monotonic()
+            on_progress(_counts(threads, segmenter))
+    if on_progress is not None:
+        on_progress(_counts(threads, segmenter))
+
+
+def _counts(threads: Sequence[StreamThread], segmenter: LocalSegmenter) -> RunCounts:
+    return RunCounts(
+        streams=tuple(thread.account.snapshot() for thread in threads),
+        workers=(segmenter.counts(),),
+    )
+
+
+def _abort(threads: Sequence[StreamThread]) -> None:
+    """Leave no thread behind; after an ordinary end there is none."""
+    for thread in threads:
+        thread.abort()
+    for thread in threads:
+        thread.join()
