@@ -55,16 +55,19 @@ class Instances:
 
     def __getitem__(self, rows: NDArray[Any] | slice | Sequence[int]) -> Instances:
         """Choose rows by boolean mask, indices or slice, in that order."""
-        index = np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)]
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            rows = rows if rows.size else np.zeros(0, np.int64)
+        index = np.arange(len(self))[rows]
         return Instances(
-            self.boxes[index],
-            self.scores[index],
-            self.class_ids[index],
-            self.masks[index],
-            *(
-                None if values is None else values[index]
-                for values in (self.track_ids, self.predicted, self.embeddings, self.keypoints)
-            ),
+            boxes=self.boxes[index],
+            scores=self.scores[index],
+            class_ids=self.class_ids[index],
+            masks=self.masks[index],
+            track_ids=None if self.track_ids is None else self.track_ids[index],
+            predicted=None if self.predicted is None else self.predicted[index],
+            embeddings=None if self.embeddings is None else self.embeddings[index],
+            keypoints=None if self.keypoints is None else self.keypoints[index],
         )
 
     def with_tracks(self, track_ids: NDArray[np.int64]) -> Instances:

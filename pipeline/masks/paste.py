@@ -9,14 +9,13 @@ widths of the boxes, not with their areas, and memory with the number of columns
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import cancel_pairs, stride
+from pipeline.masks.runs import cancel_pairs, portions, spread, stride
 
 Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -57,22 +56,24 @@ def paste_toggles(probabilities: Floats, boxes: Floats, size: tuple[int, int]) -
 
 
 def _expanded(boxes: Floats, scale: np.float32) -> list[Ints]:
-    """torchvision's `expand_boxes`, step by step in float32, truncated to integers."""
+    """Expand as torchvision's `expand_boxes` does, step by step in float32, and truncate."""
     x0, y0, x1, y1 = boxes.T
     half_w, half_h = (x1 - x0) * HALF * scale, (y1 - y0) * HALF * scale
     x, y = (x1 + x0) * HALF, (y1 + y0) * HALF
     return [edge.astype(np.int64) for edge in (x - half_w, y - half_h, x + half_w, y + half_h)]
 
 
-def _fused(a: Floats, b: Floats, c: Floats) -> Floats:
-    """A * b + c with one rounding: a product of two float32 is exact in float64."""
+def _fused(a: Floats, b: Floats, c: Floats | np.float32) -> Floats:
+    """Compute a * b + c with one rounding: a product of two float32 is exact in float64."""
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """The output lines (columns or rows) of all boxes that lie in the picture, one after another,
-    and how torch weighs the two lines of the padded mask around each."""
+    """The output lines (columns or rows) of all boxes that lie in the picture.
+
+    They stand one after another, with how torch weighs the two mask lines around each.
+    """
 
     owner: Ints
     line: Ints
@@ -162,8 +163,8 @@ class _Strip:
         found = []
         column, span = np.nonzero(mixed)
         first, last = self._beside_crossings(column, span, values, 2 * margin)
-        for some in _portions(last - first + 1):
-            item, row = _ranges(first[some], last[some])
+        for some in portions(last - first + 1, PIXELS_AT_A_TIME):
+            item, row = spread(first[some], last[some] - first[some] + 1)
             item += some.start
             on = self._evaluate(column[item], row)
             new = np.flatnonzero(on[1:] != on[:-1]) + 1
@@ -231,19 +232,3 @@ class _Strip:
         above = self._rows.starts[owner]
         y = self._spans.edges[owner, span] - above + self._rows.line[above]
         return self._origin[column] + y
-
-
-def _portions(lengths: Ints) -> Iterator[slice]:
-    """Neighbouring items whose lengths add up to about `PIXELS_AT_A_TIME`."""
-    if len(lengths):
-        bin_of = np.cumsum(lengths) // PIXELS_AT_A_TIME
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(bin_of)) + 1, [len(lengths)]])
-        yield from (slice(int(i), int(j)) for i, j in zip(starts[:-1], starts[1:], strict=True))
-
-
-def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """All integers of the closed ranges, and which range each comes from."""
-    lengths = last - first + 1
-    item = np.repeat(np.arange(len(first)), lengths)
-    shift = first - (np.cumsum(lengths) - lengths)
-    return item, np.arange(len(item)) + shift[item]

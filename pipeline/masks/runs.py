@@ -1,84 +1,171 @@
-"""Toggles and runs: the two flat forms of masks, and the way between them.
+"""Runs and toggles: the two flat forms of masks, and the way between them.
 
-A *toggle* is a column-major pixel position at which a mask changes between background and
-foreground. All masks of a picture share one sorted array of toggles: mask i counts from
-`i * stride(size)`, where the stride leaves room for a toggle at the very end of the picture.
+Runs are what `Masks` holds. A *toggle* is a column-major pixel position at which a mask changes
+between background and foreground; all masks of a picture share one sorted array of them, in which
+mask i counts from `i * stride(size)`: the stride leaves room for a toggle behind the last pixel.
+Every mask has an even number of toggles, begin and end of each piece of foreground.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
+Ints: TypeAlias = NDArray[np.int64]
+Size: TypeAlias = tuple[int, int]
+"""(height, width) in pixels."""
 
-def stride(size: tuple[int, int]) -> int:
+
+def stride(size: Size) -> int:
     """Distance between the origins of two masks in one array of toggles."""
     return size[0] * size[1] + 1
 
 
-def cancel_pairs(toggles: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop toggles that undo each other, from a sorted array.
-
-    A run that goes on from the foot of one column into the head of the next comes as two
-    toggles at one position.
-    """
-    same = toggles[1:] == toggles[:-1]
-    if not same.any():
-        return toggles
-    first = np.concatenate([[True], ~same])
-    starts = np.flatnonzero(first)
-    odd = np.diff(np.append(starts, len(toggles))) % 2 == 1
-    return toggles[starts[odd]]
-
-
-def runs_of_toggles(
-    toggles: NDArray[np.int64], count: int, size: tuple[int, int]
-) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Counts and offsets of `count` masks.
-
-    Args:
-        toggles: sorted, distinct, an even number a mask (a mask that reaches the last pixel has
-            its last toggle there, at height * width).
-        count: number of masks; some may have no toggle.
-        size: (height, width).
+def spread(first: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Count up from `first[i]`, `lengths[i]` times, for every i.
 
     Returns:
-        `counts` uint32 and `offsets` int64 (count + 1,), as `Masks` holds them.
+        Which i each value belongs to, and the values.
+    """
+    owner = np.repeat(np.arange(len(first)), lengths)
+    shift = first - (np.cumsum(lengths) - lengths)
+    return owner, np.arange(len(owner)) + shift[owner]
+
+
+def portions(loads: Ints, limit: int) -> Iterator[slice]:
+    """Neighbouring items whose loads add up to about `limit`, or one item that is larger."""
+    if len(loads):
+        cuts = np.flatnonzero(np.diff(np.cumsum(loads) // limit)) + 1
+        yield from (slice(i, j) for i, j in pairwise([0, *cuts.tolist(), len(loads)]))
+
+
+def cancel_pairs(toggles: Ints) -> Ints:
+    """Drop toggles that undo each other from a sorted array.
+
+    A piece that goes on from the foot of one column into the head of the next comes as two
+    toggles at one position.
+    """
+    fresh = np.ones(len(toggles), bool)
+    np.not_equal(toggles[1:], toggles[:-1], out=fresh[1:])
+    if fresh.all():
+        return toggles
+    starts = np.flatnonzero(fresh)
+    odd = np.diff(starts, append=len(toggles)) % 2 == 1
+    kept: Ints = toggles[starts[odd]]
+    return kept
+
+
+def from_toggles(toggles: Ints, n: int, size: Size) -> tuple[NDArray[np.uint32], Ints]:
+    """Counts and offsets of `n` masks, as `Masks` holds them.
+
+    Args:
+        toggles: sorted, distinct, an even number a mask.
+        n: how many masks; some may have no toggle.
+        size: (height, width).
     """
     pixels, step = size[0] * size[1], stride(size)
-    origins = np.arange(count, dtype=np.int64) * step
-    per_mask = np.diff(np.searchsorted(toggles, np.append(origins, count * step)))
-    heads = np.cumsum(per_mask + 2) - (per_mask + 2)  # origin, toggles..., end of every mask
-    marks = np.empty(len(toggles) + 2 * count, np.int64)
-    inner = np.ones(len(marks), bool)
-    tails = heads + per_mask + 1
+    origins = np.arange(n + 1, dtype=np.int64) * step
+    owned = np.diff(np.searchsorted(toggles, origins))
+    tails = np.cumsum(owned + 2) - 1
+    heads = tails - owned - 1
+    # origin, toggles..., end of every mask in a row: the runs are the differences
+    inner = np.ones(len(toggles) + 2 * n, bool)
     inner[heads] = inner[tails] = False
+    marks = np.empty(len(inner), np.int64)
     marks[inner] = toggles
-    marks[heads], marks[tails] = origins, origins + pixels
-    counts = marks[1:] - marks[:-1] if len(marks) else marks
+    marks[heads], marks[tails] = origins[:-1], origins[:-1] + pixels
+    counts = np.diff(marks)
     keep = np.ones(len(counts), bool)
     keep[tails[:-1]] = False  # from the end of one mask to the origin of the next
-    if pixels:
-        keep[tails - 1] &= counts[tails - 1] > 0  # the mask reaches the last pixel
-    lengths = np.add.reduceat(keep, heads, dtype=np.int64) if count else np.zeros(0, np.int64)
-    return counts[keep].astype(np.uint32), np.concatenate([[0], np.cumsum(lengths)])
+    full = (counts[tails - 1] == 0) & (owned > 0)  # the mask reaches the last pixel
+    keep[tails[full] - 1] = False
+    offsets = np.zeros(n + 1, np.int64)
+    np.cumsum(owned + 1 - full, out=offsets[1:])
+    return counts[keep].astype(np.uint32), offsets
 
 
-def toggles_of_runs(
-    counts: NDArray[np.uint32], offsets: NDArray[np.int64], size: tuple[int, int]
-) -> NDArray[np.int64]:
-    """The sorted toggles of all masks; those at the end of a picture are included.
-
-    Every mask has an even number of them: the end of its last run is left out where that run is
-    background.
-    """
-    if not len(counts):
-        return np.zeros(0, np.int64)
-    ends = np.cumsum(counts, dtype=np.int64)
-    count = len(offsets) - 1
+def to_toggles(counts: NDArray[np.uint32], offsets: Ints, size: Size) -> Ints:
+    """The sorted toggles of all masks."""
     lengths = np.diff(offsets)
-    base = np.concatenate([[0], ends])[offsets[:-1]]
-    shift = np.arange(count, dtype=np.int64) * stride(size) - base
-    keep = np.ones(len(counts), bool)
-    keep[offsets[1:] - 1] = lengths % 2 == 0
-    return (ends + np.repeat(shift, lengths))[keep]
+    ends = np.cumsum(counts, dtype=np.int64)
+    before = np.zeros(len(offsets) - 1, np.int64)
+    before[1:] = ends[offsets[1:-1] - 1]
+    shift = np.arange(len(lengths), dtype=np.int64) * stride(size) - before
+    ends += np.repeat(shift, lengths)
+    keep = np.ones(len(ends), bool)
+    keep[offsets[1:][lengths % 2 == 1] - 1] = False  # the end of a last run of background
+    return ends[keep]
+
+
+def check_shape(counts: NDArray[np.uint32], offsets: Ints, size: Size) -> None:
+    """Raise ValueError where the arrays cannot be masks; costs nothing worth counting."""
+    if len(size) != 2 or size[0] < 1 or size[1] < 1:
+        raise ValueError(f"Masks.size must be (height, width) of at least one pixel, got {size}")
+    if counts.dtype != np.uint32 or counts.ndim != 1:
+        raise ValueError(f"Masks.counts must be flat uint32, got {counts.dtype} {counts.shape}")
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
+        raise ValueError(
+            f"Masks.offsets must be int64 of shape (N + 1,), got {offsets.dtype} {offsets.shape}"
+        )
+    if offsets[0] != 0 or offsets[-1] != len(counts):
+        raise ValueError(
+            f"Masks.offsets must go from 0 to the {len(counts)} counts, "
+            f"got {offsets[0]} to {offsets[-1]}"
+        )
+
+
+def check_runs(counts: NDArray[np.uint32], offsets: Ints, size: Size) -> None:
+    """Raise ValueError, naming the mask, where runs do not fill the picture exactly once."""
+    check_shape(counts, offsets, size)
+    lengths = np.diff(offsets)
+    if len(lengths) and lengths.min() < 1:
+        raise ValueError(f"mask {int(np.argmin(lengths))} has no runs; an empty mask has one")
+    if not len(lengths):
+        return
+    sums = np.add.reduceat(counts, offsets[:-1], dtype=np.int64)
+    pixels = size[0] * size[1]
+    if (wrong := np.flatnonzero(sums != pixels)).size:
+        row = int(wrong[0])
+        raise ValueError(
+            f"the runs of mask {row} sum to {sums[row]}, but a picture of {size[0]} x {size[1]} "
+            f"(height x width) has {pixels} pixels"
+        )
+    zero = counts == 0
+    zero[offsets[:-1]] = False
+    if zero.any():
+        row = int(np.searchsorted(offsets, np.argmax(zero), side="right")) - 1
+        raise ValueError(f"mask {row} has a run of 0 behind its first run")
+
+
+def areas(counts: NDArray[np.uint32], offsets: Ints) -> Ints:
+    """(N,) foreground pixels of each mask."""
+    n = len(offsets) - 1
+    odd = np.ones(len(counts), np.int64)
+    odd[0::2] = 0
+    flip = np.repeat(offsets[:-1] % 2, np.diff(offsets))  # masks that begin at an odd index
+    odd ^= flip
+    odd *= counts
+    return np.add.reduceat(odd, offsets[:-1]) if n else odd
+
+
+def boxes(toggles: Ints, n: int, size: Size) -> Ints:
+    """(N, 4) tight xyxy, right and bottom exclusive; zeros for empty masks."""
+    height, step = size[0], stride(size)
+    found = np.zeros((n, 4), np.int64)
+    begin, last = toggles[0::2], toggles[1::2] - 1
+    owner = begin // step
+    left, top = np.divmod(begin - owner * step, height)
+    right, bottom = np.divmod(last - owner * step, height)
+    over = left != right  # a piece that goes through several columns touches head and foot
+    top[over], bottom[over] = 0, height - 1
+    full, first = np.unique(owner, return_index=True)
+    if len(full):
+        found[full, 0] = np.minimum.reduceat(left, first)
+        found[full, 1] = np.minimum.reduceat(top, first)
+        found[full, 2] = np.maximum.reduceat(right, first) + 1
+        found[full, 3] = np.maximum.reduceat(bottom, first) + 1
+    return found

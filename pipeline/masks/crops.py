@@ -1,0 +1,47 @@
+"""Masks as small boolean pictures: cut out of the runs, and back into runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.masks.runs import Ints, Size, cancel_pairs, stride
+
+
+def paint(toggles: Ints, height: int, width: int) -> NDArray[np.bool_]:
+    """A picture (height, width) from toggles that count from its first pixel; C-contiguous."""
+    lengths = np.diff(toggles, prepend=0, append=height * width)
+    states = np.zeros(len(lengths), bool)
+    states[1::2] = True
+    return np.ascontiguousarray(np.repeat(states, lengths).reshape(width, height).T)
+
+
+def crop(toggles: Ints, box: tuple[int, int, int, int], height: int) -> NDArray[np.bool_]:
+    """One mask, its toggles counted from the picture's first pixel, cut to its tight box."""
+    x0, y0, x1, y1 = box
+    inner = toggles.copy()
+    inner[1::2] -= 1  # the last pixel of a piece has a place in the crop, the one behind may not
+    column, row = np.divmod(inner, height)
+    inner = (column - x0) * (y1 - y0) + row - y0
+    inner[1::2] += 1
+    # pieces that meet at a crop's border were one piece or touch; paint() does not care
+    return paint(inner, y1 - y0, x1 - x0)
+
+
+def toggles_of(masks: Iterable[tuple[int, int, NDArray[np.bool_]]], size: Size) -> Ints:
+    """Sorted toggles of crops `(x0, y0, mask)`; what lies outside of the picture is cut off."""
+    height, width = size
+    parts = []
+    for row, (x, y, mask) in enumerate(masks):
+        inside = mask[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
+        h, w = inside.shape
+        edges = np.zeros((h + 1, w), bool)  # between a row and the one above it
+        edges[:h] = inside
+        edges[1:] ^= inside
+        found, column = np.nonzero(edges)
+        at = (column + max(x, 0)) * height + found + max(y, 0)
+        at.sort()
+        parts.append(at + row * stride(size))
+    return cancel_pairs(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
