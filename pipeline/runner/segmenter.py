@@ -9,6 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.batching import Batcher, isolate
 from pipeline.clock import Clock
 from pipeline.errors import SegmentFailed
@@ -116,14 +119,20 @@ class LocalSegmenter:
         return None
 
     def _segment(self, frames: list[Frame]) -> list[Instances | SegmentFailed]:
+        images = [frame.image for frame in frames]
+        return isolate(self._attempt, images, SegmentFailed)
+
+    def _attempt(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
+        """One call of the model; what no model should raise is a failure of its frames too."""
         try:
-            return isolate(
-                self._segmenter.segment, [frame.image for frame in frames], SegmentFailed
-            )
+            return self._segmenter.segment(images)
+        except SegmentFailed:
+            raise
         except Exception as error:
-            log.exception("the model failed on a batch of %d", len(frames))
-            failed = SegmentFailed("model_error", f"{type(error).__name__}: {error}")
-            return [failed] * len(frames)
+            if len(images) == 1:  # what failed in company is tried again
+                log.exception("the model failed on a frame")
+            text = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise SegmentFailed("model_error", text) from error
 
 
 def _fail(items: Sequence[tuple[Frame, Future[Instances]]], error: SegmentFailed) -> None:
