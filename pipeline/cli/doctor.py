@@ -92,14 +92,22 @@ def _memory() -> Finding:
 
 def _devices() -> Iterator[Finding]:
     """Devices as torch sees them, and the choice `--device auto --precision auto` would make."""
-    from pipeline import models
+    import torch
 
-    for index, name in enumerate(models.cuda_devices()):
-        yield Finding(f"cuda:{index}", name)
-    choice = models.choose()
-    yield Finding("device", f"{choice.device} ({choice.device_reason})")
-    yield Finding("precision", f"{choice.precision} ({choice.precision_reason})")
-    yield Finding("model", f"{choice.model} by default")
+    from pipeline import models
+    from pipeline.models.devices import place
+
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        memory = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+        yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory}")
+    if models.gpu_present() and not torch.cuda.is_available():
+        why = "a GPU is there but torch cannot use it; check the driver with nvidia-smi"
+        yield Finding("cuda", "unusable", why)
+    placement = place()
+    yield Finding("device", f"{placement.device} in {placement.precision} ({placement.reason})")
+    name, weights = models.choose()
+    yield Finding("model", f"{name} with weights {weights} by default")
 
 
 def _decoders() -> Finding:

@@ -71,8 +71,7 @@ def track(
         "tracker": {"preset": tracker},
         "defaults": _given(**flags),
         "sources": expand_sources(sources),
-        "sinks": sink
-        or [f"jsonl:{output}/{{source}}.jsonl", f"video:{output}/{{source}}.mp4"],
+        "sinks": sink or [f"jsonl:{output}/{{source}}.jsonl", f"video:{output}/{{source}}.mp4"],
         "workers": _given(segment=workers),
         "metrics": _given(port=metrics_port),
         "run": _given(

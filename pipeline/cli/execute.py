@@ -1,0 +1,174 @@
+"""Carry a run out and tell how it went: shared by `track`, `run` and `demo`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.cli.progress import Progress
+from pipeline.config import Settings
+
+if TYPE_CHECKING:
+    from pipeline.runner import RunSummary
+    from pipeline.stream import End
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What to show, and where the results are."""
+
+    folder: Path | None
+    """To be named at the end; None where the sinks say it themselves."""
+    quiet: bool
+
+
+def execute(settings: Settings, *, output: Output, address: str | None = None) -> None:
+    """Run, show progress, print the end of every stream.
+
+    Args:
+        settings: what to run.
+        output: what to show.
+        address: Ray cluster to join; None starts an own one.
+
+    Raises:
+        typer.Exit: with the exit code of the run, unless that is 0.
+        MaskstreamError: nothing was started.
+    """
+    from pipeline import build
+
+    _log_to_stderr(quiet=output.quiet)
+    build.check(settings)
+    if not output.quiet:
+        typer.echo(plan(settings), err=True)
+    summary = _run(settings, quiet=output.quiet, address=address)
+    for end in summary.ends:
+        tell(end, quiet=output.quiet)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+    if output.folder is not None and not output.quiet:
+        typer.echo(f"results in {output.folder}", err=True)
+
+
+def plan(settings: Settings) -> str:
+    """One line: what will run where, and on a CPU how long a frame will take."""
+    from pipeline import build, models
+
+    name, weights = build.choose_model(settings.model)
+    text = f"{len(settings.sources)} source(s), {name}"
+    if weights is not None:
+        text += f" with weights {weights}"
+    text += ", on Ray" if settings.run.executor == "ray" else ", in one process"
+    if settings.model.device != "cpu" and models.gpu_present():
+        return text
+    seconds = seconds_per_frame(name, cores=len(os.sched_getaffinity(0)))
+    if seconds > 0.2:
+        text += f"; on this CPU about {seconds:.1f} s a frame"
+    return text
+
+
+GFLOP_PER_FRAME = {
+    "maskrcnn_resnet50_fpn": 440,
+    "maskrcnn_resnet50_fpn_v2": 780,
+    "maskrcnn_resnet101_fpn": 600,
+    "maskrcnn_resnext101_32x8d_fpn": 970,
+    "maskrcnn_resnet18_fpn": 60,
+}
+"""A 16:9 frame with about ten instances, under the family's own resize rule."""
+
+
+def seconds_per_frame(model: str, *, cores: int) -> float:
+    """A rough guess for a CPU, from operations and what a core manages; 0 where unknown."""
+    with open("/proc/cpuinfo", encoding="utf-8") as info:
+        flags = info.read()
+    gflops_per_core = 400 if "amx_bf16" in flags else 150 if "avx512_bf16" in flags else 60
+    return GFLOP_PER_FRAME.get(model, 0) / (gflops_per_core * cores)
+
+
+def tell(end: End, *, quiet: bool) -> None:
+    """One line an ended stream; troubles are told even when asked to be quiet."""
+    counts, outcome = end.counts, end.outcome
+    lost = {**counts.dropped, **counts.failed}
+    text = f"{end.source_id}: {outcome.status}, {counts.published} of {counts.captured} frames"
+    if lost:
+        text += " (" + ", ".join(f"{cause} {count}" for cause, count in lost.items()) + ")"
+    if counts.decode_errors:
+        text += f", {counts.decode_errors} damaged packets"
+    if outcome.reason:
+        text += f": {outcome.reason}"
+    troubled = end.exit_code != 0
+    if troubled or not quiet:
+        typer.echo(text, err=True)
+    for name, reason in end.sink_errors.items():
+        if reason != outcome.reason:
+            typer.echo(f"{end.source_id}: sink {name}: {reason}", err=True)
+    if end.bug and end.bug != outcome.reason:
+        typer.echo(f"{end.source_id}: {end.bug}", err=True)
+
+
+def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:
+    stop, abort = threading.Event(), threading.Event()
+    if settings.run.executor == "local":
+        return _run_local(settings, stop, abort, quiet=quiet)
+    from workers.supervisor import run as run_on_ray
+
+    with Progress(quiet=quiet) as progress:
+        return run_on_ray(settings, address=address, on_progress=progress, stop=stop, abort=abort)
+
+
+def _run_local(
+    settings: Settings, stop: threading.Event, abort: threading.Event, *, quiet: bool
+) -> RunSummary:
+    from pipeline.metrics.counts import RunCounts
+    from pipeline.runner import run_local
+    from workers.http import serve
+
+    latest = RunCounts()
+
+    def on_progress(counts: RunCounts) -> None:
+        nonlocal latest
+        latest = counts
+        progress(counts)
+
+    served = serve(settings.metrics.host, settings.metrics.port, counts=lambda: latest)
+    with Progress(quiet=quiet) as progress, served, signals(stop, abort):
+        return run_local(settings, on_progress=on_progress, stop=stop, abort=abort)
+
+
+@contextmanager
+def signals(stop: threading.Event, abort: threading.Event) -> Iterator[None]:
+    """First SIGINT or SIGTERM drains, the second gives up what is in flight."""
+
+    def caught(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            abort.set()
+        stop.set()
+        print(
+            "stopping: what was captured is still published; once more to give it up",
+            file=sys.stderr,
+        )
+
+    before = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr(*, quiet: bool) -> None:
+    logging.basicConfig(
+        level=logging.ERROR if quiet else logging.WARNING,
+        format="%(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
