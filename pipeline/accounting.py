@@ -250,12 +250,16 @@ class StreamAccount:
             self._buckets[stage][bisect_left(BUCKETS_S, seconds)] += 1
             self._sums[stage] += seconds
 
+    def open_sink(self, sink: str) -> None:
+        """There is a sink of this name; comes before all that is counted of it."""
+        with self.lock:
+            self._sinks[sink] = _Tally()
+
     def offered(self, sink: str) -> None:
         """A result is on its way to a sink."""
         with self.lock:
-            tally = self._sinks.setdefault(sink, _Tally())
-            tally.offered += 1
-            tally.queued += 1
+            self._sinks[sink].offered += 1
+            self._sinks[sink].queued += 1
 
     def delivered(self, sink: str) -> None:
         """The sink accepted it."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +24,16 @@ from pipeline.stages import ModelInfo, Outcome, Picture, Position, Status
 
 INFO = ModelInfo("blob", {1: "red", 2: "green"}, "")
 Image: TypeAlias = NDArray[np.uint8]
-Step: TypeAlias = Frame | Exception | Callable[[], object]
+
+
+class Pause(Enum):
+    """Steps of a `ScriptedSource` that wait."""
+
+    UNTIL_STOPPED = auto()
+    """Until somebody calls `stop`."""
+
+
+Step: TypeAlias = Frame | Exception | Callable[[], object] | Pause
 """A frame is yielded, an exception raised, anything else called (to wait for an event, say)."""
 
 
@@ -142,6 +152,9 @@ class ScriptedSource:
                 return
             if isinstance(step, Exception):
                 raise step
+            if step is Pause.UNTIL_STOPPED:
+                self._stopped.wait()
+                continue
             if not isinstance(step, Frame):
                 step()
                 continue
@@ -152,10 +165,6 @@ class ScriptedSource:
     def stop(self) -> None:
         """Make no further step."""
         self._stopped.set()
-
-    def wait_stopped(self) -> None:
-        """A step: wait until somebody calls `stop`."""
-        self._stopped.wait()
 
 
 @dataclass(eq=False)

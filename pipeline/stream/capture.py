@@ -68,8 +68,8 @@ class Thinning:
         slack_s = self._period_s / 4
         if self.due_s is not None and pts_s < self.due_s - slack_s:
             return False
-        earliest = pts_s - slack_s + self._period_s
-        self.due_s = earliest if self.due_s is None else max(self.due_s + self._period_s, earliest)
+        due_s = pts_s if self.due_s is None else max(self.due_s, pts_s - slack_s)
+        self.due_s = due_s + self._period_s
         return True
 
     def reset(self) -> None:

@@ -232,7 +232,7 @@ class Stream:
         count = 0
         while count < max(1, self._settings.window // 4):
             flight = self._window.oldest
-            if flight is None:
+            if flight is None or self._aborted.is_set():
                 break
             self._prepare(flight, capture)
             if not flight.landed:

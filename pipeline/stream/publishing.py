@@ -44,11 +44,14 @@ class Publisher:
         self._sinks = dict(sinks)
         if len(self._sinks) != len(sinks):
             raise ValueError(f"sink names must differ, got {[name for name, _ in sinks]}")
+        for name in self._sinks:
+            account.open_sink(name)
         self._account = account
         self._source_id = source_id
         self._patience_s = patience_s
         self._aborted = aborted
         self._clock = clock
+        self._closed = False
         self.errors: dict[str, str] = {}
         """Why each lost sink was lost, one line."""
 
@@ -92,6 +95,9 @@ class Publisher:
 
     def close(self) -> None:
         """Release every sink; twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
         for name, sink in self._alive():
             self._try(name, sink.close)
 

@@ -43,6 +43,7 @@ def test_published_dropped_and_failed_settle_what_was_captured() -> None:
 
 def test_each_sink_has_its_own_balance() -> None:
     account = StreamAccount("cam")
+    account.open_sink("jsonl")
     for _ in range(4):
         account.offered("jsonl")
     account.delivered("jsonl")
@@ -132,6 +133,7 @@ def test_a_snapshot_survives_pickling() -> None:
     account = StreamAccount("cam")
     account.captured()
     account.published()
+    account.open_sink("jsonl")
     account.offered("jsonl")
     account.observe("track", 0.1)
     counts = account.snapshot()
