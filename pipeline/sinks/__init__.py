@@ -1,0 +1,142 @@
+"""Where results go: `scheme:location?options` becomes a `Sink`.
+
+This registry is light; each sink lives in a file of its own that imports its libraries itself.
+`docs/sinks.md` says what each one guarantees and how to write another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigError
+from pipeline.results import FrameResult
+from pipeline.sinks.schemes import SCHEMES, Option, Scheme, SinkTarget, parse_sink, register
+from pipeline.stages import Picture, Position, Sink
+
+__all__ = [
+    "SCHEMES",
+    "Option",
+    "Scheme",
+    "SinkTarget",
+    "check_sink",
+    "check_targets",
+    "open_sink",
+    "register",
+    "targets",
+]
+
+
+def open_sink(
+    url: str | Callable[[FrameResult], object],
+    *,
+    source_id: str,
+    run: str,
+    labels: Mapping[int, str],
+    fps_hint: float | None = None,
+    overwrite: bool = False,
+    min_score: float | None = None,
+    resume: Position | None = None,
+) -> Sink:
+    """Open the sink a URL names, for one source.
+
+    Args:
+        url: see docs/sinks.md; or a function that is called with every result.
+        source_id: fills `{source}`.
+        run: of the records.
+        labels: names by class id.
+        fps_hint: frames a second, roughly; for an encoder's rate control, never for time.
+        overwrite: replace existing output. The replacing happens at the first write, so that
+            `resume` can still be called on what lies there.
+        min_score: as the option of the same name; of the two the higher counts.
+        resume: continue existing output here, `overwrite` or not.
+
+    Raises:
+        ConfigError: the URL is wrong, output exists, or nothing can be written there.
+        SinkError: another process is writing there, or the destination is out of reach.
+    """
+    if callable(url):
+        from pipeline.sinks.function import FunctionSink
+
+        sink: Sink = FunctionSink(url)
+    else:
+        parsed = parse_sink(url)
+        module, _, name = parsed.scheme.opens.partition(":")
+        target = SinkTarget(
+            scheme=parsed.scheme.name,
+            location=parsed.located(source_id),
+            root=parsed.root,
+            options=parsed.options,
+            source_id=source_id,
+            run=run,
+            labels=labels,
+            fps_hint=fps_hint,
+            overwrite=overwrite or resume is not None,
+        )
+        sink = getattr(importlib.import_module(module), name)(target)
+        min_score = max((s for s in (min_score, parsed.min_score) if s is not None), default=None)
+    if min_score:
+        from pipeline.sinks.min_score import MinScore
+
+        sink = MinScore(sink, min_score, _drawn_for_it)
+    if resume is not None:
+        sink.resume(resume)
+    return sink
+
+
+def check_sink(url: str) -> None:
+    """Refuse a URL that `open_sink` could not read; opens and looks at nothing.
+
+    Raises:
+        ConfigError: names what is wrong, the nearest right word and what is allowed.
+    """
+    parse_sink(url)
+
+
+def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
+    """What each source would write: absolute paths by source id; empty for no file system.
+
+    Raises:
+        ConfigError: the URL is wrong, or an id cannot be part of a file name.
+    """
+    parsed = parse_sink(url)
+    if parsed.scheme.writes == "elsewhere":
+        return {}
+    return {id_: os.path.abspath(parsed.located(id_)) for id_ in source_ids}
+
+
+def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """Refuse sinks that would write the same file.
+
+    Args:
+        sinks: URL and source ids of each sink.
+
+    Raises:
+        ConfigError: names the file and the two that claim it.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    for url, source_ids in sinks:
+        for source_id, path in targets(url, source_ids).items():
+            if path in owners:
+                other_url, other_id = owners[path]
+                if other_url == url:
+                    raise ConfigError(
+                        f"sink {url!r}: the sources {other_id!r} and {source_id!r} would write the "
+                        "same file; put {source} into the path"
+                    )
+                raise ConfigError(
+                    f"sinks {other_url!r} and {url!r} would write the same file for the source "
+                    f"{source_id!r}; give them different paths"
+                )
+            owners[path] = url, source_id
+
+
+def _drawn_for_it(result: FrameResult, image: NDArray[np.uint8]) -> Picture:
+    """A picture of its own for a sink that is given fewer instances than the others."""
+    from pipeline.render import LazyPicture, annotate
+
+    return LazyPicture(image, result, annotate)

@@ -1,0 +1,62 @@
+"""`coco:PATH`: COCO results, one JSON list that pycocotools loads as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.formats import coco
+from pipeline.results import FrameResult
+from pipeline.sinks.files import OutputFile
+from pipeline.sinks.schemes import SinkTarget
+from pipeline.stages import Picture, Position
+
+_HEAD = b"[\n"
+_TAIL = b"\n]\n"
+
+
+class CocoSink:
+    """Lossless and in order; for a file source the same bytes after any crash and rerun.
+
+    `image_id` is the frame index, counted from 0. The closing bracket is written behind every
+    frame and overwritten by the next, so that the file is valid JSON at any moment, also after
+    the process was killed or the disk was full. Frames without instances leave no row; neither
+    track ids nor the end record have a place in this format.
+    """
+
+    def __init__(self, file: OutputFile) -> None:
+        self._file = file
+        self._frames = 0
+        self._rows = 0
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """Append the rows of a frame."""
+        self._file.begin()
+        if rows := coco.dumps_rows(result):
+            self._file.append((b",\n" if self._rows else b"") + rows)
+        self._rows += len(result.instances)
+        self._frames += 1
+
+    def flush(self) -> Position:
+        """Wait until the rows are on the disk."""
+        self._file.sync()
+        return {"bytes": self._file.size, "records": self._frames, "rows": self._rows}
+
+    def resume(self, position: Position) -> None:
+        """Cut the file back to the rows that were there at `position`."""
+        self._file.resume(position.get("bytes", 0))
+        self._frames = position.get("records", 0)
+        self._rows = position.get("rows", 0)
+
+    def finish(self, end: Mapping[str, Any]) -> None:
+        """A run without instances is an empty list, not an empty file."""
+        self._file.begin()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+
+def open_coco(target: SinkTarget) -> CocoSink:
+    """Open `coco:PATH`."""
+    return CocoSink(OutputFile(target, head=_HEAD, tail=_TAIL))

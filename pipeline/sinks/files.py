@@ -1,0 +1,233 @@
+"""Output files that grow by whole pieces: made once, cut back after a crash, never torn by us."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from pipeline.errors import ConfigError, SinkError, SinkFull
+from pipeline.sinks.schemes import SinkTarget
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class OutputFile:
+    """One file that is appended to in pieces; each piece is in the file whole or not at all.
+
+    What a process wrote survives its death (each piece is handed to the kernel at once); `sync`
+    makes it survive the machine's. The file may have a `tail`, bytes that close it behind the last
+    piece and are overwritten by the next, so that it is well-formed at any moment.
+
+    Raises:
+        ConfigError: the file exists and is not to be overwritten, or cannot be written.
+        SinkError: another process is writing it.
+    """
+
+    def __init__(self, target: SinkTarget, *, head: bytes = b"", tail: bytes = b"") -> None:
+        self.path = target.path
+        self.size = 0
+        """Bytes of the pieces written; the tail is not counted."""
+        self._head, self._tail = head, tail
+        self._error: SinkError | None = None
+        self._began = False
+        self._folder_synced = False
+        prepare_folder(target, self.path.parent)
+        self._fd, self._created = _open(self.path, overwrite=target.overwrite)
+
+    @property
+    def began(self) -> bool:
+        """True once something was written or resumed; before, an older file may still stand."""
+        return self._began
+
+    def begin(self) -> None:
+        """Drop what an older run left; done by the first `append` if not before, or resumed."""
+        if not self._began:
+            self._began = True
+            self._cut(0)
+            if self._head or self._tail:
+                self.append(self._head)
+
+    def append(self, piece: bytes) -> None:
+        """Add a piece.
+
+        Raises:
+            SinkFull: the disk is full; the file ends with the piece before, and stays so.
+            SinkError: it cannot be written any more.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            self.begin()
+            _write_all(self._fd, piece + self._tail, self.size)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._cut(self.size)
+            self._error = write_error(self.path, error)
+            raise self._error from error
+        self.size += len(piece)
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes that are already there.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        try:
+            _write_all(self._fd, data, offset)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes that are already there."""
+        return os.pread(self._fd, length, offset)
+
+    def resume(self, size: int) -> None:
+        """Cut back to `size` bytes of pieces; 0 begins anew.
+
+        Raises:
+            ConfigError: the file is shorter.
+        """
+        there = os.fstat(self._fd).st_size
+        if there < size:
+            self.close()
+            raise ConfigError(
+                f"{self.path}: cannot be resumed, the last checkpoint names {size} bytes, the file "
+                f"has {there}; put it back or start over with --overwrite"
+            )
+        if size:
+            self._began = True
+            self.size = size
+            try:
+                self._cut(size)
+            except OSError as error:
+                raise write_error(self.path, error) from error
+
+    def sync(self) -> None:
+        """Return when everything written would survive a power cut.
+
+        Raises:
+            SinkError: it cannot be made durable.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            os.fsync(self._fd)
+            if not self._folder_synced:
+                sync_folder(self.path.parent)
+                self._folder_synced = True
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def close(self) -> None:
+        """Let go of the file; one that was made here and never written is removed."""
+        if self._created and not self._began:
+            self.remove()
+        if self._fd >= 0:
+            os.close(self._fd)  # also ends the lock
+            self._fd = -1
+
+    def remove(self) -> None:
+        """Let go of the file and delete it."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _cut(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+        if size and self._tail:
+            _write_all(self._fd, self._tail, size)
+
+
+def prepare_folder(target: SinkTarget, folder: Path) -> None:
+    """Make a folder for output, inside the target's root.
+
+    Raises:
+        ConfigError: it would lie outside the root (through a symbolic link), or cannot be made.
+    """
+    root = Path(target.root)
+    try:
+        inside = folder.resolve().is_relative_to(root.resolve())
+        if inside:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise write_error(folder, error) from error
+        raise ConfigError(f"{folder}: cannot make the output folder: {error.strerror}") from error
+    if not inside:
+        raise ConfigError(
+            f"{folder}: a symbolic link leads out of {root}; output stays inside its folder, "
+            "remove the link or name the other folder in the sink"
+        )
+
+
+def write_error(path: Path, error: OSError) -> SinkError:
+    """The sink's error for an operating system's: a full disk has its own class."""
+    if error.errno in _FULL:
+        return SinkFull(
+            f"{path}: the disk is full ({error.strerror}); what was written is whole, "
+            "free some space and run again"
+        )
+    return SinkError(f"{path}: cannot write: {error.strerror}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _open(path: Path, *, overwrite: bool) -> tuple[int, bool]:
+    """File descriptor, and whether the file was made by this call."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        try:
+            fd, created = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:
+            if not overwrite:
+                raise
+            fd, created = os.open(path, flags), False
+    except OSError as error:
+        raise _open_error(path, error) from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ConfigError(f"{path}: is no regular file; name one that can be cut back")
+        _lock(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, created
+
+
+def _open_error(path: Path, error: OSError) -> ConfigError | SinkError:
+    if isinstance(error, FileExistsError):
+        return ConfigError(f"{path}: exists; use --overwrite to replace it or name another path")
+    if error.errno == errno.ELOOP:
+        return ConfigError(f"{path}: is a symbolic link; remove it or name the file it leads to")
+    if error.errno in _FULL:
+        return write_error(path, error)
+    return ConfigError(f"{path}: cannot be written: {error.strerror}; check folder and permissions")
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SinkError(f"{path}: another process is writing it; stop that one first") from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written

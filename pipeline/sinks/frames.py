@@ -1,0 +1,158 @@
+"""`frames:FOLDER`: single pictures, one file a frame."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from pipeline.errors import ConfigError, SinkError
+from pipeline.results import FrameResult
+from pipeline.sinks.files import prepare_folder, sync_folder, write_error
+from pipeline.sinks.schemes import SinkTarget
+from pipeline.stages import Picture, Position
+
+_OURS = re.compile(r"(\d{8,})\.(jpg|png)(\.part)?")
+_UNSYNCED = 256
+"""Pictures that may wait for a flush; more are made durable by `write` itself."""
+
+
+class FramesSink:
+    """Lossless and in order; for a file source the same files after any crash and rerun.
+
+    A picture is called by its frame index, `00000123.jpg`. It is written under another name and
+    renamed, so that no reader ever sees half of one. On a full disk the pictures written stay.
+
+    Args:
+        folder: where the pictures go; it exists and belongs to this source alone.
+        suffix: jpg or png.
+        quality: of JPEG, 1 to 100.
+        annotated: draw the instances.
+        every: write only frames whose index this divides.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        suffix: str,
+        quality: int = 90,
+        annotated: bool = True,
+        every: int = 1,
+    ) -> None:
+        self._folder = folder
+        self._suffix = suffix
+        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == "jpg" else []
+        self._annotated = annotated
+        self._every = every
+        self._count = 0
+        self._last = -1
+        self._began = False
+        self._unsynced: list[Path] = []
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """Write one picture, or none where `every` leaves the frame out.
+
+        Raises:
+            SinkFull: the disk is full.
+            SinkError: it cannot be encoded or written.
+        """
+        self._begin()
+        if result.index % self._every == 0:
+            pixels = picture.annotated() if self._annotated else picture.image
+            path = self._folder / f"{result.index:08d}.{self._suffix}"
+            done, data = cv2.imencode(f".{self._suffix}", pixels, self._parameters)
+            if not done:
+                raise SinkError(f"{path}: cannot encode a picture of shape {pixels.shape}")
+            self._put(path, data.tobytes())
+            self._count += 1
+        self._last = result.index
+
+    def flush(self) -> Position:
+        """Wait until the pictures are on the disk."""
+        self._sync()
+        return {"records": self._count, "last": self._last}
+
+    def resume(self, position: Position) -> None:
+        """Remove the pictures that came after `position`."""
+        self._count = position.get("records", 0)
+        self._last = position.get("last", -1)
+        self._began = self._last >= 0
+        self._remove_after(self._last)
+
+    def finish(self, end: Mapping[str, Any]) -> None:
+        """There is no place for the end record."""
+        self._begin()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _begin(self) -> None:
+        if not self._began:
+            self._began = True
+            self._remove_after(-1)
+
+    def _put(self, path: Path, data: bytes) -> None:
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_bytes(data)
+            os.replace(part, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise write_error(path, error) from error
+        self._unsynced.append(path)
+        if len(self._unsynced) >= _UNSYNCED:
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            for path in self._unsynced:
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            sync_folder(self._folder)
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+        self._unsynced.clear()
+
+    def _remove_after(self, last: int) -> None:
+        for path, index, part in list(_pictures(self._folder)):
+            if part or index > last:
+                path.unlink()
+
+
+def open_frames(target: SinkTarget) -> FramesSink:
+    """Open `frames:FOLDER`.
+
+    Raises:
+        ConfigError: pictures of an older run are there, or the folder cannot be made.
+    """
+    folder = target.path
+    prepare_folder(target, folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written; check its permissions")
+    if not target.overwrite and next(_pictures(folder), None) is not None:
+        raise ConfigError(
+            f"{folder}: holds pictures already; use --overwrite to replace them or name another "
+            "folder"
+        )
+    return FramesSink(
+        folder,
+        suffix=target.options["format"],
+        quality=target.options["quality"],
+        annotated=target.options["annotated"],
+        every=target.options["every"],
+    )
+
+
+def _pictures(folder: Path) -> Iterator[tuple[Path, int, bool]]:
+    """Path and frame index of what a sink of this kind wrote, and whether it is unfinished."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if match := _OURS.fullmatch(entry.name):
+                yield Path(entry.path), int(match[1]), match[3] is not None

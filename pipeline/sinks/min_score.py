@@ -1,0 +1,91 @@
+"""`?min_score=` of every sink: fewer instances for one sink than for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.instances import Instances
+from pipeline.results import FrameResult
+from pipeline.stages import Picture, Position, Sink
+
+MakePicture: TypeAlias = Callable[[FrameResult, NDArray[np.uint8]], Picture]
+
+_REMEMBERED = 4096
+"""Tracks of which is known that they reached the score; the one not seen for longest goes first."""
+
+
+class MinScore:
+    """Passes on what reached a score: a track from then on, an untracked instance by itself.
+
+    What the wrapped sink guarantees holds; which tracks have passed is part of the position. The
+    picture the sink draws shows the same instances as it is given.
+
+    Args:
+        sink: where the rest goes.
+        min_score: from 0 to 1.
+        make_picture: from a result and its pixels to what the sink draws.
+    """
+
+    def __init__(self, sink: Sink, min_score: float, make_picture: MakePicture) -> None:
+        self._sink = sink
+        self._min_score = np.float32(min_score)
+        self._make_picture = make_picture
+        self._reached: dict[int, None] = {}
+        """Track ids, the one seen last at the end."""
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """Pass on the instances that count."""
+        kept = self._passing(result.instances)
+        if not kept.all():
+            result = replace(result, instances=result.instances[kept])
+            picture = _OwnPicture(picture.image, result, self._make_picture)
+        self._sink.write(result, picture)
+
+    def flush(self) -> Position:
+        """Where the sink stands, and which tracks have passed."""
+        return {"sink": self._sink.flush(), "reached": list(self._reached)}
+
+    def resume(self, position: Position) -> None:
+        """Go on with the same tracks."""
+        self._reached = dict.fromkeys(position["reached"])
+        self._sink.resume(position["sink"])
+
+    def finish(self, end: Mapping[str, Any]) -> None:
+        """Pass on the end."""
+        self._sink.finish(end)
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()
+
+    def _passing(self, instances: Instances) -> NDArray[np.bool_]:
+        high = instances.scores >= self._min_score
+        if instances.track_ids is None:
+            return high
+        tracks = instances.track_ids.tolist()
+        for track, reaches in zip(tracks, high.tolist(), strict=True):
+            if reaches or track in self._reached:
+                self._reached.pop(track, None)
+                self._reached[track] = None
+        while len(self._reached) > _REMEMBERED:
+            del self._reached[next(iter(self._reached))]
+        return np.array([track in self._reached for track in tracks], np.bool_)
+
+
+class _OwnPicture:
+    """Drawn for this sink alone, and only if it asks; most do not, and then nothing is imported."""
+
+    def __init__(
+        self, image: NDArray[np.uint8], result: FrameResult, make_picture: MakePicture
+    ) -> None:
+        self.image = image
+        self._result = result
+        self._make_picture = make_picture
+
+    def annotated(self) -> NDArray[np.uint8]:
+        return self._make_picture(self._result, self.image).annotated()

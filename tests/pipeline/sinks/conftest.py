@@ -1,0 +1,86 @@
+"""Results and pictures for sinks, and how each kind is opened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.instances import Instances
+from pipeline.masks import Masks
+from pipeline.results import FrameResult
+from pipeline.sinks import open_sink
+from pipeline.stages import Sink
+
+LABELS = {1: "person", 3: "car"}
+
+
+@dataclass
+class FakePicture:
+    """A grey picture; the annotated one is brighter, and every drawing is counted."""
+
+    image: NDArray[np.uint8]
+    drawn: int = 0
+
+    def annotated(self) -> NDArray[np.uint8]:
+        self.drawn += 1
+        return self.image + np.uint8(100)
+
+
+def square_instances(size: tuple[int, int], *, score: float = 0.9) -> Instances:
+    """Two squares, side 4 and 6, that share 2 × 2 pixels; the second has the lower score."""
+    dense = np.zeros((2, *size), bool)
+    dense[0, 2:6, 2:6] = True
+    dense[1, 4:10, 4:10] = True
+    return Instances(
+        np.array([[2, 2, 6, 6], [4, 4, 10, 10]], np.float32),
+        np.array([score, score / 2], np.float32),
+        np.array([3, 1]),
+        Masks.from_dense(dense),
+        track_ids=np.array([7, 8]),
+    )
+
+
+@pytest.fixture
+def make_result() -> Callable[..., FrameResult]:
+    def make(
+        index: int,
+        *,
+        instances: Instances | None = None,
+        size: tuple[int, int] = (48, 64),
+        pts_s: float | None = None,
+        epoch: int = 0,
+    ) -> FrameResult:
+        return FrameResult(
+            run="r1",
+            source_id="gate",
+            epoch=epoch,
+            index=index,
+            pts_s=index / 25 if pts_s is None else pts_s,
+            captured_at_s=None,
+            clock=None,
+            size=size,
+            model="blob",
+            instances=square_instances(size) if instances is None else instances,
+            labels=LABELS,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., FakePicture]:
+    def make(index: int, *, size: tuple[int, int] = (48, 64)) -> FakePicture:
+        return FakePicture(np.full((*size, 3), 10 + 4 * (index % 30), np.uint8))
+
+    return make
+
+
+@pytest.fixture
+def open_for_test() -> Callable[..., Sink]:
+    def open_(url: str, **changes: object) -> Sink:
+        settings: dict[str, object] = {"source_id": "gate", "run": "r1", "labels": LABELS}
+        return open_sink(url, **(settings | changes))  # type: ignore[arg-type]
+
+    return open_

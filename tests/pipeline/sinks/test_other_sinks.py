@@ -1,0 +1,233 @@
+"""Single pictures, functions, and the score a sink may raise."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import SinkBusy, SinkError, SinkFull
+from pipeline.formats import jsonl
+from pipeline.results import FrameResult
+from pipeline.sinks import frames
+from pipeline.sinks.min_score import MinScore
+from pipeline.stages import Picture, Sink
+from pipeline.testing import ListSink
+
+Open = Callable[..., Sink]
+MakeResult = Callable[..., FrameResult]
+MakePicture = Callable[..., Picture]
+
+
+def test_png_frames_are_the_annotated_pixels_under_their_index(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    sink = open_for_test(f"frames:{tmp_path}/{{source}}/?format=png")
+    sink.write(make_result(12), make_picture(12))
+    assert [p.name for p in (tmp_path / "gate").iterdir()] == ["00000012.png"]
+    pixels = cv2.imread(str(tmp_path / "gate" / "00000012.png"))
+    assert np.array_equal(pixels, make_picture(12).annotated())
+
+
+def test_jpeg_frames_are_close_and_a_lower_quality_is_smaller(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    picture = make_picture(3)
+    noise = np.random.default_rng(1).integers(0, 40, picture.image.shape, np.uint8)
+    picture = replace(picture, image=picture.image + noise)  # type: ignore[type-var]
+    sizes = []
+    for quality in (95, 30):
+        sink = open_for_test(f"frames:{tmp_path}/{quality}?quality={quality}&annotated=0")
+        sink.write(make_result(3), picture)
+        path = tmp_path / str(quality) / "00000003.jpg"
+        assert np.abs(cv2.imread(str(path)).astype(int) - picture.image).mean() < 12
+        sizes.append(path.stat().st_size)
+    assert sizes[0] > 1.5 * sizes[1]
+
+
+def test_every_tenth_frame_means_indices_divisible_by_ten(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    sink = open_for_test(f"frames:{tmp_path}/f?every=10")
+    for i in range(7, 31):
+        sink.write(make_result(i), make_picture(i))
+    assert sink.flush() == {"records": 3, "last": 30}
+    assert sorted(p.name for p in (tmp_path / "f").iterdir()) == [
+        *("00000010.jpg", "00000020.jpg", "00000030.jpg"),
+    ]
+
+
+def test_other_files_in_the_folder_are_left_alone(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    for name in ("00000099.jpg", "00000001.png.part", "notes.txt", "12.jpg"):
+        (tmp_path / name).write_text("old")
+    sink = open_for_test(f"frames:{tmp_path}", overwrite=True)
+    sink.write(make_result(1), make_picture(1))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000001.jpg", "12.jpg", "notes.txt"]
+
+
+def test_a_picture_that_cannot_be_encoded_is_an_error(
+    tmp_path: Path,
+    open_for_test: Open,
+    make_result: MakeResult,
+    make_picture: MakePicture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(frames.cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
+    sink = open_for_test(f"frames:{tmp_path}")
+    with pytest.raises(SinkError, match=r"00000001\.jpg: cannot encode a picture of shape"):
+        sink.write(make_result(1), make_picture(1))
+
+
+def test_a_full_disk_leaves_the_whole_pictures_and_no_half_one(
+    tmp_path: Path,
+    open_for_test: Open,
+    make_result: MakeResult,
+    make_picture: MakePicture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sink = open_for_test(f"frames:{tmp_path}?format=png")
+    sink.write(make_result(1), make_picture(1))
+
+    def write_some(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_some)
+    with pytest.raises(SinkFull, match=r"00000002\.png: the disk is full"):
+        sink.write(make_result(2), make_picture(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["00000001.png"]
+
+
+def test_a_function_gets_every_result_with_its_picture(
+    open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    seen: list[FrameResult] = []
+    sink = open_for_test(seen.append)
+    for i in range(3):
+        sink.write(make_result(i), make_picture(i))
+    assert [r.index for r in seen] == [0, 1, 2]
+    assert seen[2].image is not None
+    assert np.array_equal(seen[2].image, make_picture(2).image)
+    assert sink.flush() == {"records": 3}
+
+
+def test_a_function_that_raises_is_named(
+    open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    def count_people(result: FrameResult) -> None:
+        raise KeyError("person")
+
+    with pytest.raises(SinkError) as error:
+        open_for_test(count_people).write(make_result(5), make_picture(5))
+    assert str(error.value).endswith("count_people failed at frame 5 of gate: KeyError('person')")
+    assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_a_function_may_ask_to_be_called_again(
+    open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    def busy(result: FrameResult) -> None:
+        raise SinkBusy("later", retry_after_s=0.5)
+
+    with pytest.raises(SinkBusy, match="later"):
+        open_for_test(busy).write(make_result(5), make_picture(5))
+
+
+def tracks(results: list[FrameResult]) -> list[list[int]]:
+    found = [r.instances.track_ids for r in results]
+    return [[] if ids is None else ids.tolist() for ids in found]
+
+
+def scored(result: FrameResult, *scores: float) -> FrameResult:
+    changed = replace(result.instances, scores=np.array(scores, np.float32))
+    return replace(result, instances=changed)
+
+
+def test_a_track_passes_from_when_it_reached_the_score(
+    make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    inner = ListSink()
+    sink = MinScore(inner, 0.7, lambda result, image: make_picture(result.index))
+    for i, scores in enumerate([(0.69, 0.1), (0.7, 0.1), (0.2, 0.1), (0.2, 0.9)]):
+        sink.write(scored(make_result(i), *scores), make_picture(i))
+    assert tracks(inner.results) == [[], [7], [7], [7, 8]]
+    assert inner.results[2].instances.scores.tolist() == [np.float32(0.2)]
+
+
+def test_an_untracked_instance_passes_by_its_own_score(
+    make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    inner = ListSink()
+    sink = MinScore(inner, 0.5, lambda result, image: make_picture(result.index))
+    for i, scores in enumerate([(0.5, 0.4), (0.4, 0.6), (0.1, 0.1)]):
+        result = scored(make_result(i), *scores)
+        untracked = replace(result.instances, track_ids=None)
+        sink.write(replace(result, instances=untracked), make_picture(i))
+    assert [r.instances.class_ids.tolist() for r in inner.results] == [[3], [1], []]
+
+
+def test_which_tracks_passed_survives_a_crash(
+    make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    inner = ListSink()
+    first = MinScore(inner, 0.7, lambda result, image: make_picture(result.index))
+    first.write(scored(make_result(0), 0.9, 0.1), make_picture(0))
+    position = json.loads(json.dumps(first.flush()))
+    second = MinScore(inner, 0.7, lambda result, image: make_picture(result.index))
+    second.resume(position)
+    second.write(scored(make_result(1), 0.1, 0.1), make_picture(1))
+    assert tracks(inner.results) == [[7], [7]]
+
+
+def test_the_drawn_picture_shows_what_the_sink_is_given(
+    make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    drawn: list[tuple[FrameResult, int]] = []
+
+    def draw(result: FrameResult, image: np.ndarray) -> Picture:
+        drawn.append((result, int(image[0, 0, 0])))
+        return make_picture(40)
+
+    class DrawingSink(ListSink):
+        def write(self, result: FrameResult, picture: Picture) -> None:
+            picture.annotated()
+
+    MinScore(ListSink(), 0.5, draw).write(scored(make_result(2), 0.9, 0.1), make_picture(2))
+    assert drawn == []  # a sink that never asks
+    sink = MinScore(DrawingSink(), 0.5, draw)
+    sink.write(scored(make_result(3), 0.9, 0.1), make_picture(3))
+    assert [(len(result.instances), value) for result, value in drawn] == [(1, 10 + 4 * 3)]
+    sink.write(scored(make_result(4), 0.9, 0.8), make_picture(4))
+    assert len(drawn) == 1  # all pass: the picture all sinks share
+
+
+@pytest.mark.parametrize(
+    ("url", "setting", "kept"),
+    [
+        ("jsonl:{}/x", None, 2),
+        ("jsonl:{}/x?min_score=0.5", None, 1),
+        ("jsonl:{}/x", 0.5, 1),
+        ("jsonl:{}/x?min_score=0.95", 0.5, 0),
+        ("jsonl:{}/x?min_score=0.5", 0.95, 0),
+    ],
+)
+def test_of_two_scores_the_higher_counts(
+    url: str,
+    setting: float | None,
+    kept: int,
+    tmp_path: Path,
+    open_for_test: Open,
+    make_result: MakeResult,
+    make_picture: MakePicture,
+) -> None:
+    sink = open_for_test(url.format(tmp_path), min_score=setting)
+    sink.write(make_result(0), make_picture(0))  # scores 0.9 and 0.45
+    sink.close()
+    (result,) = jsonl.read_records(tmp_path / "x")
+    assert len(result.instances) == kept

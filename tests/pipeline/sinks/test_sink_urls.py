@@ -1,0 +1,216 @@
+"""Sink URLs: what is understood, what is refused, and in which words."""
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.sinks import SCHEMES, Scheme, check_sink, check_targets, open_sink, register, targets
+from pipeline.sinks.schemes import parse_sink
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def test_a_url_gives_scheme_location_and_options_with_their_defaults() -> None:
+    parsed = parse_sink("video:out/{source}.mp4?crf=30&annotated=0&min_score=0.7")
+    assert (parsed.scheme.name, parsed.location) == ("video", "out/{source}.mp4")
+    assert parsed.options == {
+        "codec": "libx264",
+        "crf": 30,
+        "preset": "ultrafast",
+        "bitrate_kbps": None,
+        "threads": 2,
+        "annotated": False,
+    }
+    assert parsed.min_score == 0.7
+
+
+@pytest.mark.parametrize(
+    ("location", "root"),
+    [
+        ("out/{source}.jsonl", "out"),
+        ("out/a_{source}.jsonl", "out"),
+        ("out/{source}/run.jsonl", "out"),
+        ("/data/x/{source}/{source}.jsonl", "/data/x"),
+        ("{source}.jsonl", "."),
+        ("out/run.jsonl", "out"),
+    ],
+)
+def test_output_stays_in_the_folder_before_the_source(location: str, root: str) -> None:
+    assert parse_sink(f"jsonl:{location}").root == root
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "out.jsonl",
+            "sink 'out.jsonl': expected SCHEME:PATH such as jsonl:out/{source}.jsonl; "
+            "schemes are coco, frames, jsonl, mots, video",
+        ),
+        (
+            "vidoe:out.mp4",
+            "sink 'vidoe:out.mp4': unknown scheme 'vidoe', did you mean 'video'?; "
+            "schemes are coco, frames, jsonl, mots, video",
+        ),
+        (
+            "video:out.mp4?crff=3",
+            "sink 'video:out.mp4': unknown option 'crff', did you mean 'crf'?; video knows "
+            "annotated, bitrate_kbps, codec, crf, min_score, preset, threads",
+        ),
+        (
+            "video:out.mp4?crf=high",
+            "sink 'video:out.mp4': crf must be a whole number from 0 to 51, got 'high'",
+        ),
+        (
+            "video:out.mp4?crf=52",
+            "sink 'video:out.mp4': crf must be a whole number from 0 to 51, got '52'",
+        ),
+        (
+            "frames:out?format=gif",
+            "sink 'frames:out': format must be one of jpg, png, got 'gif'",
+        ),
+        ("frames:out?annotated=2", "sink 'frames:out': annotated must be 1 or 0, got '2'"),
+        (
+            "jsonl:a?min_score=1.5",
+            "sink 'jsonl:a': min_score must be a number from 0 to 1, got '1.5'",
+        ),
+        (
+            "jsonl:a?min_score=nan",
+            "sink 'jsonl:a': min_score must be a number from 0 to 1, got 'nan'",
+        ),
+        ("jsonl:a?x", "sink 'jsonl:a': options are key=value joined by &, got 'x'"),
+        ("mots:a?start=1&start=0", "sink 'mots:a': option 'start' is given twice"),
+        (
+            "jsonl:out/{name}.jsonl",
+            "sink 'jsonl:out/{name}.jsonl': unknown placeholder '{name}'; the only one is {source}",
+        ),
+        (
+            "jsonl:out/}.jsonl",
+            "sink 'jsonl:out/}.jsonl': unknown placeholder '}'; the only one is {source}",
+        ),
+        (
+            "jsonl:",
+            "sink 'jsonl:': no usable path after 'jsonl'; expected for example jsonl:out/{source}",
+        ),
+        (
+            "video:a\0.mp4",
+            "sink 'video:a\\x00.mp4': no usable path after 'video'; expected for example "
+            "video:out/{source}.mp4",
+        ),
+        (
+            "video:out.avi",
+            "sink 'video:out.avi': video writes .mp4, .m4v, .mov; end the path with .mp4",
+        ),
+        ("coco:out/", "sink 'coco:out/': coco writes one file, got a folder"),
+        (
+            "jsonl://data/a",
+            "sink 'jsonl://data/a': expected a path after the colon, jsonl:/data/a or jsonl:data/a",
+        ),
+    ],
+)
+def test_a_wrong_url_is_one_line_that_says_what_is_right(url: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_sink(url)
+    assert str(error.value) == message
+
+
+def test_passwords_do_not_reach_the_message() -> None:
+    with pytest.raises(ConfigError) as error:
+        check_sink("kafak://user:S3cret@host/topic?password=S3cret")
+    assert "S3cret" not in str(error.value)
+    assert "kafak://***@host/topic" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "source_id",
+    ["../x", "/etc/x", "", ".", "..", "a/b", "a\0", "x" * 65, "ä", "-a", "a\n", "a%2fb"],
+)
+def test_an_id_that_could_leave_the_folder_is_refused(source_id: str, tmp_path: Path) -> None:
+    url = f"jsonl:{tmp_path}/{{source}}.jsonl"
+    with pytest.raises(ConfigError, match="cannot be part of a file name"):
+        open_sink(url, source_id=source_id, run="r", labels={})
+    with pytest.raises(ConfigError, match="cannot be part of a file name"):
+        targets(url, [source_id])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_targets_are_absolute_and_made_without_touching_anything(tmp_path: Path) -> None:
+    url = f"frames:{tmp_path}/x/../{{source}}/"
+    assert targets(url, ["a", "b.1"]) == {"a": f"{tmp_path}/a", "b.1": f"{tmp_path}/b.1"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_sources_in_one_file_are_refused() -> None:
+    check_targets([("jsonl:out/{source}.jsonl", ["a", "b"]), ("jsonl:all.jsonl", ["a"])])
+    with pytest.raises(ConfigError) as error:
+        check_targets([("jsonl:out/all.jsonl", ["a", "b"])])
+    assert str(error.value) == (
+        "sink 'jsonl:out/all.jsonl': the sources 'a' and 'b' would write the same file; "
+        "put {source} into the path"
+    )
+
+
+def test_two_sinks_with_one_file_are_refused_however_they_spell_it() -> None:
+    with pytest.raises(ConfigError) as error:
+        check_targets([("jsonl:out/{source}", ["a"]), ("coco:./out/x/../{source}", ["a"])])
+    assert str(error.value) == (
+        "sinks 'jsonl:out/{source}' and 'coco:./out/x/../{source}' would write the same file for "
+        "the source 'a'; give them different paths"
+    )
+
+
+def test_a_registered_scheme_is_understood_and_a_taken_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.schemes.SCHEMES", dict(SCHEMES))
+    mine = Scheme("mine", "nowhere:open_mine", "mine", writes="elsewhere")
+    register(mine)
+    register(mine)
+    check_sink("mine://host/path")
+    assert targets("mine://host/path", ["a"]) == {}
+    with pytest.raises(ConfigError, match="sink scheme 'mine' is taken: mine"):
+        register(Scheme("mine", "elsewhere:open", "another"))
+    with pytest.raises(ConfigError, match="lower-case letters and digits only"):
+        register(Scheme("My-Sink", "nowhere:open", "x"))
+
+
+def test_an_installed_package_offers_a_scheme_as_an_entry_point(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.schemes.SCHEMES", dict(SCHEMES))
+    (tmp_path / "their_sink.py").write_text(
+        "from pipeline.sinks import Scheme\n"
+        "SCHEME = Scheme('theirs', 'their_sink:open_', 'theirs')\n"
+    )
+    info = tmp_path / "their_sink-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-sink\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[maskstream.sinks]\ntheirs = their_sink:SCHEME\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [e.name for e in metadata.entry_points(group="maskstream.sinks")] == ["theirs"]
+    check_sink("theirs:out.x")
+
+
+def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path: Path) -> None:
+    code = (
+        "import sys, pipeline.sinks as s\n"
+        "s.check_sink('video:a.mp4'); s.check_targets([('frames:o/{source}', ['a'])])\n"
+        "assert not {'cv2', 'av', 'torch', 'ray'} & set(sys.modules), sorted(sys.modules)\n"
+        "s.open_sink(sys.argv[1], source_id='a', run='r', labels={}).close()\n"
+        "assert not {'cv2', 'av', 'torch', 'ray'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    target = f"jsonl:{tmp_path}/{{source}}.jsonl"
+    done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_about_sinks_lists_every_scheme_and_option() -> None:
+    page = (DOCS / "sinks.md").read_text()
+    for scheme in SCHEMES.values():
+        assert f"## `{scheme.name}:`" in page
+        for name, option in scheme.options.items():
+            assert f"| `{name}` | {option.expected} |" in page, f"{scheme.name}: {name}"
