@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.masks import coco, crops, overlap, runs
+from pipeline.masks import coco, crops, iou, overlap, runs
 from pipeline.masks.paste import paste_toggles
 
 if TYPE_CHECKING:
@@ -143,6 +143,9 @@ class Masks:
     def _toggles(self) -> NDArray[np.int64]:
         return runs.to_toggles(self.counts, self.offsets, self.size)
 
+    def _pieces(self) -> runs.Pieces:
+        return runs.Pieces.of(self._toggles(), len(self), self.size)
+
     # ---------------------------------------------------------------- read
 
     def __len__(self) -> int:
@@ -178,7 +181,7 @@ class Masks:
 
     def boxes(self) -> NDArray[np.int64]:
         """(N, 4) tight xyxy, right and bottom edge exclusive; zeros for empty masks."""
-        return runs.boxes(self._toggles(), len(self), self.size)
+        return self._pieces().boxes()
 
     def to_coco(self) -> list[dict[str, Any]]:
         """COCO RLE objects `{"size": [h, w], "counts": str}`, byte-identical to pycocotools."""
@@ -192,7 +195,7 @@ class Masks:
     def crops(self) -> list[tuple[int, int, NDArray[np.bool_]]]:
         """Every mask cut to its tight box, as `crop` gives it."""
         toggles, step = self._toggles(), runs.stride(self.size)
-        boxes = runs.boxes(toggles, len(self), self.size).tolist()
+        boxes = runs.Pieces.of(toggles, len(self), self.size).boxes().tolist()
         borders = np.searchsorted(toggles, np.arange(len(self) + 1) * step).tolist()
         return [
             (
@@ -231,13 +234,7 @@ class Masks:
             ValueError: `other` belongs to a picture of another size.
         """
         self._same_picture(other)
-        mine, theirs = self._toggles(), other._toggles()
-        boxes = runs.boxes(mine, len(self), self.size)
-        other_boxes = runs.boxes(theirs, len(other), self.size)
-        result = np.zeros((len(self), len(other)), np.int64)
-        rows, columns = np.nonzero(overlap.touching(boxes, other_boxes))
-        result[rows, columns] = overlap.shared(mine, theirs, rows, columns, self.size)
-        return result
+        return iou.intersections(iou.Columns(self._pieces()), iou.Columns(other._pieces()))
 
     def iou(self, other: Masks) -> NDArray[np.float64]:
         """(N, M) intersection over union in [0, 1]; 0 between two empty masks.
@@ -285,14 +282,12 @@ class Masks:
         """
         across = np.broadcast_to(np.asarray(dx, np.int64), len(self))
         down = np.broadcast_to(np.asarray(dy, np.int64), len(self))
-        toggles = overlap.moved(self._toggles(), across, down, self.size)
+        toggles = overlap.moved(self._pieces(), across, down, self.size)
         return Masks._of_toggles(toggles, len(self), self.size)
 
     def _without(self, other: Masks, wanted: NDArray[np.bool_]) -> Masks:
         mine, theirs = self._toggles(), other._toggles()
-        boxes = runs.boxes(mine, len(self), self.size)
-        other_boxes = runs.boxes(theirs, len(other), self.size)
-        pairs = np.nonzero(overlap.touching(boxes, other_boxes) & wanted)
+        pairs = np.nonzero(iou.touching(self.boxes(), other.boxes()) & wanted)
         toggles = overlap.without(mine, theirs, (pairs[0], pairs[1]), len(self), self.size)
         return Masks._of_toggles(toggles, len(self), self.size)
 

@@ -9,6 +9,7 @@ Every mask has an even number of toggles, begin and end of each piece of foregro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -152,20 +153,50 @@ def areas(counts: NDArray[np.uint32], offsets: Ints) -> Ints:
     return np.add.reduceat(odd, offsets[:-1]) if n else odd
 
 
-def boxes(toggles: Ints, n: int, size: Size) -> Ints:
-    """(N, 4) tight xyxy, right and bottom exclusive; zeros for empty masks."""
-    height, step = size[0], stride(size)
-    found = np.zeros((n, 4), np.int64)
-    begin, last = toggles[0::2], toggles[1::2] - 1
-    owner = begin // step
-    left, top = np.divmod(begin - owner * step, height)
-    right, bottom = np.divmod(last - owner * step, height)
-    over = left != right  # a piece that goes through several columns touches head and foot
-    top[over], bottom[over] = 0, height - 1
-    full, first = np.unique(owner, return_index=True)
-    if len(full):
-        found[full, 0] = np.minimum.reduceat(left, first)
-        found[full, 1] = np.minimum.reduceat(top, first)
-        found[full, 2] = np.maximum.reduceat(right, first) + 1
-        found[full, 3] = np.maximum.reduceat(bottom, first) + 1
-    return found
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The foreground of N masks cut into vertical pieces, none over two columns; (P,) each."""
+
+    n: int
+    owner: Ints
+    """Which mask a piece belongs to; sorted."""
+    column: Ints
+    """Sorted within a mask."""
+    top: Ints
+    behind: Ints
+    """The row after the last one."""
+
+    @staticmethod
+    def of(toggles: Ints, n: int, size: Size) -> Pieces:
+        """Cut the foreground at the foot of every column."""
+        height, step = size[0], stride(size)
+        begin, last = toggles[0::2], toggles[1::2] - 1
+        owner = begin // step
+        origin = owner * step
+        top, bottom = begin - origin, last - origin
+        column, last_column = top // height, bottom // height
+        top -= column * height
+        bottom -= last_column * height
+        if not np.array_equal(column, last_column):
+            item, across = spread(column, last_column - column + 1)
+            top = np.where(across == column[item], top[item], 0)
+            bottom = np.where(across == last_column[item], bottom[item], height - 1)
+            owner, column = owner[item], across
+        return Pieces(n, owner, column, top, bottom + 1)
+
+    def borders(self) -> Ints:
+        """(N + 1,): the pieces of mask i are borders[i]:borders[i + 1]."""
+        return np.searchsorted(self.owner, np.arange(self.n + 1))
+
+    def boxes(self) -> Ints:
+        """(N, 4) tight xyxy, right and bottom exclusive; zeros for empty masks."""
+        borders = self.borders()
+        full = np.flatnonzero(borders[1:] > borders[:-1])
+        first = borders[full]
+        found = np.zeros((self.n, 4), np.int64)
+        if len(full):
+            found[full, 0] = self.column[first]
+            found[full, 1] = np.minimum.reduceat(self.top, first)
+            found[full, 2] = self.column[borders[full + 1] - 1] + 1
+            found[full, 3] = np.maximum.reduceat(self.behind, first)
+        return found

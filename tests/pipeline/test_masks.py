@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from pipeline.masks import Masks, overlap
+from pipeline.masks import Masks, iou, overlap
 
 Dense = NDArray[np.bool_]
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -33,6 +33,7 @@ quick = settings(max_examples=150, deadline=None)
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps go through several portions even with these small masks."""
     monkeypatch.setattr(overlap, "TOGGLES_AT_A_TIME", 16)
+    monkeypatch.setattr(iou, "PIECES_AT_A_TIME", 8)
 
 
 def valid(masks: Masks) -> Masks:
