@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MIN_STORE_BYTES = 256 << 20
 SPARE_STORE_BYTES = 128 << 20
@@ -53,6 +56,6 @@ def store_bytes(*, in_flight_bytes: int, weights_bytes: int, free_bytes: int) ->
     return max(MIN_STORE_BYTES, min(wanted, int(free_bytes * 0.8)))
 
 
-def groups(items: Sequence[str], size: int) -> list[tuple[str, ...]]:
+def groups(items: Sequence[T], size: int) -> list[tuple[T, ...]]:
     """The streams of each stream worker, `size` at most, in their order."""
     return [tuple(items[start : start + size]) for start in range(0, len(items), size)]

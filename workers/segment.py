@@ -30,6 +30,7 @@ from pipeline.instances import Instances
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo, Segmenter
 from workers.dispatch import Load
+from workers.logs import Line, LogTail
 from workers.transport import Answer, pack
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class SegmentReport:
     """How long the batch on the device has been there."""
     broken: str | None = None
     """Why it should be replaced, one line."""
+    lines: Sequence[Line] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class SegmentWorker:
         worker_id: names it in counts and logs.
         max_batch: frames in one batch.
         max_wait_s: how long the first frame of a batch waits for others.
+        tail: what this process logs.
         clock: monotonic seconds.
     """
 
@@ -103,8 +106,10 @@ class SegmentWorker:
         worker_id: str,
         max_batch: int,
         max_wait_s: float,
+        tail: LogTail | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._tail = tail or LogTail()
         self._loader = loader
         self._segmenter: Segmenter | None = None
         self._worker_id = worker_id
@@ -178,6 +183,7 @@ class SegmentWorker:
             pid=os.getpid(),
             busy_for_s=0.0 if began is None else self._clock() - began,
             broken=self._broken,
+            lines=self._tail.take(),
         )
 
     async def close(self) -> None:

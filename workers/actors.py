@@ -1,0 +1,213 @@
+"""The two kinds of workers as Ray actors; the only `ray.remote` of the project.
+
+No logic here: the actors are the plain worker classes with their arguments filled in where they
+live. None asks for CPUs (requests beyond the cores would stay pending for ever), none is restarted
+or retried by Ray: retried calls come back out of order, so the supervisor starts a new life and
+the dispatcher sends lost frames again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from pipeline.accounting import StreamAccount
+from pipeline.config import Settings, SourceSettings
+from pipeline.models import WeightsFile
+from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter
+from pipeline.stream import Stream
+from workers import logs
+from workers.dispatch import Call, Member
+from workers.segment import Loaded, Refused, SegmentReport, SegmentWorker
+from workers.stream import Pool, StreamReport, StreamWorker
+from workers.transport import Answer
+
+PING_LANES = 2
+DATA_LANES = 1000
+"""Calls that may wait in one segment worker; each stream has few under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSpec:
+    """What a segment worker needs to know."""
+
+    worker_id: str
+    settings: Settings
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """What a stream worker needs to know."""
+
+    settings: Settings
+    sources: tuple[SourceSettings, ...]
+    runs: Mapping[str, str]
+    spread: int
+    again: bool
+
+
+class SegmentActor:
+    """A `SegmentWorker`; calls with frames and questions about health have a loop each."""
+
+    def __init__(self, spec: SegmentSpec, weights: WeightsFile | None) -> None:
+        workers = spec.settings.workers
+        self._worker = SegmentWorker(
+            partial(_load, spec, weights),
+            worker_id=spec.worker_id,
+            max_batch=workers.max_batch,
+            max_wait_s=workers.max_wait_ms / 1000,
+            tail=logs.collect(),
+        )
+
+    @ray.method(concurrency_group="data")
+    async def load(self) -> Loaded | Refused:
+        """See `SegmentWorker.load`."""
+        return await self._worker.load()
+
+    @ray.method(concurrency_group="data")
+    async def segment(
+        self, source_id: str, images: Sequence[NDArray[np.uint8]], alone: bool
+    ) -> Answer:
+        """See `SegmentWorker.segment`."""
+        return await self._worker.segment(source_id, images, alone=alone)
+
+    @ray.method(concurrency_group="ping")
+    async def report(self) -> SegmentReport:
+        """See `SegmentWorker.report`."""
+        return self._worker.report()
+
+
+class StreamActor:
+    """A `StreamWorker`; one call at a time, in order, each of them short."""
+
+    def __init__(self, spec: StreamSpec) -> None:
+        import cv2
+
+        cv2.setNumThreads(1)  # there are as many stream workers as streams
+        workers = spec.settings.workers
+        self._worker = StreamWorker(
+            sources=spec.sources,
+            build=partial(_build, spec),
+            connect=_connect,
+            max_batch=workers.max_batch,
+            max_wait_s=workers.max_wait_ms / 1000,
+            batch_timeout_s=workers.batch_timeout_s,
+            spread=spec.spread,
+            tail=logs.collect(),
+        )
+
+    def begin(self, info: ModelInfo, pool: Pool) -> None:
+        """See `StreamWorker.begin`."""
+        self._worker.begin(info, pool)
+
+    def report(self, pool: Pool) -> StreamReport:
+        """See `StreamWorker.report`."""
+        return self._worker.report(pool)
+
+    def stop(self) -> None:
+        """See `StreamWorker.stop`."""
+        self._worker.stop()
+
+    def abort(self, cause: str, detail: str) -> None:
+        """See `StreamWorker.abort`."""
+        self._worker.abort(cause, detail)
+
+
+def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
+    from pipeline.build import build_segmenter
+
+    model = spec.settings.model.model_copy(update={"device": spec.device})
+    segmenter = build_segmenter(
+        model, weights=weights, threads=spec.threads, max_batch=spec.settings.workers.max_batch
+    )
+    warm_up: Callable[[], object] | None = getattr(segmenter, "warm_up", None)
+    if warm_up is not None:
+        warm_up()
+    return segmenter
+
+
+def _build(
+    spec: StreamSpec, source: SourceSettings, segmenter: AsyncSegmenter, account: StreamAccount
+) -> Stream:
+    from pipeline.build import build_stream
+
+    return build_stream(
+        spec.settings,
+        source,
+        segmenter,
+        account=account,
+        run=spec.runs[source.id],
+        again=spec.again,
+    )
+
+
+def _connect(
+    address: Callable[[Member], Any], source_id: str
+) -> Callable[[Call, list[NDArray[np.uint8]]], Future[Answer]]:
+    def send(call: Call, images: list[NDArray[np.uint8]]) -> Future[Answer]:
+        # One argument of many bytes: Ray copies it into shared memory once, without a `put`.
+        answer = address(call.member).segment.remote(source_id, images, call.alone)
+        return answer.future()
+
+    return send
+
+
+class RayWorker:
+    """An actor as the supervisor sees it.
+
+    Args:
+        address: the handle of the actor.
+    """
+
+    def __init__(self, address: Any) -> None:
+        self.address = address
+
+    def call(self, method: str, *args: Any) -> Future[Any]:
+        """Call a method and return at once."""
+        return getattr(self.address, method).remote(*args).future()
+
+    def kill(self) -> None:
+        """End the process; Ray does not start it again."""
+        ray.kill(self.address, no_restart=True)
+
+    def reason(self, error: BaseException) -> str:
+        """Why a call failed, in few words."""
+        if isinstance(error, ray.exceptions.RayTaskError):
+            return f"failed: {error.cause!r}".partition("\n")[0]
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            return "was killed by Ray because the machine ran out of memory"
+        if "OOM" in str(error):
+            return "died, killed by Ray or the kernel; the machine may be out of memory"
+        if isinstance(error, ray.exceptions.RayActorError):
+            return "died: its process was killed or crashed"
+        return f"cannot be reached: {type(error).__name__}"
+
+
+def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float) -> RayWorker:
+    """Start a segment worker somewhere; `weights` may be a reference to them."""
+    lanes = {"data": DATA_LANES, "ping": PING_LANES}
+    actor = _remote(SegmentActor, num_gpus=gpus, concurrency_groups=lanes)
+    return RayWorker(actor.remote(spec, weights))
+
+
+def start_stream(spec: StreamSpec, *, node_id: str) -> RayWorker:
+    """Start a stream worker on a node: where its files are."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    actor = _remote(StreamActor, scheduling_strategy=here)
+    return RayWorker(actor.remote(spec))
+
+
+def _remote(kind: type, **options: Any) -> Any:
+    decorate: Any = ray.remote  # its overloads leave out half of what it takes
+    return decorate(num_cpus=0, max_restarts=0, max_task_retries=0, **options)(kind)

@@ -1,0 +1,178 @@
+"""Ray itself: joined or started, told what it must know, and ended when it is ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from pipeline.config import Settings, SourceSettings
+from pipeline.errors import ConfigError
+from pipeline.models import WeightsFile
+from workers.scaling import plan, store_bytes
+from workers.slots import Remote
+
+log = logging.getLogger(__name__)
+
+QUIET = {
+    # Ray prints `(raylet) A worker died ...` over our output; we say it ourselves, in one line.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Actors without GPUs see none, now and in later releases.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+}
+
+
+class Cluster:
+    """The machines of one run; a context manager.
+
+    Args:
+        settings: of the run, checked.
+        runs: identity of every source's run, as `build.prepare` gave it.
+        weights: of the model, read once here for all workers; None where it has none.
+        address: of a Ray cluster to join; None starts one on this machine.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        runs: Mapping[str, str],
+        weights: WeightsFile | None,
+        address: str | None,
+    ) -> None:
+        self._settings = settings
+        self._runs = runs
+        self._weights = weights
+        self._address = address
+        self._scratch: str | None = None
+        self._ours = False
+
+    @property
+    def segment_workers(self) -> int:
+        """How many there should be."""
+        return self._plan.workers
+
+    def __enter__(self) -> Cluster:
+        """Start or join Ray.
+
+        Raises:
+            ConfigError: the cluster cannot be reached.
+        """
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            with _signals_kept():
+                self._connect()
+        self._node_id = ray.get_runtime_context().get_node_id()
+        self._weights_ref: Any = None if self._weights is None else ray.put(self._weights)
+        self._plan = plan(
+            self._settings.workers.segment, gpus=self._gpus(), cores=len(os.sched_getaffinity(0))
+        )
+        if self._settings.run.state_dir is None:
+            # A stream worker that dies goes on from its checkpoint also when the user keeps none.
+            self._scratch = tempfile.mkdtemp(prefix="maskstream-")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End Ray if it was started here."""
+        import ray
+
+        self._weights_ref = None
+        if self._ours:
+            ray.shutdown()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def start_segment(self, worker_id: str) -> Remote:
+        """A `SegmentWorker` that has its model still to load."""
+        from workers.actors import SegmentSpec, start_segment
+
+        device = self._settings.model.device
+        if device == "auto" and not self._plan.gpus_each:
+            device = "cpu"
+        spec = SegmentSpec(worker_id, self._settings, device, self._plan.threads)
+        return start_segment(spec, self._weights_ref, gpus=self._plan.gpus_each)
+
+    def start_stream(
+        self, sources: Sequence[SourceSettings], *, spread: int, again: bool
+    ) -> Remote:
+        """A `StreamWorker` for these sources, on this node."""
+        from workers.actors import StreamSpec, start_stream
+
+        settings = self._settings
+        if self._scratch is not None:
+            run = settings.run.model_copy(update={"state_dir": self._scratch})
+            settings = settings.model_copy(update={"run": run})
+        spec = StreamSpec(settings, tuple(sources), self._runs, spread, again)
+        return start_stream(spec, node_id=self._node_id)
+
+    def _connect(self) -> None:
+        import ray
+
+        if self._address is None:
+            ray.init(
+                address="local",  # a bare `ray.init()` would join whatever runs on this machine
+                include_dashboard=False,
+                object_store_memory=store_bytes(
+                    in_flight_bytes=int(self._settings.workers.in_flight_mb * 1e6),
+                    weights_bytes=0 if self._weights is None else len(self._weights.data),
+                    free_bytes=_free_shared_memory(),
+                ),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            return
+        try:
+            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            detail = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"--address {self._address}: cannot join Ray there: {detail}"
+            ) from error
+
+    def _gpus(self) -> int:
+        import ray
+
+        name = self._settings.model.name
+        if self._settings.model.device == "cpu" or name == "blob":
+            return 0
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return int(resources.get("GPU", 0))
+
+
+def _free_shared_memory() -> int:
+    try:
+        return shutil.disk_usage("/dev/shm").free  # noqa: S108 - where Ray keeps its objects
+    except OSError:
+        return shutil.disk_usage(tempfile.gettempdir()).free
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """`ray.init` puts its own handler for SIGTERM in place of ours; put ours back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)

@@ -1,0 +1,32 @@
+"""A worker as its slot sees it, and a question put to it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Remote(Protocol):
+    """A worker in another process."""
+
+    address: Any
+    """What other workers need to call it; may cross processes."""
+
+    def call(self, method: str, *args: Any) -> Future[Any]:
+        """Call a method and return at once; calls run in order."""
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing; safe twice."""
+
+    def reason(self, error: BaseException) -> str:
+        """Why a call failed, in few words."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A call under way."""
+
+    future: Future[Any]
+    at_s: float
+    patience_s: float

@@ -1,0 +1,190 @@
+"""`SegmentSlot`: the place of one segment worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from pipeline import __version__
+from pipeline.clock import Clock
+from pipeline.metrics.counts import WorkerCounts
+from pipeline.stages import ModelInfo
+from workers.dispatch import Load, Member
+from workers.lives import Limits, Restarts, stuck
+from workers.logs import relay
+from workers.segment import Loaded, Refused, SegmentReport
+from workers.slots.remote import Asked, Remote
+
+log = logging.getLogger(__name__)
+
+
+class SegmentSlot:
+    """The place of one segment worker.
+
+    Args:
+        worker_id: names the place, through all lives.
+        start: starts a worker that has its model still to load.
+        limits: how much patience there is.
+        batch_timeout_s: what a batch may take, see `lives.stuck`.
+        max_batch: frames in one batch.
+        wake: called, from any thread, when there is something to look at.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        worker_id: str,
+        start: Callable[[], Remote],
+        *,
+        limits: Limits,
+        batch_timeout_s: float,
+        max_batch: int,
+        wake: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self.info: ModelInfo | None = None
+        """Of the model, once it has been loaded."""
+        self.refused: Refused | None = None
+        """Why it cannot be loaded, ever."""
+        self.reason = ""
+        """Why the last life ended."""
+        self.restarts = Restarts(limits.segment_restarts, limits.restart_window_s, clock)
+        self._start_worker = start
+        self._limits = limits
+        self._batch_timeout_s = batch_timeout_s
+        self._max_batch = max_batch
+        self._wake = wake
+        self._clock = clock
+        self._past = WorkerCounts(worker=worker_id)
+        self._report: SegmentReport | None = None
+        self._member = Member(worker_id, 0)
+        self._state = "starting"
+        self._asked: Asked | None = None
+        self._ask_at_s = clock()
+        self._start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes frames."""
+        return self._state == "ready"
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it is dead and may not come back now."""
+        return self._state == "lost" and not self._may_restart
+
+    @property
+    def place(self) -> tuple[Member, Load, Any]:
+        """Who is there, how busy, and where to reach it."""
+        load = self._report.load if self._report is not None else Load()
+        return self._member, load, self._remote.address
+
+    @property
+    def pid(self) -> int | None:
+        """Process of the present life, once it has reported."""
+        return None if self._report is None else self._report.pid
+
+    def counts(self) -> WorkerCounts:
+        """Of all lives."""
+        now = self._report.counts if self._report is not None else WorkerCounts()
+        return replace(self._past + now, state=self._state, restarts=self.restarts.total)
+
+    def step(self) -> None:
+        """Look once."""
+        if self._state == "lost":
+            if self._may_restart:
+                self.restarts.note()
+                self._member = Member(self._member.worker_id, self._member.generation + 1)
+                self._start()
+            return
+        asked, now = self._asked, self._clock()
+        if asked is None:
+            if now >= self._ask_at_s:
+                self._ask("report", self._limits.ping_timeout_s)
+        elif asked.future.done():
+            self._asked = None
+            self._ask_at_s = now + self._limits.poll_s
+            self._take(asked.future)
+        elif now - asked.at_s > asked.patience_s:
+            self.lose(f"did not answer for {asked.patience_s:.0f} s")
+
+    def suspect(self, member: Member) -> None:
+        """A stream lost a call to this worker."""
+        if member == self._member and self.ready:
+            self.lose("did not answer a call in time")
+
+    def lose(self, reason: str) -> None:
+        """End the present life."""
+        self.reason = reason
+        self._state = "lost"
+        self._asked = None
+        self._remote.kill()
+        if self._report is not None:
+            self._past += self._report.counts
+            self._report = None
+        if self.refused is None or self._member.generation:  # else the run itself says it
+            then = "another takes its place" if self._may_restart else "it is not replaced for now"
+            log.warning("%s %s; %s", self._member.worker_id, reason, then)
+
+    def close(self) -> None:
+        """End it for good."""
+        self._remote.kill()
+
+    @property
+    def _may_restart(self) -> bool:
+        return self.refused is None and self.restarts.allowed
+
+    def _start(self) -> None:
+        self._state = "starting"
+        self._remote = self._start_worker()
+        self._ask("load", self._limits.start_timeout_s)
+        self._ask_at_s = self._clock()
+
+    def _ask(self, method: str, patience_s: float) -> None:
+        future = self._remote.call(method)
+        self._asked = Asked(future, self._clock(), patience_s)
+        future.add_done_callback(lambda _: self._wake())
+
+    def _take(self, future: Future[Any]) -> None:
+        if (error := future.exception()) is not None:
+            self.lose(self._remote.reason(error))
+            return
+        match future.result():
+            case Loaded() as loaded:
+                self._begin(loaded)
+            case Refused() as refused:
+                self.refused = refused
+                self.lose(f"cannot load the model: {refused.text}")
+            case SegmentReport() as report:
+                self._examine(report)
+
+    def _begin(self, loaded: Loaded) -> None:
+        if loaded.version != __version__:
+            text = (
+                f"{loaded.node} runs maskstream {loaded.version}, the driver {__version__}; "
+                "install the same version everywhere"
+            )
+        elif self.info is not None and loaded.info != self.info:
+            text = f"{loaded.node} has other weights for {loaded.info.name} than the workers before"
+        else:
+            self.info = loaded.info
+            self._state = "ready"
+            return
+        self.refused = Refused(text, 2)
+        self.lose(text)
+
+    def _examine(self, report: SegmentReport) -> None:
+        self._report = report
+        relay(report.lines, worker=self._member.worker_id)
+        if report.broken is not None:
+            self.lose(report.broken)
+        elif stuck(
+            report.busy_for_s,
+            report.load,
+            batch_timeout_s=self._batch_timeout_s,
+            max_batch=self._max_batch,
+        ):
+            self.lose(f"has worked on one batch for {report.busy_for_s:.0f} s")

@@ -1,0 +1,283 @@
+"""Starts the workers of a run, watches over them, drains them and says how it ended.
+
+`run` is the cluster's twin of `pipeline.runner.run_local`: the same settings in, the same summary
+out, and for files the same bytes written. Who lives and who is replaced is decided in
+`workers.slots`; here is the loop that looks at all of them, and what concerns the whole run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Protocol
+
+from pipeline import build, models, sources
+from pipeline.clock import Clock
+from pipeline.config import Settings, SourceSettings
+from pipeline.errors import MaskstreamError, ModelError
+from pipeline.metrics.counts import RunCounts
+from pipeline.runner import RunSummary
+from pipeline.stages import ModelInfo, Status
+from pipeline.stream import End
+from workers.dispatch import Member
+from workers.lives import Limits
+from workers.scaling import groups
+from workers.segment import Refused
+from workers.slots import Remote, SegmentSlot, StreamSlot
+from workers.stream import Pool
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S = 0.5
+
+Progress = Callable[[RunCounts], None]
+
+
+class Machines(Protocol):
+    """Where workers are started."""
+
+    @property
+    def segment_workers(self) -> int:
+        """How many there should be."""
+
+    def start_segment(self, worker_id: str) -> Remote:
+        """A `SegmentWorker` that has its model still to load."""
+
+    def start_stream(
+        self, sources: Sequence[SourceSettings], *, spread: int, again: bool
+    ) -> Remote:
+        """A `StreamWorker` for these sources."""
+
+
+class Supervisor:
+    """Looks after all workers of one run until its streams are over.
+
+    Args:
+        settings: of the run, checked and prepared.
+        machines: where workers are started.
+        limits: how much patience there is.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        machines: Machines,
+        *,
+        limits: Limits | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._news = threading.Event()
+        self._info: ModelInfo | None = None
+        self._members: frozenset[Member] = frozenset()
+        self._hopeless: str | None = None
+        self.looked_at_s = clock()
+        """When the loop went round last."""
+        self.segments = [self._segment_slot(machines, n) for n in range(machines.segment_workers)]
+        self.streams = self._stream_slots(machines)
+
+    def run(
+        self,
+        *,
+        stop: threading.Event,
+        abort: threading.Event,
+        on_progress: Progress | None = None,
+    ) -> tuple[End, ...]:
+        """Watch until every stream is over; one `End` a source, in the order of the settings.
+
+        Raises:
+            ModelError: the model cannot be loaded; nothing was read.
+            MaskstreamError: no segment worker lived long enough to load it.
+        """
+        told: set[str] = set()
+        progress_at_s = self._clock()
+        while not all(slot.over for slot in self.streams):
+            self._news.clear()
+            self._look()
+            for event, method in ((stop, "stop"), (abort, "abort")):
+                if event.is_set() and method not in told:
+                    told.add(method)
+                    self._tell(method)
+            now = self.looked_at_s = self._clock()
+            if on_progress is not None and now >= progress_at_s:
+                progress_at_s = now + PROGRESS_EVERY_S
+                on_progress(self.counts())
+            self._news.wait(self._limits.poll_s)
+        if on_progress is not None:
+            on_progress(self.counts())
+        ends = {source_id: end for slot in self.streams for source_id, end in slot.ends.items()}
+        return tuple(self._end(ends[source.id]) for source in self._settings.sources)
+
+    def counts(self) -> RunCounts:
+        """Everything there is to see at this moment; safe from any thread."""
+        slots = {source_id: slot for slot in self.streams for source_id in slot.source_ids}
+        ids = [source.id for source in self._settings.sources]
+        return RunCounts(
+            streams=tuple(slots[source_id].counts(source_id) for source_id in ids),
+            workers=tuple(slot.counts() for slot in self.segments),
+            stream_restarts={source_id: slots[source_id].restarts.total for source_id in ids},
+        )
+
+    def close(self) -> None:
+        """End every worker, whatever it is doing."""
+        for segment in self.segments:
+            segment.close()
+        for stream in self.streams:
+            stream.close()
+
+    def _look(self) -> None:
+        """Once at every worker."""
+        for slot in self.segments:
+            slot.step()
+        self._give_up_without_workers()
+        ready = [slot.place for slot in self.segments if slot.ready]
+        pool = Pool(
+            {member: load for member, load, _ in ready},
+            {member: address for member, _, address in ready},
+        )
+        if self._info is None and ready:
+            self._begin(pool)
+        members = frozenset(pool.loads)
+        for stream in self.streams:
+            if members != self._members:
+                stream.look_now()
+            stream.step(pool)
+            for member in stream.suspects:
+                for slot in self.segments:
+                    slot.suspect(member)
+        self._members = members
+
+    def _begin(self, pool: Pool) -> None:
+        """The first segment worker is there: let the streams run."""
+        self._info = next(slot.info for slot in self.segments if slot.ready)
+        assert self._info is not None  # noqa: S101 - a ready worker has said what it runs
+        for stream in self.streams:
+            stream.begin(self._info, pool)
+
+    def _give_up_without_workers(self) -> None:
+        """Without any segment worker, and none allowed to come back, nothing can go on."""
+        if self._hopeless is not None or not all(slot.given_up for slot in self.segments):
+            return
+        refused = next((slot.refused for slot in self.segments if slot.refused), None)
+        if self._info is None and refused is not None:
+            raise _error(refused)
+        last = self.segments[-1]
+        reason = f"no segment worker is left: {last.reason}"
+        if refused is None:
+            reason += f", after {last.restarts}"
+        if self._info is None:
+            raise MaskstreamError(f"{reason}; the worker's own log is in Ray's session folder")
+        self._hopeless = reason
+        log.error("%s", reason)
+        self._tell("abort", "workers_lost", reason)
+
+    def _tell(self, method: str, *why: str) -> None:
+        args = () if method == "stop" else (why or ("aborted", "told to leave at once"))
+        for slot in self.streams:
+            if not slot.over:
+                slot.tell(method, *args)
+
+    def _end(self, end: End) -> End:
+        """A stream that was ended because no worker was left says so."""
+        if self._hopeless is None or end.outcome.status is Status.COMPLETE:
+            return end
+        outcome = replace(end.outcome, status=Status.FAILED, reason=self._hopeless)
+        return replace(end, outcome=outcome, bug=self._hopeless)
+
+    def _segment_slot(self, machines: Machines, number: int) -> SegmentSlot:
+        worker_id = f"segment-{number}"
+        return SegmentSlot(
+            worker_id,
+            lambda: machines.start_segment(worker_id),
+            limits=self._limits,
+            batch_timeout_s=self._settings.workers.batch_timeout_s,
+            max_batch=self._settings.workers.max_batch,
+            wake=self._news.set,
+            clock=self._clock,
+        )
+
+    def _stream_slots(self, machines: Machines) -> list[StreamSlot]:
+        size = self._settings.workers.streams_per_worker
+        live = sources.Kind.LIVE
+        slots = []
+        for number, group in enumerate(groups(self._settings.sources, size)):
+            spread = number * size
+
+            def start(left: Sequence[SourceSettings], again: bool, spread: int = spread) -> Remote:
+                return machines.start_stream(left, spread=spread, again=again)
+
+            slots.append(
+                StreamSlot(
+                    group,
+                    live=frozenset(s.id for s in group if sources.check_url(s.url) is live),
+                    start=start,
+                    limits=self._limits,
+                    wake=self._news.set,
+                    clock=self._clock,
+                )
+            )
+        return slots
+
+
+def _error(refused: Refused) -> MaskstreamError:
+    kind = ModelError if refused.exit_code == ModelError.exit_code else MaskstreamError
+    return kind(refused.text)
+
+
+def run(
+    settings: Settings,
+    *,
+    address: str | None = None,
+    on_progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    abort: threading.Event | None = None,
+    limits: Limits | None = None,
+) -> RunSummary:
+    """Run all sources on Ray, to their ends or until told to stop.
+
+    Args:
+        settings: of the run; `run.executor` is not looked at.
+        address: of a Ray cluster to join; None starts one on this machine and ends it again.
+        on_progress: called about twice a second, and once at the end, in the calling thread.
+        stop: when set, every captured frame is still published, files are closed.
+        abort: when set, what is in flight is dropped.
+        limits: how much patience the supervisor has.
+
+    Raises:
+        ConfigError: a setting is wrong, or output exists; nothing was started.
+        ModelError: weights or device are unusable.
+    """
+    from workers.cluster import Cluster
+    from workers.http import serve
+
+    build.check(settings)
+    runs = build.prepare(settings)
+    weights = models.fetch_weights(*build.choose_model(settings.model))
+    with ExitStack() as stack:
+        cluster = stack.enter_context(
+            Cluster(settings, runs=runs, weights=weights, address=address)
+        )
+        supervisor = Supervisor(settings, cluster, limits=limits)
+        stack.callback(supervisor.close)
+        stack.enter_context(
+            serve(
+                settings.metrics.host,
+                settings.metrics.port,
+                counts=supervisor.counts,
+                healthy=lambda: time.monotonic() - supervisor.looked_at_s < 10.0,
+            )
+        )
+        return RunSummary(
+            supervisor.run(
+                stop=stop or threading.Event(),
+                abort=abort or threading.Event(),
+                on_progress=on_progress,
+            )
+        )
