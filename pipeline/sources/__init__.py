@@ -1,0 +1,83 @@
+"""Where frames come from: a path or URL becomes a `Source`.
+
+This registry is light; each kind of source lives in a file of its own that imports its libraries
+itself. `docs/reliability.md` says what happens when a source stalls, lies, or is damaged.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.sources.naming import expand, safe_id
+from pipeline.sources.probing import Probe, fingerprint, probe
+from pipeline.sources.schemes import SCHEMES, Kind, check_url, kind_of
+from pipeline.stages import Source
+
+__all__ = [
+    "SCHEMES",
+    "Kind",
+    "Probe",
+    "check_url",
+    "expand",
+    "fingerprint",
+    "kind_of",
+    "open_source",
+    "probe",
+    "safe_id",
+]
+
+_OPENS = {
+    Kind.FILE: "pipeline.sources.file:FileSource",
+    Kind.IMAGES: "pipeline.sources.images:ImagesSource",
+    Kind.LIVE: "pipeline.sources.live:LiveSource",
+    Kind.SYNTHETIC: "pipeline.sources.synthetic:SyntheticSource",
+}
+
+_LIVE_OPTIONS = {
+    "max_pixels",
+    "threads",
+    "open_timeout_s",
+    "read_timeout_s",
+    "stall_timeout_s",
+    "transport",
+    "username",
+    "password",
+}
+OPTIONS: dict[Kind, frozenset[str]] = {
+    Kind.FILE: frozenset({"start_s", "duration_s", "max_pixels", "threads"}),
+    Kind.IMAGES: frozenset({"fps", "max_pixels"}),
+    Kind.LIVE: frozenset(_LIVE_OPTIONS),
+    Kind.SYNTHETIC: frozenset(),
+}
+"""The options each kind of source makes use of."""
+
+_KNOWN = frozenset().union(*OPTIONS.values())
+_RANGE = frozenset({"start_s", "duration_s"})
+
+
+def open_source(url: str, *, source_id: str, **options: Any) -> Source:
+    """The source a path or URL names; nothing is opened before its `frames` is called.
+
+    Args:
+        url: a path, a directory or glob of pictures, or a URL of `SCHEMES`.
+        source_id: names it in records, errors and metrics.
+        options: see the classes. None counts as not given; what another kind of source would make
+            use of is accepted, so that one set of settings serves all.
+
+    Raises:
+        ConfigError: unknown scheme or option, or a range of time of a source that has none.
+    """
+    kind = check_url(url)
+    if unknown := sorted(set(options) - _KNOWN):
+        raise ConfigError(f"{source_id}: unknown options {unknown}; sources know {sorted(_KNOWN)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    if kind is not Kind.FILE and (wrong := sorted(_RANGE & set(given))):
+        raise ConfigError(f"{source_id}: {wrong[0]} is for video files, not for {kind} sources")
+    module, _, name = _OPENS[kind].partition(":")
+    chosen = {name: value for name, value in given.items() if name in OPTIONS[kind]}
+    source: Source = getattr(importlib.import_module(module), name)(
+        url, source_id=source_id, **chosen
+    )
+    return source

@@ -1,0 +1,92 @@
+"""From a decoded PyAV frame to the pixels of a `Frame`: BGR, 8 bit, upright, contiguous.
+
+One swscale call does depth, matrix and range, with the settings the `ffmpeg` command uses by
+default, so that both give the same bytes. Alpha is dropped, HDR is not tone-mapped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+from av import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av.buffer import Buffer
+
+
+class Orientation(NamedTuple):
+    """How stored pixels become the picture shown: transpose first, then mirror."""
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @property
+    def upright(self) -> bool:
+        """True when nothing has to be done."""
+        return not any(self)
+
+
+UPRIGHT = Orientation()
+
+
+def orientation_of(matrix: NDArray[np.int32]) -> Orientation:
+    """The nearest of the eight right-angled orientations.
+
+    Args:
+        matrix: FFmpeg's display matrix, 9 fixed-point numbers: a stored point (x, y) is shown at
+            (m0 x + m3 y, m1 x + m4 y).
+    """
+    m0, m1, m3, m4 = (int(matrix[i]) for i in (0, 1, 3, 4))
+    if abs(m0) + abs(m4) >= abs(m1) + abs(m3):
+        return Orientation(False, m0 < 0, m4 < 0)
+    return Orientation(True, m3 < 0, m1 < 0)
+
+
+def upright(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.uint8]:
+    """The picture as it is shown, contiguous; (H, W, 3), sides swapped where it is transposed."""
+    if orientation.upright:
+        return image
+    import cv2
+
+    if orientation.transpose:
+        image = np.asarray(cv2.transpose(image), np.uint8)
+    flip = {(True, True): -1, (True, False): 1, (False, True): 0}
+    code = flip.get((orientation.mirror_x, orientation.mirror_y))
+    return image if code is None else np.asarray(cv2.flip(image, code), np.uint8)
+
+
+class PictureConverter:
+    """Converts the frames of one stream; keeps swscale's tables between calls."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """The pixels of `frame`, uint8 (H, W, 3) BGR, C-contiguous, display-rotated.
+
+        Raises:
+            av.FFmpegError: swscale cannot read this pixel format.
+        """
+        converted = self._reformatter.reformat(
+            frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
+        )
+        # rows are padded unless the width is a multiple of 16; a view of the rest would not do
+        image = np.ascontiguousarray(converted.to_ndarray(), np.uint8)
+        return upright(image, display_orientation(frame))
+
+
+def display_orientation(frame: VideoFrame) -> Orientation:
+    """What the display matrix of a frame asks for."""
+    matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+    return UPRIGHT if matrix is None else orientation_of(np.frombuffer(bytes(matrix), np.int32))
+
+
+def shown_size(frame: VideoFrame) -> tuple[int, int]:
+    """(height, width) of the picture `convert` gives."""
+    if display_orientation(frame).transpose:
+        return frame.width, frame.height
+    return frame.height, frame.width

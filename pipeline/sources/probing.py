@@ -1,0 +1,89 @@
+"""What can be said about a source before it is read: for estimates, progress and fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.sources.naming import images_of
+from pipeline.sources.schemes import Kind, check_url, local_path
+
+_ENDS_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a source says about itself; an announcement, never used to count or to time."""
+
+    size: tuple[int, int]
+    """(height, width) of the first picture as shown."""
+    fps: float | None
+    """Mean frames a second."""
+    codec: str
+    pixel_format: str
+    frames: int | None
+    """Frames announced, or worked out from the duration."""
+    duration_s: float | None
+
+
+def probe(url: str) -> Probe | None:
+    """Look at the first picture; None for a camera, which is not opened for that.
+
+    Raises:
+        ConfigError: unknown scheme.
+        SourceOpenError: it cannot be opened.
+    """
+    kind = check_url(url)
+    if kind is Kind.FILE:
+        from pipeline.sources.file import probe_file
+
+        return probe_file(local_path(url))
+    if kind is Kind.IMAGES:
+        from pipeline.sources.images import probe_images
+
+        return probe_images(url)
+    if kind is Kind.SYNTHETIC:
+        from pipeline.sources.street.url import StreetUrl
+
+        street = StreetUrl.parse(url)
+        frames, fps = street.frames, street.fps
+        return Probe(street.size, fps, "drawn", "bgr24", frames, frames / fps)
+    return None
+
+
+def fingerprint(url: str) -> str:
+    """Tells one source from another without reading it all; the same at every call for files.
+
+    A video file counts by its size and the megabyte at either end, pictures by their names and
+    sizes, anything else by its URL. Neither the place nor the date of a file counts.
+    """
+    kind = check_url(url)
+    digest = hashlib.sha256()
+    if kind is Kind.FILE:
+        _add_ends(digest, local_path(url))
+    elif kind is Kind.IMAGES:
+        for path in images_of(url):
+            digest.update(f"{path.name}\0{_size(path)}\0".encode())
+    else:
+        digest.update(url.encode())
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _add_ends(digest: hashlib._Hash, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            digest.update(f"{size}\0".encode())
+            for offset in {0, max(0, size - _ENDS_BYTES)}:
+                file.seek(offset)
+                digest.update(file.read(_ENDS_BYTES))
+    except OSError:
+        digest.update(b"unreadable")  # opening it says why

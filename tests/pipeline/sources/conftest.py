@@ -1,0 +1,110 @@
+"""Clips written by PyAV into the test's folder: every picture shows which one it is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+class Clips:
+    """Writes clips below one folder and reads the number in a picture."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def picture(number: int, size: tuple[int, int] = (48, 64)) -> NDArray[np.uint8]:
+        """A picture whose brightness is its number, 0 to 24."""
+        return np.full((*size, 3), 20 + 9 * number, np.uint8)
+
+    @staticmethod
+    def number(image: NDArray[np.uint8]) -> int:
+        """The number `picture` drew, whatever the coding lost."""
+        return round((float(image.mean()) - 20) / 9)
+
+    def write(
+        self,
+        name: str,
+        *,
+        images: Sequence[NDArray[Any]] | None = None,
+        frames: int = 10,
+        size: tuple[int, int] = (48, 64),
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        source_format: str = "bgr24",
+        rate: int = 10,
+        pts: Sequence[int] | None = None,
+        time_base: Fraction | None = None,
+        options: dict[str, str] | None = None,
+        mux: dict[str, str] | None = None,
+        rotation: tuple[int, bool, bool] | None = None,
+        colour: dict[str, int] | None = None,
+    ) -> Path:
+        """Encode `images` (by default numbered ones); `pts` count in `time_base`."""
+        images = images or [self.picture(i, size) for i in range(frames)]
+        path = self.folder / name
+        base = time_base or Fraction(1, rate)
+        with av.open(str(path), "w", options=mux or {}) as container:
+            stream = container.add_stream(codec, rate=rate, options=options or {})
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = pix_fmt
+            stream.codec_context.thread_count = 1
+            stream.time_base = stream.codec_context.time_base = base
+            for key, value in (colour or {}).items():
+                setattr(stream.codec_context, key, value)
+            if rotation is not None:
+                stream.set_display_rotation(rotation[0], hflip=rotation[1], vflip=rotation[2])
+            for i, image in enumerate(images):
+                array = np.ascontiguousarray(image)
+                planar = {"channel_last": True} if source_format == "yuv444p" else {}
+                frame = av.VideoFrame.from_ndarray(array, source_format, **planar)
+                frame.pts = pts[i] if pts is not None else i
+                frame.time_base = base
+                for key, value in (colour or {}).items():
+                    setattr(frame, key, value)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path
+
+    def join(self, name: str, *parts: Path) -> Path:
+        """Transport streams one after another, as a recorder that was restarted leaves them."""
+        path = self.folder / name
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+        return path
+
+    def cut(self, path: Path, share: float) -> Path:
+        """The first part of a file."""
+        data = path.read_bytes()
+        shorter = path.with_name(f"cut-{path.name}")
+        shorter.write_bytes(data[: int(len(data) * share)])
+        return shorter
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Clips:
+    """A writer of clips into the test's own folder."""
+    return Clips(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs the `ffmpeg` command, the judge of counts and colours; skips where there is none."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        pytest.skip("no ffmpeg command to compare with; apt-get install ffmpeg")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [program, "-v", "error", "-threads", "1", *arguments], capture_output=True, check=False
+        )
+
+    return run

@@ -1,0 +1,168 @@
+"""Pixels come out as BGR, 8 bit, upright, whatever the file keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.sources import open_source
+from pipeline.sources.picture import Orientation, orientation_of, upright
+
+
+def first_image(path: Path) -> NDArray[np.uint8]:
+    return next(iter(open_source(str(path), source_id="clip").frames())).image
+
+
+def noise(shape: tuple[int, ...], dtype: type = np.uint8) -> NDArray[Any]:
+    return np.random.default_rng(7).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def test_grey_becomes_three_equal_channels(clips: Any) -> None:
+    grey = noise((30, 46))
+    image = first_image(
+        clips.write("g.mkv", images=[grey], codec="ffv1", pix_fmt="gray", source_format="gray")
+    )
+    np.testing.assert_array_equal(image, np.repeat(grey[:, :, None], 3, axis=2))
+
+
+def test_sixteen_bit_grey_is_scaled_to_eight(clips: Any) -> None:
+    grey = noise((30, 46), np.uint16)
+    path = clips.write(
+        "g.mkv", images=[grey], codec="ffv1", pix_fmt="gray16le", source_format="gray16le"
+    )
+    difference = first_image(path).astype(int) - (grey[:, :, None] / 257)
+    assert np.abs(difference).max() < 2
+
+
+def test_alpha_is_dropped(clips: Any) -> None:
+    image = noise((30, 46, 4))
+    path = clips.write("a.mkv", images=[image], codec="ffv1", pix_fmt="bgra", source_format="bgra")
+    np.testing.assert_array_equal(first_image(path), image[:, :, :3])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 13), (33, 99), (48, 64)])
+def test_odd_sizes_keep_every_pixel(clips: Any, size: tuple[int, int]) -> None:
+    image = noise((*size, 3))
+    path = clips.write("o.avi", images=[image], codec="rawvideo", pix_fmt="bgr24")
+    np.testing.assert_array_equal(first_image(path), image)
+
+
+BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
+MPEG, JPEG = 1, 2
+
+
+@pytest.mark.parametrize(
+    ("matrix", "weights", "value_range"),
+    [
+        pytest.param(6, BT601, MPEG, id="601-limited"),
+        pytest.param(1, BT709, MPEG, id="709-limited"),
+        pytest.param(6, BT601, JPEG, id="601-full"),
+        pytest.param(1, BT709, JPEG, id="709-full"),
+        pytest.param(2, BT601, MPEG, id="not-said"),
+    ],
+)
+@pytest.mark.parametrize("bits", [8, 10])
+def test_matrix_and_range_are_the_streams_own(
+    clips: Any, matrix: int, weights: tuple[float, float], value_range: int, bits: int
+) -> None:
+    yuv = np.array([120, 90, 150])
+    path = clips.write(
+        "c.mkv",
+        images=[np.full((32, 32, 3), yuv, np.uint8)],
+        pix_fmt="yuv444p" if bits == 8 else "yuv444p10le",
+        source_format="yuv444p",
+        options={"qp": "0"},
+        colour={"colorspace": matrix, "color_range": value_range},
+    )
+    np.testing.assert_allclose(
+        first_image(path)[16, 16], bgr_of(yuv, weights, full=value_range == JPEG), atol=2
+    )
+
+
+def bgr_of(yuv: NDArray[Any], weights: tuple[float, float], *, full: bool) -> NDArray[np.float64]:
+    """The definition of the matrices, ITU-R BT.601 and BT.709."""
+    red, blue = weights
+    green = 1 - red - blue
+    y = yuv[0] / 255 if full else (yuv[0] - 16) / 219
+    cb, cr = (yuv[1:] - 128) / (255 if full else 224)
+    b, r = y + cb * 2 * (1 - blue), y + cr * 2 * (1 - red)
+    g = (y - red * r - blue * b) / green
+    return 255 * np.array([b, g, r])
+
+
+@pytest.mark.parametrize("hflip", [False, True])
+@pytest.mark.parametrize("angle", [0, 90, 180, -90])
+def test_the_display_matrix_is_applied(clips: Any, angle: int, hflip: bool) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:24, :32], image[:24, 32:], image[24:, :32] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    path = clips.write("r.mp4", images=[image], rotation=(angle, hflip, False), pix_fmt="yuv444p")
+    expected = np.rot90(image, angle // 90)
+    if hflip:
+        expected = expected[:, ::-1]
+    shown = first_image(path)
+    assert shown.shape == expected.shape
+    assert np.abs(shown.astype(int) - expected).mean() < 5
+    assert shown.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        pytest.param((1, 0, 0, 1), Orientation(), id="upright"),
+        pytest.param((-1, 0, 0, 1), Orientation(mirror_x=True), id="mirrored"),
+        pytest.param((0, 1, 1, 0), Orientation(transpose=True), id="transposed"),
+        pytest.param((0, 1, -1, 0), Orientation(True, mirror_x=True), id="quarter-turn"),
+        pytest.param((0.99, 0.1, -0.1, 0.99), Orientation(), id="slanted"),
+    ],
+)
+def test_a_matrix_maps_stored_points_to_shown_ones(
+    matrix: tuple[float, float, float, float], expected: Orientation
+) -> None:
+    a, b, c, d = (int(number * 65536) for number in matrix)
+    orientation = orientation_of(np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], np.int32))
+    assert orientation == expected
+    image = noise((5, 7, 3))
+    y, x = 1, 2
+    where = np.array([x * a + y * c, x * b + y * d]) / 65536
+    where = np.rint(where).astype(int)
+    shown = upright(image, orientation)
+    column, row = where % np.array([shown.shape[1], shown.shape[0]])
+    if "slanted" not in str(matrix) and not any(number < 0 for number in matrix):
+        np.testing.assert_array_equal(shown[row, column], image[y, x])
+
+
+@pytest.mark.parametrize(
+    "pix_fmt",
+    ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p16le", "yuva420p", "gray12le", "bgr0"],
+)
+def test_pixels_are_those_of_ffmpeg(clips: Any, ffmpeg: Any, pix_fmt: str) -> None:
+    path = clips.write("p.mkv", images=[noise((46, 62, 3))] * 2, codec="ffv1", pix_fmt=pix_fmt)
+    judge = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
+    expected = np.frombuffer(judge.stdout, np.uint8).reshape(2, 46, 62, 3)
+    frames = open_source(str(path), source_id="clip").frames()
+    np.testing.assert_array_equal(np.stack([frame.image for frame in frames]), expected)
+
+
+@pytest.mark.parametrize("name", ["bt709_full_range.mp4", "dog.mp4", "walk.mkv", "classroom.gif"])
+def test_pixels_of_real_videos_are_those_of_ffmpeg(
+    shared_data: Path, ffmpeg: Any, name: str
+) -> None:
+    path = shared_data / "videos" / name
+    output = ("-map", "0:v:0", "-frames:v", "2", "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
+    judge = ffmpeg("-i", str(path), *output)
+    frames = open_source(str(path), source_id="clip").frames()
+    ours = np.stack([next(frames).image, next(frames).image])
+    np.testing.assert_array_equal(ours.reshape(-1), np.frombuffer(judge.stdout, np.uint8))
+
+
+def test_ten_bit_video_is_near_ffmpegs(shared_data: Path, ffmpeg: Any) -> None:
+    """FFmpeg versions place subsampled colour a quarter of a pixel apart; brightness agrees."""
+    path = shared_data / "videos" / "h264_10bits.mp4"
+    judge = ffmpeg("-i", str(path), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
+    image = first_image(path)
+    expected = np.frombuffer(judge.stdout, np.uint8).reshape(image.shape)
+    assert np.abs(image.astype(int).mean(2) - expected.astype(int).mean(2)).mean() < 2
