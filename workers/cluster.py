@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +14,7 @@ from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError
 from pipeline.models import WeightsFile
 from workers.scaling import plan, store_bytes
+from workers.signals import handlers_kept
 from workers.slots import Remote
 
 log = logging.getLogger(__name__)
@@ -72,7 +70,7 @@ class Cluster:
 
         self._ours = not ray.is_initialized()
         if self._ours:
-            with _signals_kept():
+            with handlers_kept():
                 self._connect()
         self._node_id = ray.get_runtime_context().get_node_id()
         self._weights_ref: Any = None if self._weights is None else ray.put(self._weights)
@@ -161,18 +159,3 @@ def _free_shared_memory() -> int:
         return shutil.disk_usage("/dev/shm").free  # noqa: S108 - where Ray keeps its objects
     except OSError:
         return shutil.disk_usage(tempfile.gettempdir()).free
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """`ray.init` puts its own handler for SIGTERM in place of ours; put ours back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)

@@ -27,12 +27,18 @@ from workers.dispatch import Member
 from workers.lives import Limits
 from workers.scaling import groups
 from workers.segment import Refused
+from workers.signals import drained_by_signals
 from workers.slots import Remote, SegmentSlot, StreamSlot
 from workers.stream import Pool
 
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
+
+SAID = {
+    "stop": "stopping: what was captured is still published; once more to give it up",
+    "abort": "leaving: what was captured and not published is given up",
+}
 
 Progress = Callable[[RunCounts], None]
 
@@ -104,6 +110,7 @@ class Supervisor:
             for event, method in ((stop, "stop"), (abort, "abort")):
                 if event.is_set() and method not in told:
                     told.add(method)
+                    log.warning("%s", SAID[method])
                     self._tell(method)
             now = self.looked_at_s = self._clock()
             if on_progress is not None and now >= progress_at_s:
@@ -242,6 +249,9 @@ def run(
 ) -> RunSummary:
     """Run all sources on Ray, to their ends or until told to stop.
 
+    In the main thread, and where nobody else listens to them, SIGINT and SIGTERM drain; a second
+    one leaves at once.
+
     Args:
         settings: of the run; `run.executor` is not looked at.
         address: of a Ray cluster to join; None starts one on this machine and ends it again.
@@ -260,7 +270,9 @@ def run(
     build.check(settings)
     runs = build.prepare(settings)
     weights = models.fetch_weights(*build.choose_model(settings.model))
+    stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
+        stack.enter_context(drained_by_signals(stop, abort))
         cluster = stack.enter_context(
             Cluster(settings, runs=runs, weights=weights, address=address)
         )
@@ -274,10 +286,4 @@ def run(
                 healthy=lambda: time.monotonic() - supervisor.looked_at_s < 10.0,
             )
         )
-        return RunSummary(
-            supervisor.run(
-                stop=stop or threading.Event(),
-                abort=abort or threading.Event(),
-                on_progress=on_progress,
-            )
-        )
+        return RunSummary(supervisor.run(stop=stop, abort=abort, on_progress=on_progress))

@@ -1,0 +1,68 @@
+"""The first signal drains, the second leaves, other people's handlers stay."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from workers import signals
+from workers.signals import drained_by_signals, handlers_kept
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_drains_and_the_second_ends_the_process(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "LEAVE_AFTER_S", 0.0)
+    stop, abort, ended = threading.Event(), threading.Event(), threading.Event()
+    before = signal.getsignal(number)
+    with drained_by_signals(stop, abort, end_now=ended.set):
+        os.kill(os.getpid(), number)
+        assert (stop.is_set(), abort.is_set()) == (True, False)
+        os.kill(os.getpid(), number)
+        assert abort.is_set()
+        assert ended.wait(5)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_after_being_asked_to_stop_otherwise_leaves_too() -> None:
+    stop, abort, ended = threading.Event(), threading.Event(), threading.Event()
+    stop.set()
+    with drained_by_signals(stop, abort, end_now=ended.set):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert abort.is_set()
+
+
+def test_handlers_of_the_caller_stay() -> None:
+    caught: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    stop = threading.Event()
+    try:
+        with drained_by_signals(stop, threading.Event()):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught == [signal.SIGTERM]
+    assert not stop.is_set()
+
+
+def test_another_thread_sets_no_handlers() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[object] = []
+
+    def work() -> None:
+        with drained_by_signals(threading.Event(), threading.Event()), handlers_kept():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_handlers_set_meanwhile_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,68 @@
+"""What SIGINT and SIGTERM mean for a run: the first drains, the second leaves at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+LEAVE_AFTER_S = 1.5
+"""Time the second signal leaves for closing files before the process is ended."""
+
+ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
+
+
+def _end_now() -> None:
+    os._exit(1)
+
+
+@contextmanager
+def drained_by_signals(
+    stop: threading.Event, abort: threading.Event, *, end_now: Callable[[], None] = _end_now
+) -> Iterator[None]:
+    """Set `stop` at the first signal, `abort` at the second, and end the process soon after that.
+
+    Whoever has handlers of their own, or calls from another thread, keeps what they have.
+    Ray ends all its processes when that of the driver is gone.
+    """
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    ours = threading.current_thread() is threading.main_thread() and all(
+        signal.getsignal(number) in usual for number in ASKED_TO_END
+    )
+    if not ours:
+        yield
+        return
+
+    def caught(number: int, frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+        elif not abort.is_set():
+            abort.set()
+            timer = threading.Timer(LEAVE_AFTER_S, end_now)
+            timer.daemon = True
+            timer.start()
+
+    before = {number: signal.signal(number, caught) for number in ASKED_TO_END}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Whatever the block does to the handlers, they are put back; `ray.init` sets its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in ASKED_TO_END}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: set by somebody who is not Python
+                signal.signal(number, handler)
