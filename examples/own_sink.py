@@ -17,9 +17,8 @@ from typing import Any
 
 from pipeline import track
 from pipeline.results import FrameResult
-from pipeline.sinks import Scheme, SinkTarget, register
+from pipeline.sinks import Scheme, SinkTarget, choice, register
 from pipeline.sinks.files import OutputFile
-from pipeline.sinks.schemes import choice
 from pipeline.stages import Picture, Position
 
 
@@ -50,11 +49,11 @@ class CsvSink:
     def flush(self) -> Position:
         """Wait until the rows are on the disk."""
         self._file.sync()
-        return {"bytes": self._file.size}
+        return self._file.position()
 
     def resume(self, position: Position) -> None:
         """Cut back to the rows that were there."""
-        self._file.resume(position["bytes"])
+        self._file.resume(position)
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without frames is an empty file."""

@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.results import FrameResult
-from pipeline.sinks.schemes import SCHEMES, Option, Scheme, SinkTarget, parse_sink, register
+from pipeline.sinks.schemes import (
+    SCHEMES,
+    Option,
+    Scheme,
+    SinkTarget,
+    choice,
+    flag,
+    integer,
+    register,
+)
+from pipeline.sinks.urls import parse_sink
 from pipeline.stages import Picture, Position, Sink
 
 __all__ = [
@@ -25,6 +35,9 @@ __all__ = [
     "SinkTarget",
     "check_sink",
     "check_targets",
+    "choice",
+    "flag",
+    "integer",
     "open_sink",
     "register",
     "targets",
@@ -84,7 +97,11 @@ def open_sink(
 
         sink = MinScore(sink, min_score, _drawn_for_it)
     if resume is not None:
-        sink.resume(resume)
+        try:
+            sink.resume(resume)
+        except BaseException:
+            sink.close()
+            raise
     return sink
 
 

@@ -40,13 +40,12 @@ class CocoSink:
     def flush(self) -> Position:
         """Wait until the rows are on the disk."""
         self._file.sync()
-        return {"bytes": self._file.size, "records": self._frames, "rows": self._rows}
+        return self._file.position(records=self._frames, rows=self._rows)
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the rows that were there at `position`."""
-        self._file.resume(position.get("bytes", 0))
-        self._frames = position.get("records", 0)
-        self._rows = position.get("rows", 0)
+        self._file.resume(position)
+        self._frames, self._rows = position["records"], position["rows"]
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without instances is an empty list, not an empty file."""

@@ -8,9 +8,11 @@ import fcntl
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import ConfigError, SinkError, SinkFull
 from pipeline.sinks.schemes import SinkTarget
+from pipeline.stages import Position
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -85,15 +87,20 @@ class OutputFile:
         """Bytes that are already there."""
         return os.pread(self._fd, length, offset)
 
-    def resume(self, size: int) -> None:
-        """Cut back to `size` bytes of pieces; 0 begins anew.
+    def position(self, **more: Any) -> dict[str, Any]:
+        """Where the file stands, with what else its sink wants to remember; for `resume`."""
+        return {"path": str(self.path), "bytes": self.size, **more}
+
+    def resume(self, position: Position) -> None:
+        """Cut back to what was there at `position`; from before the first piece: begin anew.
 
         Raises:
-            ConfigError: the file is shorter.
+            ConfigError: the position is of another file, or the file is shorter.
         """
+        check_position(self.path, position)
+        size = position["bytes"]
         there = os.fstat(self._fd).st_size
         if there < size:
-            self.close()
             raise ConfigError(
                 f"{self.path}: cannot be resumed, the last checkpoint names {size} bytes, the file "
                 f"has {there}; put it back or start over with --overwrite"
@@ -163,6 +170,20 @@ def prepare_folder(target: SinkTarget, folder: Path) -> None:
         raise ConfigError(
             f"{folder}: a symbolic link leads out of {root}; output stays inside its folder, "
             "remove the link or name the other folder in the sink"
+        )
+
+
+def check_position(path: Path, position: Position) -> None:
+    """Refuse a position of another file: cutting this one by it would destroy it.
+
+    Raises:
+        ConfigError: names both.
+    """
+    other = position.get("path", "another kind of sink")
+    if other != str(path):
+        raise ConfigError(
+            f"{path}: cannot be resumed, the last checkpoint is of {other}; name that one again or "
+            "start over with --overwrite"
         )
 
 

@@ -13,7 +13,7 @@ import cv2
 
 from pipeline.errors import ConfigError, SinkError
 from pipeline.results import FrameResult
-from pipeline.sinks.files import prepare_folder, sync_folder, write_error
+from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Picture, Position
 
@@ -76,12 +76,12 @@ class FramesSink:
     def flush(self) -> Position:
         """Wait until the pictures are on the disk."""
         self._sync()
-        return {"records": self._count, "last": self._last}
+        return {"path": str(self._folder), "records": self._count, "last": self._last}
 
     def resume(self, position: Position) -> None:
         """Remove the pictures that came after `position`."""
-        self._count = position.get("records", 0)
-        self._last = position.get("last", -1)
+        check_position(self._folder, position)
+        self._count, self._last = position["records"], position["last"]
         self._began = self._last >= 0
         self._remove_after(self._last)
 

@@ -32,12 +32,12 @@ class JsonlSink:
     def flush(self) -> Position:
         """Wait until the lines are on the disk."""
         self._file.sync()
-        return {"bytes": self._file.size, "records": self._records}
+        return self._file.position(records=self._records)
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the lines that were there at `position`."""
-        self._file.resume(position.get("bytes", 0))
-        self._records = position.get("records", 0)
+        self._file.resume(position)
+        self._records = position["records"]
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Append the end record."""

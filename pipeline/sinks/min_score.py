@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import ConfigError
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.stages import Picture, Position, Sink
@@ -52,6 +53,11 @@ class MinScore:
 
     def resume(self, position: Position) -> None:
         """Go on with the same tracks."""
+        if "reached" not in position:
+            raise ConfigError(
+                "a sink with min_score cannot be resumed from a checkpoint without it; "
+                "use the same options again or start over with --overwrite"
+            )
         self._reached = dict.fromkeys(position["reached"])
         self._sink.resume(position["sink"])
 

@@ -49,12 +49,12 @@ class MotsSink:
     def flush(self) -> Position:
         """Wait until the lines are on the disk."""
         self._file.sync()
-        return {"bytes": self._file.size, "records": self._frames}
+        return self._file.position(records=self._frames)
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the lines that were there at `position`."""
-        self._file.resume(position.get("bytes", 0))
-        self._frames = position.get("records", 0)
+        self._file.resume(position)
+        self._frames = position["records"]
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without instances is an empty file."""

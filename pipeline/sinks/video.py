@@ -127,17 +127,16 @@ class VideoSink:
             self._encoder = None  # the next picture begins with a new one, and is a key picture
         self._write_pending(self._timeline.last + self._timeline.interval)
         self._file.sync()
-        return {
-            "bytes": self._file.size,
-            "records": self._frames,
-            "fragments": self._fragments,
-            "size": None if self._size is None else list(self._size),
-            "timeline": asdict(self._timeline),
-        }
+        return self._file.position(
+            records=self._frames,
+            fragments=self._fragments,
+            size=None if self._size is None else list(self._size),
+            timeline=asdict(self._timeline),
+        )
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the fragments of `position`; what comes next continues it."""
-        self._file.resume(position.get("bytes", 0))
+        self._file.resume(position)
         if self._file.began:
             height, width = position["size"]
             self._size = height, width

@@ -1,6 +1,6 @@
 """Results and pictures for sinks, and how each kind is opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.results import FrameResult
-from pipeline.sinks import open_sink
+from pipeline.sinks import SCHEMES, open_sink
 from pipeline.stages import Sink
 
 LABELS = {1: "person", 3: "car"}
@@ -84,3 +84,12 @@ def open_for_test() -> Callable[..., Sink]:
         return open_sink(url, **(settings | changes))  # type: ignore[arg-type]
 
     return open_
+
+
+@pytest.fixture
+def schemes_restored() -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    before = dict(SCHEMES)
+    yield
+    SCHEMES.clear()
+    SCHEMES.update(before)

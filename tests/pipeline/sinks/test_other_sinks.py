@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.errors import SinkBusy, SinkError, SinkFull
+from pipeline.errors import ConfigError, SinkBusy, SinkError, SinkFull
 from pipeline.formats import jsonl
 from pipeline.results import FrameResult
 from pipeline.sinks import frames
@@ -54,7 +54,7 @@ def test_every_tenth_frame_means_indices_divisible_by_ten(
     sink = open_for_test(f"frames:{tmp_path}/f?every=10")
     for i in range(7, 31):
         sink.write(make_result(i), make_picture(i))
-    assert sink.flush() == {"records": 3, "last": 30}
+    assert sink.flush() == {"path": f"{tmp_path}/f", "records": 3, "last": 30}
     assert sorted(p.name for p in (tmp_path / "f").iterdir()) == [
         *("00000010.jpg", "00000020.jpg", "00000030.jpg"),
     ]
@@ -183,6 +183,19 @@ def test_which_tracks_passed_survives_a_crash(
     second.resume(position)
     second.write(scored(make_result(1), 0.1, 0.1), make_picture(1))
     assert tracks(inner.results) == [[7], [7]]
+
+
+def test_a_checkpoint_without_the_score_is_refused(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    sink = open_for_test(f"jsonl:{tmp_path}/x")
+    sink.write(make_result(0), make_picture(0))
+    position = sink.flush()
+    sink.close()
+    before = (tmp_path / "x").read_bytes()
+    with pytest.raises(ConfigError, match="from a checkpoint without it; use the same options"):
+        open_for_test(f"jsonl:{tmp_path}/x?min_score=0.7", resume=position)
+    assert (tmp_path / "x").read_bytes() == before
 
 
 def test_the_drawn_picture_shows_what_the_sink_is_given(

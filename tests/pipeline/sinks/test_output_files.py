@@ -1,6 +1,7 @@
 """The file under every sink: made once, cut back, whole on a full disk, inside its folder."""
 
 import errno
+import json
 import os
 import resource
 import signal
@@ -73,11 +74,12 @@ def test_a_file_that_was_never_written_does_not_stay_behind(tmp_path: Path) -> N
 def test_resuming_cuts_back_and_appends_from_there(tmp_path: Path) -> None:
     first = OutputFile(target(tmp_path / "a"), tail=b"]")
     first.append(b"one ")
-    at = first.size
+    position = json.loads(json.dumps(first.position(rows=1)))
+    assert position == {"path": f"{tmp_path}/a", "bytes": 4, "rows": 1}
     first.append(b"two ")
     first.close()
     second = OutputFile(target(tmp_path / "a", overwrite=True), tail=b"]")
-    second.resume(at)
+    second.resume(position)
     assert (tmp_path / "a").read_bytes() == b"one ]"
     second.append(b"2 ")
     assert (tmp_path / "a").read_bytes() == b"one 2 ]"
@@ -86,12 +88,29 @@ def test_resuming_cuts_back_and_appends_from_there(tmp_path: Path) -> None:
 def test_resuming_a_file_that_lost_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("four")
     with pytest.raises(ConfigError) as error:
-        OutputFile(target(tmp_path / "a", overwrite=True)).resume(5)
+        OutputFile(target(tmp_path / "a", overwrite=True)).resume(
+            {"path": f"{tmp_path}/a", "bytes": 5}
+        )
     assert str(error.value) == (
         f"{tmp_path}/a: cannot be resumed, the last checkpoint names 5 bytes, the file has 4; "
         "put it back or start over with --overwrite"
     )
     assert (tmp_path / "a").read_text() == "four"
+
+
+def test_a_position_of_another_file_is_refused_before_anything_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("something else of the same length or more")
+    file = OutputFile(target(tmp_path / "a", overwrite=True))
+    with pytest.raises(ConfigError) as error:
+        file.resume({"path": "out/b", "bytes": 5})
+    assert str(error.value) == (
+        f"{tmp_path}/a: cannot be resumed, the last checkpoint is of out/b; name that one again or "
+        "start over with --overwrite"
+    )
+    with pytest.raises(ConfigError, match="the last checkpoint is of another kind of sink"):
+        file.resume({"sink": {"path": f"{tmp_path}/a", "bytes": 5}, "reached": []})
+    file.close()
+    assert (tmp_path / "a").read_text() == "something else of the same length or more"
 
 
 def test_a_file_has_one_writer(tmp_path: Path) -> None:

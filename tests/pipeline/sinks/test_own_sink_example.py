@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.results import FrameResult
-from pipeline.sinks import SCHEMES, check_sink, register
+from pipeline.sinks import check_sink, register
 from pipeline.stages import Picture, Sink
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "own_sink.py"
@@ -22,8 +22,7 @@ MakePicture = Callable[..., Picture]
 
 
 @pytest.fixture
-def own_sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    monkeypatch.setattr("pipeline.sinks.schemes.SCHEMES", dict(SCHEMES))
+def own_sink(schemes_restored: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location("own_sink", EXAMPLE)
     assert spec is not None
     assert spec.loader is not None

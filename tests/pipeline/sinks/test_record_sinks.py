@@ -142,7 +142,8 @@ def test_jsonl_ends_with_the_end_record_and_reads_back(
     results = [make_result(i) for i in range(3)]
     for result in results:
         sink.write(result, make_picture(0))
-    assert sink.flush() == {"bytes": (tmp_path / "gate.jsonl").stat().st_size, "records": 3}
+    path = tmp_path / "gate.jsonl"
+    assert sink.flush() == {"path": str(path), "bytes": path.stat().st_size, "records": 3}
     sink.finish(END)
     sink.close()
     expected = [*map(jsonl.dumps, results), jsonl.dumps(END), b""]

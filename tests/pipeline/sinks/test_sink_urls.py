@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.sinks import SCHEMES, Scheme, check_sink, check_targets, open_sink, register, targets
-from pipeline.sinks.schemes import parse_sink
+from pipeline.sinks.urls import parse_sink
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -163,10 +163,8 @@ def test_two_sinks_with_one_file_are_refused_however_they_spell_it() -> None:
     )
 
 
-def test_a_registered_scheme_is_understood_and_a_taken_name_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("pipeline.sinks.schemes.SCHEMES", dict(SCHEMES))
+@pytest.mark.usefixtures("schemes_restored")
+def test_a_registered_scheme_is_understood_and_a_taken_name_is_refused() -> None:
     mine = Scheme("mine", "nowhere:open_mine", "mine", writes="elsewhere")
     register(mine)
     register(mine)
@@ -178,10 +176,10 @@ def test_a_registered_scheme_is_understood_and_a_taken_name_is_refused(
         register(Scheme("My-Sink", "nowhere:open", "x"))
 
 
+@pytest.mark.usefixtures("schemes_restored")
 def test_an_installed_package_offers_a_scheme_as_an_entry_point(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipeline.sinks.schemes.SCHEMES", dict(SCHEMES))
     (tmp_path / "their_sink.py").write_text(
         "from pipeline.sinks import Scheme\n"
         "SCHEME = Scheme('theirs', 'their_sink:open_', 'theirs')\n"

@@ -1,0 +1,144 @@
+"""How a sink URL is read and found right or wrong; nothing is opened or looked at."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pipeline.errors import ConfigError
+from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme, register
+
+SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+ENTRY_POINTS = "maskstream.sinks"
+"""Installed packages offer schemes under this entry point group; each is a `Scheme`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkUrl:
+    """A sink URL, read and found right; `{source}` is still a placeholder."""
+
+    scheme: Scheme
+    location: str
+    options: Mapping[str, Any]
+    """Of the scheme, defaults filled in."""
+    min_score: float | None
+
+    @property
+    def root(self) -> str:
+        """The folder everything stays in: what stands before the part that `{source}` fills."""
+        return os.path.dirname(self.location.partition("{source}")[0]) or "."
+
+    def located(self, source_id: str) -> str:
+        """The location for one source.
+
+        Raises:
+            ConfigError: the id could leave the folder.
+        """
+        if not SOURCE_ID.fullmatch(source_id):
+            raise ConfigError(
+                f"source id {source_id!r} cannot be part of a file name; expected letters, digits, "
+                "'_', '.' and '-', at most 64, beginning with a letter or digit"
+            )
+        return self.location.replace("{source}", source_id)
+
+
+def parse_sink(url: str) -> SinkUrl:
+    """Read `scheme:location?options` without touching anything.
+
+    Raises:
+        ConfigError: the scheme, an option or a value is not known; the message names the nearest
+            right word and what is allowed.
+    """
+    shown = re.sub(r"//[^/@]*@", "//***@", url.partition("?")[0])
+    name, colon, rest = url.partition(":")
+    if not colon:
+        raise ConfigError(
+            f"sink {shown!r}: expected SCHEME:PATH such as jsonl:out/{{source}}.jsonl; "
+            f"schemes are {', '.join(sorted(SCHEMES))}"
+        )
+    scheme = _scheme(name, shown)
+    location, _, query = rest.partition("?")
+    _check_location(scheme, location, shown)
+    values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
+    min_score = values.pop("min_score", None)
+    return SinkUrl(scheme, location, values, min_score)
+
+
+def _scheme(name: str, shown: str) -> Scheme:
+    if name not in SCHEMES:
+        for entry in metadata.entry_points(group=ENTRY_POINTS, name=name):
+            register(entry.load())
+    if name in SCHEMES:
+        return SCHEMES[name]
+    raise ConfigError(
+        f"sink {shown!r}: unknown scheme {name!r}{_nearest(name, SCHEMES)}; "
+        f"schemes are {', '.join(sorted(SCHEMES))}"
+    )
+
+
+def _check_location(scheme: Scheme, location: str, shown: str) -> None:
+    if not location.strip() or re.search(r"[\x00-\x1f\x7f]", location):
+        raise ConfigError(
+            f"sink {shown!r}: no usable path after {scheme.name!r}; expected for example "
+            f"{scheme.name}:out/{{source}}{scheme.suffixes[0] if scheme.suffixes else ''}"
+        )
+    if unknown := re.findall(r"\{[^{}]*\}?|\}", location.replace("{source}", "")):
+        raise ConfigError(
+            f"sink {shown!r}: unknown placeholder {unknown[0]!r}; the only one is {{source}}"
+        )
+    if scheme.writes == "elsewhere":
+        return
+    if location.startswith("//"):
+        path = location.lstrip("/")
+        raise ConfigError(
+            f"sink {shown!r}: expected a path after the colon, {scheme.name}:/{path} "
+            f"or {scheme.name}:{path}"
+        )
+    if scheme.suffixes and not location.endswith(scheme.suffixes):
+        raise ConfigError(
+            f"sink {shown!r}: {scheme.name} writes {', '.join(scheme.suffixes)}; "
+            f"end the path with {scheme.suffixes[0]}"
+        )
+    if scheme.writes == "file" and location.endswith("/"):
+        raise ConfigError(f"sink {shown!r}: {scheme.name} writes one file, got a folder")
+
+
+def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:
+    known = {**scheme.options, **COMMON}
+    values: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise ConfigError(
+            f"sink {shown!r}: options are key=value joined by &, got {query!r}"
+        ) from None
+    for key, text in pairs:
+        if key not in known:
+            raise ConfigError(
+                f"sink {shown!r}: unknown option {key!r}{_nearest(key, known)}; "
+                f"{scheme.name} knows {', '.join(sorted(known))}"
+            )
+        if key in values:
+            raise ConfigError(f"sink {shown!r}: option {key!r} is given twice")
+        try:
+            values[key] = known[key].parse(text)
+        except ValueError:
+            raise ConfigError(
+                f"sink {shown!r}: {key} must be {known[key].expected}, got {text!r}"
+            ) from None
+    return values
+
+
+def _defaults(options: Mapping[str, Option]) -> dict[str, Any]:
+    return {key: option.default for key, option in options.items()}
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
