@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -132,6 +128,7 @@ def _run_local(
     from pipeline.metrics.counts import RunCounts
     from pipeline.runner import run_local
     from workers.http import serve
+    from workers.signals import drained_by_signals
 
     latest = RunCounts()
 
@@ -140,30 +137,10 @@ def _run_local(
         latest = counts
         progress(counts)
 
+    drained = drained_by_signals(stop, abort)
     served = serve(settings.metrics.host, settings.metrics.port, counts=lambda: latest)
-    with Progress(quiet=quiet) as progress, served, signals(stop, abort):
+    with Progress(quiet=quiet) as progress, served, drained:
         return run_local(settings, on_progress=on_progress, stop=stop, abort=abort)
-
-
-@contextmanager
-def signals(stop: threading.Event, abort: threading.Event) -> Iterator[None]:
-    """First SIGINT or SIGTERM drains, the second gives up what is in flight."""
-
-    def caught(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
-            abort.set()
-        stop.set()
-        print(
-            "stopping: what was captured is still published; once more to give it up",
-            file=sys.stderr,
-        )
-
-    before = {number: signal.signal(number, caught) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _log_to_stderr(*, quiet: bool) -> None:
