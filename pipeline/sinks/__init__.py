@@ -154,6 +154,6 @@ def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
 
 def _drawn_for_it(result: FrameResult, image: NDArray[np.uint8]) -> Picture:
     """A picture of its own for a sink that is given fewer instances than the others."""
-    from pipeline.render import LazyPicture, annotate
+    from pipeline.render.picture import LazyPicture
 
-    return LazyPicture(image, result, annotate)
+    return LazyPicture(image, result)

@@ -19,8 +19,8 @@ class CocoSink:
     """Lossless and in order; for a file source the same bytes after any crash and rerun.
 
     `image_id` is the frame index, counted from 0. The closing bracket is written behind every
-    frame and overwritten by the next, so that the file is valid JSON at any moment, also after
-    the process was killed or the disk was full. Frames without instances leave no row; neither
+    frame and overwritten by the next, so that the file is valid JSON after every frame, also when
+    the process is killed then or the disk is full. Frames without instances leave no row; neither
     track ids nor the end record have a place in this format.
     """
 

@@ -18,10 +18,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class OutputFile:
-    """One file that is appended to in pieces; each piece is in the file whole or not at all.
+    """One file that is appended to in pieces; a piece that fails is not left there in part.
 
-    What a process wrote survives its death (each piece is handed to the kernel at once); `sync`
-    makes it survive the machine's. The file may have a `tail`, bytes that close it behind the last
+    What a process wrote survives its death, since each piece is handed to the kernel at once; only
+    the piece it dies in may be torn, and `resume` cuts that off. `sync` makes what was written
+    survive the machine's death too. The file may have a `tail`, bytes that close it behind the last
     piece and are overwritten by the next, so that it is well-formed at any moment.
 
     Raises:

@@ -22,6 +22,8 @@ KEY_TICKS = TIMESCALE
 """A key picture at least every second of the stream's time."""
 FRAGMENT_TICKS = TIMESCALE // 2
 """What is written at once; a killed process loses less than this."""
+FRAGMENT_SAMPLES = 128
+"""At most, where pictures come so close that half a second would hold more."""
 _HEADER_MAX_BYTES = 4096
 _OTHER_KBPS = 8000
 """Of encoders without a constant quality that means the same everywhere."""
@@ -180,7 +182,8 @@ class VideoSink:
             self._in_file = encoder.sps, encoder.pps
         for sample in samples:
             first = self._pending[0].ticks if self._pending else sample.ticks
-            if self._pending and (sample.key or sample.ticks - first >= FRAGMENT_TICKS):
+            long = sample.ticks - first >= FRAGMENT_TICKS or len(self._pending) == FRAGMENT_SAMPLES
+            if self._pending and (sample.key or long):
                 self._write_pending(sample.ticks)
             if sample.key and (encoder.sps, encoder.pps) != self._in_file:
                 # Another version of the encoder continues the file: its parameters come along.

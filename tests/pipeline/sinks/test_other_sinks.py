@@ -11,6 +11,9 @@ import pytest
 
 from pipeline.errors import ConfigError, SinkBusy, SinkError, SinkFull
 from pipeline.formats import jsonl
+from pipeline.instances import Instances
+from pipeline.masks import Masks
+from pipeline.render.picture import LazyPicture
 from pipeline.results import FrameResult
 from pipeline.sinks import frames
 from pipeline.sinks.min_score import MinScore
@@ -218,6 +221,34 @@ def test_the_drawn_picture_shows_what_the_sink_is_given(
     assert [(len(result.instances), value) for result, value in drawn] == [(1, 10 + 4 * 3)]
     sink.write(scored(make_result(4), 0.9, 0.8), make_picture(4))
     assert len(drawn) == 1  # all pass: the picture all sinks share
+
+
+def test_a_picture_for_a_sink_with_its_own_score_shows_only_what_reached_it(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    dense = np.zeros((2, 240, 320), bool)
+    dense[0, 20:60, 20:60] = True
+    dense[1, 180:220, 220:280] = True
+    found = Instances(
+        np.array([[20, 20, 60, 60], [220, 180, 280, 220]], np.float32),
+        np.array([0.9, 0.45], np.float32),
+        np.array([3, 1]),
+        Masks.from_dense(dense),
+        track_ids=np.array([7, 8]),
+    )
+    result = make_result(0, instances=found, size=(240, 320))
+    plain = make_picture(0, size=(240, 320)).image
+    shown = {}
+    for query in ("", "&min_score=0.5", "&min_score=1"):
+        sink = open_for_test(f"frames:{tmp_path}/x{query}?format=png{query}")
+        sink.write(result, LazyPicture(plain, result))
+        painted = (cv2.imread(f"{tmp_path}/x{query}/00000000.png") != plain).any(axis=2)
+        shown[query] = (bool(painted[40, 40]), bool(painted[200, 250]))
+    assert shown == {
+        "": (True, True),
+        "&min_score=0.5": (True, False),
+        "&min_score=1": (False, False),
+    }
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,15 @@ def test_the_file_plays_while_it_is_being_written(
     assert ffmpeg_complaints(tmp_path / "x.mp4") == ""
 
 
+def test_pictures_that_come_very_close_do_not_wait_for_half_a_second(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    sink = open_for_test(f"video:{tmp_path}/x.mp4")
+    for i in range(129):
+        sink.write(make_result(i, pts_s=i * 1e-4), make_picture(i))
+    assert len(decoded(tmp_path / "x.mp4")) == 128
+
+
 def test_after_a_flush_every_frame_is_in_the_file(
     tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
 ) -> None:
@@ -207,6 +216,7 @@ def test_a_whole_file_knows_its_duration_and_can_be_searched(
         stream = container.streams.video[0]
         container.seek(3 * 90_000, stream=stream)
         assert next(container.decode(stream)).pts == 3 * 90_000
+    assert [i for i, p in enumerate(decoded(tmp_path / "x.mp4")) if p[3]] == [0, 25, 50, 75]
     data = (tmp_path / "x.mp4").read_bytes()
     assert data[4:12] == b"ftypiso5"
     assert data.count(b"moof") == 8
