@@ -15,7 +15,7 @@ from pipeline.stages import Picture, Position
 class JsonlSink:
     """Lossless and in order; for a file source the same bytes after any crash and rerun.
 
-    Each line is handed to the kernel by `write`, so that a killed process loses none it has written;
+    Each line is handed to the kernel by `write`, so that a killed process loses none it wrote;
     `flush` makes them survive a power cut. On a full disk the file ends with its last whole line.
     Not promised: order across sources.
     """
