@@ -12,10 +12,12 @@ from pipeline.masks.runs import Ints, Size, cancel_pairs, stride
 
 def paint(toggles: Ints, height: int, width: int) -> NDArray[np.bool_]:
     """A picture (height, width) from toggles that count from its first pixel; C-contiguous."""
-    lengths = np.diff(toggles, prepend=0, append=height * width)
-    states = np.zeros(len(lengths), bool)
+    marks = np.empty(len(toggles) + 2, np.int64)
+    marks[0], marks[1:-1], marks[-1] = 0, toggles, height * width
+    states = np.zeros(len(toggles) + 1, bool)
     states[1::2] = True
-    return np.ascontiguousarray(np.repeat(states, lengths).reshape(width, height).T)
+    columns = np.repeat(states, marks[1:] - marks[:-1]).reshape(width, height)
+    return np.ascontiguousarray(columns.T)
 
 
 def crop(toggles: Ints, box: tuple[int, int, int, int], height: int) -> NDArray[np.bool_]:

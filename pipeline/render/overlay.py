@@ -1,0 +1,127 @@
+"""Draw a result on its picture: translucent masks, outlines and name tags.
+
+Everything happens inside the boxes of the masks, so the cost is that of copying the picture plus
+what the instances cover. Large masks are drawn first, small ones stay visible on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.instances import Instances
+from pipeline.render import labels as tags
+from pipeline.render.palette import BGR, colour
+
+Image = NDArray[np.uint8]
+FILL = 0.42
+FILL_PREDICTED = 0.18
+"""How much of the colour covers a mask that was carried on, not seen."""
+
+
+def annotate(image: Image, instances: Instances, labels: Mapping[int, str]) -> Image:
+    """A copy of the picture with the instances drawn on it.
+
+    Args:
+        image: uint8 (H, W, 3) BGR; not written to.
+        instances: of this picture. Coloured by track where tracked, else by class; predicted ones
+            are paler and have dashed outlines; one without a mask gets its box.
+        labels: names by class id; a class without a name shows its number.
+
+    Raises:
+        ValueError: the masks belong to a picture of another size.
+    """
+    height, width = image.shape[:2]
+    if instances.masks.size != (height, width):
+        raise ValueError(
+            f"cannot draw masks of size {instances.masks.size} on a picture of {(height, width)}"
+        )
+    drawn = image.copy()
+    if not len(instances):
+        return drawn
+    crops = instances.masks.crops()
+    line = max(1, round(min(height, width) / 480))
+    boxes = {}
+    for row in np.argsort([-mask.size for _, _, mask in crops], kind="stable").tolist():
+        x, y, mask = crops[row]
+        predicted = instances.predicted is not None and bool(instances.predicted[row])
+        paint = _colour(instances, row)
+        if mask.size:
+            box = (x, y, x + mask.shape[1], y + mask.shape[0])
+            _fill(drawn, box, mask, paint, FILL_PREDICTED if predicted else FILL)
+        else:
+            box = _whole(instances.boxes[row], width, height)
+            mask = np.ones((box[3] - box[1], box[2] - box[0]), bool)
+        _outline(drawn, box, mask, paint, line, dashed=predicted)
+        boxes[row] = box
+    _write(drawn, instances, labels, boxes)
+    return drawn
+
+
+def _colour(instances: Instances, row: int) -> BGR:
+    ids = instances.class_ids if instances.track_ids is None else instances.track_ids
+    return colour(int(ids[row]))
+
+
+def _fill(
+    drawn: Image, box: tags.Rectangle, mask: NDArray[np.bool_], paint: BGR, opacity: float
+) -> None:
+    region = drawn[box[1] : box[3], box[0] : box[2]]
+    table = np.arange(256)[:, None] * (1 - opacity) + np.array(paint) * opacity
+    blended = cv2.LUT(region, np.round(table).astype(np.uint8)[None])
+    cv2.copyTo(blended, mask.view(np.uint8), region)
+
+
+def _outline(
+    drawn: Image,
+    box: tags.Rectangle,
+    mask: NDArray[np.bool_],
+    paint: BGR,
+    line: int,
+    *,
+    dashed: bool,
+) -> None:
+    """Paint the mask's own outermost pixels, so that an outline never covers a neighbour."""
+    core = cv2.erode(
+        mask.view(np.uint8),
+        np.ones((2 * line + 1, 2 * line + 1), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    y, x = np.nonzero(mask > core)
+    y, x = y + box[1], x + box[0]
+    if dashed:
+        dash = 4 * line
+        drawn_here = (x // dash + y // dash) % 2 == 0
+        y, x = y[drawn_here], x[drawn_here]
+    drawn[y, x] = paint
+
+
+def _whole(box: NDArray[np.float32], width: int, height: int) -> tags.Rectangle:
+    """The box in whole pixels, at least one, inside the picture."""
+    x0, y0, x1, y1 = np.round(box).astype(int).tolist()
+    x0, y0 = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
+    return x0, y0, max(min(x1, width), x0 + 1), max(min(y1, height), y0 + 1)
+
+
+def _write(
+    drawn: Image,
+    instances: Instances,
+    labels: Mapping[int, str],
+    boxes: Mapping[int, tags.Rectangle],
+) -> None:
+    size = (drawn.shape[0], drawn.shape[1])
+    room, letters = tags.Room(size), tags.text_height(size)
+    for row in np.argsort(-instances.scores, kind="stable").tolist():  # the surest choose first
+        class_id = int(instances.class_ids[row])
+        words = [tags.plain(labels.get(class_id, str(class_id)))]
+        if instances.track_ids is not None:
+            words.append(f"#{int(instances.track_ids[row])}")
+        words.append(f"{instances.scores[row]:.2f}")
+        tag = tags.tag(" ".join(words), letters, _colour(instances, row))[: size[0], : size[1]]
+        tall, wide = tag.shape[:2]
+        x, y = room.place(boxes[row], (tall, wide))
+        drawn[y : y + tall, x : x + wide] = tag
