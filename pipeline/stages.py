@@ -191,6 +191,12 @@ class CameraMotion(Protocol):
     def reset(self) -> None:
         """Forget the last picture (a new epoch)."""
 
+    def snapshot(self) -> Mapping[str, Any]:
+        """All state as JSON-serialisable values."""
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Continue exactly where `snapshot` was taken."""
+
 
 class Picture(Protocol):
     """The pixels that belong to a result; drawn on at most once, and only if a sink asks."""

@@ -171,7 +171,8 @@ class ScriptedSource:
 class ListSink:
     """A sink that remembers.
 
-    Its position is the number of its results; `resume` cuts back to it.
+    Its position is the number of its results; `resume` cuts back to it. As with files, results
+    that are there already are replaced at the first write unless they are resumed.
 
     Args:
         errors: what to raise instead of accepting, by number of the call to `write`, from 0.
@@ -185,6 +186,7 @@ class ListSink:
     flushes: int = 0
     closes: int = 0
     calls: int = 0
+    _began: bool = False
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Remember the result."""
@@ -193,6 +195,9 @@ class ListSink:
             raise self.errors[call]
         if self.on_write is not None:
             self.on_write(result)
+        if not self._began:
+            self._began = True
+            self.results.clear()
         self.results.append(result)
 
     def flush(self) -> Position:
@@ -202,6 +207,7 @@ class ListSink:
 
     def resume(self, position: Position) -> None:
         """Forget the later ones, and any end."""
+        self._began = True
         del self.results[position["count"] :]
         self.ends.clear()
 

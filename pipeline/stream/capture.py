@@ -86,7 +86,7 @@ class Capture:
         account: counts what is captured and thinned out.
         max_fps: limit by time stamps, None for none.
         after: where an earlier run stopped; the source yields that frame again, as proof that it
-            is the same source, and it lands in `seen_before` instead of the buffer.
+            is the same source, and it goes no further.
         start: where a live source goes on counting; excludes `after`.
         clock: seconds, monotonic.
     """
@@ -113,7 +113,6 @@ class Capture:
         self._kept = after.kept if after else 0
         self._captured = after.captured if after else 0
         self._thinned = after.thinned if after else 0
-        self.seen_before: Frame | None = None
         self.error: Exception | None = None
         """Why reading ended early; read it once `ended`."""
         self._thread = threading.Thread(
@@ -175,7 +174,6 @@ class Capture:
                 f"expected frame {after.index} at {after.pts_s:.6f} s, got "
                 + ("its end" if frame is None else f"frame {frame.index} at {frame.pts_s:.6f} s")
             )
-        self.seen_before = frame
 
     def _offer(self, frame: Frame, *, at_s: float, decode_s: float) -> bool:
         """Count a frame and hand it on unless it is thinned out; False: nobody takes it."""

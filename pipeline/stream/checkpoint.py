@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.masks import Masks
 from pipeline.stages import Outcome, Position, Status
 from pipeline.stream.capture import Mark
 
@@ -29,9 +28,8 @@ class State:
     """Each sink's position; None before the first flush."""
     at: Mark | None = None
     """The last frame that was settled; None before the first."""
-    tracker: Mapping[str, Any] | None = None
-    masks: Masks | None = None
-    """Those of the last frame, where camera motion is estimated around them."""
+    following: Mapping[str, Any] | None = None
+    """Tracks and camera after it."""
     published: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
     ended: Outcome | None = None
@@ -39,12 +37,11 @@ class State:
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values, exact."""
-        masks, ended = self.masks, self.ended
+        ended = self.ended
         return {
             "sinks": dict(self.sinks),
             "at": None if self.at is None else asdict(self.at),
-            "tracker": self.tracker,
-            "masks": None if masks is None else {"size": list(masks.size), "rle": masks.to_coco()},
+            "following": self.following,
             "published": self.published,
             "failed": dict(self.failed),
             "ended": None if ended is None else {**asdict(ended), "status": str(ended.status)},
@@ -53,12 +50,11 @@ class State:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> State:
         """The state `as_json` wrote."""
-        masks, ended = values["masks"], values["ended"]
+        ended = values["ended"]
         return State(
             sinks=values["sinks"],
             at=None if values["at"] is None else Mark(**values["at"]),
-            tracker=values["tracker"],
-            masks=None if masks is None else Masks.from_coco(masks["rle"], tuple(masks["size"])),
+            following=values["following"],
             published=values["published"],
             failed=values["failed"],
             ended=None

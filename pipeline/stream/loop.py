@@ -22,9 +22,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.buffers import FrameBuffer, WhenFull
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SegmentFailed
-from pipeline.formats.jsonl import end_record
 from pipeline.instances import Instances
-from pipeline.masks import Masks
 from pipeline.results import FrameResult
 from pipeline.stages import (
     AsyncSegmenter,
@@ -38,8 +36,9 @@ from pipeline.stages import (
 )
 from pipeline.stream.capture import Capture, Captured, Mark
 from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress
-from pipeline.stream.publishing import Publisher
+from pipeline.stream.publishing import Publisher, end_of
 from pipeline.stream.settings import End, StreamSettings
 from pipeline.stream.window import Flight, Region, Window
 
@@ -88,14 +87,11 @@ class Stream:
         self.account = account
         self._source = source
         self._segmenter = segmenter
-        self._tracker = tracker
-        self._camera = camera
+        self._following = Following(settings, tracker=tracker, camera=camera, region=region)
         self._run_id = run
         self._settings = settings
-        self._classes = None if settings.classes is None else np.array(sorted(settings.classes))
         self._make_picture = make_picture
         self._draw = draw
-        self._region = region
         self._clock = clock
         self._aborted = threading.Event()
         self._wake = threading.Event()
@@ -112,7 +108,7 @@ class Stream:
             checkpoint,
             every_s=settings.checkpoint_every_s,
             publisher=self._publisher,
-            tracker=tracker,
+            following=self._following,
             account=account,
             clock=clock,
         )
@@ -136,7 +132,6 @@ class Stream:
         )
         self._epoch: int | None = None
         self._last: Mark | None = None
-        self._last_masks: Masks | None = None
 
     def stop(self) -> None:
         """Drain: read no further, publish everything captured, finish the sinks. Any thread."""
@@ -180,7 +175,7 @@ class Stream:
             self.account.enter("streaming")
         while not self._aborted.is_set():
             self._wake.clear()
-            moved = self._fill() + self._publish_ready(capture)
+            moved = self._fill() + self._publish_ready()
             if self._publisher.lost_all:
                 raise MaskstreamError("every sink is lost")
             if capture.ended and not len(self._window) and not len(self._buffer):
@@ -213,9 +208,7 @@ class Stream:
         return len(taken)
 
     def _submit(self, flights: list[Flight]) -> None:
-        frames = [flight.frame for flight in flights]
-        if self._region is not None:
-            frames = [self._region.look(frame) for frame in frames]
+        frames = [self._following.look(flight.frame) for flight in flights]
         for flight, future in zip(flights, self._segmenter.submit(frames), strict=True):
             flight.future = future
             future.add_done_callback(partial(self._done, flight))
@@ -224,7 +217,7 @@ class Stream:
         flight.done_at_s = self._clock()
         self._wake.set()
 
-    def _publish_ready(self, capture: Capture) -> int:
+    def _publish_ready(self) -> int:
         """Settle from the left what has landed, at most a quarter of the window at a time.
 
         A full window published in one go would leave the segmenter without work meanwhile.
@@ -234,38 +227,28 @@ class Stream:
             flight = self._window.oldest
             if flight is None or self._aborted.is_set():
                 break
-            self._prepare(flight, capture)
+            self._prepare(flight)
             if not flight.landed:
                 break
             self._settle(flight)
             count += 1
         return count
 
-    def _prepare(self, flight: Flight, capture: Capture) -> None:
+    def _prepare(self, flight: Flight) -> None:
         """Do for the next frame what can be done while it is still being segmented."""
         if flight.prepared:
             return
         flight.prepared = True
         if flight.frame.epoch != self._epoch:
-            self._new_epoch(flight.captured.mark)
-        elif capture.seen_before is not None and self._camera is not None:
-            self._camera.estimate(capture.seen_before.image, None)
-        capture.seen_before = None
-        if self._camera is not None:
-            flight.motion = self._camera.estimate(flight.frame.image, self._last_masks)
+            self._begin_epoch(flight.captured.mark)
+        flight.motion = self._following.camera_motion(flight.frame)
 
-    def _new_epoch(self, mark: Mark) -> None:
+    def _begin_epoch(self, mark: Mark) -> None:
         if self._epoch is not None:
-            if self._tracker is not None:
-                self._tracker.reset()
-            if self._camera is not None:
-                self._camera.reset()
-        self._epoch, self._last_masks = mark.epoch, None
+            self._following.begin_epoch()
+        self._epoch = mark.epoch
         if self._source.live:  # before the epoch's first record, so that none is ever used twice
-            self._save(mark)
-
-    def _save(self, mark: Mark | None) -> None:
-        self._progress.save(mark, None if self._camera is None else self._last_masks)
+            self._progress.save(mark)
 
     def _settle(self, flight: Flight) -> None:
         """Publish the oldest frame, or count it as failed."""
@@ -275,34 +258,20 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - one frame's failure is counted, not raised
             self._fail(flight, error)
         else:
-            self._publish(flight, self._track(flight, found), began)
+            instances = self._following.follow(flight.frame, found, flight.motion)
+            self._publish(flight, instances, began)
         self._last = flight.captured.mark
         if self._progress.due():
-            self._save(self._last)
+            self._progress.save(self._last)
 
     def _fail(self, flight: Flight, error: Exception) -> None:
         where = {"source_id": self.source_id}
         log.warning("frame %d was not segmented: %s", flight.frame.index, error, extra=where)
-        self._track(flight, None)  # time and camera move on for the tracks all the same
+        # Time and camera move on for the tracks all the same.
+        self._following.follow(flight.frame, None, flight.motion)
         with self.account.lock:
             self._window.pop()
             self.account.failed(error.cause if isinstance(error, SegmentFailed) else "error")
-
-    def _track(self, flight: Flight, found: Instances | None) -> Instances:
-        """What is known about a frame that was segmented, or into which tracks are carried."""
-        frame = flight.frame
-        if found is not None and self._classes is not None:
-            found = found[np.isin(found.class_ids, self._classes)]
-        if self._tracker is not None:
-            found = self._tracker.update(
-                found, pts_s=frame.pts_s, image_size=frame.size, motion=flight.motion
-            )
-        elif found is not None:
-            found = found[found.scores >= self._settings.min_score]
-        else:
-            found = Instances.empty(frame.size)
-        self._last_masks = found.masks
-        return found if self._region is None else self._region.keep(found)
 
     def _publish(self, flight: Flight, instances: Instances, began: float) -> None:
         captured, tracked = flight.captured, self._clock()
@@ -361,9 +330,9 @@ class Stream:
     def _restore(self, state: State, after: Mark) -> None:
         log.info("resuming after frame %d", after.index, extra={"source_id": self.source_id})
         self._publisher.resume({name: p for name, p in state.sinks.items() if p is not None})
-        if self._tracker is not None and state.tracker is not None:
-            self._tracker.restore(state.tracker)
-        self._epoch, self._last, self._last_masks = after.epoch, after, state.masks
+        if state.following is not None:
+            self._following.restore(state.following)
+        self._epoch, self._last = after.epoch, after
         if not self._source.live:  # a camera's frames cannot be captured twice: it counts anew
             self._count_on(state)
 
@@ -379,25 +348,8 @@ class Stream:
     def _finish(self, capture: Capture) -> Outcome:
         """Everything is published: tell the sinks how it ended, and that there is nothing left."""
         outcome = self._outcome(capture.error)
-        self._save(self._last)
-        counts = self.account.snapshot()
-        self._publisher.finish(
-            end_record(
-                run=self._run_id,
-                source_id=self.source_id,
-                outcome=str(outcome.status),
-                reason=outcome.reason,
-                decoded=outcome.decoded,
-                announced=outcome.announced,
-                captured=counts.captured,
-                published=counts.published,
-                dropped=counts.dropped,
-                failed=counts.failed,
-                in_flight=counts.in_flight,
-                decode_errors=counts.decode_errors,
-                reconnects=counts.reconnects,
-            )
-        )
+        self._progress.save(self._last)
+        self._publisher.finish(end_of(self._run_id, outcome, self.account.snapshot()))
         self._publisher.close()
         if self._stopped_at_s is None and outcome.status is not Status.FAILED:
             self._progress.ended(outcome)

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
-from pipeline.masks import Masks
-from pipeline.stages import Outcome, Position, Tracker
+from pipeline.stages import Outcome, Position
 from pipeline.stream.capture import Mark
 from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.following import Following
 from pipeline.stream.publishing import Publisher
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Progress:
         checkpoint: None writes nothing.
         every_s: seconds between two.
         publisher: flushed first.
-        tracker: its state is part of it.
+        following: its state is part of it.
         account: its counts are part of it.
         clock: seconds, monotonic.
     """
@@ -35,14 +35,14 @@ class Progress:
         *,
         every_s: float,
         publisher: Publisher,
-        tracker: Tracker | None,
+        following: Following,
         account: StreamAccount,
         clock: Clock,
     ) -> None:
         self._checkpoint = checkpoint
         self._every_s = every_s
         self._publisher = publisher
-        self._tracker = tracker
+        self._following = following
         self._account = account
         self._clock = clock
         self._saved: State | None = None
@@ -62,12 +62,11 @@ class Progress:
         """Note that nothing is written yet: from now on, existing output is known to be ours."""
         self._write(State(sinks=dict.fromkeys(self._publisher.names)))
 
-    def save(self, at: Mark | None, masks: Masks | None) -> None:
+    def save(self, at: Mark | None) -> None:
         """Sinks first, then where we stand: a checkpoint claims only what is durable.
 
         Args:
-            at: the last frame settled.
-            masks: those of the last frame, where camera motion needs them.
+            at: the last frame settled; None: there was none.
         """
         if self._checkpoint is None:
             return
@@ -76,13 +75,11 @@ class Progress:
         if flushed is None:
             return  # a sink is lost: what it misses has to be done again from the last checkpoint
         counts = self._account.snapshot()
-        tracker = None if self._tracker is None else self._tracker.snapshot()
         self._write(
             State(
                 sinks=flushed,
                 at=at,
-                tracker=tracker,
-                masks=masks,
+                following=self._following.snapshot(),
                 published=counts.published,
                 failed=counts.failed,
             )

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.accounting import StreamAccount
+from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
+from pipeline.formats.jsonl import end_record
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Position, Sink
+from pipeline.stages import Outcome, Picture, Position, Sink
 
 log = logging.getLogger(__name__)
 
@@ -153,3 +154,22 @@ def _cause(error: Exception) -> str:
     if isinstance(error, SinkFull):
         return "full"
     return "sink_error" if isinstance(error, SinkError) else "bug"
+
+
+def end_of(run: str, outcome: Outcome, counts: StreamCounts) -> dict[str, Any]:
+    """The record a stream ends with."""
+    return end_record(
+        run=run,
+        source_id=counts.source_id,
+        outcome=str(outcome.status),
+        reason=outcome.reason,
+        decoded=outcome.decoded,
+        announced=outcome.announced,
+        captured=counts.captured,
+        published=counts.published,
+        dropped=counts.dropped,
+        failed=counts.failed,
+        in_flight=counts.in_flight,
+        decode_errors=counts.decode_errors,
+        reconnects=counts.reconnects,
+    )

@@ -7,6 +7,10 @@ on a clock, so the same frames give the same motions wherever they run.
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +77,21 @@ class OpticalFlowMotion:
         """Forget the last picture."""
         self._grey = None
         self._still = self._skipped = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """All state; the last picture as PNG in base64."""
+        grey = None
+        if self._grey is not None:
+            grey = base64.b64encode(cv2.imencode(".png", self._grey)[1].tobytes()).decode("ascii")
+        return {"grey": grey, "still": self._still, "skipped": self._skipped}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Continue exactly where `snapshot` was taken."""
+        self._grey = None
+        if snapshot["grey"] is not None:
+            png = np.frombuffer(base64.b64decode(snapshot["grey"]), np.uint8)
+            self._grey = np.asarray(cv2.imdecode(png, cv2.IMREAD_GRAYSCALE), np.uint8)
+        self._still, self._skipped = snapshot["still"], snapshot["skipped"]
 
     def _reduced(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
         scale = min(1.0, self._max_side_px / max(image.shape[:2]))

@@ -77,7 +77,8 @@ class Tracks:
 
     def snapshot(self) -> dict[str, Any]:
         """JSON-serialisable, exact: Python writes floats so that they read back bit by bit."""
-        columns = {name: getattr(self, name).reshape(len(self), -1).tolist() for name in COLUMNS}
+        # Not reshape(n, -1), which does not know how wide no rows are.
+        columns = {name: [row.ravel().tolist() for row in getattr(self, name)] for name in COLUMNS}
         widths = {name: list(getattr(self, name).shape[1:]) for name in COLUMNS}
         return {
             "columns": columns,

@@ -442,6 +442,12 @@ class TracingCamera:
     def reset(self) -> None:
         self.trace.append(("reset camera",))
 
+    def snapshot(self) -> dict[str, Any]:
+        return {"calls": self.calls}
+
+    def restore(self, snapshot: Any) -> None:
+        self.calls = snapshot["calls"]
+
 
 def test_camera_motion_is_estimated_around_the_last_instances_and_given_to_the_tracker(
     make_stream: MakeStream,
