@@ -39,12 +39,11 @@ def test_text_stands_out_from_every_colour() -> None:
         pytest.param(1.0, 0.0, 0.0, (255, 255, 255), id="white"),
         pytest.param(0.0, 0.0, 0.0, (0, 0, 0), id="black"),
         pytest.param(0.599871, 0.0, 0.0, (128, 128, 128), id="grey"),
-        pytest.param(0.627955, 0.257683, 0.510229, (0, 0, 255), id="red"),
-        pytest.param(0.452014, 0.313214, 4.608128, (255, 0, 0), id="blue"),
+        pytest.param(0.44027, 0.1603, 5.294858, (153, 51, 102), id="rebeccapurple"),
     ],
 )
 def test_known_colours_of_the_oklch_space(
     lightness: float, chroma: float, hue: float, bgr: tuple[int, int, int]
 ) -> None:
     found = oklch(lightness, chroma, hue)
-    assert all(abs(a - b) <= 8 for a, b in zip(found, bgr, strict=True))  # a step of chroma inside
+    assert all(abs(a - b) <= 1 for a, b in zip(found, bgr, strict=True))
