@@ -217,7 +217,7 @@ def _road(canvas: Canvas, rng: np.random.Generator) -> None:
     for edge, height, tint in ((KERB_FAR - 1, 5.0, 178), (KERB_NEAR - 1, 8.0, 188)):
         canvas.box(left, edge, right, edge + height * 0.45, (tint, tint, tint))
         canvas.box(
-            left, top + height * 0.45, right, top + height, (tint - 62, tint - 62, tint - 60)
+            left, edge + height * 0.45, right, edge + height, (tint - 62, tint - 62, tint - 60)
         )
 
 
