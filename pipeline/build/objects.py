@@ -76,7 +76,8 @@ def build_stream(
         ConfigError: a class is unknown, a sink is refused, a checkpoint is unreadable.
         SinkError: a destination is out of reach.
     """
-    from pipeline.render import LazyPicture, annotate
+    from pipeline.render.overlay import annotate
+    from pipeline.render.picture import LazyPicture
     from pipeline.stream import Stream
 
     run = run or run_id(settings, source)

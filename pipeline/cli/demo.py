@@ -76,7 +76,7 @@ def draw_contact_sheet(video: Path, path: Path, *, columns: int = 3, rows: int =
     """Write one picture with frames spread evenly over `video`."""
     import cv2
 
-    from pipeline.render import contact_sheet
+    from pipeline.render.sheet import contact_sheet
     from pipeline.sources import open_source
 
     images = [frame.image for frame in open_source(str(video), source_id="sheet").frames()]

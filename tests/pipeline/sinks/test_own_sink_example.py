@@ -79,3 +79,11 @@ def test_after_a_crash_and_a_rerun_the_bytes_are_the_same(
         sink.finish({})
         sink.close()
     assert (tmp_path / "crashed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_the_example_runs_as_it_is(own_sink: ModuleType, tmp_path: Path) -> None:
+    own_sink.main(str(tmp_path / "street.csv"))
+    rows = (tmp_path / "street.csv").read_text().splitlines()
+    assert rows[0] == "frame,pts_s,track,label,score,area"
+    assert {int(row.split(",")[0]) for row in rows[1:]} <= set(range(20))
+    assert len(rows) > 20
