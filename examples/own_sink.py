@@ -80,7 +80,7 @@ SCHEME = Scheme(
 
 def main(path: str) -> None:
     register(SCHEME)
-    source = "synthetic://street?seed=1&frames=20&size=640x360"
+    source = "synthetic://street?seed=1&frames=10&size=320x180"
     for result in track(source, model="blob", sinks=[f"csv:{path}"]):
         print(f"frame {result.index}: {len(result.instances)} instances")
 
