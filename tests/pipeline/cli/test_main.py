@@ -1,0 +1,187 @@
+"""The command line: what a user reads and which code the shell gets when something is wrong."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from pipeline.cli.main import main
+
+
+class Answer(NamedTuple):
+    """What the shell sees."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def maskstream(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run `maskstream ARGS...` in this process."""
+
+    def run(*args: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["maskstream", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Answer(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Ten frames of a red square on grey, as pictures."""
+    import cv2
+
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for i in range(10):
+        image = np.full((64, 96, 3), 120, np.uint8)
+        image[20:40, 10 + i : 40 + i] = (0, 0, 255)
+        cv2.imwrite(str(folder / f"{i:03d}.png"), image)
+    return folder
+
+
+def track(clip: Path, output: Path, *more: object) -> list[object]:
+    return ["track", clip, "--model", "blob", "--local", "--output", output, *more]
+
+
+def test_tracking_a_folder_writes_one_record_a_picture_and_the_end(
+    maskstream: Command, clip: Path, tmp_path: Path
+) -> None:
+    answer = maskstream(*track(clip, tmp_path / "out"))
+    assert (answer.code, "clip: complete, 10 of 10 frames" in answer.err) == (0, True)
+    lines = [json.loads(x) for x in (tmp_path / "out" / "clip.jsonl").read_text().splitlines()]
+    assert [r["schema"] for r in lines] == ["maskstream.frame/1"] * 10 + ["maskstream.end/1"]
+    assert [r["frame"] for r in lines[:-1]] == list(range(10))
+    assert [[i["track"] for i in r["instances"]] for r in lines[:-1]] == [[1]] * 10
+    assert lines[0]["instances"][0]["area"] == 20 * 30
+    assert (tmp_path / "out" / "clip.mp4").stat().st_size > 0
+
+
+def test_existing_output_is_refused_and_then_replaced_with_overwrite(
+    maskstream: Command, clip: Path, tmp_path: Path
+) -> None:
+    assert maskstream(*track(clip, tmp_path / "out", "--quiet")).code == 0
+    before = (tmp_path / "out" / "clip.jsonl").read_bytes()
+    refused = maskstream(*track(clip, tmp_path / "out", "--quiet"))
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "clip.jsonl" in refused.err
+    assert "--overwrite" in refused.err
+    assert maskstream(*track(clip, tmp_path / "out", "--quiet", "--overwrite")).code == 0
+    assert (tmp_path / "out" / "clip.jsonl").read_bytes() == before
+
+
+def test_show_config_prints_what_run_would_take(
+    maskstream: Command, clip: Path, tmp_path: Path
+) -> None:
+    shown = maskstream(*track(clip, tmp_path / "out", "--classes", "red", "--show-config"))
+    assert shown.code == 0
+    path = tmp_path / "shown.yaml"
+    path.write_text(shown.out)
+    assert maskstream("check", path).code == 0
+    assert maskstream("run", path, "--quiet").code == 0
+    assert (tmp_path / "out" / "clip.jsonl").exists()
+
+
+def test_one_unreadable_source_costs_exit_code_2_and_the_others_finish(
+    maskstream: Command, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    answer = maskstream(
+        "track", tmp_path / "empty.mp4", clip, "--model", "blob", "--local",
+        "--sink", f"jsonl:{tmp_path}/{{source}}.jsonl",
+    )  # fmt: skip
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
+    assert "clip: complete, 10 of 10 frames" in answer.err
+    assert "empty: failed" in answer.err
+
+
+BAD = {
+    "missing-file": ("track {tmp}/nowhere.mp4 --model blob", "nowhere.mp4"),
+    "text-as-video": ("track {tmp}/text.mp4 --model blob", "text.mp4"),
+    "empty-glob": ("track {tmp}/*.avi --model blob", "*.avi"),
+    "empty-folder": ("track {tmp}/nothing --model blob", "nothing"),
+    "unknown-scheme": ("track gopher://x --model blob", "gopher"),
+    "unknown-model": ("track {clip} --model maskrcnn_resnet5_fpn", "maskrcnn_resnet50_fpn"),
+    "unknown-class": ("track {clip} --model blob --classes rad", "red"),
+    "unknown-tracker": ("track {clip} --model blob --tracker crwod", "crowd"),
+    "unknown-sink": ("track {clip} --model blob --sink jsnl:x", "jsonl"),
+    "sink-option": ("track {clip} --model blob --sink video:{tmp}/a.mp4?codc=x", "codec"),
+    "unwritable": ("track {clip} --model blob --sink jsonl:/proc/x/{source}.jsonl", "/proc/x"),
+    "one-file-for-two": (
+        "track {clip} {clip} --model blob --sink jsonl:{tmp}/one.jsonl",
+        "one.jsonl",
+    ),
+    "missing-weights": (
+        "track {clip} --model maskrcnn_resnet50_fpn --weights {tmp}/no.pth",
+        "no.pth",
+    ),
+    "text-as-weights": (
+        "track {clip} --model maskrcnn_resnet50_fpn --weights {tmp}/text.pth",
+        "text.pth",
+    ),
+    "text-as-safetensors": (
+        "track {clip} --model maskrcnn_resnet50_fpn --weights {tmp}/text.safetensors",
+        "text.safetensors",
+    ),
+    "no-such-device": ("track {clip} --weights demo --device tpu", "tpu"),
+    "precision": ("track {clip} --model blob --precision fp8", "fp8"),
+    "min-score": ("track {clip} --model blob --min-score 7", "min_score"),
+    "config-missing": ("run {tmp}/none.yaml", "none.yaml"),
+    "config-unknown-key": ("check {tmp}/key.yaml", "sources"),
+    "config-unknown-class": ("check {tmp}/class.yaml", "green"),
+    "config-duplicate-id": ("check {tmp}/twice.yaml", "used twice"),
+    "config-id-leaves-folder": ("check {tmp}/leaves.yaml", "../a"),
+    "config-text": ("check {tmp}/text.mp4", "text.mp4"),
+    "eval-nothing": ("eval run {tmp}/nothing", "nothing"),
+    "retrack-missing": (
+        "retrack {tmp}/none.txt --format mots --output {tmp}/o --fps 10",
+        "none.txt",
+    ),
+    "no-such-verb": ("trak", "trak"),
+}
+"""Name: the command, and what its one line of answer has to contain."""
+
+
+@pytest.fixture
+def rubbish(tmp_path: Path) -> Path:
+    """A folder full of things that are not what their names say."""
+    for name in ("text.mp4", "text.pth", "text.safetensors"):
+        (tmp_path / name).write_text("this is not what you think it is\n" * 40)
+    (tmp_path / "nothing").mkdir()
+    one = "sources: [{id: a, url: a.mp4}]\nmodel: {name: blob}\n"
+    (tmp_path / "key.yaml").write_text(one.replace("sources", "sorces"))
+    (tmp_path / "class.yaml").write_text(one + "defaults: {classes: [grene]}\n")
+    (tmp_path / "twice.yaml").write_text("sources: [{id: a, url: a.mp4}, {id: a, url: b.mp4}]\n")
+    (tmp_path / "leaves.yaml").write_text("sources: [{id: ../a, url: a.mp4}]\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_answered_with_one_line_and_code_2(
+    maskstream: Command, rubbish: Path, clip: Path, name: str
+) -> None:
+    command, names = BAD[name]
+    args = command.replace("{tmp}", str(rubbish)).replace("{clip}", str(clip)).split()
+    if args[0] in ("track", "run"):
+        args += ["--quiet", "--local"]
+    if args[0] == "track" and "--sink" not in args:
+        args += ["--output", str(rubbish / "out")]
+    answer = maskstream(*args)
+    assert answer.code == 2, answer.err
+    assert names in answer.err
+    assert "Traceback" not in answer.err
+    if name != "no-such-verb":  # typer frames its usage errors
+        assert len(answer.err.strip().splitlines()) == 1, answer.err
