@@ -13,13 +13,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Ints, Size, cancel_pairs, check_runs, from_toggles, to_toggles
+from pipeline.masks.runs import (
+    Ints,
+    Size,
+    cancel_pairs,
+    check_runs,
+    from_toggles,
+    portions,
+    to_toggles,
+)
+
+RUNS_AT_A_TIME = 1 << 15
+"""Few enough that the arrays of one round stay in the cache."""
 
 
 def compress(counts: NDArray[np.uint32], offsets: Ints) -> list[str]:
     """One string a mask, byte for byte as pycocotools writes it."""
-    if not len(counts):
-        return []
+    texts: list[str] = []
+    for some in portions(np.diff(offsets), RUNS_AT_A_TIME):
+        borders = offsets[some.start : some.stop + 1]
+        texts += _compressed(counts[borders[0] : borders[-1]], borders - borders[0])
+    return texts
+
+
+def _compressed(counts: NDArray[np.uint32], offsets: Ints) -> list[str]:
     values = counts.astype(np.int64)
     values[2:] -= counts[:-2]
     starts = offsets[:-1]
@@ -51,8 +68,15 @@ def decompress(texts: Sequence[bytes]) -> tuple[Ints, Ints]:
     Raises:
         ValueError: a text is empty, holds other characters, or ends inside a number.
     """
-    if not texts:
-        return np.zeros(0, np.int64), np.zeros(1, np.int64)
+    values, lengths = [np.zeros(0, np.int64)], [np.zeros(1, np.int64)]
+    for some in portions(np.array([len(text) for text in texts], np.int64), RUNS_AT_A_TIME):
+        found, offsets = _decompressed(texts[some], some.start)
+        values.append(found)
+        lengths.append(np.diff(offsets))
+    return np.concatenate(values), np.cumsum(np.concatenate(lengths))
+
+
+def _decompressed(texts: Sequence[bytes], number: int) -> tuple[Ints, Ints]:
     lengths = np.array([len(text) for text in texts], np.int64)
     code = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
     borders = np.concatenate([[0], np.cumsum(lengths)])
@@ -64,13 +88,15 @@ def decompress(texts: Sequence[bytes]) -> tuple[Ints, Ints]:
         wrong |= ~last[borders[1:] - 1]
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"mask {row}: counts {texts[row][:40]!r} are not a compressed COCO RLE")
+        raise ValueError(
+            f"mask {number + row}: counts {texts[row][:40]!r} are not a compressed COCO RLE"
+        )
     final = np.flatnonzero(last)
     first = np.concatenate([[0], final[:-1] + 1])
     width = final - first + 1
     if width.max(initial=0) > 8:
         row = int(np.searchsorted(borders, first[np.argmax(width)], side="right")) - 1
-        raise ValueError(f"mask {row}: counts hold a number that no picture is large enough for")
+        raise ValueError(f"mask {number + row}: counts hold a number too large for any picture")
     place = np.arange(len(code)) - np.repeat(first, width)
     values = np.add.reduceat((code & 31) << (5 * place), first)
     values[code[final] & 16 > 0] -= (np.int64(1) << 5 * width)[code[final] & 16 > 0]

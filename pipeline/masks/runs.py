@@ -79,14 +79,15 @@ def from_toggles(toggles: Ints, n: int, size: Size) -> tuple[NDArray[np.uint32],
     marks = np.empty(len(inner), np.int64)
     marks[inner] = toggles
     marks[heads], marks[tails] = origins[:-1], origins[:-1] + pixels
-    counts = np.diff(marks)
+    counts = np.empty(max(len(marks) - 1, 0), np.uint32)
+    np.subtract(marks[1:], marks[:-1], out=counts, casting="unsafe")
     keep = np.ones(len(counts), bool)
     keep[tails[:-1]] = False  # from the end of one mask to the origin of the next
     full = (counts[tails - 1] == 0) & (owned > 0)  # the mask reaches the last pixel
     keep[tails[full] - 1] = False
     offsets = np.zeros(n + 1, np.int64)
     np.cumsum(owned + 1 - full, out=offsets[1:])
-    return counts[keep].astype(np.uint32), offsets
+    return counts[keep], offsets
 
 
 def to_toggles(counts: NDArray[np.uint32], offsets: Ints, size: Size) -> Ints:

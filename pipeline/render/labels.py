@@ -17,7 +17,7 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 
 def text_height(size: tuple[int, int]) -> int:
     """Height of capital letters in pixels for a picture of `size` (height, width)."""
-    return max(9, round(min(size[0], size[1] * 9 / 16) / 64))
+    return max(9, round(min(size[0], size[1] * 9 / 16) / 56))
 
 
 def plain(text: str) -> str:

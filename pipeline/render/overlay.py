@@ -43,7 +43,7 @@ def annotate(image: Image, instances: Instances, labels: Mapping[int, str]) -> I
     if not len(instances):
         return drawn
     crops = instances.masks.crops()
-    line = max(1, round(min(height, width) / 480))
+    line = max(1, round(min(height, width) / 320))
     boxes = {}
     for row in np.argsort([-mask.size for _, _, mask in crops], kind="stable").tolist():
         x, y, mask = crops[row]

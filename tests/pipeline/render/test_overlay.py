@@ -147,7 +147,7 @@ def test_pictures_of_any_size_can_be_drawn_on(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "height"), [((120, 160), 9), ((1080, 1920), 17), ((2160, 3840), 34)]
+    ("size", "height"), [((120, 160), 9), ((1080, 1920), 19), ((2160, 3840), 39)]
 )
 def test_text_grows_with_the_picture_but_never_gets_too_small(
     size: tuple[int, int], height: int
