@@ -1,0 +1,39 @@
+"""Anchors of a padded picture size, made once per size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the anchors of one padded size stand; A per cell."""
+
+    anchors: Tensor
+    """(sum of H * W * A over the levels, 4) float32, in the order level, y, x, a."""
+    cells: list[int]
+    """H * W of each level."""
+    per_cell: int
+
+
+def make_grid(
+    generator: AnchorGenerator,
+    padded: tuple[int, int],
+    shapes: list[tuple[int, int]],
+    device: torch.device,
+) -> Grid:
+    """The anchors of torchvision: strides are whole numbers, padded size // cells."""
+    parts = []
+    for (height, width), cell in zip(shapes, generator.cell_anchors, strict=True):
+        y = torch.arange(height, dtype=torch.float32) * (padded[0] // height)
+        x = torch.arange(width, dtype=torch.float32) * (padded[1] // width)
+        corner = torch.stack(
+            [x.expand(height, width), y[:, None].expand(height, width)], dim=-1
+        ).reshape(-1, 1, 2)
+        parts.append((corner.repeat(1, 1, 2) + cell.float().cpu()).reshape(-1, 4))
+    cells = [height * width for height, width in shapes]
+    return Grid(torch.cat(parts).to(device), cells, generator.num_anchors_per_location()[0])

@@ -1,0 +1,159 @@
+"""Convolutions with everything folded in, and the fastest way to run them on each device.
+
+Batch norm is folded into weight and bias once, in float64. On a CPU with oneDNN a convolution runs
+with its weights already in oneDNN's own order and with bias, residual and ReLU in the same pass
+over memory (1.2 to 3 times faster than the separate operations); elsewhere as plain operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One convolution, norm folded in; float32 on the CPU."""
+
+    weight: Tensor
+    """(outputs, inputs / groups, height, width)."""
+    bias: Tensor
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+class Conv(Protocol):
+    """A convolution ready to run: (B, C, H, W) channels-last in, the same out."""
+
+    def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        """Convolve; `add` is added before the activation."""
+
+
+ConvMaker = Callable[..., Conv]
+"""`make(weights, relu=...)`, bound to a device and a number format."""
+
+
+def fold(conv: nn.Conv2d, norm: nn.Module | None = None) -> Weights:
+    """A convolution and the norm behind it as one convolution.
+
+    Raises:
+        TypeError: the norm is neither batch norm nor its frozen form.
+    """
+    weight = conv.weight.detach().double()
+    bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
+    bias = bias.double()
+    if norm is not None:
+        if not isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):
+            raise TypeError(f"cannot fold {type(norm).__name__}; expected a batch norm")
+        gain, shift, mean, variance = (
+            t.detach().double()
+            for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+            if isinstance(t, Tensor)
+        )
+        scale = gain / torch.sqrt(variance + norm.eps)
+        weight = weight * scale[:, None, None, None]
+        bias = (bias - mean) * scale + shift
+    stride, padding, dilation = (
+        _pair(value) for value in (conv.stride, conv.padding, conv.dilation)
+    )
+    return Weights(weight.float(), bias.float(), stride, padding, dilation, conv.groups)
+
+
+def fold_block(block: nn.Module) -> Weights:
+    """Fold a `Conv2dNormActivation`: convolution, perhaps a norm, perhaps a ReLU."""
+    conv, *rest = list(block.children())
+    norm = rest[0] if rest and not isinstance(rest[0], nn.ReLU) else None
+    return fold(_as_conv(conv), norm)
+
+
+def stacked(*weights: Weights) -> Weights:
+    """Convolutions of the same input and shape as one, their outputs one after another."""
+    first = weights[0]
+    return Weights(
+        torch.cat([w.weight for w in weights]),
+        torch.cat([w.bias for w in weights]),
+        first.stride,
+        first.padding,
+        first.dilation,
+        first.groups,
+    )
+
+
+def conv_maker(device: torch.device, dtype: torch.dtype) -> ConvMaker:
+    """The fastest kind of convolution for a device and a number format."""
+
+    def make(weights: Weights, *, relu: bool) -> Conv:
+        if device.type == "cpu" and onednn_available():
+            return _OneDnnConv(weights, dtype, relu)
+        return _PlainConv(weights, device, dtype, relu)
+
+    return make
+
+
+def onednn_available() -> bool:
+    """Whether this torch has oneDNN's fused convolutions."""
+    names = ("_convolution_pointwise", "_reorder_convolution_weight")
+    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
+        hasattr(torch.ops.mkldnn, name) for name in names
+    )
+
+
+class _OneDnnConv:
+    def __init__(self, weights: Weights, dtype: torch.dtype, relu: bool) -> None:
+        w = weights
+        self._settings: tuple[list[int], list[int], list[int], int] = (
+            list(w.padding),
+            list(w.stride),
+            list(w.dilation),
+            w.groups,
+        )
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(
+            w.weight.to(dtype).contiguous(memory_format=torch.channels_last), *self._settings, None
+        )
+        self._bias = w.bias.to(dtype)
+        self._unary = "relu" if relu else None
+
+    def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        run: Any = torch.ops.mkldnn._convolution_pointwise
+        if add is None:
+            return run(x, self._weight, self._bias, *self._settings, self._unary or "none", [], "")
+        return run.binary(
+            x, add, self._weight, self._bias, *self._settings, "add", 1.0, self._unary, [], ""
+        )
+
+
+class _PlainConv:
+    def __init__(
+        self, weights: Weights, device: torch.device, dtype: torch.dtype, relu: bool
+    ) -> None:
+        self._weights = weights
+        self._weight = weights.weight.to(device, dtype, memory_format=torch.channels_last)
+        self._bias = weights.bias.to(device, dtype)
+        self._relu = relu
+
+    def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        w = self._weights
+        x = F.conv2d(x, self._weight, self._bias, w.stride, w.padding, w.dilation, w.groups)
+        if add is not None:
+            x += add
+        return x.relu_() if self._relu else x
+
+
+def _as_conv(module: nn.Module) -> nn.Conv2d:
+    if not isinstance(module, nn.Conv2d):
+        raise TypeError(f"expected a convolution, got {type(module).__name__}")
+    return module
+
+
+def _pair(value: Any) -> Pair:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))

@@ -1,0 +1,74 @@
+"""Batched non-maximum suppression as one operation of fixed shape.
+
+Every row is an independent problem. The CPU form below is the twin of the GPU kernel in
+`nms_triton.py`; inside, it goes through the rows one by one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+@torch.library.custom_op("maskstream::nms", mutates_args=())
+def nms(
+    boxes: Tensor, groups: Tensor, scores: Tensor, threshold: float, rows: int, enough: int
+) -> Tensor:
+    """Which boxes survive: those no better box of their group overlaps more than `threshold`.
+
+    Args:
+        boxes: (R, K, 4) float32 xyxy, every row sorted by falling score.
+        groups: (R, K) int64; boxes of different groups do not suppress one another.
+        scores: (R, K) float32; boxes below 0 neither survive nor suppress.
+        threshold: largest intersection over union that is kept.
+        rows: rows of one picture; R is a multiple of it.
+        enough: how many survivors are wanted per picture; all others may be left out.
+
+    Returns:
+        (R, K) bool, right for the best `enough` survivors of each picture.
+    """
+    keep = torch.zeros_like(scores, dtype=torch.bool)
+    for first in range(0, len(boxes), rows):
+        part = slice(first, first + rows)
+        _one_picture(boxes[part], groups[part], scores[part], threshold, enough, keep[part])
+    return keep
+
+
+@nms.register_fake
+def _(
+    boxes: Tensor, groups: Tensor, scores: Tensor, threshold: float, rows: int, enough: int
+) -> Tensor:
+    return torch.empty_like(scores, dtype=torch.bool)
+
+
+def _one_picture(
+    boxes: Tensor, groups: Tensor, scores: Tensor, threshold: float, enough: int, keep: Tensor
+) -> None:
+    """Write the survivors of a picture into `keep`.
+
+    A box's fate depends on better boxes only, so the best 2 * `enough` of all rows are looked at
+    first; the rest only where too few of these survive.
+    """
+    least = 0.0
+    if scores.numel() > 2 * enough:
+        least = max(0.0, float(scores.flatten().topk(2 * enough, sorted=False).values.min()))
+    while True:
+        candidates = (scores >= least).sum(dim=1).tolist()
+        for row, count in enumerate(candidates):
+            kept = _survivors(boxes[row, :count], groups[row, :count], threshold)
+            keep[row, kept] = True
+        if least == 0.0 or int(keep.sum()) >= enough:
+            return
+        least = 0.0
+
+
+def _survivors(boxes: Tensor, groups: Tensor, threshold: float) -> Tensor:
+    """Indices of the survivors of one problem.
+
+    Groups are moved apart in float64, where that costs no digit of the boxes.
+    """
+    if len(boxes) and bool((groups != groups[0]).any()):
+        boxes = boxes.double()
+        boxes = boxes + (groups * (boxes.max() - boxes.min() + 1.0))[:, None]
+    scores = torch.arange(len(boxes), 0, -1, dtype=boxes.dtype)
+    return torch.ops.torchvision.nms(boxes, scores, threshold)
