@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline import secrets
+
 
 class Clips:
     """Writes clips below one folder and reads the number in a picture."""
@@ -87,6 +89,13 @@ class Clips:
         shorter = path.with_name(f"cut-{path.name}")
         shorter.write_bytes(data[: int(len(data) * share)])
         return shorter
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password of one test is not taken out of the texts of another."""
+    monkeypatch.setattr(secrets, "_known", {})
+    monkeypatch.setattr(secrets, "_pattern", None)
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""Passwords: held in a type that does not show them, and taken out of whatever is logged.
+
+Masking where a text is made is the first line; the second is `hide_in_logs`, which looks for the
+values themselves, however they are written, in every record of this process.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import logging
+import re
+import threading
+import traceback
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "***"
+_SHORTEST = 3
+"""A shorter value is no secret worth the name, and would turn up in every other word."""
+_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_SECRET_KEYS = re.compile(
+    r"(?i)([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth)[^=&#\s]*=)[^&#\s]*"
+)
+
+
+class Secret:
+    """A value whose text form is `***`; `reveal` gives the value, for the one place it is needed.
+
+    Its value is known to `scrub` from the moment it is made, also after being unpickled.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        remember(value)
+
+    def reveal(self) -> str:
+        """The value itself; never to be kept, formatted or logged."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return Secret, (self._value,)
+
+
+def mask_url(url: str) -> str:
+    """A URL without user name, password and secret-looking options."""
+    return _SECRET_KEYS.sub(rf"\1{MASK}", _USER_INFO.sub(f"{MASK}@", url))
+
+
+_known: dict[str, None] = {}
+_pattern: re.Pattern[str] | None = None
+_lock = threading.Lock()
+
+
+def remember(value: str, *, user: str | None = None) -> None:
+    """From now on `scrub` takes this value out, in every form it may be written in.
+
+    Args:
+        value: the secret.
+        user: the name it belongs to; the two together make HTTP's basic authentication.
+    """
+    global _pattern
+    if len(value) < _SHORTEST:
+        return
+    plain = unquote(value)
+    forms = {value, plain}
+    for text in (value, plain):
+        forms |= {quote(text, safe=""), quote(text), quote_plus(text)}
+        forms |= {json.dumps(text)[1:-1], repr(text)[1:-1]}
+        if user is not None:
+            forms.add(base64.b64encode(f"{user}:{text}".encode()).decode())
+    with _lock:
+        _known.update(dict.fromkeys(form for form in forms if len(form) >= _SHORTEST))
+        longest_first = sorted(_known, key=len, reverse=True)
+        # percent-encoding may be in small or capital letters
+        _pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+
+def scrub(text: str) -> str:
+    """`text` without any secret that is known in this process."""
+    return text if _pattern is None else _pattern.sub(MASK, text)
+
+
+def hide_in_logs() -> None:
+    """Scrub every log record of this process, message and traceback; safe to call again."""
+    factory = logging.getLogRecordFactory()
+    if getattr(factory, "scrubs", False):
+        return
+
+    def scrubbing(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = factory(*args, **kwargs)
+        if _pattern is None:
+            return record
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a wrong format string is for the handler to tell
+            return record
+        clean = scrub(message)
+        if clean != message:
+            record.msg, record.args = clean, None
+        if record.exc_info and record.exc_info[0] is not None:
+            lines = traceback.format_exception(*record.exc_info)
+            record.exc_text = scrub("".join(lines).rstrip("\n"))  # what formatters print
+        return record
+
+    scrubbing.scrubs = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(scrubbing)

@@ -1,0 +1,364 @@
+"""Cameras and streams: connected, watched, connected again, for as long as nobody says stop.
+
+The pictures come from a reader thread per connection (`connection`, `reader`); here is only the
+state machine: connecting -> streaming -> stalled -> reconnecting -> ... -> ended | failed.
+Nothing is buffered here beyond a few pictures, and nothing is dropped: the stream above takes
+pictures as fast as they come and drops by its own rules.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import partial
+from typing import Literal
+
+import av
+
+from pipeline.clock import Clock
+from pipeline.errors import SourceError
+from pipeline.frames import Frame
+from pipeline.secrets import hide_in_logs
+from pipeline.sources.address import Address
+from pipeline.sources.connection import Arrived, Damage, LinkError, pictures
+from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
+from pipeline.sources.picture import PictureConverter, shown_size
+from pipeline.sources.reader import Reader
+from pipeline.sources.timeline import Timeline
+from pipeline.stages import Outcome, Position, Status
+
+log = logging.getLogger(__name__)
+
+MAX_LEFT_BEHIND = 3
+"""Readers that may hang in a read nobody waits for, before no further one is started."""
+_PATIENT_S = 30.0
+"""Between attempts when asking again soon is pointless: a wrong password locks accounts."""
+_STALLED_INTERVALS = 5
+_STEADY_S = 10.0
+"""A connection that has held so long starts its pauses anew when it breaks."""
+_SAID_IN_A_ROW, _SAID_EVERY_S = 5, 60.0
+"""The same failure is logged so often, then once in so long."""
+
+
+class State(StrEnum):
+    """What a live source says of itself."""
+
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    STALLED = "stalled"
+    RECONNECTING = "reconnecting"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+class Backoff:
+    """Growing pauses between attempts, jittered so that many cameras do not come at once."""
+
+    def __init__(self, first_s: float, most_s: float, *, rng: random.Random) -> None:
+        self._first_s, self._most_s = first_s, most_s
+        self._rng = rng
+        self.attempts = 0
+
+    def next(self) -> float:
+        """Seconds to wait before the next attempt, within 25 % of what is due."""
+        due_s = min(self._first_s * 2.0 ** min(self.attempts, 30), self._most_s)
+        self.attempts += 1
+        return due_s * self._rng.uniform(0.75, 1.25)
+
+    def reset(self) -> None:
+        """Pictures have come."""
+        self.attempts = 0
+
+
+class LiveSource:
+    """The pictures of one camera or stream.
+
+    Args:
+        url: see `SCHEMES`, or `/dev/videoN`.
+        source_id: names it.
+        username: for senders that ask; counts more than what is in the URL.
+        password: likewise.
+        transport: of RTSP.
+        open_timeout_s: for connecting, and again for the first look at the stream.
+        read_timeout_s: without a picture for so long the connection is given up.
+        stall_timeout_s: without a picture for so long it counts as stalled.
+        first_connect_s: give up and fail when the first picture has not come by then; None: never.
+        backoff_s: first and longest pause between attempts.
+        max_pixels: larger pictures are refused.
+        threads: of the decoder; more than one delays pictures.
+        dial: makes a connection; for tests.
+        clock: seconds, monotonic.
+        rng: for the jitter.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        source_id: str,
+        username: str | None = None,
+        password: str | None = None,
+        transport: Literal["tcp", "udp"] = "tcp",
+        open_timeout_s: float = 5.0,
+        read_timeout_s: float = 5.0,
+        stall_timeout_s: float = 2.0,
+        first_connect_s: float | None = None,
+        backoff_s: tuple[float, float] = (0.3, 2.0),
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        threads: int = 1,
+        dial: Callable[[], Iterator[Arrived]] | None = None,
+        clock: Clock = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        hide_in_logs()
+        self.source_id = source_id
+        self.address = Address.parse(url, username=username, password=password)
+        self._read_timeout_s = read_timeout_s
+        self._stall_timeout_s = min(stall_timeout_s, read_timeout_s)
+        self._connect_timeout_s = 2 * open_timeout_s + read_timeout_s
+        self._first_connect_s = first_connect_s
+        self._clock = clock
+        self._damage = Damage()
+        self._dial = dial or partial(
+            pictures,
+            self.address,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s,
+            transport=transport,
+            max_pixels=max_pixels,
+            threads=threads,
+            damage=self._damage,
+            clock=clock,
+        )
+        self._backoff = Backoff(*backoff_s, rng=rng or random.Random())
+        self._converter = PictureConverter()
+        self._timeline: Timeline | None = None
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._left: list[Reader[Arrived]] = []
+        self._state = State.CONNECTING
+        self._reconnects = 0
+        self._index = 0
+        self._decoded = 0
+        self._last_frame_s: float | None = None
+        self._opened_s = 0.0
+        self._said_reason, self._said_times, self._said_s = "", 0, 0.0
+        self._outcome = Outcome(Status.INCOMPLETE, "not read to its end")
+
+    @property
+    def state(self) -> str:
+        """One of `State`."""
+        return self._state
+
+    @property
+    def last_frame_age_s(self) -> float | None:
+        """Seconds since the last picture came; None before the first."""
+        return None if self._last_frame_s is None else self._clock() - self._last_frame_s
+
+    @property
+    def decode_errors(self) -> int:
+        """Pictures that could not be decoded, or were held back as built on damage."""
+        return self._damage.pictures
+
+    @property
+    def reconnects(self) -> int:
+        """Outages survived: connections that gave pictures after one before had ended."""
+        return self._reconnects
+
+    @property
+    def left_behind(self) -> int:
+        """Reader threads that have not come back yet."""
+        self._left = [reader for reader in self._left if reader.alive]
+        return len(self._left)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Complete when it was stopped or the sender's recording ended."""
+        return self._outcome
+
+    def stop(self) -> None:
+        """End `frames` at once; a read that hangs is left to its own deadline."""
+        self._stopped.set()
+        self._wake.set()
+
+    def frames(self, start: Position | None = None) -> Iterator[Frame]:
+        """See `Source.frames`; `start` says where to go on counting.
+
+        Raises:
+            SourceError: the first picture did not come within `first_connect_s`.
+        """
+        self._index = int(start["index"]) if start else 0
+        epoch = int(start["epoch"]) if start else 0
+        began_s = self._clock()
+        while not self._stopped.is_set():
+            reader = self._connect()
+            if reader is None:
+                break
+            broken: LinkError | None = None
+            try:
+                yield from self._receive(reader, epoch)
+            except LinkError as error:
+                broken = error
+            finally:
+                reader.leave()
+                self._left.append(reader)
+            if broken is None:
+                break
+            self._give_up_first(began_s, broken)
+            self._pause(broken)
+        self._state = State.ENDED
+        self._outcome = Outcome(Status.COMPLETE, decoded=self._decoded)
+
+    # -- one connection --------------------------------------------------------------------
+
+    def _connect(self) -> Reader[Arrived] | None:
+        """Start a reader, once there are not too many that hang; None: stopped meanwhile."""
+        said = False
+        while self.left_behind >= MAX_LEFT_BEHIND:
+            if not said:
+                log.warning(
+                    "%s: %s: %d reads hang in the system; waiting for one to come back",
+                    *(self.source_id, self.address, MAX_LEFT_BEHIND),
+                    extra={"source_id": self.source_id},
+                )
+                said = True
+            if self._stopped.wait(0.2):
+                return None
+        self._wake.clear()
+        return Reader(self._dial, name=f"read-{self.source_id}", wake=self._wake)
+
+    def _receive(self, reader: Reader[Arrived], epoch: int) -> Iterator[Frame]:
+        """The frames of one connection; returns when stopped or the recording has ended.
+
+        Raises:
+            LinkError: the connection ended or went silent.
+        """
+        opened_s = self._clock()
+        fresh = True
+        interval_s = 0.0
+        while not self._stopped.is_set():
+            self._wake.clear()
+            item = reader.take()
+            if item is None:
+                if reader.ended:
+                    if (item := reader.take()) is None:
+                        return self._end_of(reader)
+                else:
+                    self._watch(opened_s, interval_s, fresh=fresh)
+                    continue
+            if fresh:
+                self._open_timeline(item, epoch)
+            fresh, interval_s = False, item.interval_s
+            frame = self._frame(item)
+            if frame is not None:
+                yield frame
+        return None
+
+    def _end_of(self, reader: Reader[Arrived]) -> None:
+        if reader.error is None:
+            return
+        if isinstance(reader.error, LinkError):
+            raise reader.error
+        raise LinkError(str(reader.error))
+
+    def _watch(self, opened_s: float, interval_s: float, *, fresh: bool) -> None:
+        """Wait for the reader, not longer than until the next thing that has to be said.
+
+        Raises:
+            LinkError: it was silent for too long.
+        """
+        last_s = opened_s if fresh or self._last_frame_s is None else self._last_frame_s
+        silent_s = self._clock() - last_s
+        limit_s = self._connect_timeout_s if fresh else self._read_timeout_s
+        limit_s = max(limit_s, 2 * interval_s)
+        stalled_s = max(self._stall_timeout_s, _STALLED_INTERVALS * interval_s)
+        if silent_s >= limit_s:
+            raise LinkError(f"no picture for {limit_s:g} s")
+        if not fresh and silent_s >= stalled_s:
+            if self._state is not State.STALLED:
+                self._say(logging.WARNING, f"no picture for {silent_s:.1f} s")
+            self._state = State.STALLED
+            stalled_s = limit_s
+        self._wake.wait(max(0.0, (limit_s if fresh else min(stalled_s, limit_s)) - silent_s))
+
+    def _open_timeline(self, first: Arrived, epoch: int) -> None:
+        """The first picture of a connection is here: it counts."""
+        if self._timeline is None:
+            self._timeline = Timeline(interval_s=first.interval_s, epoch=epoch)
+        else:
+            self._timeline.restart(interval_s=first.interval_s)
+            self._reconnects += 1
+        if self._backoff.attempts:
+            self._say(logging.INFO, f"pictures again after {self._backoff.attempts} attempts")
+        self._opened_s = self._clock()
+
+    def _frame(self, item: Arrived) -> Frame | None:
+        assert self._timeline is not None  # noqa: S101 - `_open_timeline` came before
+        self._last_frame_s = self._clock()
+        self._state = State.STREAMING
+        if self._backoff.attempts and self._last_frame_s - self._opened_s > _STEADY_S:
+            self._backoff.reset()  # not before: a stream that breaks off at once is no recovery
+        try:
+            image = self._converter.convert(item.frame)
+        except (av.FFmpegError, ValueError):
+            self._damage.pictures += 1
+            return None
+        moment = self._timeline.place(item.pts_s, shown_size(item.frame))
+        index, self._index = self._index, self._index + 1
+        self._decoded += 1
+        return Frame(
+            source_id=self.source_id,
+            epoch=moment.epoch,
+            index=index,
+            pts_s=moment.pts_s,
+            image=image,
+            captured_at_s=item.captured_at_s,
+            clock=item.clock,
+        )
+
+    # -- between connections ---------------------------------------------------------------
+
+    def _pause(self, error: LinkError) -> None:
+        """Say what happened and wait for the next attempt."""
+        self._state = State.CONNECTING if self._timeline is None else State.RECONNECTING
+        delay_s = self._backoff.next()
+        if error.patient:
+            delay_s = max(delay_s, _PATIENT_S)
+        self._say(
+            logging.WARNING if self._is_news(str(error)) else logging.DEBUG,
+            f"{error}; next attempt in {delay_s:.1f} s",
+        )
+        self._stopped.wait(delay_s)
+
+    def _is_news(self, reason: str) -> bool:
+        """Whether to say so again: a camera that is off for a week fills no disk with it."""
+        now_s = self._clock()
+        same = reason == self._said_reason
+        self._said_times = self._said_times + 1 if same else 1
+        if same and self._said_times > _SAID_IN_A_ROW and now_s - self._said_s < _SAID_EVERY_S:
+            return False
+        self._said_reason, self._said_s = reason, now_s
+        return True
+
+    def _give_up_first(self, began_s: float, error: LinkError) -> None:
+        limit_s = self._first_connect_s
+        if self._timeline is not None or limit_s is None:
+            return
+        if self._clock() - began_s >= limit_s:
+            self._state = State.FAILED
+            reason = f"{self.source_id}: {self.address}: {error}; gave up after {limit_s:g} s"
+            self._outcome = Outcome(Status.FAILED, reason)
+            raise SourceError(reason) from None
+
+    def _say(self, level: int, what: str) -> None:
+        log.log(
+            level,
+            *("%s: %s: %s", self.source_id, self.address, what),
+            extra={"source_id": self.source_id},
+        )
