@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.models import BLOB_LABELS
+from pipeline.models.found import check_picture
 from pipeline.stages import ModelInfo
 
 _HUES = {1: 0, 2: 60, 3: 120, 4: 30, 5: 150, 6: 90}
@@ -45,16 +46,19 @@ class BlobSegmenter:
             )
 
     def segment(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        """One `Instances` a picture: by class, then by the top left corner of the box."""
+        """One `Instances` a picture: by class, then by the top left corner of the box.
+
+        Raises:
+            SegmentFailed: cause `bad_picture`: one is not uint8 (H, W, 3), or has no pixels.
+        """
         return [self._segment(image) for image in images]
 
     def close(self) -> None:
         """Nothing to release."""
 
     def _segment(self, image: NDArray[np.uint8]) -> Instances:
+        check_picture(image)
         size = image.shape[0], image.shape[1]
-        if 0 in size:
-            return Instances.empty(size)
         classes = self._classes(image)
         boxes: list[tuple[int, int, int, int]] = []
         class_ids: list[int] = []

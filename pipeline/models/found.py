@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 
@@ -36,3 +37,16 @@ class Found:
         usable = (masks.areas() > 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         found = Instances(boxes, self.scores, self.classes, masks)
         return found if usable.all() else found[usable]
+
+
+def check_picture(image: NDArray[np.uint8]) -> None:
+    """Refuse what no model can segment.
+
+    Raises:
+        SegmentFailed: cause `bad_picture`: it is not uint8 (H, W, 3), or has no pixels.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise SegmentFailed(
+            "bad_picture",
+            f"expected uint8 of shape (height, width, 3), got {image.dtype} of shape {image.shape}",
+        )

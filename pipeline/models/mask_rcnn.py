@@ -20,7 +20,7 @@ from pipeline.instances import Instances
 from pipeline.models.devices import Placement, place
 from pipeline.models.engine.engine import Engine
 from pipeline.models.files import WeightsFile, labels_for
-from pipeline.models.found import Found
+from pipeline.models.found import Found, check_picture
 from pipeline.models.weights import load_network
 from pipeline.stages import ModelInfo
 
@@ -100,18 +100,15 @@ class MaskRcnnSegmenter:
         """Segment pictures; see `pipeline.stages.Segmenter`.
 
         Raises:
-            SegmentFailed: with cause `bad_picture` (not uint8 (H, W, 3)), `out_of_memory` (fewer
-                pictures may fit) or `model_error`.
+            SegmentFailed: with cause `bad_picture` (not uint8 (H, W, 3), or no pixels),
+                `out_of_memory` (fewer pictures may fit) or `model_error`.
         """
         engine = self._running()
-        results: list[Instances] = [Instances.empty((0, 0))] * len(images)
+        results: dict[int, Instances] = {}
         for rows in self._passes(engine, images):
             for row, found in zip(rows, _guarded(engine, [images[i] for i in rows]), strict=True):
                 results[row] = self._known(found)
-        for i, image in enumerate(images):
-            if 0 in image.shape:
-                results[i] = Instances.empty((image.shape[0], image.shape[1]))
-        return results
+        return [results[row] for row in range(len(images))]
 
     def close(self) -> None:
         """Release the network's memory. Safe to call twice."""
@@ -129,14 +126,9 @@ class MaskRcnnSegmenter:
         """Rows that go through the network together: one bucket, at most `max_batch`."""
         buckets: dict[tuple[int, int], list[int]] = {}
         for row, image in enumerate(images):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise SegmentFailed(
-                    "bad_picture",
-                    f"expected uint8 (height, width, 3), got {image.dtype} {image.shape}",
-                )
-            if 0 not in image.shape:
-                size = (image.shape[0], image.shape[1])
-                buckets.setdefault(engine.input_rules.padded(size), []).append(row)
+            check_picture(image)
+            size = (image.shape[0], image.shape[1])
+            buckets.setdefault(engine.input_rules.padded(size), []).append(row)
         for rows in buckets.values():
             for first in range(0, len(rows), self._per_pass):
                 yield rows[first : first + self._per_pass]

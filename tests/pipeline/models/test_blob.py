@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.errors import SegmentFailed
 from pipeline.models import load_segmenter
 from pipeline.models.blob import BlobSegmenter
 
@@ -61,7 +62,6 @@ def test_colours_survive_a_lossy_codec() -> None:
 @pytest.mark.parametrize(
     "image",
     [
-        pytest.param(np.zeros((0, 5, 3), np.uint8), id="zero-size"),
         pytest.param(np.zeros((1, 1, 3), np.uint8), id="one-pixel"),
         pytest.param(np.full((40, 40, 3), 255, np.uint8), id="white"),
         pytest.param(np.full((40, 40, 3), 128, np.uint8), id="grey"),
@@ -72,6 +72,19 @@ def test_a_picture_without_pure_colours_gives_nothing(image: np.ndarray) -> None
 
     assert len(found) == 0
     assert found.masks.size == image.shape[:2]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(np.zeros((0, 5, 3), np.uint8), id="zero-size"),
+        pytest.param(np.zeros((5, 5), np.uint8), id="grey"),
+        pytest.param(np.zeros((5, 5, 3), np.float32), id="float"),
+    ],
+)
+def test_what_is_no_picture_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(SegmentFailed, match=r"bad_picture: expected uint8 of shape \(height"):
+        BlobSegmenter().segment([image])
 
 
 def test_read_only_and_non_contiguous_pictures_give_the_same() -> None:
