@@ -122,8 +122,11 @@ def memory() -> float:
 
 def operations() -> None:
     """What tracker, sinks and pictures do with 30 masks at 1080p."""
+    import cv2
+
     from pipeline.render.overlay import annotate
 
+    cv2.setNumThreads(1)  # as in a stream's worker
     probabilities, boxes = rois(30, FULL_HD, seed=1)
     masks = Masks.paste(probabilities, boxes, FULL_HD)
     moved = masks.translate(3, 2)
