@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 BUCKETS_S = (
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75,
-    1.0, 1.5, 2.0, 5.0, 10.0,
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6,
+    0.75, 1.0, 1.5, 2.0, 5.0, 10.0,
 )  # fmt: skip
 """Upper bounds of the histograms' buckets, seconds; one more holds what is longer."""
 

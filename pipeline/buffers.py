@@ -91,12 +91,15 @@ class FrameBuffer(Generic[T]):
                 self._changed.wait()
             return self._pop() if self._items else None
 
-    def poll(self, fits: Callable[[T], bool] | None = None) -> T | None:
-        """The oldest item if there is one and it `fits`; never waits."""
+    def peek(self) -> T | None:
+        """The oldest item, left where it is; None when there is none."""
         with self._changed:
-            if not self._items or (fits is not None and not fits(self._items[0])):
-                return None
-            return self._pop()
+            return self._items[0] if self._items else None
+
+    def poll(self) -> T | None:
+        """The oldest item, taken out; None when there is none."""
+        with self._changed:
+            return self._pop() if self._items else None
 
     def clear(self) -> list[T]:
         """Take everything out."""

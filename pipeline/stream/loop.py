@@ -40,7 +40,7 @@ from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress
 from pipeline.stream.publishing import Publisher, end_of
 from pipeline.stream.settings import End, StreamSettings
-from pipeline.stream.window import Flight, Region, Window
+from pipeline.stream.window import Flight, Region, Verdict, Window
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +112,7 @@ class Stream:
             account=account,
             clock=clock,
         )
-        self._window = Window(
-            settings, account=account, live=source.live, tracked=tracker is not None, clock=clock
-        )
+        self._window = Window(settings, live=source.live, tracked=tracker is not None, clock=clock)
         self._buffer: FrameBuffer[Captured] = FrameBuffer(
             settings.buffer,
             WhenFull.DROP_OLDEST if source.live else WhenFull.BLOCK,
@@ -195,10 +193,16 @@ class Stream:
         """Move what waits and fits into the window, and submit it in one call."""
         taken: list[Flight] = []
         with self.account.lock:
-            while (item := self._buffer.poll(self._window.has_room)) is not None:
-                flight = self._window.admit(item, newest=not len(self._buffer))
-                if flight is not None:
-                    taken.append(flight)
+            while (captured := self._buffer.peek()) is not None:
+                verdict = self._window.judge(captured, newest=len(self._buffer) == 1)
+                if verdict is Verdict.WAIT:
+                    break
+                self._buffer.poll()
+                if verdict is Verdict.DROP:
+                    self.account.dropped("stale")
+                    continue
+                segmented = verdict is Verdict.SEGMENT
+                taken.append(self._window.add(captured, segmented=segmented))
         now = self._clock()
         for flight in taken:
             flight.submitted_at_s = flight.done_at_s = now
@@ -297,7 +301,6 @@ class Stream:
             self._window.pop()
             self.account.published()
             if flight.segmented:
-                self._window.learn(segment_s)
                 self.account.observe("segment", segment_s)
             self.account.observe("track", tracked - began)
             self.account.observe("sink", written - tracked)

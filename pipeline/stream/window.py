@@ -1,19 +1,20 @@
 """The frames in flight of one stream: bounded in number and bytes, oldest on the left.
 
-Also decides, when a frame comes in, whether it is segmented, carried by the tracker, or too old.
+Also decides which waiting frame is segmented, carried by the tracker, or too old.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.frames import Frame
 from pipeline.instances import Instances
@@ -31,6 +32,18 @@ class Region(Protocol):
         """The instances to publish."""
 
 
+class Verdict(Enum):
+    """What becomes of the frame that waits longest."""
+
+    SEGMENT = auto()
+    CARRY = auto()
+    """The tracker carries the instances into it."""
+    WAIT = auto()
+    """There is no place for it yet."""
+    DROP = auto()
+    """Too old to be worth it."""
+
+
 @dataclass(slots=True, eq=False)
 class Flight:
     """A frame in the window."""
@@ -38,6 +51,8 @@ class Flight:
     captured: Captured
     segmented: bool
     """False: the tracker carries the instances into this frame."""
+    ahead: int
+    """Frames that were in flight when this one came."""
     future: Future[Instances] | None = None
     submitted_at_s: float = 0.0
     done_at_s: float = 0.0
@@ -55,34 +70,58 @@ class Flight:
         return not self.segmented or (self.future is not None and self.future.done())
 
 
+class Forecast:
+    """How long segmentation will take, from how long it took lately.
+
+    A time that every frame needs, plus a time for each frame of the stream ahead of it. Frames of
+    other streams are not seen, only felt: they make each frame take longer.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, float, int]] = deque(maxlen=32)
+        self._landed_at_s = -math.inf
+
+    def learn(self, flight: Flight) -> None:
+        """A frame landed."""
+        latency_s = flight.done_at_s - flight.submitted_at_s
+        since_s = flight.done_at_s - max(self._landed_at_s, flight.submitted_at_s)
+        self._landed_at_s = max(self._landed_at_s, flight.done_at_s)
+        self._recent.append((max(since_s, 0.0), latency_s, flight.ahead + 1))
+
+    def expected_s(self, ahead: int) -> float:
+        """Seconds until a frame submitted now will land; nothing is known before the first has.
+
+        Args:
+            ahead: frames in flight.
+        """
+        if not self._recent:
+            return 0.0 if ahead == 0 else math.inf
+        count = len(self._recent)
+        each_s = sum(since_s for since_s, _, _ in self._recent) / count
+        alike_s = sum(latency_s - places * each_s for _, latency_s, places in self._recent) / count
+        return max(alike_s, 0.0) + (ahead + 1) * each_s
+
+
 class Window:
     """Frames submitted and not yet written; a deque with limits, used by one thread.
 
     Args:
         settings: limits, thinning, budget.
-        account: counts what is too old.
         live: whether frames may be dropped at all.
         tracked: whether there is a tracker to carry instances.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self,
-        settings: StreamSettings,
-        *,
-        account: StreamAccount,
-        live: bool,
-        tracked: bool,
-        clock: Clock,
+        self, settings: StreamSettings, *, live: bool, tracked: bool, clock: Clock
     ) -> None:
         self._settings = settings
-        self._account = account
         self._max_latency_s = settings.max_latency_s if live else None
         self._every = settings.segment_every if tracked else 1
         self._adaptive = settings.adaptive and tracked
         self._clock = clock
         self._flights: deque[Flight] = deque()
-        self._expected_s = 0.0
+        self._forecast = Forecast()
 
     def __len__(self) -> int:
         """Frames in flight."""
@@ -93,9 +132,41 @@ class Window:
         """The one that is published next."""
         return self._flights[0] if self._flights else None
 
+    def judge(self, captured: Captured, *, newest: bool) -> Verdict:
+        """What should become of the frame that waits longest.
+
+        Args:
+            captured: the frame.
+            newest: no later frame waits behind it.
+        """
+        if not self._has_room(captured):
+            return Verdict.WAIT
+        if (captured.mark.kept - 1) % self._every:
+            return Verdict.CARRY
+        if self._max_latency_s is None:
+            return Verdict.SEGMENT
+        age_s = self._clock() - captured.at_s
+        if age_s > self._max_latency_s:
+            return Verdict.DROP
+        if age_s + self._forecast.expected_s(len(self._flights)) <= self._max_latency_s:
+            return Verdict.SEGMENT
+        if not newest:
+            return Verdict.CARRY if self._adaptive else Verdict.DROP
+        # The freshest one waits for its turn, so that the segmenter is never idle; and it goes
+        # when nothing else is in flight, or no faster answer could ever be seen.
+        return Verdict.WAIT if self._flights else Verdict.SEGMENT
+
+    def add(self, captured: Captured, *, segmented: bool) -> Flight:
+        """Give a frame its place."""
+        flight = Flight(captured, segmented, len(self._flights))
+        self._flights.append(flight)
+        return flight
+
     def pop(self) -> None:
         """The oldest is settled."""
-        self._flights.popleft()
+        flight = self._flights.popleft()
+        if flight.segmented:
+            self._forecast.learn(flight)
 
     def clear(self) -> int:
         """Let all go; how many there were."""
@@ -103,37 +174,11 @@ class Window:
         self._flights.clear()
         return count
 
-    def has_room(self, item: Captured) -> bool:
+    def _has_room(self, captured: Captured) -> bool:
         """Whether the frame fits in beside those in flight; the first always does."""
         if not self._flights:
             return True
         if len(self._flights) >= self._settings.window:
             return False
         held = sum(flight.frame.image.nbytes for flight in self._flights)
-        return held + item.frame.image.nbytes <= self._settings.in_flight_bytes
-
-    def admit(self, item: Captured, *, newest: bool) -> Flight | None:
-        """Give a frame its place; None when it was dropped as too old.
-
-        Args:
-            item: from the buffer.
-            newest: no later frame is known.
-        """
-        segmented = (item.mark.kept - 1) % self._every == 0
-        if segmented and self._max_latency_s is not None:
-            age_s = self._clock() - item.at_s
-            # With nothing in flight and nothing newer a frame goes ahead unless it is old already:
-            # one slow answer would otherwise keep all later ones out, and none would be measured.
-            expected_s = 0.0 if newest and not self._flights else self._expected_s
-            if age_s + expected_s > self._max_latency_s:
-                if age_s > self._max_latency_s or not self._adaptive:
-                    self._account.dropped("stale")
-                    return None
-                segmented = False
-        flight = Flight(item, segmented)
-        self._flights.append(flight)
-        return flight
-
-    def learn(self, segment_s: float) -> None:
-        """A frame took this long from being submitted to its result."""
-        self._expected_s += 0.2 * (segment_s - self._expected_s)
+        return held + captured.frame.image.nbytes <= self._settings.in_flight_bytes

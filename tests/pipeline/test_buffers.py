@@ -83,14 +83,16 @@ def test_a_closed_buffer_takes_and_drops_nothing(when_full: WhenFull) -> None:
     assert buffer.clear() == [0]
 
 
-def test_poll_takes_the_oldest_only_if_it_fits() -> None:
+def test_one_may_look_at_the_oldest_and_take_it_without_waiting() -> None:
     buffer: FrameBuffer[int] = FrameBuffer(2)
+    assert buffer.peek() is None
     assert buffer.poll() is None
     buffer.put(7)
     buffer.put(1)
-    assert buffer.poll(lambda item: item < 5) is None
-    assert buffer.poll(lambda item: item > 5) == 7
-    assert len(buffer) == 1
+    assert buffer.peek() == 7
+    assert len(buffer) == 2
+    assert buffer.poll() == 7
+    assert buffer.peek() == 1
 
 
 def test_changes_are_told_of() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.accounting import StreamAccount
 from pipeline.stream import StreamSettings
 from pipeline.stream.capture import Captured, Mark, Thinning
 from pipeline.stream.region import PolygonRegion
-from pipeline.stream.window import Window
+from pipeline.stream.window import Flight, Forecast, Verdict, Window
 from pipeline.testing import ManualClock, make_frame, make_instances
 
 
@@ -71,98 +71,148 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+MakeWindow = Callable[..., Window]
+
+
 @pytest.fixture
-def account() -> StreamAccount:
-    return StreamAccount("cam")
+def make_window(clock: ManualClock) -> MakeWindow:
+    def make(*, live: bool = True, tracked: bool = True, **settings: Any) -> Window:
+        return Window(StreamSettings(**settings), live=live, tracked=tracked, clock=clock)
+
+    return make
 
 
-def make_window(
-    account: StreamAccount,
-    clock: ManualClock,
-    settings: StreamSettings,
-    *,
-    live: bool = True,
-    tracked: bool = True,
-) -> Window:
-    return Window(settings, account=account, live=live, tracked=tracked, clock=clock)
+def fly(window: Window, clock: ManualClock, seconds: float) -> None:
+    """Let one frame be segmented in so many seconds."""
+    flight = window.add(waiting(), segmented=True)
+    flight.submitted_at_s = clock()
+    clock.advance(seconds)
+    flight.done_at_s = clock()
+    window.pop()
 
 
 def test_a_frame_older_than_the_budget_is_dropped(
-    account: StreamAccount, clock: ManualClock
+    make_window: MakeWindow, clock: ManualClock
 ) -> None:
-    window = make_window(account, clock, StreamSettings(max_latency_s=0.5))
+    window = make_window(max_latency_s=0.5)
     clock.advance(0.6)
-    assert window.admit(waiting(at_s=0.0), newest=True) is None
-    assert window.admit(waiting(at_s=0.2), newest=True) is not None
-    assert account.snapshot().dropped == {"stale": 1}
+    assert window.judge(waiting(at_s=0.0), newest=True) is Verdict.DROP
+    assert window.judge(waiting(at_s=0.2), newest=True) is Verdict.SEGMENT
 
 
 def test_a_frame_that_would_be_too_old_when_segmented_is_dropped_before(
-    account: StreamAccount, clock: ManualClock
+    make_window: MakeWindow, clock: ManualClock
 ) -> None:
-    window = make_window(account, clock, StreamSettings(max_latency_s=0.5))
-    for _ in range(50):
-        window.learn(0.4)
-    assert window.admit(waiting(at_s=0.0), newest=False) is not None
-    clock.advance(0.2)
-    assert window.admit(waiting(at_s=0.0), newest=False) is None
-    assert account.snapshot().dropped == {"stale": 1}
+    window = make_window(max_latency_s=0.5)
+    fly(window, clock, 0.4)
+    now = clock()
+    assert window.judge(waiting(at_s=now - 0.05), newest=False) is Verdict.SEGMENT
+    assert window.judge(waiting(at_s=now - 0.15), newest=False) is Verdict.DROP
+
+
+def test_frames_ahead_count_as_time(make_window: MakeWindow, clock: ManualClock) -> None:
+    window = make_window(max_latency_s=0.5)
+    fly(window, clock, 0.2)
+    now = clock()
+    assert window.judge(waiting(at_s=now), newest=False) is Verdict.SEGMENT
+    window.add(waiting(at_s=now), segmented=True)
+    assert window.judge(waiting(at_s=now), newest=False) is Verdict.SEGMENT
+    window.add(waiting(at_s=now), segmented=True)
+    assert window.judge(waiting(at_s=now), newest=False) is Verdict.DROP
+
+
+def test_while_no_answer_is_known_one_frame_goes_ahead_and_the_newest_waits(
+    make_window: MakeWindow, clock: ManualClock
+) -> None:
+    window = make_window(max_latency_s=0.5)
+    assert window.judge(waiting(0), newest=False) is Verdict.SEGMENT
+    window.add(waiting(0), segmented=True)
+    assert window.judge(waiting(1), newest=False) is Verdict.DROP
+    assert window.judge(waiting(2), newest=True) is Verdict.WAIT
 
 
 def test_the_newest_frame_is_tried_when_nothing_is_in_flight(
-    account: StreamAccount, clock: ManualClock
+    make_window: MakeWindow, clock: ManualClock
 ) -> None:
-    window = make_window(account, clock, StreamSettings(max_latency_s=0.5))
-    for _ in range(50):
-        window.learn(9.0)
-    assert window.admit(waiting(0), newest=True) is not None
-    assert window.admit(waiting(1), newest=True) is None, "one is in flight and will tell"
-    window.pop()
-    assert window.admit(waiting(2), newest=False) is None, "a fresher one waits"
+    window = make_window(max_latency_s=0.5)
+    fly(window, clock, 9.0)
+    fresh = waiting(at_s=clock())
+    assert window.judge(fresh, newest=False) is Verdict.DROP
+    assert window.judge(fresh, newest=True) is Verdict.SEGMENT
+    window.add(fresh, segmented=True)
+    assert window.judge(fresh, newest=True) is Verdict.WAIT
+
+
+def test_one_slow_answer_is_forgotten(make_window: MakeWindow, clock: ManualClock) -> None:
+    window = make_window(max_latency_s=0.5)
+    fly(window, clock, 9.0)
+    for _ in range(32):
+        fly(window, clock, 0.1)
+    assert window.judge(waiting(at_s=clock()), newest=False) is Verdict.SEGMENT
 
 
 def test_an_adaptive_window_carries_fresh_frames_and_drops_old_ones(
-    account: StreamAccount, clock: ManualClock
+    make_window: MakeWindow, clock: ManualClock
 ) -> None:
-    window = make_window(account, clock, StreamSettings(max_latency_s=0.5, adaptive=True))
-    for _ in range(50):
-        window.learn(9.0)
-    clock.advance(1.0)
-    carried = window.admit(waiting(at_s=0.9), newest=False)
-    assert carried is not None
-    assert (carried.segmented, carried.landed) == (False, True)
-    assert window.admit(waiting(at_s=0.4), newest=False) is None
+    window = make_window(max_latency_s=0.5, adaptive=True)
+    fly(window, clock, 9.0)
+    assert window.judge(waiting(at_s=clock() - 0.1), newest=False) is Verdict.CARRY
+    assert window.judge(waiting(at_s=clock() - 0.6), newest=False) is Verdict.DROP
+    untracked = make_window(max_latency_s=0.5, adaptive=True, tracked=False)
+    fly(untracked, clock, 9.0)
+    assert untracked.judge(waiting(at_s=clock() - 0.1), newest=False) is Verdict.DROP
+
+
+def test_files_have_no_budget(make_window: MakeWindow, clock: ManualClock) -> None:
+    window = make_window(max_latency_s=0.5, live=False)
+    clock.advance(100.0)
+    assert window.judge(waiting(at_s=0.0), newest=False) is Verdict.SEGMENT
 
 
 @pytest.mark.parametrize(
-    ("live", "tracked", "segmented"),
+    ("live", "tracked", "carried"),
     [
-        pytest.param(True, True, [True, False, False, True], id="tracked"),
-        pytest.param(False, True, [True, False, False, True], id="file"),
-        pytest.param(True, False, [True, True, True, True], id="nobody to carry"),
+        pytest.param(True, True, [1, 2], id="tracked"),
+        pytest.param(False, True, [1, 2], id="file"),
+        pytest.param(True, False, [], id="nobody to carry"),
     ],
 )
 def test_every_kth_frame_of_an_epoch_is_segmented(
-    account: StreamAccount, clock: ManualClock, live: bool, tracked: bool, segmented: list[bool]
+    make_window: MakeWindow, live: bool, tracked: bool, carried: list[int]
 ) -> None:
-    settings = StreamSettings(segment_every=3)
-    window = make_window(account, clock, settings, live=live, tracked=tracked)
-    flights = [window.admit(waiting(i, kept=i + 1), newest=True) for i in range(4)]
-    assert [flight is not None and flight.segmented for flight in flights] == segmented
+    window = make_window(live=live, tracked=tracked, segment_every=3)
+    verdicts = [window.judge(waiting(i, kept=i + 1), newest=True) for i in range(4)]
+    assert [i for i, v in enumerate(verdicts) if v is Verdict.CARRY] == carried
+    assert verdicts[0] is verdicts[3] is Verdict.SEGMENT
 
 
-def test_a_window_has_room_for_a_number_of_frames_and_of_bytes(
-    account: StreamAccount, clock: ManualClock
-) -> None:
-    frame_bytes = make_frame().image.nbytes
-    by_number = make_window(account, clock, StreamSettings(window=2))
-    by_bytes = make_window(account, clock, StreamSettings(in_flight_bytes=2 * frame_bytes))
-    for window in (by_number, by_bytes):
-        for index in range(2):
-            assert window.has_room(waiting(index))
-            window.admit(waiting(index), newest=True)
-        assert not window.has_room(waiting(2))
-        assert window.clear() == 2
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param({"window": 2}, id="frames"),
+        pytest.param({"in_flight_bytes": 2 * make_frame().image.nbytes}, id="bytes"),
+    ],
+)
+def test_without_room_a_frame_waits(make_window: MakeWindow, limit: dict[str, int]) -> None:
+    window = make_window(**limit)
+    for index in range(2):
+        assert window.judge(waiting(index), newest=False) is Verdict.SEGMENT
+        window.add(waiting(index), segmented=True)
+    assert window.judge(waiting(2), newest=False) is Verdict.WAIT
+    assert window.clear() == 2
+
+
+def test_a_forecast_tells_what_every_frame_needs_from_what_each_one_ahead_adds() -> None:
+    forecast = Forecast()
+    submitted_s = 0.0
+    for number in range(40):  # 0.3 s on the way, and 0.1 s each in the model, two in flight
+        flight = Flight(waiting(), True, ahead=1)
+        flight.submitted_at_s = submitted_s
+        flight.done_at_s = 0.1 * (number + 1) + 0.3
+        submitted_s = 0.1 * (number + 1) - 0.1
+        forecast.learn(flight)
+    assert forecast.expected_s(0) == pytest.approx(0.4, abs=0.02)
+    assert forecast.expected_s(5) == pytest.approx(0.9, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["window", "buffer", "segment_every"])
