@@ -22,7 +22,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import __version__
+from pipeline._version import __version__
 from pipeline.batching import Batcher, isolate
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SegmentFailed

@@ -15,7 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from pipeline import __version__
+from pipeline._version import __version__
 from pipeline.accounting import BUCKETS_S, Histogram, StreamCounts
 from pipeline.metrics import names
 from pipeline.metrics.counts import WORKER_STATES, RunCounts, WorkerCounts

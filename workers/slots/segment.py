@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
-from pipeline import __version__
+from pipeline._version import __version__
 from pipeline.clock import Clock
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
