@@ -74,8 +74,7 @@ class SyntheticSource:
             if self._stopped.is_set():
                 self._outcome = Outcome(Status.INCOMPLETE, "stopped", index, address.frames)
                 return
-            image, _ = scene.frame(index)
-            yield Frame(self.source_id, 0, index, index / address.fps, image)
+            yield Frame(self.source_id, 0, index, index / address.fps, scene.image(index))
         self._outcome = Outcome(Status.COMPLETE, None, address.frames, address.frames)
 
     def truth(self, index: int) -> Instances:

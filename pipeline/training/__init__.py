@@ -18,20 +18,23 @@ __all__ = ["train"]
 def train(
     config: Path | TrainSettings,
     *,
-    report: Callable[[dict[str, float]], None] | None = None,
+    output: Path | None = None,
+    report: Callable[[str], None] | None = None,
     measure: bool = True,
-) -> dict[str, float]:
+) -> Path:
     """Render, train, export and measure; a run that was stopped goes on from its checkpoint.
 
-    Leaves `log.csv`, `checkpoint.pth` and `weights.safetensors` in the output folder.
+    Leaves `weights.safetensors`, `log.csv`, `checkpoint.pth` and `figures.json` (mask AP on
+    unseen streets) in the output folder.
 
     Args:
         config: a YAML file, or settings.
-        report: called with every line of the log.
-        measure: whether to compute mask AP on unseen streets at the end.
+        output: the folder; None takes the one of the settings.
+        report: called with a line of progress now and then; None logs them.
+        measure: whether to compute mask AP at the end.
 
     Returns:
-        The measured figures, see `measure.mask_ap`; empty without `measure`.
+        The weights.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -39,4 +42,4 @@ def train(
     """
     from pipeline.training.run import run_training
 
-    return run_training(config, report=report, measure=measure)
+    return run_training(config, output=output, report=report, measure=measure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,14 @@ class FrameStore:
                 f"data.cache: {self._folder} holds frames rendered with other settings; "
                 "remove it or name another folder"
             )
+
+
+def render_all(settings: DataSettings) -> None:
+    """Render what is missing; the work of a process of its own."""
+    cv2.setNumThreads(1)
+    began = time.monotonic()
+    FrameStore(settings).render()
+    log.info("all frames rendered after %.0f s", time.monotonic() - began)
 
 
 def draw_sample(store: FrameStore, settings: DataSettings, rng: np.random.Generator) -> Sample:

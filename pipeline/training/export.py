@@ -50,5 +50,6 @@ def export_weights(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(halves, path, metadata)
+    path.chmod(0o644)  # safetensors leaves it to its owner alone
     beside = path.with_name(path.name + ".labels.json")
     beside.write_text(json.dumps(labels, indent=1) + "\n", "ascii")

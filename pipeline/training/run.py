@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 from safetensors.torch import load_file
 
 from pipeline.errors import MaskstreamError
-from pipeline.training.data import FrameStore
+from pipeline.training.data import FrameStore, render_all
 from pipeline.training.export import export_weights
 from pipeline.training.loop import Trainer
 from pipeline.training.measure import mask_ap, network_to_judge, unseen_frames
@@ -28,22 +27,33 @@ ENOUGH_TO_START = 400
 def run_training(
     config: Path | TrainSettings,
     *,
-    report: Callable[[dict[str, float]], None] | None = None,
+    output: Path | None = None,
+    report: Callable[[str], None] | None = None,
     measure: bool = True,
-) -> dict[str, float]:
+) -> Path:
     """See `pipeline.training.train`."""
     settings = config if isinstance(config, TrainSettings) else TrainSettings.read(config)
+    if output is not None:
+        settings = settings.model_copy(update={"output": str(output)})
+    say = report or log.info
     store = FrameStore(settings.data)
     with rendering_beside(store, settings.data):
         trainer = Trainer(settings, store)
-        trainer.run(report)
+        trainer.run(lambda row: say(progress_line(row, settings.optimiser.steps)))
     path = Path(settings.output) / "weights.safetensors"
     export_weights(trainer.average.state, path, settings, steps=trainer.step)
-    if not measure:
-        return {}
-    figures = mask_ap(network_to_judge(settings, load_file(path)), unseen_frames(settings))
-    log.info("mask AP on unseen streets: %s", figures)
-    return figures
+    if measure:
+        figures = mask_ap(network_to_judge(settings, load_file(path)), unseen_frames(settings))
+        text = json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=1)
+        path.with_name("figures.json").write_text(text + "\n", "ascii")
+        say(f"mask AP on unseen streets: {figures['AP']:.3f}")
+    return path
+
+
+def progress_line(row: Mapping[str, float], steps: int) -> str:
+    """A line of the log for a terminal."""
+    left = row["seconds"] / row["step"] * (steps - row["step"])
+    return f"step {row['step']:.0f} of {steps}, loss {row['loss']:.3f}, {left / 60:.0f} min left"
 
 
 @contextmanager
@@ -73,11 +83,3 @@ def rendering_beside(store: FrameStore, settings: DataSettings) -> Iterator[None
     finally:
         process.terminate()  # rendering can go on at any frame, the next run continues it
         process.join()
-
-
-def render_all(settings: DataSettings) -> None:
-    """What the rendering process does."""
-    cv2.setNumThreads(1)
-    began = time.monotonic()
-    FrameStore(settings).render()
-    log.info("all frames rendered after %.0f s", time.monotonic() - began)

@@ -75,7 +75,7 @@ class TrainSettings(_Section):
     model: ModelSettings = ModelSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     check: CheckSettings = CheckSettings()
-    output: str = Field("out/train-demo", description="folder of checkpoints, log and weights")
+    output: str = Field("out/train", description="folder of checkpoints, log and weights")
     checkpoint_every: int = Field(250, ge=1)
     log_every: int = Field(20, ge=1)
     device: str = "cpu"

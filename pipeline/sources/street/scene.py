@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pipeline.instances import Instances
 from pipeline.sources.street import LABELS
 from pipeline.sources.street.backdrop import MARGIN, VIEW_HEIGHT, Light, draw_backdrop
+from pipeline.sources.street.compositing import Patch, cast_shadow, lay_over, see
 from pipeline.sources.street.figures import Coat, Look, cyclist, dog, person
-from pipeline.sources.street.pen import STORED, Sprite
+from pipeline.sources.street.pen import Sprite
 from pipeline.sources.street.traffic import Kind, Mover, lay_paths, movers_at, pixels_per_m
 from pipeline.sources.street.truth import visible_instances
 from pipeline.sources.street.vehicles import Body, bin_, bus, car, drawn_length, planter, truck
@@ -25,7 +26,8 @@ POSES = 12
 """Poses drawn for one step of a walk."""
 WHEELS = frozenset({"car", "bus", "truck"})
 WHEEL_POSES = 3
-CACHED_SPRITES = 300
+CACHED_SPRITE_BYTES = 96 << 20
+"""Poses drawn are kept up to here, the least used go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,14 @@ class Placed:
     track_id: int
     shadow: tuple[float, float]
     """Half width and half height of its shadow, in units."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A thing, and what of it is in the picture."""
+
+    thing: Placed
+    patch: Patch | None
 
 
 class StreetScene:
@@ -67,11 +77,34 @@ class StreetScene:
         self._grain_down = np.clip(-grain, 0, 255).astype(np.uint8)
         self._grade = self._grading()
         self._sprites: OrderedDict[tuple[int, int], Sprite] = OrderedDict()
+        self._sprite_bytes = 0
 
     def frame(self, index: int) -> tuple[NDArray[np.uint8], Instances]:
         """Frame `index` as uint8 (H, W, 3) BGR, and its truth with track ids and score 1."""
+        camera, shown = self._stage(index)
+        return self._paint(index, camera, shown), self._judge(shown)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Frame `index` without its truth, uint8 (H, W, 3) BGR."""
+        return self._paint(index, *self._stage(index))
+
+    def truth(self, index: int) -> Instances:
+        """What can be seen in frame `index`: exact masks, boxes, class and track ids."""
+        return self._judge(self._stage(index)[1])
+
+    def _stage(self, index: int) -> tuple[NDArray[np.float64], list[Shown]]:
+        """Where the camera looks, and all that is there, far things first."""
         t = index / self.fps
         camera = self._camera(t)
+        k = self._scale
+        return camera, [
+            Shown(thing, see(thing.sprite, (thing.x * k, thing.y * k), camera, size=self.size))
+            for thing in self._placed(t)
+        ]
+
+    def _paint(
+        self, index: int, camera: NDArray[np.float64], shown: list[Shown]
+    ) -> NDArray[np.uint8]:
         height, width = self.size
         to_margin = np.array(
             [[1, 0, -MARGIN * self._scale], [0, 1, -MARGIN * self._scale], [0, 0, 1]]
@@ -85,27 +118,33 @@ class StreetScene:
             flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        placed = self._placed(t)
-        for thing in placed:
-            self._cast_shadow(image, thing, camera)
-        owner = np.zeros(self.size, np.uint8)
-        boxes = [
-            self._put(image, owner, thing, camera, row + 1) for row, thing in enumerate(placed)
-        ]
+        for one in shown:
+            thing, k = one.thing, self._scale
+            radii = (thing.shadow[0] * k, thing.shadow[1] * k)
+            spot = (thing.x * k + 0.15 * radii[0], thing.y * k - 0.2 * radii[1])
+            cast_shadow(image, camera, spot, radii, soft=3.0 * k, darkness=self._light.shadow)
+        for one in shown:
+            if one.patch is not None:
+                lay_over(image, one.patch)
         cv2.LUT(image, self._grade, dst=image)
         dy, dx = np.random.default_rng([self.seed, 6, index]).integers(0, 64, 2).tolist()
         cv2.add(image, self._grain_up[dy : dy + height, dx : dx + width], dst=image)
         cv2.subtract(image, self._grain_down[dy : dy + height, dx : dx + width], dst=image)
-        objects = [
-            (row + 1, thing.class_id, thing.track_id, thing.sprite.area, box)
-            for row, (thing, box) in enumerate(zip(placed, boxes, strict=True))
-            if thing.class_id and box is not None
-        ]
-        return image, visible_instances(owner, objects, scale=self._scale)
+        return image
 
-    def truth(self, index: int) -> Instances:
-        """What can be seen in frame `index`: exact masks, boxes, class and track ids."""
-        return self.frame(index)[1]
+    def _judge(self, shown: list[Shown]) -> Instances:
+        owner = np.zeros(self.size, np.uint16)
+        claims = []
+        for number, one in enumerate(shown, start=1):
+            if one.patch is None:
+                continue
+            x0, y0, x1, y1 = one.patch.window
+            owner[y0:y1, x0:x1][one.patch.cover >= 128] = number
+            thing = one.thing
+            if thing.class_id:
+                claim = (number, thing.class_id, thing.track_id, thing.sprite.area)
+                claims.append((*claim, one.patch.window))
+        return visible_instances(owner, claims, scale=self._scale)
 
     def _grading(self) -> NDArray[np.uint8]:
         levels = np.arange(256, dtype=np.float32)[None, :, None]
@@ -172,8 +211,10 @@ class StreetScene:
             phase /= 5  # five spokes: a fifth of a turn looks the same again
         sprite = self._draw(mover, unit * self._scale, phase)
         self._sprites[key] = sprite
-        while len(self._sprites) > CACHED_SPRITES:
-            self._sprites.popitem(last=False)
+        self._sprite_bytes += sprite.image.nbytes
+        while self._sprite_bytes > CACHED_SPRITE_BYTES and len(self._sprites) > 1:
+            _, oldest = self._sprites.popitem(last=False)
+            self._sprite_bytes -= oldest.image.nbytes
         return sprite
 
     def _draw(self, mover: Mover, size: float, phase: float) -> Sprite:
@@ -192,64 +233,6 @@ class StreetScene:
             case "truck":
                 return truck(Body.draw(rng), rng, size, phase, flip=mover.flip)
 
-    def _cast_shadow(
-        self, image: NDArray[np.uint8], thing: Placed, camera: NDArray[np.float64]
-    ) -> None:
-        """Darken the ground under a thing with a soft ellipse."""
-        rx, ry = (v * self._scale for v in thing.shadow)
-        cx, cy, _ = camera @ (
-            thing.x * self._scale + 0.15 * rx,
-            thing.y * self._scale - 0.2 * ry,
-            1.0,
-        )
-        soft = 3.0 * self._scale
-        wide, high = rx + 2 * soft, ry + 2 * soft
-        window = _clip(cx - wide, cy - high, cx + wide, cy + high, size=self.size)
-        if window is None:
-            return
-        x0, y0, x1, y1 = window
-        xs = (np.arange(x0, x1, dtype=np.float32) + 0.5 - cx) / (rx + soft)
-        ys = (np.arange(y0, y1, dtype=np.float32) + 0.5 - cy) / (ry + soft)
-        distance = xs[None, :] ** 2 + ys[:, None] ** 2
-        keep = 1 - self._light.shadow * np.clip(1.35 * (1 - distance), 0, 1)
-        crop = image[y0:y1, x0:x1]
-        crop[:] = cv2.multiply(crop, cv2.merge([keep] * 3), dtype=cv2.CV_8U)
-
-    def _put(
-        self, image: NDArray[np.uint8], owner: NDArray[np.uint8], thing: Placed,
-        camera: NDArray[np.float64], row: int,
-    ) -> tuple[int, int, int, int] | None:  # fmt: skip
-        """Draw one thing and claim its pixels; returns where it can be (x0, y0, x1, y1)."""
-        ax, ay = thing.sprite.anchor
-        h, w = thing.sprite.image.shape[:2]
-        # sprite pixel centres -> resting picture -> swaying camera
-        k = 1 / STORED
-        place = np.array(
-            [
-                [k, 0, thing.x * self._scale - ax * k],
-                [0, k, thing.y * self._scale - ay * k],
-                [0, 0, 1],
-            ]
-        )
-        full = camera @ place
-        corners = full[:2] @ np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1]])
-        window = _clip(*corners.min(1).tolist(), *corners.max(1).tolist(), size=self.size)
-        if window is None:
-            return None
-        x0, y0, x1, y1 = window
-        local = full[:2].copy()
-        local[:, 2] -= (x0, y0)
-        local[:, 2] += 0.5 * (local[:, 0] + local[:, 1]) - 0.5  # corners to pixel centres
-        warped = cv2.warpAffine(
-            thing.sprite.image, local, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR
-        )
-        colour, cover = warped[..., :3], np.ascontiguousarray(warped[..., 3])
-        crop = image[y0:y1, x0:x1]
-        behind = cv2.multiply(crop, cv2.merge([255 - cover] * 3), scale=1 / 255)
-        crop[:] = cv2.add(behind, np.ascontiguousarray(colour))
-        owner[y0:y1, x0:x1][cover >= 128] = row
-        return window
-
 
 @lru_cache(maxsize=4096)
 def _half_length(seed: int, look: tuple[int, int], kind: Kind) -> float:
@@ -257,12 +240,3 @@ def _half_length(seed: int, look: tuple[int, int], kind: Kind) -> float:
     if kind in WHEELS:
         return drawn_length(kind, Body.draw(np.random.default_rng([seed, 8, *look]))) / 2
     return {"person": 0.42, "dog": 0.45, "cyclist": 0.85}[kind]
-
-
-def _clip(
-    x0: float, y0: float, x1: float, y1: float, *, size: tuple[int, int]
-) -> tuple[int, int, int, int] | None:
-    """Whole pixels that hold the rectangle, cut to the picture; None if nothing is left."""
-    left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
-    right, bottom = min(size[1], int(np.ceil(x1))), min(size[0], int(np.ceil(y1)))
-    return (left, top, right, bottom) if left < right and top < bottom else None

@@ -77,7 +77,10 @@ def lay_paths(rng: np.random.Generator, width: float) -> list[Path]:
                     float(rng.uniform(0.3, 0.7)),
                     float(rng.uniform(0, 2 * pi)),
                 )
-            loop = gap * count if lane else max(gap * float(rng.uniform(0.9, 1.15)), width + 330)
+            if lane:
+                loop = max(gap * count, width + (460 if "bus" in kinds else 330))
+            else:
+                loop = max(gap * float(rng.uniform(0.9, 1.15)), width + 330)
             # evenly spread with a little play: there is always something to see
             start = (i + float(rng.uniform(0.0, 0.45 if lane else 0.8))) / count * loop
             ground = float(rng.uniform(*band))

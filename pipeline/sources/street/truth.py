@@ -20,7 +20,7 @@ Claim = tuple[int, int, int, float, tuple[int, int, int, int]]
 
 
 def visible_instances(
-    owner: NDArray[np.uint8], claims: Sequence[Claim], *, scale: float
+    owner: NDArray[np.uint16], claims: Sequence[Claim], *, scale: float
 ) -> Instances:
     """Instances of the claims that show enough pixels in `owner` (H, W)."""
     boxes, class_ids, track_ids, runs = [], [], [], []

@@ -1,0 +1,49 @@
+"""The settings of a training run: what is in the repository, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.training.settings import TrainSettings
+
+DEMO = Path(__file__).parents[3] / "configs" / "train-demo.yaml"
+
+
+def test_the_settings_of_the_bundled_weights_are_read() -> None:
+    settings = TrainSettings.read(DEMO)
+    assert settings.model.name == "maskrcnn_resnet18_fpn"
+    assert (settings.model.min_size, settings.model.max_size) == (384, 640)
+
+
+def test_streets_for_measuring_are_never_trained_on() -> None:
+    settings = TrainSettings.read(DEMO)
+    trained = range(settings.data.first_seed, settings.data.first_seed + settings.data.seeds)
+    measured = range(settings.check.first_seed, settings.check.first_seed + settings.check.seeds)
+    assert not set(trained) & set(measured)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("stepps: 3\n", "unknown key 'stepps'; known keys are check, ", id="top"),
+        pytest.param("data: {sedes: 3}\n", "unknown key 'data.sedes'; known keys", id="inside"),
+        pytest.param("optimiser: {steps: many}\n", "optimiser.steps: got 'many'", id="word"),
+        pytest.param("data: {min_scale: -1}\n", "data.min_scale: got -1", id="range"),
+        pytest.param("- 1\n", "expected keys and values, got list", id="list"),
+        pytest.param("a: [\n", "is no YAML", id="broken"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        TrainSettings.read(path)
+    assert complaint in str(error.value)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file"):
+        TrainSettings.read(tmp_path / "absent.yaml")
