@@ -297,7 +297,7 @@ class StreamAccount:
         with self.lock:
             state = self._state
             if state == "streaming":
-                state = self._source_state() or state
+                state = str(self._source_state() or state)
             return StreamCounts(
                 source_id=self.source_id,
                 state=state,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
@@ -10,6 +9,9 @@ from pipeline import models, sinks, sources, tracking
 from pipeline.build.naming import preset_of
 from pipeline.config import ModelSettings, Settings, SourceSettings
 from pipeline.errors import ConfigError
+from pipeline.secrets import mask_url as masked
+
+__all__ = ["check", "choose_model", "class_ids", "masked"]
 
 
 def check(settings: Settings) -> None:
@@ -65,12 +67,6 @@ def class_ids(source: SourceSettings, labels: Mapping[int, str]) -> frozenset[in
                 f"it has {', '.join(by_name)}"
             )
     return frozenset(by_name[name] for name in source.classes)
-
-
-def masked(url: str) -> str:
-    """A URL without the user name and password in it, and without secret-looking options."""
-    url = re.sub(r"//[^/@]*@", "//***@", url)
-    return re.sub(r"(?i)([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)[^&]*", r"\1***", url)
 
 
 def _check_sources(settings: Settings) -> None:

@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
 
 from pipeline.config import Settings, parse
@@ -69,27 +68,9 @@ def test_real_videos_side_by_side_give_one_record_a_frame(
     ]
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two coloured squares that meet, over a drifting texture; 90 frames at 25 a second."""
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    texture = np.random.default_rng(4).integers(20, 110, (8, 12)).repeat(16, 0).repeat(16, 1)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "12", "bf": "2"})
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-        stream.time_base = Fraction(1, 25)
-        for index in range(COUNT):
-            grey = np.roll(texture, -index // 3, axis=1)[:96, :128].astype(np.uint8)
-            image = np.repeat(grey[:, :, None], 3, axis=2)
-            image[20:44, 4 + index : 28 + index] = (0, 0, 255)
-            image[30:60, 98 - index : 122 - index] = (0, 255, 0)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
-            frame.pts = index
-            for packet in stream.encode(frame):
-                container.mux(packet)
-        for packet in stream.encode(None):
-            container.mux(packet)
-    return path
+@pytest.fixture
+def clip(write_clip: Callable[[str, int], Path]) -> Path:
+    return write_clip("local.mp4", COUNT)
 
 
 SINKS = {"jsonl": "jsonl", "coco": "coco.json", "mots": "mots.txt", "video": "mp4"}
@@ -157,3 +138,11 @@ def test_a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one(
     times = presentation_times(whole / "clip.mp4")
     assert presentation_times(out / "clip.mp4") == times
     assert len(times) == COUNT
+
+
+def test_the_example_of_the_python_api_runs() -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "track_api.py"
+    done = subprocess.run(
+        [sys.executable, str(example)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("320 x 180 pixels\n")
