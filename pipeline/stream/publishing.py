@@ -85,9 +85,14 @@ class Publisher:
         return None if self.errors else positions
 
     def resume(self, positions: Mapping[str, Position]) -> None:
-        """Cut every sink back to where it stood."""
-        for name, sink in self._alive():
-            self._try(name, sink.resume, positions[name])
+        """Cut every sink back to where it stood.
+
+        Raises:
+            ConfigError: one cannot; nothing has been written, and nothing should be.
+            SinkError: likewise.
+        """
+        for name, sink in self._sinks.items():
+            sink.resume(positions[name])
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Give every sink the end record."""

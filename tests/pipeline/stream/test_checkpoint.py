@@ -286,6 +286,26 @@ def test_a_source_that_has_changed_since_is_refused(
     assert end.exit_code == 2
 
 
+def test_a_sink_that_cannot_be_cut_back_stops_the_stream_before_it_writes(
+    make_stream: MakeStream, tmp_path: Path
+) -> None:
+    class Moved(ListSink):
+        def resume(self, position: Any) -> None:
+            raise ConfigError("out.jsonl: the last checkpoint is of another file")
+
+    path = tmp_path / "cam.json"
+    sink = ListSink(on_write=lambda result: stream.abort() if result.index == 3 else None)
+    checkpoint = Checkpoint(path, run="run", source_id="cam")
+    stream = make_stream(
+        ScriptedSource(make_frames(6)), [sink], checkpoint=checkpoint, checkpoint_every_s=0.0
+    )
+    stream.run()
+    moved = Moved(results=sink.results)
+    end = run_with(make_stream, path, moved)
+    assert end.outcome.reason == "out.jsonl: the last checkpoint is of another file"
+    assert (end.exit_code, moved.calls, moved.closes) == (2, 0, 1)
+
+
 def test_a_camera_goes_on_with_a_new_epoch_and_new_numbers(
     make_stream: MakeStream, tmp_path: Path
 ) -> None:
