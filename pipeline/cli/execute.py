@@ -70,6 +70,8 @@ def plan(settings: Settings) -> str:
     seconds = seconds_per_frame(name, cores=len(os.sched_getaffinity(0)))
     if seconds > 0.2:
         text += f"; on this CPU about {seconds:.1f} s a frame"
+    if seconds > 0.5 and settings.model.name is None:
+        text += " (--model maskrcnn_resnet50_fpn takes about half)"
     return text
 
 

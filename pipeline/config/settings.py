@@ -26,8 +26,8 @@ class ModelSettings(_Section):
 
     name: str | None = Field(
         None,
-        description="A name from `maskstream models`; by default maskrcnn_resnet50_fpn_v2 with a "
-        "GPU and maskrcnn_resnet50_fpn on a CPU, or the model named inside `weights`.",
+        description="A name from `maskstream models`; by default the one named inside `weights`, "
+        "or maskrcnn_resnet50_fpn_v2.",
     )
     weights: str | None = Field(
         None,
