@@ -24,8 +24,10 @@ from pipeline.errors import SourceError
 from pipeline.frames import Frame
 from pipeline.secrets import hide_in_logs
 from pipeline.sources.address import Address
-from pipeline.sources.connection import Arrived, Damage, LinkError, pictures
+from pipeline.sources.arrival import Arrived
+from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
+from pipeline.sources.opening import LinkError
 from pipeline.sources.picture import PictureConverter, shown_size
 from pipeline.sources.reader import Reader
 from pipeline.sources.timeline import Timeline

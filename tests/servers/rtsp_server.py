@@ -52,10 +52,10 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         source.emit("end-of-stream")
 
 
-def listen(factories):
+def listen(port, factories):
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(port)
     for path, factory in factories.items():
         server.get_mount_points().add_factory(path, factory)
     return server
@@ -80,6 +80,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--file", required=True, help="raw H.264 with access unit delimiters")
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--port", default="0")
+    parser.add_argument("--closed-port", default="0")
     parser.add_argument("--user", default="user")
     parser.add_argument("--password", default="pass")
     options = parser.parse_args()
@@ -90,13 +92,15 @@ def main():
     sound.set_launch("( audiotestsrc is-live=true ! mulawenc ! rtppcmupay name=pay0 pt=0 )")
     endless = {"loops": 10**6}
     open_server = listen(
+        options.port,
         {
             "/cam": Camera(units, options.fps, **endless),
             "/clip": Camera(units, options.fps, loops=1),
             "/sound": sound,
-        }
+        },
     )
-    closed_server = listen({"/cam": allow_viewers(Camera(units, options.fps, **endless))})
+    guarded = allow_viewers(Camera(units, options.fps, **endless))
+    closed_server = listen(options.closed_port, {"/cam": guarded})
     ask_for_password(closed_server, options.user, options.password)
     for server in (open_server, closed_server):
         if server.attach(None) == 0:

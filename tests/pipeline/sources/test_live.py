@@ -15,8 +15,10 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.frames import Frame
-from pipeline.sources.connection import Arrived, DamageGate, LinkError
+from pipeline.sources.arrival import Arrived
+from pipeline.sources.connection import DamageGate
 from pipeline.sources.live import MAX_LEFT_BEHIND, Backoff, LiveSource
+from pipeline.sources.opening import LinkError
 from pipeline.stages import Status
 
 

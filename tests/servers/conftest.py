@@ -1,0 +1,183 @@
+"""Real servers on loopback, each a child process that is ended by its own handle.
+
+Everything here is optional: without the packages of `install.sh` the tests skip and say so.
+`MASKSTREAM_REQUIRE_SERVERS=1` (set by `make test-servers`) makes that a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+HERE = Path(__file__).parent
+REQUIRED = os.environ.get("MASKSTREAM_REQUIRE_SERVERS") == "1"
+SYSTEM_PYTHON = "/usr/bin/python3"  # the bindings of GStreamer serve no other
+FPS = 25
+BITS = 12
+
+
+def numbered(number: int, size: tuple[int, int] = (240, 320)) -> NDArray[np.uint8]:
+    """A picture with its number in a row of black and white blocks, and something that moves."""
+    image = np.full((*size, 3), 90, np.uint8)
+    x = number * 3 % (size[1] - 40)
+    image[100:140, x : x + 40] = (0, 0, 255)
+    for bit in range(BITS):
+        image[:24, 24 * bit : 24 * bit + 24] = 255 if number >> bit & 1 else 0
+    return image
+
+
+def number_in(image: NDArray[np.uint8]) -> int:
+    """The number `numbered` drew."""
+    return sum(int(image[12, 24 * bit + 12].mean() > 128) << bit for bit in range(BITS))
+
+
+class Child:
+    """A server in a process of its own; `ports` are what it prints once it is ready."""
+
+    def __init__(self, *command: str) -> None:
+        self.command = command
+        self.process: subprocess.Popen[str]
+        self.ports: list[int] = []
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().split()
+        if line[:1] != ["ready"]:
+            self.kill()
+            raise RuntimeError(f"{self.command} did not start: {line}")
+        self.ports = [int(port) for port in line[1:]]
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class Camera(Child):
+    """The RTSP server; `restart` comes back on the same ports."""
+
+    def __init__(self, clip: Path, password: str) -> None:
+        self.password = password
+        script = str(HERE / "rtsp_server.py")
+        super().__init__(SYSTEM_PYTHON, script, "--file", str(clip), "--password", password)
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.ports[0]}/cam"
+
+    @property
+    def closed_port(self) -> int:
+        return self.ports[1]
+
+    def restart(self) -> None:
+        base = self.command[:6]
+        ports = ("--port", str(self.ports[0]), "--closed-port", str(self.ports[1]))
+        self.command = (*base, *ports)
+        self.start()
+
+
+def _missing(reason: str) -> None:
+    text = f"{reason}; install it with tests/servers/install.sh"
+    if REQUIRED:
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.fixture(scope="session")
+def gstreamer() -> None:
+    """GStreamer's RTSP server for the system's Python."""
+    code = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    try:
+        subprocess.run([SYSTEM_PYTHON, "-c", code], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        _missing("GStreamer's RTSP server is not installed")
+
+
+@pytest.fixture(scope="session")
+def ffmpeg_program() -> str:
+    """The `ffmpeg` command."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        _missing("no ffmpeg command")
+    assert program is not None
+    return program
+
+
+@pytest.fixture(scope="session")
+def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds of numbered pictures, raw H.264 with access unit delimiters, encoded once."""
+    path = tmp_path_factory.mktemp("clip") / "numbered.h264"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = 240, 320, "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.options = {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "g": str(FPS),
+            "x264-params": "aud=1:repeat-headers=1:scenecut=0",
+        }
+        for i in range(10 * FPS):
+            frame = av.VideoFrame.from_ndarray(numbered(i), "bgr24")
+            frame.pts, frame.time_base = i, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def camera(gstreamer: None, numbered_clip: Path) -> Iterator[Camera]:
+    """A camera of 25 frames a second."""
+    child = Camera(numbered_clip, "S3cret-w0rd")
+    yield child
+    child.thaw()
+    child.kill()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Child]]:
+    """Makes fault proxies before a port."""
+    children: list[Child] = []
+
+    def before(port: int) -> Child:
+        script = str(HERE / "fault_proxy.py")
+        children.append(Child(sys.executable, script, "--to", str(port)))
+        return children[-1]
+
+    yield before
+    for child in children:
+        child.kill()
+
+
+@pytest.fixture
+def number_of() -> Callable[[NDArray[np.uint8]], int]:
+    """Reads the number in a picture of `numbered_clip`."""
+    return number_in
