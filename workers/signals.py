@@ -25,14 +25,13 @@ def drained_by_signals(
 ) -> Iterator[None]:
     """Set `stop` at the first signal, `abort` at the second, and end the process soon after that.
 
-    Whoever has handlers of their own, or calls from another thread, keeps what they have.
-    Ray ends all its processes when that of the driver is gone.
+    Whoever has handlers of their own, or calls from another thread, keeps what they have. Each
+    signal is looked at by itself: a shell starts background jobs with SIGINT ignored, and they
+    are ended by SIGTERM. Ray ends all its processes when that of the driver is gone.
     """
     usual = (signal.SIG_DFL, signal.default_int_handler)
-    ours = threading.current_thread() is threading.main_thread() and all(
-        signal.getsignal(number) in usual for number in ASKED_TO_END
-    )
-    if not ours:
+    ours = [number for number in ASKED_TO_END if signal.getsignal(number) in usual]
+    if threading.current_thread() is not threading.main_thread() or not ours:
         yield
         return
 
@@ -45,7 +44,7 @@ def drained_by_signals(
             timer.daemon = True
             timer.start()
 
-    before = {number: signal.signal(number, caught) for number in ASKED_TO_END}
+    before = {number: signal.signal(number, caught) for number in ours}
     try:
         yield
     finally:

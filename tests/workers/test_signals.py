@@ -47,6 +47,18 @@ def test_handlers_of_the_caller_stay() -> None:
     assert not stop.is_set()
 
 
+def test_a_background_job_whose_sigint_is_ignored_is_still_drained_by_sigterm() -> None:
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with drained_by_signals(stop, threading.Event()):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stop.is_set()
+
+
 def test_another_thread_sets_no_handlers() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen: list[object] = []
