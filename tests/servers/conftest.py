@@ -135,6 +135,24 @@ def ffmpeg_program() -> str:
 def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten seconds of numbered pictures, raw H.264 with access unit delimiters, encoded once."""
     path = tmp_path_factory.mktemp("clip") / "numbered.h264"
+    return _encode(path, (numbered(i) for i in range(10 * FPS)))
+
+
+@pytest.fixture(scope="session")
+def heavy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with noise in it, some 300 kB a second: enough to feel a slow network."""
+    rng = np.random.default_rng(1)
+
+    def noisy(number: int) -> NDArray[np.uint8]:
+        image = numbered(number)
+        image[150:] = rng.integers(0, 120, image[150:].shape, np.uint8)
+        return image
+
+    path = tmp_path_factory.mktemp("clip") / "heavy.h264"
+    return _encode(path, (noisy(i) for i in range(10 * FPS)))
+
+
+def _encode(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width, stream.pix_fmt = 240, 320, "yuv420p"
@@ -145,8 +163,8 @@ def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "g": str(FPS),
             "x264-params": "aud=1:repeat-headers=1:scenecut=0",
         }
-        for i in range(10 * FPS):
-            frame = av.VideoFrame.from_ndarray(numbered(i), "bgr24")
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
             frame.pts, frame.time_base = i, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -157,6 +175,15 @@ def numbered_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def camera(gstreamer: None, numbered_clip: Path) -> Iterator[Camera]:
     """A camera of 25 frames a second."""
     child = Camera(numbered_clip, "S3cret-w0rd")
+    yield child
+    child.thaw()
+    child.kill()
+
+
+@pytest.fixture
+def heavy_camera(gstreamer: None, heavy_clip: Path) -> Iterator[Camera]:
+    """A camera that sends some 300 kB a second."""
+    child = Camera(heavy_clip, "S3cret-w0rd")
     yield child
     child.thaw()
     child.kill()
@@ -181,3 +208,20 @@ def proxy() -> Iterator[Callable[[int], Child]]:
 def number_of() -> Callable[[NDArray[np.uint8]], int]:
     """Reads the number in a picture of `numbered_clip`."""
     return number_in
+
+
+_FIGURES: list[tuple[str, ...]] = []
+
+
+@pytest.fixture
+def figures() -> Callable[..., None]:
+    """Notes a row of figures; all rows are printed at the end."""
+    return lambda *row: _FIGURES.append(row)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, as a table that fits into docs/reliability.md."""
+    if _FIGURES:
+        terminalreporter.section("figures")
+        for row in _FIGURES:
+            terminalreporter.write_line(f"| {' | '.join(row)} |")

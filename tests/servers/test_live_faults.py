@@ -1,0 +1,168 @@
+"""The long runs: what a fault costs the stream it hits, and what it costs the others.
+
+`make test-faults` prints the figures that stand in docs/reliability.md. The healthy cameras send
+clips encoded beforehand, the segmenter has a fixed latency, so that the figures are those of the
+streams and not of a codec or a network.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.runner.segmenter import LocalSegmenter
+
+HERE = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("watch", HERE / "watch.py")
+assert _spec is not None
+assert _spec.loader is not None
+watch = importlib.util.module_from_spec(_spec)
+sys.modules["watch"] = watch
+_spec.loader.exec_module(watch)
+
+pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(600)]
+
+SETTLE_S, BASELINE_S = 3.0, 8.0
+MAX_BATCH, BATCH_S = 4, 0.02
+
+
+@pytest.fixture
+def watched() -> Iterator[Callable[..., Any]]:
+    """Makes watched streams that share a segmenter."""
+    segmenter = LocalSegmenter(watch.FixedLatency(BATCH_S), max_batch=MAX_BATCH)
+    streams: list[Any] = []
+
+    def start(url: str, name: str) -> Any:
+        streams.append(watch.Watched(url, segmenter, name=name))
+        return streams[-1]
+
+    yield start
+    for stream in streams:
+        stream.stop()
+    segmenter.close()
+
+
+FAULTS = {
+    # name: (begin, end, how long, the stream must be seen to be down)
+    "server killed": ("kill", "restart", 30.0, True),
+    "server frozen": ("freeze", "thaw", 30.0, True),
+    "accepts, stays silent": ("stall,reset", "pass", 10.0, True),
+    "connection reset": ("reset", "", 0.0, False),
+    "10 % of chunks corrupt": ("corrupt 0.1", "pass", 10.0, False),
+    "100 kB/s": ("throttle 100000", "pass", 10.0, False),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_costs_its_own_stream_alone(
+    camera: Any, heavy_camera: Any, proxy: Any, watched: Any, figures: Any, fault: str
+) -> None:
+    begin, end, lasts_s, seen_down = FAULTS[fault]
+    way = proxy(heavy_camera.ports[0])
+    bad = watched(f"rtsp://127.0.0.1:{way.ports[0]}/cam", "bad")
+    good = [watched(camera.url, f"good-{i}") for i in range(3)]
+    for stream in (bad, *good):
+        stream.wait_for_frames(25)
+    time.sleep(SETTLE_S)
+    baseline = (time.monotonic(), time.monotonic() + BASELINE_S)
+    time.sleep(BASELINE_S)
+
+    def do(words: str) -> None:
+        for word in filter(None, words.split(",")):
+            if hasattr(heavy_camera, word):
+                getattr(heavy_camera, word)()
+            else:
+                way.say(word)
+
+    began_s = time.monotonic()
+    do(begin)
+    time.sleep(lasts_s)
+    ended_s = time.monotonic()
+    do(end)
+    time.sleep(8.0)
+    over_s = time.monotonic()
+
+    down_s = bad.down_after(began_s)
+    back_s = bad.first_after(ended_s, new_epoch=not lasts_s)
+    speed = min(g.fps(began_s, over_s) / g.fps(*baseline) for g in good)
+    ages = max(g.p99_age_s(began_s, over_s) - g.p99_age_s(*baseline) for g in good)
+    figures(
+        fault,
+        f"down after {down_s:.1f} s" if down_s is not None else "never down",
+        f"back after {back_s:.1f} s",
+        f"others {100 * (speed - 1):+.1f} % fps, {1000 * ages:+.0f} ms p99 age",
+    )
+    assert not seen_down or (down_s is not None and down_s <= 6.0)
+    assert back_s <= 5.0
+    assert abs(speed - 1) <= 0.05
+    for stream in good:
+        before_s = stream.p99_age_s(*baseline)
+        assert stream.p99_age_s(began_s, over_s) <= before_s + max(0.2 * before_s, 0.05)
+    assert all(not stream.unbalanced for stream in (bad, *good))
+
+
+def test_under_twice_the_load_frames_stay_fresh_and_the_segmenter_busy(
+    camera: Any, figures: Any
+) -> None:
+    """Four cameras of 25 frames a second before a segmenter that does 50."""
+    latency_s, batch_s, runs_s = 0.5, 0.08, 20.0
+    segmenter = LocalSegmenter(watch.FixedLatency(batch_s), max_batch=4)
+    streams = [
+        watch.Watched(camera.url, segmenter, name=f"cam-{i}", max_latency_s=latency_s)
+        for i in range(4)
+    ]
+    for stream in streams:
+        stream.wait_for_frames(25)
+    time.sleep(SETTLE_S)
+    began_s, busy_s = time.monotonic(), segmenter.counts().busy_s
+    time.sleep(runs_s)
+    over_s, busy_s = time.monotonic(), segmenter.counts().busy_s - busy_s
+    ages = [stream.p99_age_s(began_s, over_s) for stream in streams]
+    rates = [stream.fps(began_s, over_s) for stream in streams]
+    busy = busy_s / (over_s - began_s)
+    for stream in streams:
+        stream.stop()
+    segmenter.close()
+    figures(
+        "2 x overload",
+        f"p99 age {1000 * max(ages):.0f} ms (budget {1000 * latency_s:.0f} + {1000 * batch_s:.0f})",
+        f"segmenter {100 * busy:.1f} % busy",
+        f"{min(rates):.1f} to {max(rates):.1f} fps each",
+    )
+    assert max(ages) <= latency_s + batch_s
+    assert busy >= 0.95
+    assert all(not stream.unbalanced for stream in streams)
+    for stream in streams:
+        assert stream.account.snapshot().balanced()
+
+
+def test_two_hundred_reconnects_cost_nothing(camera: Any, proxy: Any, figures: Any) -> None:
+    way = proxy(camera.ports[0])
+    command = [sys.executable, str(HERE / "reconnecting.py")]
+    command += [f"rtsp://127.0.0.1:{way.ports[0]}/cam", "200"]
+    seen: list[dict[str, float]] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            seen.append(json.loads(line))
+            way.say("reset")
+    assert child.returncode == 0
+    assert seen[-1]["reconnects"] == 200
+    grown_mb = seen[-1]["resident_mb"] - seen[50]["resident_mb"]
+    figures(
+        "200 reconnects",
+        f"{grown_mb:+.1f} MB after the 50th",
+        f"threads {seen[50]['threads']:.0f} to {seen[-1]['threads']:.0f}",
+        f"files {seen[50]['files']:.0f} to {seen[-1]['files']:.0f}",
+    )
+    assert grown_mb <= 5.0
+    assert max(s["threads"] for s in seen[50:]) <= max(s["threads"] for s in seen[:50])
+    assert max(s["files"] for s in seen[50:]) <= max(s["files"] for s in seen[:50])
