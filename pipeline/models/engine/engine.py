@@ -102,11 +102,11 @@ class Engine:
     def _detect(
         self, logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor
     ) -> tuple[Detections, int]:
-        """Detections and how many there are, the one number the host needs to know."""
+        """Detections and how many there are: the one number a pass waits for."""
         rules = self._detection_rules
         found = detect(logits, deltas, proposals, sizes, rules)
-        kept, short = torch.stack([found.count.sum(), (~found.complete).sum()]).tolist()
-        if short:
+        kept = int(torch.where(found.complete.all(), found.count.sum(), -1))
+        if kept < 0:
             everything = proposals.valid.shape[1] * (logits.shape[1] - 1)
             found = detect(logits, deltas, proposals, sizes, rules, everything)
             kept = int(found.count.sum())
@@ -150,7 +150,7 @@ def mask_batch(kept: int, most: int) -> int:
     rows = _SMALLEST_MASK_BATCH
     while rows < kept:
         rows *= 2
-    return max(kept, min(rows, most))
+    return min(rows, max(most, _SMALLEST_MASK_BATCH))
 
 
 def _done(lap: Lap | None, stage: str) -> None:

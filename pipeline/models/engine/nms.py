@@ -53,10 +53,10 @@ def _one_picture(
     if scores.numel() > 2 * enough:
         least = max(0.0, float(scores.flatten().topk(2 * enough, sorted=False).values.min()))
     while True:
-        candidates = (scores >= least).sum(dim=1).tolist()
-        for row, count in enumerate(candidates):
-            kept = _survivors(boxes[row, :count], groups[row, :count], threshold)
-            keep[row, kept] = True
+        for row in range(len(boxes)):
+            candidates = (scores[row] >= least).nonzero()[:, 0]
+            kept = _survivors(boxes[row, candidates], groups[row, candidates], threshold)
+            keep[row, candidates[kept]] = True
         if least == 0.0 or int(keep.sum()) >= enough:
             return
         least = 0.0
