@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError, MaskstreamError, SinkError, SourceError
 from pipeline.results import FrameResult
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.runner.threads import StreamThread
+from pipeline.sinks.function import FunctionSink
 from pipeline.sources import expand
 from pipeline.stages import Picture, Position, Status
 from pipeline.stream import End
@@ -30,7 +31,7 @@ def track(
     *,
     model: str | None = None,
     weights: str | None = None,
-    sinks: Sequence[str] = (),
+    sinks: Sequence[str | Callable[[FrameResult], object]] = (),
     tracker: str = "default",
     classes: Sequence[str] | None = None,
     min_score: float = 0.5,
@@ -56,7 +57,8 @@ def track(
         source: a path, a directory of pictures or a URL; see `maskstream track --help`.
         model: a name from `maskstream models`; None: the default of the machine.
         weights: `COCO_V1`, `demo`, or a path; None: the model's own.
-        sinks: URLs results go to as well, such as `video:out/street.mp4`.
+        sinks: where results go as well: URLs such as `video:out/street.mp4`, or functions that
+            are called with every result, its picture in `result.image`.
         tracker: a preset, or `none` for raw detections.
         classes: names of the classes to follow; None: all.
         min_score: of what is published.
@@ -90,14 +92,14 @@ def track(
                 "duration": duration,
             }
         ],
-        "sinks": list(sinks),
+        "sinks": [sink for sink in sinks if not callable(sink)],
         # On a CPU a batch saves nothing and a loop that is left would wait for it.
         "workers": {"max_batch": 8 if device != "cpu" and models.gpu_present() else 1},
         "run": {"executor": "local", "overwrite": overwrite},
     }
     settings = parse(values, origin="track()")
     build.check(settings)
-    return _results(settings)
+    return _results(settings, [sink for sink in sinks if callable(sink)])
 
 
 class _Handoff:
@@ -125,11 +127,14 @@ class _Handoff:
         self._buffer.close()
 
 
-def _results(settings: Settings) -> Generator[FrameResult, None, None]:
+def _results(
+    settings: Settings, functions: Sequence[Callable[[FrameResult], object]]
+) -> Generator[FrameResult, None, None]:
     """Start everything at the first step; stop everything at the last, however it comes."""
     source, workers = settings.sources[0], settings.workers
     buffer: FrameBuffer[FrameResult] = FrameBuffer(_AHEAD)
     run = build.prepare(settings)[source.id]
+    called = [(f"function-{n}", FunctionSink(call)) for n, call in enumerate(functions, start=1)]
     with ExitStack() as stack:
         model = build.build_segmenter(settings.model, max_batch=workers.max_batch)
         stack.callback(model.close)
@@ -145,7 +150,7 @@ def _results(settings: Settings) -> Generator[FrameResult, None, None]:
                 segmenter,
                 account=account,
                 run=run,
-                more_sinks=[("loop", _Handoff(buffer))],
+                more_sinks=[*called, ("loop", _Handoff(buffer))],
             ),
         )
         stack.callback(_leave, thread, buffer)

@@ -14,6 +14,7 @@ import pytest
 from pipeline import build, track
 from pipeline.accounting import StreamAccount
 from pipeline.errors import ConfigError, SinkError, SourceError
+from pipeline.results import FrameResult
 from pipeline.stream import Stream
 
 MakePictures = Callable[..., Path]
@@ -116,6 +117,17 @@ def test_results_go_to_sinks_as_well(make_pictures: MakePictures, tmp_path: Path
         next(track(folder, model="blob", sinks=[f"jsonl:{path}"]))
     again = track(folder, model="blob", sinks=[f"jsonl:{path}"], overwrite=True)
     assert len(list(again)) == 4
+
+
+def test_a_function_is_a_sink_too(make_pictures: MakePictures) -> None:
+    seen: list[tuple[int, tuple[int, ...]]] = []
+
+    def remember(result: FrameResult) -> None:
+        assert result.image is not None
+        seen.append((result.index, result.image.shape))
+
+    assert len(list(track(str(make_pictures("clip", 3)), model="blob", sinks=[remember]))) == 3
+    assert seen == [(0, (48, 64, 3)), (1, (48, 64, 3)), (2, (48, 64, 3))]
 
 
 @pytest.mark.parametrize(
