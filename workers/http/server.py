@@ -71,6 +71,9 @@ def _server(
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
 
+        def handle_error(self, request: object, client_address: object) -> None:
+            log.exception("a request could not be answered")  # noqa: LOG004 - called inside one
+
     try:
         return Server((host, port), Handler)
     except OSError as error:
