@@ -150,6 +150,7 @@ class LiveSource:
         self._decoded = 0
         self._last_frame_s: float | None = None
         self._opened_s = 0.0
+        self._why: str | None = None  # the last connection ended
         self._said_reason, self._said_times, self._said_s = "", 0, 0.0
         self._outcome = Outcome(Status.INCOMPLETE, "not read to its end")
 
@@ -181,7 +182,7 @@ class LiveSource:
 
     @property
     def outcome(self) -> Outcome:
-        """Complete when it was stopped or the sender's recording ended."""
+        """Complete when it was stopped or the sender's recording ended, and pictures had come."""
         return self._outcome
 
     def stop(self) -> None:
@@ -212,10 +213,14 @@ class LiveSource:
                 self._left.append(reader)
             if broken is None:
                 break
+            self._why = str(broken)
             self._give_up_first(began_s, broken)
             self._pause(broken)
         self._state = State.ENDED
-        self._outcome = Outcome(Status.COMPLETE, decoded=self._decoded)
+        if self._decoded or self._why is None:
+            self._outcome = Outcome(Status.COMPLETE, decoded=self._decoded)
+        else:
+            self._outcome = Outcome(Status.INCOMPLETE, f"no picture ever came: {self._why}")
 
     # -- one connection --------------------------------------------------------------------
 

@@ -187,17 +187,32 @@ def test_not_more_than_a_few_reads_may_hang(live: Any, spoken: Any) -> None:
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("script", [[Camera.wait], [LinkError("refused", patient=True)]])
-def test_stop_is_heard_while_connecting_hanging_and_waiting(live: Any, script: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("script", "status", "reason"),
+    [
+        pytest.param([Camera.wait], Status.COMPLETE, None, id="hanging"),
+        pytest.param(
+            [LinkError("refused", patient=True)],
+            Status.INCOMPLETE,
+            "no picture ever came: refused",
+            id="waiting",
+        ),
+    ],
+)
+def test_stop_is_heard_whatever_it_does(
+    live: Any, spoken: Any, script: list[Any], status: Status, reason: str | None
+) -> None:
     camera = Camera(script)
     source = live(camera)
     thread = threading.Thread(target=lambda: list(source.frames()), daemon=True)
     thread.start()
     camera.dials.get(timeout=10)
+    if reason is not None:
+        spoken.wait_for("next attempt in")
     source.stop()
     thread.join(10)
     assert not thread.is_alive()
-    assert source.outcome.status is Status.COMPLETE
+    assert (source.outcome.status, source.outcome.reason) == (status, reason)
 
 
 def test_stop_before_the_start_connects_to_nothing(live: Any) -> None:
