@@ -41,6 +41,7 @@ _LIVE_OPTIONS = {
     "open_timeout_s",
     "read_timeout_s",
     "stall_timeout_s",
+    "first_connect_s",
     "transport",
     "username",
     "password",

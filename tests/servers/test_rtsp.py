@@ -113,8 +113,7 @@ def test_a_password_opens_the_stream_and_is_in_no_text(
         source(f"rtsp://{address}", username="user", password=camera.password),
     ):
         assert next(reading.frames()).index == 0
-    wrong = source(f"rtsp://user:{camera.password}x@{address}")
-    wrong._first_connect_s = 0.0
+    wrong = source(f"rtsp://user:{camera.password}x@{address}", first_connect_s=0.0)
     with pytest.raises(SourceError) as refused:
         list(wrong.frames())
     assert str(refused.value) == (
@@ -129,8 +128,7 @@ def test_a_password_opens_the_stream_and_is_in_no_text(
     [("none", "no such stream there (404)"), ("sound", "no video in it; it holds audio")],
 )
 def test_what_is_not_there_is_said(camera: Any, path: str, reason: str) -> None:
-    reading = source(camera.url.replace("/cam", f"/{path}"))
-    reading._first_connect_s = 0.0
+    reading = source(camera.url.replace("/cam", f"/{path}"), first_connect_s=0.0)
     with pytest.raises(SourceError) as failed:
         list(reading.frames())
     assert reason in str(failed.value)

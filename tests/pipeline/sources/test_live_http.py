@@ -62,9 +62,9 @@ def sends(*chunks: bytes, then: threading.Event | None = None) -> Answer:
 
 def once(url: str, **options: Any) -> LiveSource:
     """A source that fails at the first thing that goes wrong."""
-    source = open_source(url, source_id="gate", open_timeout_s=2.0, read_timeout_s=1.0)
+    limits = {"open_timeout_s": 2.0, "read_timeout_s": 1.0, "first_connect_s": 0.0}
+    source = open_source(url, source_id="gate", **limits, **options)
     assert isinstance(source, LiveSource)
-    source._first_connect_s = 0.0
     return source
 
 
@@ -147,6 +147,10 @@ def test_a_port_where_nothing_listens_is_said_so() -> None:
     )
 
 
+def test_a_device_that_is_not_there_is_said_so() -> None:
+    assert failure(once("/dev/video77")) == "gate: /dev/video77: no such device"
+
+
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "rtmp"])
 def test_a_port_that_accepts_and_stays_silent_does_not_hold_us(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -189,9 +193,7 @@ def test_pictures_that_are_too_large_are_refused(server: Any, clips: Any) -> Non
     host, answers = server
     answers["/cam.ts"] = sends(transport_stream(clips, size=(96, 128)))
     source = once(f"http://{host}/cam.ts")
-    small = open_source(f"http://{host}/cam.ts", source_id="gate", max_pixels=96 * 128 - 1)
-    assert isinstance(small, LiveSource)
-    small._first_connect_s = 0.0
+    small = once(f"http://{host}/cam.ts", max_pixels=96 * 128 - 1)
     assert "pictures of 128x96 = 12288 pixels are more than max_pixels = 12287" in failure(small)
     assert next(source.frames()).size == (96, 128)
 
