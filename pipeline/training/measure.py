@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,24 +16,11 @@ from pycocotools.cocoeval import COCOeval
 from torchvision.models.detection import MaskRCNN
 
 from pipeline.instances import Instances
-from pipeline.models.zoo import build_network
 from pipeline.sources.street import LABELS
 from pipeline.sources.street.scene import StreetScene
 from pipeline.training.settings import TrainSettings
 
 Case = tuple[NDArray[np.uint8], Instances]
-
-
-def network_to_judge(settings: TrainSettings, weights: Mapping[str, torch.Tensor]) -> MaskRCNN:
-    """The network as torchvision runs it, at the size written into the weights."""
-    network = build_network(
-        settings.model.name,
-        num_classes=len(LABELS) + 1,
-        min_size=settings.model.min_size,
-        max_size=settings.model.max_size,
-    )
-    network.load_state_dict({key: value.float() for key, value in weights.items()})
-    return network.eval()
 
 
 def unseen_frames(settings: TrainSettings) -> Iterator[Case]:

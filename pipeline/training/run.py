@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from pipeline.errors import MaskstreamError
+from pipeline.models.files import read_weights
+from pipeline.models.weights import load_network
 from pipeline.training.data import FrameStore, render_all
 from pipeline.training.export import export_weights
 from pipeline.training.loop import Trainer
-from pipeline.training.measure import mask_ap, network_to_judge, unseen_frames
+from pipeline.training.measure import mask_ap, unseen_frames
 from pipeline.training.settings import DataSettings, TrainSettings
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ def run_training(
     path = Path(settings.output) / "weights.safetensors"
     export_weights(trainer.average.state, path, settings, steps=trainer.step)
     if measure:
-        figures = mask_ap(network_to_judge(settings, load_file(path)), unseen_frames(settings))
+        network = load_network(settings.model.name, read_weights(str(path)))
+        figures = mask_ap(network, unseen_frames(settings))
         text = json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=1)
         path.with_name("figures.json").write_text(text + "\n", "ascii")
         say(f"mask AP on unseen streets: {figures['AP']:.3f}")

@@ -42,6 +42,7 @@ def settings(folder: Path, *, steps: int) -> TrainSettings:
             },
             "model": {"rpn_proposals": 10, "rpn_batch": 16, "box_batch": 8},
             "optimiser": {"steps": steps, "batch": 1, "warmup_steps": 1, "precision": "fp32"},
+            "check": {"first_seed": 41, "seeds": 1, "frames_per_seed": 1},
             "output": str(folder / f"run-{steps}"),
             "checkpoint_every": 1,
             "log_every": 1,
@@ -75,11 +76,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 def test_training_leaves_weights_a_log_and_figures(tmp_path: Path) -> None:
     run = settings(tmp_path, steps=1)
     lines: list[str] = []
-    path = train(run, output=tmp_path / "here", report=lines.append, measure=False)
+    path = train(run, output=tmp_path / "here", report=lines.append)
     assert path == tmp_path / "here" / "weights.safetensors"
     head = (tmp_path / "here" / "log.csv").read_text().splitlines()[0]
     assert head.startswith("step,seconds,learning_rate,loss,loss_objectness")
     assert lines[0].startswith("step 1 of 1, loss ")
+    figures = json.loads((tmp_path / "here" / "figures.json").read_text())
+    assert lines[-1] == f"mask AP on unseen streets: {figures['AP']:.3f}"
     file = read_weights(str(path))
     assert dict(model_labels("maskrcnn_resnet18_fpn", file)) == dict(LABELS)
     network = load_network("maskrcnn_resnet18_fpn", file)
