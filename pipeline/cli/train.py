@@ -19,5 +19,5 @@ def train(
     """Train on the synthetic street; a stopped training goes on where it was."""
     from pipeline.training import train as train_network
 
-    weights = train_network(config, output=output)
+    weights = train_network(config, output=output, report=typer.echo)
     typer.echo(f"weights in {weights}")
