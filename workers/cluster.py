@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.config import Settings, SourceSettings
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.models import WeightsFile
 from workers.scaling import plan, store_bytes
 from workers.signals import handlers_kept
@@ -26,6 +26,61 @@ QUIET = {
     # Actors without GPUs see none, now and in later releases.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
+
+
+def start_ray(object_store_bytes: int) -> None:
+    """Start a Ray on this machine that ends with this process.
+
+    Raises:
+        MaskstreamError: it does not come up, twice.
+    """
+    _prepare_environment()
+    import ray
+
+    for attempt in (1, 2):
+        try:
+            with handlers_kept():
+                ray.init(
+                    address="local",  # a bare `ray.init()` would join whatever runs here
+                    include_dashboard=False,
+                    object_store_memory=object_store_bytes,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except Exception as error:  # Ray raises the bare class when a machine is too slow for it
+            ray.shutdown()
+            reason = str(error).partition("\n")[0]
+            if attempt == 2:
+                raise MaskstreamError(
+                    f"Ray does not start here: {reason} Its logs are in /tmp/ray/session_latest; "
+                    "`--local` runs without it"
+                ) from error
+            log.warning("Ray did not start, trying once more: %s", reason)
+        else:
+            return
+
+
+def join_ray(address: str) -> None:
+    """Join a Ray that runs already.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    _prepare_environment()
+    import ray
+
+    try:
+        with handlers_kept():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"--address {address}: cannot join Ray there: {reason}") from error
+
+
+def _prepare_environment() -> None:
+    """Ray reads these when it is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 class Cluster:
@@ -64,14 +119,11 @@ class Cluster:
         Raises:
             ConfigError: the cluster cannot be reached.
         """
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
         import ray
 
         self._ours = not ray.is_initialized()
         if self._ours:
-            with handlers_kept():
-                self._connect()
+            self._connect()
         self._node_id = ray.get_runtime_context().get_node_id()
         self._weights_ref: Any = None if self._weights is None else ray.put(self._weights)
         self._plan = plan(
@@ -121,28 +173,16 @@ class Cluster:
         return start_stream(spec, node_id=self._node_id)
 
     def _connect(self) -> None:
-        import ray
-
-        if self._address is None:
-            ray.init(
-                address="local",  # a bare `ray.init()` would join whatever runs on this machine
-                include_dashboard=False,
-                object_store_memory=store_bytes(
-                    in_flight_bytes=int(self._settings.workers.in_flight_mb * 1e6),
-                    weights_bytes=0 if self._weights is None else len(self._weights.data),
-                    free_bytes=_free_shared_memory(),
-                ),
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+        if self._address is not None:
+            join_ray(self._address)
             return
-        try:
-            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError) as error:
-            detail = str(error).partition("\n")[0]
-            raise ConfigError(
-                f"--address {self._address}: cannot join Ray there: {detail}"
-            ) from error
+        start_ray(
+            store_bytes(
+                in_flight_bytes=int(self._settings.workers.in_flight_mb * 1e6),
+                weights_bytes=0 if self._weights is None else len(self._weights.data),
+                free_bytes=_free_shared_memory(),
+            )
+        )
 
     def _gpus(self) -> int:
         import ray
