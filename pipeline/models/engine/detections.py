@@ -81,7 +81,7 @@ def detect(
     scores = torch.softmax(logits, dim=-1).view(batch, count, classes)[..., 1:]
     scores = torch.where(proposals.valid[..., None], scores, -1.0).flatten(1)
     above = (scores > rules.threshold).sum(dim=1)
-    best, index = scores.topk(min(candidates, scores.shape[1]), dim=1)
+    best, index = _ranked(scores, min(candidates, scores.shape[1]))
     place, label = index // (classes - 1), index % (classes - 1) + 1
     row = place + torch.arange(batch, device=index.device)[:, None] * count
     at = proposals.boxes.view(-1, 4)[row]
@@ -89,7 +89,7 @@ def detect(
     good = (best > rules.threshold) & large_enough(boxes, _SMALLEST)
     best = torch.where(good, best, -1.0)
     keep = nms(boxes, label, best, rules.overlap, 1, rules.limit)
-    best, index = torch.where(keep, best, -1.0).topk(min(rules.limit, best.shape[1]), dim=1)
+    best, index = _ranked(torch.where(keep, best, -1.0), min(rules.limit, best.shape[1]))
     found = (best >= 0).sum(dim=1)
     return Detections(
         boxes.gather(1, index[..., None].expand(-1, -1, 4)),
@@ -98,3 +98,14 @@ def detect(
         found,
         (above <= candidates) | (found >= rules.limit),
     )
+
+
+def _ranked(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The best scores (B, count) of each row and their places; of equal ones the first is better.
+
+    Thin proposals that share all their features have equal scores, and it is their order that
+    decides which of them suppresses the others.
+    """
+    index = scores.topk(count, dim=1, sorted=False).indices.sort(dim=1).values
+    best, order = scores.gather(1, index).sort(dim=1, descending=True, stable=True)
+    return best, index.gather(1, order)

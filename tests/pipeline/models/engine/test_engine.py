@@ -1,0 +1,235 @@
+"""The whole engine against torchvision's own forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.models.detection import MaskRCNN
+
+from pipeline.models.devices import place
+from pipeline.models.engine.engine import Engine, mask_batch
+from pipeline.models.engine.preprocess import Batch, prepare
+from pipeline.models.found import Found
+from pipeline.models.reference import torchvision_forward
+
+Images = list[np.ndarray]
+THRESHOLD = 0.1
+
+
+def engine_of(network: MaskRCNN, precision: str = "fp32", threshold: float = THRESHOLD) -> Engine:
+    return Engine(network, place("cpu", precision), score_threshold=threshold)
+
+
+def matched(ours: Found, theirs: Found, *, box: float, score: float) -> set[int]:
+    """Rows of `theirs` that have a partner of their own: same class, box and score this close."""
+    free = set(range(len(ours.scores)))
+    partners = set()
+    for row in range(len(theirs.scores)):
+        near = [
+            i
+            for i in free
+            if ours.classes[i] == theirs.classes[row]
+            and np.abs(ours.boxes[i] - theirs.boxes[row]).max() <= box
+            and abs(ours.scores[i] - theirs.scores[row]) <= score
+        ]
+        if near:
+            free.remove(min(near, key=lambda i: np.abs(ours.boxes[i] - theirs.boxes[row]).max()))
+            partners.add(row)
+    return partners
+
+
+def mask_ious(ours: Found, theirs: Found) -> list[float]:
+    """Of the pasted masks of detections that stand in the same row of both."""
+    a, b = ours.instances().masks, theirs.instances().masks
+    if len(a) != len(b):
+        return [0.0]
+    return [
+        1.0 if not (x | y).any() else float((x & y).sum() / (x | y).sum())
+        for x, y in zip(a.dense(), b.dense(), strict=True)
+    ]
+
+
+def run_by(engine: Engine, images: Sequence[np.ndarray], batch: int) -> list[Found]:
+    """Through the engine, pictures of one bucket together."""
+    results: dict[int, Found] = {}
+    buckets: dict[tuple[int, int], list[int]] = {}
+    for i, image in enumerate(images):
+        buckets.setdefault(engine.input_rules.padded(image.shape[:2]), []).append(i)
+    for rows in buckets.values():
+        for first in range(0, len(rows), batch):
+            part = rows[first : first + batch]
+            results.update(zip(part, engine.run([images[i] for i in part]), strict=True))
+    return [results[i] for i in range(len(images))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_with_the_bundled_weights_the_detections_are_those_of_torchvision(
+    demo_network: Callable[[int, int], MaskRCNN], photos: Images, streets: Images
+) -> None:
+    network = demo_network(160, 288)
+    images = photos + streets
+    assert len(images) >= 50
+    theirs = [torchvision_forward(network, [image])[0] for image in images]
+    engine = engine_of(network)
+    total = sum(len(found.scores) for found in theirs)
+    assert total >= 150
+
+    for batch, first in ((1, 0), (8, len(photos))):
+        expected = theirs[first:]
+        total = sum(len(found.scores) for found in expected)
+        same = ious = 0
+        for mine, other in zip(run_by(engine, images[first:], batch), expected, strict=True):
+            assert abs(len(mine.scores) - len(other.scores)) <= 1
+            same += len(matched(mine, other, box=0.05, score=1e-4))
+            ious += sum(iou >= 0.999 for iou in mask_ious(mine, other))
+        assert same >= 0.995 * total
+        assert ious >= 0.99 * total
+
+
+def test_with_random_weights_what_differs_is_a_near_tie(
+    small_network: MaskRCNN, photos: Images, streets: Images
+) -> None:
+    images = photos[:4] + streets[:1]
+    engine = engine_of(small_network)
+    misses = total = 0
+    for image in images:
+        (theirs,) = torchvision_forward(small_network, [image])
+        (ours,) = engine.run([image])
+        lost = set(range(len(theirs.scores))) - matched(ours, theirs, box=0.05, score=1e-3)
+        total, misses = total + len(theirs.scores), misses + len(lost)
+        for row in lost:
+            assert flips(small_network, image, theirs, row)
+
+    assert total >= 200
+    assert misses <= 0.05 * total
+
+
+def flips(network: MaskRCNN, image: np.ndarray, found: Found, row: int) -> bool:
+    """Whether torchvision itself loses a detection when its weights move by a rounding error."""
+    one = Found(
+        found.boxes[row : row + 1],
+        found.scores[row : row + 1],
+        found.classes[row : row + 1],
+        found.probabilities[row : row + 1],
+        found.size,
+    )
+    norm = network.backbone.body.bn1
+    kept = norm.bias.clone()
+    try:
+        for step in range(1, 9):
+            norm.bias.copy_(kept + (-1) ** step * 2e-6 * step)
+            (other,) = torchvision_forward(network, [image])
+            if not matched(other, one, box=0.05, score=1e-3):
+                return True
+    finally:
+        norm.bias.copy_(kept)
+    return False
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_picture_gives_the_same_bits_every_time(
+    precision: str, small_network: MaskRCNN, streets: Images
+) -> None:
+    engine = engine_of(small_network, precision)
+    (first,), _, (second,) = (engine.run([streets[i]]) for i in (0, 9, 0))
+
+    assert len(first.scores) > 20
+    assert np.array_equal(first.boxes, second.boxes)
+    assert np.array_equal(first.scores, second.scores)
+    assert np.array_equal(first.probabilities, second.probabilities)
+
+
+def test_when_candidates_are_cut_off_the_result_is_still_exact(
+    small_network: MaskRCNN, streets: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(small_network)
+    (whole,) = engine.run([streets[3]])
+    monkeypatch.setattr("pipeline.models.engine.detections.detect.__defaults__", (30,))
+    (again,) = engine.run([streets[3]])
+
+    assert len(whole.scores) > 30
+    assert np.array_equal(whole.boxes, again.boxes)
+
+
+def test_nothing_above_the_threshold_gives_no_detections(
+    small_network: MaskRCNN, streets: Images
+) -> None:
+    (found,) = engine_of(small_network, threshold=1.0).run([streets[0]])
+
+    assert len(found.scores) == 0
+    assert found.probabilities.shape == (0, 28, 28)
+    assert len(found.instances()) == 0
+
+
+def test_the_mask_head_runs_for_powers_of_two() -> None:
+    assert [mask_batch(kept, 100) for kept in (1, 4, 5, 17, 64, 65, 100)] == [
+        4,
+        4,
+        8,
+        32,
+        64,
+        100,
+        100,
+    ]
+
+
+def test_a_new_bucket_is_served_and_counted(small_network: MaskRCNN) -> None:
+    engine = engine_of(small_network, threshold=1.0)
+    engine.run([np.zeros((100, 160, 3), np.uint8)])
+    engine.run([np.zeros((100, 160, 3), np.uint8)] * 2)
+    engine.run([np.zeros((160, 100, 3), np.uint8)])
+
+    assert dict(engine.buckets) == {(160, 256): 3, (256, 160): 1}
+
+
+class Operations(TorchDispatchMode):
+    """Counts dispatched operations, and those that would make a GPU wait for the host."""
+
+    waits = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "item", "nms.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+    def waiting(self) -> list[str]:
+        return [
+            name
+            for name in self.names
+            if not name.startswith("maskstream") and any(word in name for word in self.waits)
+        ]
+
+
+def operations(engine: Engine, batch: Batch) -> tuple[Operations, int]:
+    with torch.inference_mode():
+        engine.forward(batch)  # the anchors of a bucket are made once
+        with Operations() as counter:
+            detections, _ = engine.forward(batch)
+    return counter, int(detections.count.sum())
+
+
+def test_operations_depend_on_neither_batch_nor_detections_and_wait_once(
+    small_network: MaskRCNN, streets: Images
+) -> None:
+    images = [image[:180, :320] for image in streets[:16]]
+    (everything,) = engine_of(small_network, threshold=0.0).run(images[:1])
+    counts = {}
+    for threshold, batch in ((0.0, 1), (float(everything.scores[1]), 1), (0.95, 16)):
+        engine = engine_of(small_network, threshold=threshold)
+        counter, kept = operations(
+            engine, prepare(images[:batch], engine.input_rules, torch.float32)
+        )
+        counts[batch, kept] = len(counter.names)
+        assert len(counter.waiting()) == 1, counter.waiting()
+
+    assert {(1, 100), (1, 1)} < set(counts)
+    assert max(kept for batch, kept in counts if batch == 16) > 1
+    assert len(set(counts.values())) == 1, counts
