@@ -1,0 +1,104 @@
+"""The engine beside torchvision: `python -m benchmarks.segment [--quick]` from the root.
+
+Prints for every size, batch and number of detections the frames/s, p99, the ratio to torchvision's
+own forward (eager, and under autocast) in the same run, and the time of each stage; on a GPU also
+the share of the per-layer roofline and the memory of a picture in flight. Times are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torchvision.models.detection import MaskRCNN
+
+from benchmarks.machine import machine
+from benchmarks.roofline import cost
+from pipeline.models.bench import Row, bench_model, network_for
+from pipeline.models.engine.preprocess import InputRules
+
+H200_TFLOPS, H200_TB_PER_S = 790.0, 4.3  # bf16 matrix product and memory, measured on one
+SIZES = {
+    "480x640": ((480, 640), (480, 640)),
+    "720p": ((720, 1280), (800, 1333)),
+    "1080p": ((1080, 1920), (800, 1333)),
+    "800x1333": ((800, 1333), (800, 1333)),
+}
+"""Name to picture (height, width) and resize rule (min_size, max_size)."""
+
+
+def main() -> None:
+    arguments = _arguments()
+    print(machine("torch", "torchvision", "opencv-python", "numpy"))
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    for size in ["480x640"] if arguments.quick else arguments.sizes:
+        picture, rule = SIZES[size]
+        for batch in arguments.batch:
+            table = bench_model(
+                arguments.model,
+                weights=arguments.weights,
+                device=arguments.device,
+                precision=arguments.precision,
+                sizes=[picture],
+                batch=batch,
+                detections=[10] if arguments.quick else arguments.detections,
+                repeats=arguments.repeats,
+                input_size=rule,
+                forwards=[] if arguments.alone else ["eager", "autocast"],
+            )
+            print(table, flush=True)
+            for row in table.rows:
+                print(_share(arguments.model, row, rule), flush=True)
+
+
+def _share(name: str, row: Row, rule: tuple[int, int]) -> str:
+    """What the pass had to compute, and on a GPU how near it came to the roofline."""
+    network = _shapes(name)
+    padded = InputRules(*rule, (0.0,), (1.0,)).padded(row.size)
+    proposals = network.rpn.post_nms_top_n()
+    found = round(row.detections)
+    need = cost(network, padded, proposals=proposals, detections=found, batch=row.batch)
+    line = f"  {need.gflop:.0f} GFLOP a picture: {need.gflop / row.engine:.2f} TFLOP/s all in all"
+    if not torch.cuda.is_available():
+        return line
+    need = cost(
+        network,
+        padded,
+        proposals=proposals,
+        detections=found,
+        batch=row.batch,
+        tflops=H200_TFLOPS,
+        tb_per_s=H200_TB_PER_S,
+    )
+    peak = torch.cuda.max_memory_allocated() / row.batch / 2**20
+    share = 100 * need.floor_ms / row.engine
+    return (
+        f"{line}; {share:.0f} % of the roofline ({need.floor_ms:.2f} ms); "
+        f"{peak:.0f} MiB at the peak per picture in flight"
+    )
+
+
+def _shapes(name: str) -> MaskRCNN:
+    with torch.device("meta"):
+        return network_for(name)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="maskrcnn_resnet50_fpn")
+    parser.add_argument("--weights", help="a file or word; by default random weights")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--batch", nargs="+", type=int, default=[1])
+    parser.add_argument("--detections", nargs="+", type=int, default=[0, 10, 100])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--alone", action="store_true", help="the engine only")
+    parser.add_argument("--quick", action="store_true", help="one size, 10 detections")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
