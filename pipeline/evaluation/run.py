@@ -1,0 +1,146 @@
+"""How good a run was: its records against the truth of its sources.
+
+Mask AP is computed from the sources run with tracker `none`, whose records hold every detection;
+where there is none, from the tracked ones. Mask HOTA is computed from the tracked sources. Both
+come from the files of the run alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ConfigError
+from pipeline.evaluation.average_precision import AveragePrecision, Pair, mask_ap
+from pipeline.evaluation.counts import TrackCounts
+from pipeline.evaluation.judged import Judged
+from pipeline.evaluation.metrics import count
+from pipeline.evaluation.truth import Truth, truth_of
+from pipeline.formats.jsonl import read_run
+from pipeline.results import FrameResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The measured quality of one run."""
+
+    folder: str
+    average_precision: AveragePrecision | None
+    """None where no source has a truth."""
+    tracked_frames: int
+    tracks: Mapping[str, Mapping[str, float]]
+    """Scores by label, and under `all` of every class together; empty without tracked truth."""
+
+    def to_json(self) -> str:
+        """All figures as JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judgeable:
+    """A source of the run with its records and its truth."""
+
+    source_id: str
+    tracked: bool
+    results: list[FrameResult]
+    truth: Truth
+
+
+def evaluate_run(folder: str | Path, *, gt: Path | None = None) -> RunReport:
+    """Judge the records in the output folder of a run.
+
+    Args:
+        folder: holds `run.json` and `<source id>.jsonl`.
+        gt: the truth of sources that do not know their own: a COCO or MOTS file, or a folder of
+            them named by source id.
+
+    Raises:
+        ConfigError: this is no output of a run, or nothing in it can be judged.
+        SourceError: a record file is damaged.
+    """
+    folder = Path(folder)
+    sources = list(_judgeable(folder, gt))
+    if not sources:
+        raise ConfigError(
+            f"{folder}: no truth is known for the sources of this run; name one with --gt"
+        )
+    labels = {class_id: name for s in sources for class_id, name in s.truth.labels.items()}
+    detected = [s for s in sources if not s.tracked] or sources
+    followed = [s for s in sources if s.tracked and s.truth.tracked]
+    return RunReport(
+        folder=str(folder),
+        average_precision=mask_ap((pair for s in detected for pair in _pairs(s)), labels),
+        tracked_frames=sum(len(s.results) for s in followed),
+        tracks=_track_scores(followed, labels),
+    )
+
+
+def _judgeable(folder: Path, gt: Path | None) -> Iterator[_Judgeable]:
+    for source in _manifest(folder)["sources"]:
+        source_id = source["id"]
+        records = folder / f"{source_id}.jsonl"
+        if not records.exists():
+            raise ConfigError(
+                f"{folder}: {records.name} is missing; a run is judged by its records, "
+                "add the sink jsonl:"
+            )
+        truth = truth_of(source_id, source["url"], gt)
+        if truth is not None:
+            tracked = source["tracker"] != "none"
+            yield _Judgeable(source_id, tracked, read_run(records).results, truth)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: no output of a run: run.json cannot be read: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != "maskstream.run/1":
+        raise ConfigError(f"{path}: is not a manifest of a run (schema maskstream.run/1)")
+    return manifest
+
+
+def _pairs(source: _Judgeable) -> Iterator[Pair]:
+    for result in source.results:
+        yield Pair(source.truth.at(result.index, result.size), result.instances)
+
+
+def _track_scores(sources: list[_Judgeable], labels: Mapping[int, str]) -> dict[str, Any]:
+    """Scores of each class that occurs, and of all together: their counts added up."""
+    if not sources:
+        return {}
+    together = TrackCounts()
+    scores = {}
+    frames = {s.source_id: list(_pairs(s)) for s in sources}
+    for class_id, label in labels.items():
+        counts = [count(_judged(pairs, class_id)) for pairs in frames.values()]
+        of_class = sum(counts, TrackCounts())
+        if of_class.tp + of_class.fn + of_class.fp:
+            scores[label] = of_class.scores()
+            together = together + of_class
+    return {"all": together.scores(), **scores}
+
+
+def _judged(pairs: list[Pair], class_id: int) -> Judged:
+    truth_ids, result_ids, similarity = [], [], []
+    for pair in pairs:
+        truth = pair.truth[pair.truth.class_ids == class_id]
+        found = pair.found[pair.found.class_ids == class_id]
+        truth_ids.append(_ids(truth.track_ids))
+        result_ids.append(_ids(found.track_ids))
+        similarity.append(truth.masks.iou(found.masks))
+    return Judged.of(truth_ids, result_ids, similarity)
+
+
+def _ids(track_ids: np.ndarray[Any, np.dtype[np.int64]] | None) -> np.ndarray[Any, Any]:
+    return np.zeros(0, np.int64) if track_ids is None else track_ids

@@ -1,0 +1,132 @@
+"""What was really there: the truth of a source, frame by frame.
+
+A synthetic source knows its own; for any other the user names a COCO ground truth (`.json`, image
+ids are frame indices) or a MOTS text (`.txt`, frames from 0).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import ConfigError
+from pipeline.formats.mots import IGNORE_CLASS, read_mots
+from pipeline.instances import Instances
+from pipeline.masks import Masks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """The truth of one source."""
+
+    at: Callable[[int, tuple[int, int]], Instances]
+    """From frame index and picture size (height, width) to what is there."""
+    labels: Mapping[int, str]
+    """Names of the classes that are judged."""
+    tracked: bool
+    """Whether the instances carry track ids."""
+
+
+def truth_of(source_id: str, url: str, gt: Path | None) -> Truth | None:
+    """The truth of a source, None where there is none.
+
+    Args:
+        source_id: of the run.
+        url: of the source.
+        gt: a file, or a folder with `<source id>.json` or `<source id>.txt`.
+
+    Raises:
+        ConfigError: the file is missing or none of the two formats.
+    """
+    if gt is not None:
+        return _read(_file_for(source_id, gt))
+    if not url.startswith("synthetic:"):
+        return None
+    from pipeline.sources.synthetic import SyntheticSource
+
+    source = SyntheticSource(url, source_id=source_id)
+    return Truth(lambda index, _: source.truth(index), source.labels, tracked=True)
+
+
+def _file_for(source_id: str, gt: Path) -> Path:
+    if not gt.is_dir():
+        return gt
+    for suffix in (".json", ".txt"):
+        if (file := gt / f"{source_id}{suffix}").exists():
+            return file
+    raise ConfigError(f"{gt}: has neither {source_id}.json (COCO) nor {source_id}.txt (MOTS)")
+
+
+def _read(path: Path) -> Truth:
+    if path.suffix == ".txt":
+        return _read_mots(path)
+    try:
+        dataset = json.loads(path.read_text(encoding="utf-8"))
+        return _from_coco(dataset)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: no COCO ground truth: {error!r}") from error
+
+
+def _from_coco(dataset: Mapping[str, Any]) -> Truth:
+    labels = {int(c["id"]): str(c["name"]) for c in dataset["categories"]}
+    rows: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in dataset["annotations"]:
+        if not row.get("iscrowd"):
+            rows[int(row["image_id"])].append(row)
+    tracked = bool(dataset["annotations"]) and all("track_id" in r for r in dataset["annotations"])
+
+    def at(index: int, size: tuple[int, int]) -> Instances:
+        here = rows.get(index, [])
+        return _instances(
+            Masks.from_coco([_rle(row["segmentation"], size) for row in here], size),
+            [int(row["category_id"]) for row in here],
+            [int(row["track_id"]) for row in here] if tracked else None,
+        )
+
+    return Truth(at, labels, tracked)
+
+
+def _rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Polygons, or runs in either form, as one compressed RLE."""
+    from pycocotools import mask as coco_mask
+
+    height, width = size
+    if isinstance(segmentation, list):
+        merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        return {"size": [height, width], "counts": merged["counts"]}
+    return dict(segmentation)
+
+
+def _read_mots(path: Path) -> Truth:
+    table = read_mots(path)
+    known = {1: "car", 2: "pedestrian"}  # the classes of KITTI-MOTS and MOTS20
+    judged = sorted(set(table.classes.tolist()) - {IGNORE_CLASS})
+    labels = {class_id: known.get(class_id, f"class {class_id}") for class_id in judged}
+
+    def at(index: int, size: tuple[int, int]) -> Instances:
+        here = np.flatnonzero((table.frames == index) & (table.classes != IGNORE_CLASS))
+        return _instances(
+            Masks.from_coco(table.coco(here), size),
+            table.classes[here].tolist(),
+            table.ids[here].tolist(),
+        )
+
+    return Truth(at, labels, tracked=True)
+
+
+def _instances(masks: Masks, class_ids: list[int], track_ids: list[int] | None) -> Instances:
+    return Instances(
+        boxes=masks.boxes().astype(np.float32),
+        scores=np.ones(len(masks), np.float32),
+        class_ids=np.array(class_ids, np.int64),
+        masks=masks,
+        track_ids=None if track_ids is None else np.array(track_ids, np.int64),
+    )
