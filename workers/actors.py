@@ -42,6 +42,7 @@ class SegmentSpec:
     settings: Settings
     device: str
     threads: int
+    warm_up: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
         model, weights=weights, threads=spec.threads, max_batch=spec.settings.workers.max_batch
     )
     warm_up: Callable[[], object] | None = getattr(segmenter, "warm_up", None)
-    if warm_up is not None:
+    if spec.warm_up and warm_up is not None:
         warm_up()
     return segmenter
 
@@ -194,8 +195,13 @@ class RayWorker:
 
 def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float) -> RayWorker:
     """Start a segment worker somewhere; `weights` may be a reference to them."""
-    lanes = {"data": DATA_LANES, "ping": PING_LANES}
-    actor = _remote(SegmentActor, num_gpus=gpus, concurrency_groups=lanes)
+    options: dict[str, Any] = {
+        "num_gpus": gpus,
+        "concurrency_groups": {"data": DATA_LANES, "ping": PING_LANES},
+    }
+    if gpus and ":" in spec.device:  # a device by its number: all of them must be in sight
+        options["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
+    actor = _remote(SegmentActor, **options)
     return RayWorker(actor.remote(spec, weights))
 
 

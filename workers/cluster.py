@@ -156,8 +156,9 @@ class Cluster:
         device = self._settings.model.device
         if device == "auto" and not self._plan.gpus_each:
             device = "cpu"
-        spec = SegmentSpec(worker_id, self._settings, device, self._plan.threads)
-        return start_segment(spec, self._weights_ref, gpus=self._plan.gpus_each)
+        gpus = self._plan.gpus_each
+        spec = SegmentSpec(worker_id, self._settings, device, self._plan.threads, warm_up=gpus > 0)
+        return start_segment(spec, self._weights_ref, gpus=gpus)
 
     def start_stream(
         self, sources: Sequence[SourceSettings], *, spread: int, again: bool
@@ -191,7 +192,8 @@ class Cluster:
         if self._settings.model.device == "cpu" or name == "blob":
             return 0
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        return int(resources.get("GPU", 0))
+        found = int(resources.get("GPU", 0))
+        return min(1, found) if ":" in self._settings.model.device else found
 
 
 def _free_shared_memory() -> int:

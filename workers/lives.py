@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
 from workers.dispatch import BACKLOG_SLACK, Load
@@ -17,12 +17,16 @@ class Limits:
     """A process that does not answer for this long is frozen."""
     start_timeout_s: float = 300.0
     """Loading a model may take minutes, but not for ever."""
-    poll_s: float = 0.2
-    """Time between two looks at every worker."""
+    poll_s: float = 0.25
+    """Time between two looks at a worker, as long as there are few; a look costs some 2 ms."""
     segment_restarts: int = 5
     stream_restarts: int = 3
     restart_window_s: float = 60.0
     """A worker restarted more often than this many times in this window is let rest."""
+
+    def for_workers(self, count: int) -> Limits:
+        """With so many workers, looked at so seldom that looking stays a few percent of a core."""
+        return replace(self, poll_s=self.poll_s * max(1.0, count / 10))
 
 
 @dataclass(slots=True)

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 BUG = "model_error"
 """Cause of frames on which the model raised what no model should."""
+TRIAL_SIZE = (72, 128)
+"""Networks bring pictures to a size of their own, so a small one costs what others cost."""
 MAX_BUGS = 3
 """Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
 
@@ -66,6 +68,7 @@ class Loaded:
     version: str
     """Of this project, where the worker runs."""
     node: str
+    load: Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class SegmentWorker:
         self._broken: str | None = None
 
     async def load(self) -> Loaded | Refused:
-        """Load the model; called once, before anything else.
+        """Load the model and time it; called once, before anything else.
 
         What is wrong with model or device is an answer, not an exception: every replacement of
         this worker would say the same.
@@ -139,9 +142,16 @@ class SegmentWorker:
         loop = asyncio.get_running_loop()
         try:
             self._segmenter = await loop.run_in_executor(self._device, self._loader)
+            await loop.run_in_executor(self._device, self._try_out, self._segmenter)
         except MaskstreamError as error:
             return Refused(str(error), error.exit_code)
-        return Loaded(self._segmenter.info, __version__, socket.gethostname())
+        return Loaded(self._segmenter.info, __version__, socket.gethostname(), self._load())
+
+    def _try_out(self, segmenter: Segmenter) -> None:
+        """How long one picture takes: without an idea of it no deadline would fit slow devices."""
+        began = self._clock()
+        segmenter.segment([np.zeros((*TRIAL_SIZE, 3), np.uint8)])
+        self._seconds_per_frame = self._clock() - began
 
     async def segment(
         self, source_id: str, images: Sequence[Image], *, alone: bool = False
@@ -250,9 +260,7 @@ class SegmentWorker:
             self._began = None
         self._batches[len(images)] += 1
         self._busy_s += took
-        each = took / len(images)
-        known = self._seconds_per_frame
-        self._seconds_per_frame = each if not known else known + 0.2 * (each - known)
+        self._seconds_per_frame += 0.2 * (took / len(images) - self._seconds_per_frame)
         failed = [o for o in outcomes if isinstance(o, SegmentFailed)]
         self._failed.update(failure.cause for failure in failed)
         self._judge([f for f in failed if f.cause == BUG], len(images))

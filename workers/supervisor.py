@@ -34,6 +34,7 @@ from workers.stream import Pool
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
+ASLEEP_AFTER_S = 10.0
 
 SAID = {
     "stop": "stopping: what was captured is still published; once more to give it up",
@@ -78,14 +79,15 @@ class Supervisor:
         clock: Clock = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._limits = limits or Limits()
+        self._limits = (limits or Limits()).for_workers(
+            machines.segment_workers + len(settings.sources)
+        )
         self._clock = clock
         self._news = threading.Event()
         self._info: ModelInfo | None = None
         self._members: frozenset[Member] = frozenset()
         self._hopeless: str | None = None
-        self.looked_at_s = clock()
-        """When the loop went round last."""
+        self._looked_at_s = clock()
         self.segments = [self._segment_slot(machines, n) for n in range(machines.segment_workers)]
         self.streams = self._stream_slots(machines)
 
@@ -112,7 +114,7 @@ class Supervisor:
                     told.add(method)
                     log.warning("%s", SAID[method])
                     self._tell(method)
-            now = self.looked_at_s = self._clock()
+            now = self._looked_at_s = self._clock()
             if on_progress is not None and now >= progress_at_s:
                 progress_at_s = now + PROGRESS_EVERY_S
                 on_progress(self.counts())
@@ -121,6 +123,11 @@ class Supervisor:
             on_progress(self.counts())
         ends = {source_id: end for slot in self.streams for source_id, end in slot.ends.items()}
         return tuple(self._end(ends[source.id]) for source in self._settings.sources)
+
+    @property
+    def awake(self) -> bool:
+        """Whether the loop goes round; safe from any thread."""
+        return self._clock() - self._looked_at_s < ASLEEP_AFTER_S
 
     def counts(self) -> RunCounts:
         """Everything there is to see at this moment; safe from any thread."""
@@ -271,19 +278,20 @@ def run(
     runs = build.prepare(settings)
     weights = models.fetch_weights(*build.choose_model(settings.model))
     stop, abort = stop or threading.Event(), abort or threading.Event()
+    watched: list[Supervisor] = []
     with ExitStack() as stack:
         stack.enter_context(drained_by_signals(stop, abort))
-        cluster = stack.enter_context(
-            Cluster(settings, runs=runs, weights=weights, address=address)
-        )
-        supervisor = Supervisor(settings, cluster, limits=limits)
-        stack.callback(supervisor.close)
         stack.enter_context(
             serve(
                 settings.metrics.host,
                 settings.metrics.port,
-                counts=supervisor.counts,
-                healthy=lambda: time.monotonic() - supervisor.looked_at_s < 10.0,
+                counts=lambda: watched[0].counts() if watched else RunCounts(),
+                healthy=lambda: all(supervisor.awake for supervisor in watched),
             )
         )
-        return RunSummary(supervisor.run(stop=stop, abort=abort, on_progress=on_progress))
+        cluster = Cluster(settings, runs=runs, weights=weights, address=address)
+        supervisor = Supervisor(settings, stack.enter_context(cluster), limits=limits)
+        stack.callback(supervisor.close)
+        watched.append(supervisor)
+        ends = supervisor.run(stop=stop, abort=abort, on_progress=on_progress)
+        return RunSummary(ends)

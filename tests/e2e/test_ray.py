@@ -255,7 +255,11 @@ def driver(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*CLI, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*CLI, *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         started.append(process)
         return process
@@ -272,8 +276,20 @@ def wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> No
         time.sleep(0.01)
 
 
-def test_terminated_the_command_drains_its_own_ray_and_leaves_nothing_behind(
-    driver: Callable[..., subprocess.Popen[str]], tmp_path: Path
+def terminate(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+def press_ctrl_c(process: subprocess.Popen[str]) -> None:
+    """A terminal sends it to all processes of the command, workers included."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize("end_it", [terminate, press_ctrl_c])
+def test_told_to_end_the_command_drains_its_own_ray_and_leaves_nothing_behind(
+    end_it: Callable[[subprocess.Popen[str]], None],
+    driver: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     source = "synthetic://street?seed=1&frames=100000&size=160x96"
@@ -281,7 +297,7 @@ def test_terminated_the_command_drains_its_own_ray_and_leaves_nothing_behind(
     path = out / "street.jsonl"
     wait_for_lines(path, 40, process)
     family = set(below(process.pid))
-    process.send_signal(signal.SIGTERM)
+    end_it(process)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     lines = records(path)

@@ -2,7 +2,7 @@
 
 from pipeline.testing import ManualClock
 from workers.dispatch import Load
-from workers.lives import Restarts, stuck
+from workers.lives import Limits, Restarts, stuck
 
 
 def test_restarts_are_allowed_up_to_the_limit_and_again_once_the_window_has_passed() -> None:
@@ -26,3 +26,8 @@ def test_a_batch_is_stuck_after_the_timeout_and_three_times_what_it_should_take(
     assert not stuck(72.0, load, batch_timeout_s=60.0, max_batch=8)
     assert stuck(72.1, load, batch_timeout_s=60.0, max_batch=8)
     assert stuck(60.1, Load(), batch_timeout_s=60.0, max_batch=8)
+
+
+def test_many_workers_are_looked_at_less_often() -> None:
+    assert Limits(poll_s=0.2).for_workers(3).poll_s == 0.2
+    assert Limits(poll_s=0.2).for_workers(50).poll_s == 1.0

@@ -52,6 +52,11 @@ class Model:
     def close(self) -> None:
         self.closed = True
 
+    def forget(self) -> None:
+        """What happened while the worker tried the model out."""
+        self.batches.clear()
+        self.entered = threading.Semaphore(0)
+
 
 def one(number: int) -> Instances:
     masks = Masks.from_dense(np.ones((1, 2, 2), bool))
@@ -82,6 +87,7 @@ def with_worker(
             lambda: model, worker_id="segment-0", max_batch=max_batch, max_wait_s=max_wait_s
         )
         await worker.load()
+        model.forget()
         await use(worker)
         await worker.close()
 
@@ -113,9 +119,9 @@ def test_waiting_calls_of_several_streams_share_a_batch_and_take_turns() -> None
 
 def test_frames_that_come_while_the_device_is_busy_go_together() -> None:
     model = Model()
-    model.gate.clear()
 
     async def use(worker: SegmentWorker) -> None:
+        model.gate.clear()
         first = asyncio.ensure_future(worker.segment("a", images(1)))
         await asyncio.to_thread(model.entered.acquire)
         rest = [
@@ -243,7 +249,11 @@ def test_a_loaded_worker_says_what_it_runs() -> None:
         await worker.close()
         return loaded
 
-    assert asyncio.run(main()) == Loaded(Model.info, __version__, socket.gethostname())
+    loaded = asyncio.run(main())
+    assert isinstance(loaded, Loaded)
+    assert (loaded.info, loaded.version) == (Model.info, __version__)
+    assert loaded.node == socket.gethostname()
+    assert loaded.load.seconds_per_frame > 0  # it has been tried out
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_in_the_words_for_the_user() -> None:

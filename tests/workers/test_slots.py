@@ -21,7 +21,7 @@ from workers.slots import SegmentSlot, StreamSlot
 from workers.stream import Pool, StreamReport
 
 INFO = ModelInfo("blob", {1: "red"}, "abc")
-LOADED = Loaded(INFO, __version__, "node-1")
+LOADED = Loaded(INFO, __version__, "node-1", Load(0, 0.3))
 POOL = Pool({}, {})
 LIMITS = Limits(
     ping_timeout_s=10.0, start_timeout_s=100.0, poll_s=1.0, segment_restarts=2, stream_restarts=1
@@ -126,6 +126,7 @@ def test_a_segment_worker_is_ready_once_its_model_is_loaded(
     lives.last.answer(LOADED)
     slot.step()
     assert (slot.ready, slot.counts().state, slot.info) == (True, "ready", INFO)
+    assert slot.place == (Member("segment-0", 0), Load(0, 0.3), lives.last)
 
 
 def test_a_worker_is_asked_again_only_after_the_pause(lives: Lives, clock: ManualClock) -> None:
@@ -252,7 +253,7 @@ def test_a_model_that_is_refused_is_not_tried_again(lives: Lives, clock: ManualC
 
 def test_a_node_with_another_version_is_named(lives: Lives, clock: ManualClock) -> None:
     slot = segment_slot(lives, clock)
-    lives.last.answer(Loaded(INFO, "0.0.9", "node-7"))
+    lives.last.answer(Loaded(INFO, "0.0.9", "node-7", Load()))
     slot.step()
     assert slot.refused == Refused(
         f"node-7 runs maskstream 0.0.9, the driver {__version__}; "

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
-from pipeline.config import Settings, SourceSettings, parse
+from pipeline.config import Settings, SourceSettings, WorkerSettings, parse
 from pipeline.errors import ModelError
 from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
@@ -253,6 +253,20 @@ def test_a_stream_worker_that_dies_is_started_again_and_the_other_stream_does_no
     assert machines.sinks["a"][-1].indices == list(range(FRAMES))
     assert len(machines.sinks["b"]) == 1
     assert supervisor.counts().stream_restarts == {"a": 1, "b": 0}
+
+
+def test_streams_may_share_a_worker(loop: Loop) -> None:
+    machines = Machines(loop, stub)
+    shared = settings("a", "b", "c").model_copy(
+        update={"workers": WorkerSettings(streams_per_worker=2)}
+    )
+    ends = run(Supervisor(shared, machines, limits=LIMITS), machines)
+    assert [(end.source_id, end.counts.published) for end in ends] == [
+        ("a", FRAMES),
+        ("b", FRAMES),
+        ("c", FRAMES),
+    ]
+    assert [len(worker.sources) for worker in machines.stream_targets] == [2, 1]
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run_in_its_own_words(loop: Loop) -> None:

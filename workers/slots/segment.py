@@ -60,6 +60,7 @@ class SegmentSlot:
         self._clock = clock
         self._past = WorkerCounts(worker=worker_id)
         self._report: SegmentReport | None = None
+        self._first_load = Load()
         self._member = Member(worker_id, 0)
         self._state = "starting"
         self._asked: Asked | None = None
@@ -79,7 +80,7 @@ class SegmentSlot:
     @property
     def place(self) -> tuple[Member, Load, Any]:
         """Who is there, how busy, and where to reach it."""
-        load = self._report.load if self._report is not None else Load()
+        load = self._report.load if self._report is not None else self._first_load
         return self._member, load, self._remote.address
 
     @property
@@ -170,7 +171,7 @@ class SegmentSlot:
         elif self.info is not None and loaded.info != self.info:
             text = f"{loaded.node} has other weights for {loaded.info.name} than the workers before"
         else:
-            self.info = loaded.info
+            self.info, self._first_load = loaded.info, loaded.load
             self._state = "ready"
             return
         self.refused = Refused(text, 2)
