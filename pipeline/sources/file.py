@@ -17,7 +17,7 @@ from pipeline.errors import SourceError, SourceOpenError
 from pipeline.frames import Frame
 from pipeline.sources.container import VideoFile
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
-from pipeline.sources.picture import PictureConverter, shown_size
+from pipeline.sources.picture import PictureConverter
 from pipeline.sources.probing import Probe
 from pipeline.sources.schemes import local_path
 from pipeline.sources.timeline import Moment, Timeline
@@ -160,7 +160,7 @@ class FileSource:
         timeline = Timeline(interval_s=video.interval_s)
         behind_s: float | None = None
         for raw in video.frames():
-            moment = timeline.place(video.time_of(raw), shown_size(raw))
+            moment = timeline.place(video.time_of(raw), self._converter.shown_size(raw))
             if behind_s is None:  # what a seek has skipped
                 behind_s = 0.0 if origin_s is None else moment.pts_s - origin_s
             at_s = moment.elapsed_s + behind_s
@@ -234,7 +234,7 @@ def probe_file(path: Path) -> Probe:
         duration_s = duration / av.time_base if duration else None
         estimate = round(duration_s * fps) if duration_s and fps else None
         return Probe(
-            size=shown_size(first),
+            size=PictureConverter().shown_size(first),
             fps=fps,
             codec=video.stream.codec_context.name,
             pixel_format=first.format.name,

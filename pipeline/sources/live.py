@@ -28,7 +28,7 @@ from pipeline.sources.arrival import Arrived
 from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.opening import LinkError
-from pipeline.sources.picture import PictureConverter, shown_size
+from pipeline.sources.picture import PictureConverter
 from pipeline.sources.reader import Reader
 from pipeline.sources.timeline import Timeline
 from pipeline.stages import Outcome, Position, Status
@@ -207,7 +207,7 @@ class LiveSource:
             try:
                 yield from self._receive(reader, epoch)
             except LinkError as error:
-                broken = error
+                broken = LinkError(str(error), patient=error.patient)  # without its frames
             finally:
                 reader.leave()
                 self._left.append(reader)
@@ -268,11 +268,10 @@ class LiveSource:
         return None
 
     def _end_of(self, reader: Reader[Arrived]) -> None:
-        if reader.error is None:
-            return
-        if isinstance(reader.error, LinkError):
-            raise reader.error
-        raise LinkError(str(reader.error))
+        error = reader.error
+        if error is not None:  # a new one: raised again, it would hold the reader that holds it
+            patient = isinstance(error, LinkError) and error.patient
+            raise LinkError(str(error), patient=patient)
 
     def _watch(self, opened_s: float, interval_s: float, *, fresh: bool) -> None:
         """Wait for the reader, not longer than until the next thing that has to be said.
@@ -316,7 +315,7 @@ class LiveSource:
         except (av.FFmpegError, ValueError):
             self._damage.pictures += 1
             return None
-        moment = self._timeline.place(item.pts_s, shown_size(item.frame))
+        moment = self._timeline.place(item.pts_s, self._converter.shown_size(item.frame))
         index, self._index = self._index, self._index + 1
         self._decoded += 1
         return Frame(

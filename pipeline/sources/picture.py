@@ -60,10 +60,23 @@ def upright(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.ui
 
 
 class PictureConverter:
-    """Converts the frames of one stream; keeps swscale's tables between calls."""
+    """Converts the frames of one stream; keeps swscale's tables and the orientation between calls.
+
+    The display matrix is read once for each size and rotation, not for each frame: PyAV ties a
+    frame whose side data was looked at into a reference cycle, and its megabytes would stay until
+    the garbage collector comes by.
+    """
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
+        self._seen: tuple[int, int, int] | None = None
+        self._orientation = UPRIGHT
+
+    def shown_size(self, frame: VideoFrame) -> tuple[int, int]:
+        """(height, width) of the picture `convert` gives."""
+        if self._orientation_of(frame).transpose:
+            return frame.width, frame.height
+        return frame.height, frame.width
 
     def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """The pixels of `frame`, uint8 (H, W, 3) BGR, C-contiguous, display-rotated.
@@ -76,17 +89,16 @@ class PictureConverter:
         )
         # rows are padded unless the width is a multiple of 16; a view of the rest would not do
         image = np.ascontiguousarray(converted.to_ndarray(), np.uint8)
-        return upright(image, display_orientation(frame))
+        return upright(image, self._orientation_of(frame))
 
-
-def display_orientation(frame: VideoFrame) -> Orientation:
-    """What the display matrix of a frame asks for."""
-    matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
-    return UPRIGHT if matrix is None else orientation_of(np.frombuffer(bytes(matrix), np.int32))
-
-
-def shown_size(frame: VideoFrame) -> tuple[int, int]:
-    """(height, width) of the picture `convert` gives."""
-    if display_orientation(frame).transpose:
-        return frame.width, frame.height
-    return frame.height, frame.width
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        seen = (frame.rotation, frame.width, frame.height)
+        if seen != self._seen:
+            matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+            self._orientation = (
+                UPRIGHT
+                if matrix is None
+                else orientation_of(np.frombuffer(bytes(matrix), np.int32))
+            )
+            self._seen = seen
+        return self._orientation

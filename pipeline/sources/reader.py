@@ -66,9 +66,15 @@ class Reader(Generic[T]):
                         close()
                     return
         except SourceError as error:
-            self.error = error
+            self.error = _bare(error)
         except Exception as error:
             log.exception("a reader failed")
             self.error = SourceError(scrub(f"{type(error).__name__}: {error}"))
         finally:
             self._handed.close()
+
+
+def _bare(error: SourceError) -> SourceError:
+    """The error without the frames it passed through: they hold the connection and its memory."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

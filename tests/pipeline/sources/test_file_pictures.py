@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -107,6 +109,18 @@ def test_the_display_matrix_is_applied(clips: Any, angle: int, hflip: bool) -> N
     assert shown.shape == expected.shape
     assert np.abs(shown.astype(int) - expected).mean() < 5
     assert shown.flags.c_contiguous
+
+
+def test_no_frame_waits_for_the_garbage_collector(clips: Any) -> None:
+    path = clips.write("a.mp4", frames=24, rotation=(90, False, False))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in open_source(str(path), source_id="clip").frames():
+            kept = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+            assert kept < 6  # what the decoder and the loop hold, and the one looked at
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
