@@ -184,10 +184,8 @@ class RayWorker:
         """Why a call failed, in few words."""
         if isinstance(error, ray.exceptions.RayTaskError):
             return f"failed: {error.cause!r}".partition("\n")[0]
-        if isinstance(error, ray.exceptions.OutOfMemoryError):
+        if "low on memory" in str(error):
             return "was killed by Ray because the machine ran out of memory"
-        if "OOM" in str(error):
-            return "died, killed by Ray or the kernel; the machine may be out of memory"
         if isinstance(error, ray.exceptions.RayActorError):
             return "died: its process was killed or crashed"
         return f"cannot be reached: {type(error).__name__}"

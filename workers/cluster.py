@@ -119,6 +119,7 @@ class Cluster:
         Raises:
             ConfigError: the cluster cannot be reached.
         """
+        _prepare_environment()
         import ray
 
         self._ours = not ray.is_initialized()
