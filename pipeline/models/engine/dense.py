@@ -44,7 +44,7 @@ class DensePart:
         for stage in self._stages:
             for block in stage:
                 x = block(x)
-            stages.append(x)
+            stages.append(x)  # the next stage begins with a shortcut of its own: this one stays
         levels = self._pyramid(stages)
         return Dense(levels, [self._proposals(level) for level in levels])
 
@@ -54,7 +54,7 @@ class DensePart:
         for stage, lateral, output in zip(
             stages[-2::-1], self._lateral[-2::-1], self._output[-2::-1], strict=True
         ):
-            top = lateral(stage, add=F.interpolate(top, size=stage.shape[-2:], mode="nearest"))
+            top = lateral(stage, into=F.interpolate(top, size=stage.shape[-2:], mode="nearest"))
             levels.insert(0, output(top))
         levels.append(levels[-1][:, :, ::2, ::2].contiguous(memory_format=torch.channels_last))
         return levels
@@ -66,7 +66,7 @@ class DensePart:
 
 
 class _Block:
-    """A residual block, plain or bottleneck; the last convolution adds the shortcut."""
+    """A residual block, plain or bottleneck; its input is overwritten where it is the shortcut."""
 
     def __init__(self, block: nn.Module, make: ConvMaker) -> None:
         if not isinstance(block, BasicBlock | Bottleneck):
@@ -83,4 +83,4 @@ class _Block:
         shortcut = x if self._shortcut is None else self._shortcut(x)
         for conv in self._convs[:-1]:
             x = conv(x)
-        return self._convs[-1](x, add=shortcut)
+        return self._convs[-1](x, into=shortcut)

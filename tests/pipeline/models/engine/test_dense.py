@@ -51,7 +51,7 @@ def test_the_activation_comes_after_the_residual() -> None:
     conv = conv_maker(CPU, torch.float32)(fold_block(block), relu=True)
 
     assert torch.allclose(conv(x), block(x), atol=1e-6)
-    assert torch.allclose(conv(x, add=add), (block[0](x) + add).relu(), atol=1e-6)
+    assert torch.allclose(conv(x, into=add.clone()), (block[0](x) + add).relu(), atol=1e-6)
 
 
 def test_stacked_convolutions_give_their_outputs_one_after_another() -> None:
