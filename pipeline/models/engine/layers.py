@@ -127,13 +127,12 @@ class _OneDnnConv:
         self._bias = w.bias.to(dtype)
         self._unary = "relu" if relu else None
 
-    def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
-        run: Any = torch.ops.mkldnn._convolution_pointwise
-        if add is None:
-            return run(x, self._weight, self._bias, *self._settings, self._unary or "none", [], "")
-        return run.binary(
-            x, add, self._weight, self._bias, *self._settings, "add", 1.0, self._unary, [], ""
-        )
+    def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
+        ops: Any = torch.ops.mkldnn
+        layer = (self._weight, self._bias, *self._settings)
+        if into is None:
+            return ops._convolution_pointwise(x, *layer, self._unary or "none", [], "")
+        return ops._convolution_pointwise_.binary(into, x, *layer, "add", 1.0, self._unary, [], "")
 
 
 class _PlainConv:
