@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -66,6 +67,7 @@ def join_ray(address: str) -> None:
     Raises:
         ConfigError: there is none.
     """
+    _knock(address)
     _prepare_environment()
     import ray
 
@@ -75,6 +77,21 @@ def join_ray(address: str) -> None:
     except (ConnectionError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"--address {address}: cannot join Ray there: {reason}") from error
+
+
+def _knock(address: str) -> None:
+    """Refuse an address nobody listens at; Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:  # `auto`, or a name Ray knows
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"--address {address}: nobody answers there: {reason}; "
+            "start Ray with `ray start --head`, or leave the option out"
+        ) from error
 
 
 def _prepare_environment() -> None:

@@ -245,6 +245,15 @@ def _error(refused: Refused) -> MaskstreamError:
     return kind(refused.text)
 
 
+def _fetch_weights(settings: Settings) -> models.WeightsFile | None:
+    """The weights, read once for all workers, and refused here if they are none."""
+    name, chosen = build.choose_model(settings.model)
+    weights = models.fetch_weights(name, chosen)
+    if weights is not None:
+        models.model_labels(name, weights)
+    return weights
+
+
 def run(
     settings: Settings,
     *,
@@ -276,7 +285,7 @@ def run(
 
     build.check(settings)
     runs = build.prepare(settings)
-    weights = models.fetch_weights(*build.choose_model(settings.model))
+    weights = _fetch_weights(settings)
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
