@@ -14,7 +14,8 @@ from typing import Any
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.models import WeightsFile
-from workers.scaling import plan, store_bytes
+from pipeline.sources import Kind, check_url
+from workers.scaling import at_once, in_flight_share_mb, plan, store_bytes
 from workers.signals import handlers_kept
 from workers.slots import Remote
 
@@ -130,6 +131,11 @@ class Cluster:
         """How many there should be."""
         return self._plan.workers
 
+    @property
+    def stream_workers(self) -> int:
+        """How many may read files at once."""
+        return at_once(cores=len(os.sched_getaffinity(0)))
+
     def __enter__(self) -> Cluster:
         """Start or join Ray.
 
@@ -184,12 +190,25 @@ class Cluster:
         """A `StreamWorker` for these sources, on this node."""
         from workers.actors import StreamSpec, start_stream
 
-        settings = self._settings
-        if self._scratch is not None:
-            run = settings.run.model_copy(update={"state_dir": self._scratch})
-            settings = settings.model_copy(update={"run": run})
-        spec = StreamSpec(settings, tuple(sources), self._runs, spread, again)
+        spec = StreamSpec(self._for_streams(), tuple(sources), self._runs, spread, again)
         return start_stream(spec, node_id=self._node_id)
+
+    def _for_streams(self) -> Settings:
+        """The settings as a stream worker needs them."""
+        settings, workers, run = self._settings, self._settings.workers, self._settings.run
+        live = sum(check_url(source.url) is Kind.LIVE for source in settings.sources)
+        share_mb = in_flight_share_mb(
+            workers.in_flight_mb,
+            live=live,
+            files=len(settings.sources) - live,
+            at_once=self.stream_workers * workers.streams_per_worker,
+        )
+        return settings.model_copy(
+            update={
+                "workers": workers.model_copy(update={"in_flight_mb": share_mb}),
+                "run": run.model_copy(update={"state_dir": run.state_dir or self._scratch}),
+            }
+        )
 
     def _connect(self) -> None:
         if self._address is not None:

@@ -42,6 +42,24 @@ def plan(segment: int | str, *, gpus: int, cores: int) -> Plan:
     return Plan(workers, 0.0, threads=max(1, (cores - cores // 8) // workers))
 
 
+def at_once(*, cores: int) -> int:
+    """How many stream workers may read files at the same time.
+
+    Two a core keep segment workers busy while some wait for a disk; hundreds of files at once
+    would only take memory, some 200 MB a process.
+    """
+    return max(4, 2 * cores)
+
+
+def in_flight_share_mb(total_mb: float, *, live: int, files: int, at_once: int) -> float:
+    """What `in_flight_mb` must be for a stream to get its share of what runs at the same time.
+
+    A stream takes one part in the number of all sources; files that wait for their turn need none.
+    """
+    running = live + min(files, at_once)
+    return total_mb * (live + files) / running
+
+
 def store_bytes(*, in_flight_bytes: int, weights_bytes: int, free_bytes: int) -> int:
     """Size of the object store: twice what may be in flight, so that nothing ever spills.
 

@@ -51,6 +51,10 @@ class Machines(Protocol):
     def segment_workers(self) -> int:
         """How many there should be."""
 
+    @property
+    def stream_workers(self) -> int:
+        """How many may read files at once; cameras are never kept waiting."""
+
     def start_segment(self, worker_id: str) -> Remote:
         """A `SegmentWorker` that has its model still to load."""
 
@@ -83,6 +87,7 @@ class Supervisor:
             machines.segment_workers + len(settings.sources)
         )
         self._clock = clock
+        self._at_once = machines.stream_workers
         self._news = threading.Event()
         self._info: ModelInfo | None = None
         self._members: frozenset[Member] = frozenset()
@@ -156,8 +161,7 @@ class Supervisor:
             {member: load for member, load, _ in ready},
             {member: address for member, _, address in ready},
         )
-        if self._info is None and ready:
-            self._begin(pool)
+        self._let_begin(pool)
         members = frozenset(pool.loads)
         for stream in self.streams:
             if members != self._members:
@@ -168,12 +172,22 @@ class Supervisor:
                     slot.suspect(member)
         self._members = members
 
-    def _begin(self, pool: Pool) -> None:
-        """The first segment worker is there: let the streams run."""
-        self._info = next(slot.info for slot in self.segments if slot.ready)
-        assert self._info is not None  # noqa: S101 - a ready worker has said what it runs
+    def _let_begin(self, pool: Pool) -> None:
+        """Start the streams whose turn it is, as soon as there is a segment worker for them."""
+        if self._info is None:
+            self._info = next((slot.info for slot in self.segments if slot.ready), None)
+        running = 0
         for stream in self.streams:
-            stream.begin(self._info, pool)
+            if stream.over:
+                stream.close()
+                continue
+            if running >= self._at_once and not stream.live:
+                continue
+            running += not stream.live
+            if not stream.launched:
+                stream.launch()
+            if not stream.begun and self._info is not None:
+                stream.begin(self._info, pool)
 
     def _give_up_without_workers(self) -> None:
         """Without any segment worker, and none allowed to come back, nothing can go on."""

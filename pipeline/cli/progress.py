@@ -90,4 +90,4 @@ def line(counts: RunCounts, *, fps: float) -> str:
 
 
 def _worth_telling(stream: StreamCounts) -> bool:
-    return stream.state not in ("starting", "streaming", "draining", "ended")
+    return stream.state not in ("queued", "starting", "streaming", "draining", "ended")

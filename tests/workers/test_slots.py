@@ -276,7 +276,7 @@ def test_loading_may_take_long_but_not_for_ever(lives: Lives, clock: ManualClock
 
 
 def stream_slot(lives: Lives, clock: ManualClock, *ids: str, live: bool = False) -> StreamSlot:
-    return StreamSlot(
+    slot = StreamSlot(
         [SourceSettings(id=name, url=f"{name}.mp4") for name in ids],
         live=frozenset(ids if live else ()),
         start=lives.stream,
@@ -284,6 +284,9 @@ def stream_slot(lives: Lives, clock: ManualClock, *ids: str, live: bool = False)
         wake=lambda: None,
         clock=clock,
     )
+    assert (slot.launched, slot.counts(ids[0]).state) == (False, "queued")
+    slot.launch()
+    return slot
 
 
 def running_slot(lives: Lives, clock: ManualClock, *ids: str, live: bool = False) -> StreamSlot:

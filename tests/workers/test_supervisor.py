@@ -96,7 +96,9 @@ class Machines:
     loop: Loop
     model: Callable[[], Segmenter]
     segment_workers: int = 1
+    stream_workers: int = 4
     before_frame: Callable[[str, int], object] = lambda source_id, index: None
+    most_at_once: int = 0
     sinks: dict[str, list[ListSink]] = field(default_factory=dict)
     segments: list[LocalWorker] = field(default_factory=list)
     streams: list[LocalWorker] = field(default_factory=list)
@@ -119,6 +121,7 @@ class Machines:
             batch_timeout_s=60.0,
             spread=spread,
         )
+        self.most_at_once = max(self.most_at_once, 1 + sum(not w.dead for w in self.streams))
         self.stream_targets.append(worker)
         self.streams.append(LocalWorker(worker, self.loop))
         return self.streams[-1]
@@ -269,6 +272,18 @@ def test_streams_may_share_a_worker(loop: Loop) -> None:
     assert [len(worker.sources) for worker in machines.stream_targets] == [2, 1]
 
 
+def test_files_wait_for_their_turn_and_workers_that_are_done_go(loop: Loop) -> None:
+    machines = Machines(loop, stub, stream_workers=2)
+    ids = [f"file-{number}" for number in range(5)]
+    seen: list[RunCounts] = []
+    supervisor = Supervisor(settings(*ids), machines, limits=LIMITS)
+    ends = run(supervisor, machines, on_progress=seen.append)
+    assert [end.counts.published for end in ends] == [FRAMES] * 5
+    assert [stream.state for stream in seen[0].streams[2:]] == ["queued"] * 3
+    assert machines.most_at_once == 2
+    assert all(worker.dead for worker in machines.streams)
+
+
 def test_a_model_that_cannot_be_loaded_ends_the_run_in_its_own_words(loop: Loop) -> None:
     def model() -> Segmenter:
         raise ModelError("weights.pth: 81 classes, expected 91")
@@ -300,7 +315,9 @@ def test_without_any_segment_worker_left_the_streams_end_and_say_why(loop: Loop)
     assert end.counts.balanced()
 
 
-def test_told_to_stop_a_run_publishes_what_was_captured_and_ends_well(loop: Loop) -> None:
+def test_told_to_stop_a_run_publishes_what_was_captured_and_ends_well(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop = threading.Event()
 
     def before_frame(source_id: str, index: int) -> None:
@@ -318,7 +335,7 @@ def test_told_to_stop_a_run_publishes_what_was_captured_and_ends_well(loop: Loop
         told.set()
 
     supervisor = Supervisor(settings("cam"), machines, limits=LIMITS)
-    machines.stream_targets[0].stop = lambda: stopping(machines.stream_targets[0])  # type: ignore[method-assign]
+    monkeypatch.setattr(StreamWorker, "stop", stopping)
     (end,) = run(supervisor, machines, stop=stop)
     (sink,) = machines.sinks["cam"]
     assert (end.stopped, end.exit_code) == (True, 0)

@@ -60,19 +60,35 @@ class StreamSlot:
         self._wake = wake
         self._clock = clock
         self._past = {source_id: StreamCounts(source_id) for source_id in self._sources}
-        self._counts = {source_id: StreamCounts(source_id) for source_id in self._sources}
+        self._counts = {source_id: StreamCounts(source_id, "queued") for source_id in self._sources}
         self._info: ModelInfo | None = None
         self._wishes: list[tuple[Any, ...]] = []
         self._orders: list[Future[Any]] = []
         self._asked: Asked | None = None
         self._ask_at_s = 0.0
         self._patience_s = limits.start_timeout_s
-        self._remote = start(sources, False)
+        self._worker: Remote | None = None
+        self._closed = False
 
     @property
     def over(self) -> bool:
         """Whether all its streams are."""
         return len(self.ends) == len(self._sources)
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a camera among its streams: it cannot wait for its turn."""
+        return bool(self._live)
+
+    @property
+    def launched(self) -> bool:
+        """Whether it has, or had, a process."""
+        return self._worker is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether its streams were let run."""
+        return self._info is not None
 
     @property
     def source_ids(self) -> list[str]:
@@ -84,6 +100,11 @@ class StreamSlot:
         if source_id in self._live:
             return self._past[source_id] + self._counts[source_id]
         return self._counts[source_id]  # a file's counts are in its checkpoint
+
+    def launch(self) -> None:
+        """Start the process, so that it is there when there is a model."""
+        self._worker = self._start_worker(list(self._sources.values()), False)
+        self._counts = {source_id: StreamCounts(source_id) for source_id in self._sources}
 
     def begin(self, info: ModelInfo, pool: Pool) -> None:
         """Let the streams run."""
@@ -129,8 +150,15 @@ class StreamSlot:
         self._ask_at_s = 0.0
 
     def close(self) -> None:
-        """End it for good."""
-        self._remote.kill()
+        """End the process for good; safe twice."""
+        if self._worker is not None and not self._closed:
+            self._closed = True
+            self._worker.kill()
+
+    @property
+    def _remote(self) -> Remote:
+        assert self._worker is not None, "`launch` comes first"  # noqa: S101 - a bug of ours
+        return self._worker
 
     def _call(self, method: str, *args: Any) -> None:
         self._orders.append(self._remote.call(method, *args))
@@ -171,7 +199,7 @@ class StreamSlot:
         names = ", ".join(source.id for source in left)
         log.warning("%s: the stream worker %s; it starts again", names, reason)
         self._patience_s = self._limits.start_timeout_s
-        self._remote = self._start_worker(left, True)
+        self._worker = self._start_worker(left, True)
         self._call("begin", self._info, pool)
         for wish in self._wishes:
             self._call(*wish)
