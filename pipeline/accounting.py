@@ -85,7 +85,7 @@ class StreamCounts:
 
     source_id: str = ""
     state: str = "starting"
-    """queued, starting, streaming, draining, ended, failed, or what a live source says of itself."""
+    """queued, starting, streaming, draining, ended, failed, or what a live source says itself."""
     captured: int = 0
     published: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)

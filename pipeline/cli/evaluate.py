@@ -46,10 +46,10 @@ def evaluate_track_command(
     ] = None,
 ) -> None:
     """HOTA, MOTA/sMOTSA and IDF1 of recorded tracks, as the official tools compute them."""
-    from pipeline.evaluation import evaluate_tracks, format_table
+    from pipeline.evaluation import evaluate_tracks
 
     report = evaluate_tracks(gt, results, format=format, resolve_overlaps=resolve_overlaps)
-    typer.echo(format_table(report))
+    typer.echo(report)
     if json is not None:
         _write(json, report.to_json())
 

@@ -2,5 +2,13 @@
 
 from pipeline.evaluation.run import RunReport, evaluate_run
 from pipeline.evaluation.table import format_table, track_table
+from pipeline.evaluation.tracks import TracksReport, evaluate_tracks
 
-__all__ = ["RunReport", "evaluate_run", "format_table", "track_table"]
+__all__ = [
+    "RunReport",
+    "TracksReport",
+    "evaluate_run",
+    "evaluate_tracks",
+    "format_table",
+    "track_table",
+]

@@ -8,7 +8,7 @@ come from the files of the run alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,9 @@ def evaluate_run(folder: str | Path, *, gt: Path | None = None) -> RunReport:
     followed = [s for s in sources if s.tracked and s.truth.tracked]
     return RunReport(
         folder=str(folder),
-        average_precision=mask_ap((pair for s in detected for pair in _pairs(s)), labels),
+        average_precision=mask_ap(
+            (pair for s in detected for pair in pair_up(s.results, s.truth)), labels
+        ),
         tracked_frames=sum(len(s.results) for s in followed),
         tracks=_track_scores(followed, labels),
     )
@@ -110,9 +112,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _pairs(source: _Judgeable) -> Iterator[Pair]:
-    for result in source.results:
-        yield Pair(source.truth.at(result.index, result.size), result.instances)
+def pair_up(results: Iterable[FrameResult], truth: Truth) -> Iterator[Pair]:
+    """Truth and answer of every frame that was published."""
+    for result in results:
+        yield Pair(truth.at(result.index, result.size), result.instances)
 
 
 def _track_scores(sources: list[_Judgeable], labels: Mapping[int, str]) -> dict[str, Any]:
@@ -121,9 +124,9 @@ def _track_scores(sources: list[_Judgeable], labels: Mapping[int, str]) -> dict[
         return {}
     together = TrackCounts()
     scores = {}
-    frames = {s.source_id: list(_pairs(s)) for s in sources}
+    frames = [list(pair_up(s.results, s.truth)) for s in sources]
     for class_id, label in labels.items():
-        counts = [count(_judged(pairs, class_id)) for pairs in frames.values()]
+        counts = [count(judge_class(pairs, class_id)) for pairs in frames]
         of_class = sum(counts, TrackCounts())
         if of_class.tp + of_class.fn + of_class.fp:
             scores[label] = of_class.scores()
@@ -131,7 +134,8 @@ def _track_scores(sources: list[_Judgeable], labels: Mapping[int, str]) -> dict[
     return {"all": together.scores(), **scores}
 
 
-def _judged(pairs: list[Pair], class_id: int) -> Judged:
+def judge_class(pairs: Sequence[Pair], class_id: int) -> Judged:
+    """One class of a sequence, every mask counted."""
     truth_ids, result_ids, similarity = [], [], []
     for pair in pairs:
         truth = pair.truth[pair.truth.class_ids == class_id]

@@ -1,0 +1,1 @@
+"""Reading and writing: maskstream records, COCO, MOTS and MOT text."""

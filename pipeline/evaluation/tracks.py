@@ -1,0 +1,148 @@
+"""Recorded tracks against the truth, sequence by sequence, by the rules of a benchmark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import ConfigError
+from pipeline.evaluation.counts import TrackCounts
+from pipeline.evaluation.metrics import count
+from pipeline.evaluation.rules import MOT_RULES, check_disjoint, judge_mot, judge_mots
+from pipeline.evaluation.run import judge_class, pair_up
+from pipeline.evaluation.table import track_table
+from pipeline.evaluation.truth import truth_of
+from pipeline.formats.jsonl import read_run
+from pipeline.formats.mot import read_mot
+from pipeline.formats.mots import MotsTable, read_mots
+from pipeline.masks import Masks
+
+COMBINED = "COMBINED"
+_MOTS = {
+    "kitti-mots": (0, {1: "car", 2: "pedestrian"}),
+    "mots": (1, {2: "pedestrian"}),
+}
+"""Number of the first frame, and the classes that are judged."""
+
+FORMATS = (*_MOTS, *MOT_RULES, "jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class TracksReport:
+    """Scores by class, and in each by sequence; `COMBINED` is all sequences together."""
+
+    format: str
+    classes: Mapping[str, Mapping[str, Mapping[str, float]]]
+
+    def to_json(self) -> str:
+        """All figures as JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+    def __str__(self) -> str:
+        tables = (f"{name}\n{track_table(rows)}" for name, rows in self.classes.items())
+        return "\n\n".join(tables)
+
+
+def evaluate_tracks(
+    gt: Path, results: Path, *, format: str, resolve_overlaps: bool = False
+) -> TracksReport:
+    """Judge a folder of results.
+
+    Args:
+        gt: `<sequence>.txt`, or `<sequence>/gt/gt.txt` as MOTChallenge lays it out; for `jsonl`
+            `<source id>.txt` (MOTS) or `<source id>.json` (COCO with `track_id`).
+        results: `<sequence>.txt`, or `<source id>.jsonl`.
+        format: one of `FORMATS`.
+        resolve_overlaps: give shared pixels to the mask that comes first in the file.
+
+    Raises:
+        ConfigError: a folder or file is missing, or the format is unknown.
+        SourceError: a line of a file is wrong, or masks overlap.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
+    files = sorted(results.glob("*.jsonl" if format == "jsonl" else "*.txt"))
+    if not files:
+        kind = ".jsonl" if format == "jsonl" else ".txt"
+        raise ConfigError(f"{results}: no {kind} file there to be judged")
+    counts: dict[str, dict[str, TrackCounts]] = {}
+    for file in files:
+        for name, of_class in _count(gt, file, format, resolve_overlaps).items():
+            counts.setdefault(name, {})[file.stem] = of_class
+    return TracksReport(format, {name: _scores(rows) for name, rows in counts.items()})
+
+
+def _scores(rows: Mapping[str, TrackCounts]) -> dict[str, dict[str, float]]:
+    together = sum(rows.values(), TrackCounts())
+    return {**{name: c.scores() for name, c in rows.items()}, COMBINED: together.scores()}
+
+
+def _count(gt: Path, file: Path, format: str, resolve: bool) -> dict[str, TrackCounts]:
+    """Counts of one sequence by class."""
+    if format == "jsonl":
+        return _count_records(gt, file)
+    truth_file = _truth_file(gt, file.stem)
+    if format in _MOTS:
+        return _count_mots(truth_file, file, *_MOTS[format], resolve)
+    truth, result = read_mot(truth_file), read_mot(file)
+    frames = int(max(truth.frames.max(initial=0), result.frames.max(initial=0)))
+    judged = judge_mot(truth, result, rule=MOT_RULES[format], frames=frames)
+    return {"pedestrian": count(judged)}
+
+
+def _count_mots(
+    truth_file: Path, file: Path, first: int, classes: Mapping[int, str], resolve: bool
+) -> dict[str, TrackCounts]:
+    truth, result = read_mots(truth_file), read_mots(file)
+    if resolve:
+        result = disjoint(result)
+    else:
+        check_disjoint(result)
+    last = max(truth.frames.max(initial=first), result.frames.max(initial=first))
+    frames = int(last) - first + 1
+    return {
+        name: count(judge_mots(truth, result, class_id=class_id, first=first, frames=frames))
+        for class_id, name in classes.items()
+    }
+
+
+def _count_records(gt: Path, file: Path) -> dict[str, TrackCounts]:
+    truth = truth_of(file.stem, "", gt)
+    if truth is None or not truth.tracked:
+        raise ConfigError(f"{gt}: the truth of {file.stem} has no track ids")
+    pairs = list(pair_up(read_run(file).results, truth))
+    return {name: count(judge_class(pairs, class_id)) for class_id, name in truth.labels.items()}
+
+
+def _truth_file(gt: Path, sequence: str) -> Path:
+    for file in (gt / f"{sequence}.txt", gt / sequence / "gt" / "gt.txt"):
+        if file.exists():
+            return file
+    raise ConfigError(f"{gt}: has neither {sequence}.txt nor {sequence}/gt/gt.txt")
+
+
+def disjoint(table: MotsTable) -> MotsTable:
+    """The same rows without shared pixels: the first line of a frame keeps them; none empty."""
+    rles = list(table.rles)
+    kept = np.ones(len(table), bool)
+    for frame in np.unique(table.frames):
+        rows = np.flatnonzero(table.frames == frame)
+        size: tuple[int, int] = tuple(table.sizes[rows[0]].tolist())
+        masks = Masks.from_coco(table.coco(rows), size).resolve_overlaps(-np.arange(len(rows)))
+        kept[rows] = masks.areas() > 0
+        for row, rle in zip(rows.tolist(), masks.to_coco(), strict=True):
+            rles[row] = rle["counts"]
+    return replace(
+        table,
+        frames=table.frames[kept],
+        ids=table.ids[kept],
+        classes=table.classes[kept],
+        sizes=table.sizes[kept],
+        rles=[rle for rle, keep in zip(rles, kept.tolist(), strict=True) if keep],
+        scores=table.scores[kept],
+        lines=table.lines[kept],
+    )
