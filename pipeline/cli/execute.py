@@ -14,6 +14,7 @@ import typer
 
 from pipeline.cli.progress import Progress
 from pipeline.config import Settings
+from pipeline.secrets import hide_in_logs, mask_url, scrub
 
 if TYPE_CHECKING:
     from pipeline.runner import RunSummary
@@ -104,14 +105,16 @@ def tell(end: End, *, quiet: bool) -> None:
         text += f", {counts.decode_errors} damaged packets"
     if outcome.reason:
         text += f": {outcome.reason}"
-    troubled = end.exit_code != 0
-    if troubled or not quiet:
-        typer.echo(text, err=True)
+    lines = []
+    if end.exit_code != 0 or not quiet:
+        lines.append(text)
     for name, reason in end.sink_errors.items():
         if reason != outcome.reason:
-            typer.echo(f"{end.source_id}: sink {name}: {reason}", err=True)
+            lines.append(f"{end.source_id}: sink {name}: {reason}")
     if end.bug and end.bug != outcome.reason:
-        typer.echo(f"{end.source_id}: {end.bug}", err=True)
+        lines.append(f"{end.source_id}: {end.bug}")
+    for line in lines:
+        typer.echo(mask_url(scrub(line)), err=True)
 
 
 def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:
@@ -146,6 +149,7 @@ def _run_local(
 
 
 def _log_to_stderr(*, quiet: bool) -> None:
+    hide_in_logs()
     logging.basicConfig(
         level=logging.ERROR if quiet else logging.WARNING,
         format="%(levelname)s %(message)s",

@@ -14,6 +14,7 @@ import typer
 from pipeline._version import __version__
 from pipeline.cli import bench, check, demo, doctor, evaluate, models, retrack, run, track, train
 from pipeline.errors import MaskstreamError
+from pipeline.secrets import mask_url, scrub
 
 app = typer.Typer(
     name="maskstream",
@@ -57,7 +58,7 @@ def main() -> NoReturn:
     try:
         app()
     except MaskstreamError as error:
-        print(f"maskstream: {error}", file=sys.stderr)
+        print(f"maskstream: {mask_url(scrub(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -185,3 +185,13 @@ def test_bad_input_is_answered_with_one_line_and_code_2(
     assert "Traceback" not in answer.err
     if name != "no-such-verb":  # typer frames its usage errors
         assert len(answer.err.strip().splitlines()) == 1, answer.err
+
+
+def test_a_password_in_a_wrong_address_is_not_repeated(
+    maskstream: Command, tmp_path: Path
+) -> None:
+    answer = maskstream(
+        "track", "gopher://viewer:S3cret-word@camera/1", "--model", "blob", "--output", tmp_path
+    )
+    assert answer.code == 2
+    assert "S3cret-word" not in answer.err + answer.out
