@@ -47,7 +47,7 @@ class ModelSettings(_Section):
 class OptimiserSettings(_Section):
     """Steps, rates and averaging."""
 
-    steps: int = Field(6000, ge=1)
+    steps: int = Field(5000, ge=1)
     batch: int = Field(4, ge=1)
     learning_rate: float = Field(6e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
