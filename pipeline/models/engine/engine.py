@@ -118,11 +118,11 @@ class Engine:
         return roi_align(table, layout, proposals.boxes.view(-1, 4), pictures, self._box_head.size)
 
     def _masks(self, table: Tensor, layout: Layout, detections: Detections, kept: int) -> Tensor:
-        """Probabilities of the kept detections; the head runs on the next power of two of them."""
+        """Probabilities of the kept detections."""
         side = 2 * self._mask_head.size
         if kept == 0:
             return torch.zeros(0, side, side)
-        rows = mask_batch(kept, detections.scores.numel())
+        rows = mask_batch(kept, detections.scores.numel(), self.placement.device)
         order = (detections.scores.flatten() >= 0).to(torch.int8)
         index = order.argsort(descending=True, stable=True)[:rows]
         boxes = detections.boxes.view(-1, 4)[index]
@@ -145,11 +145,14 @@ class Engine:
         return self._made[key]
 
 
-def mask_batch(kept: int, most: int) -> int:
-    """How many detections the mask head runs for when `kept` are needed."""
+def mask_batch(kept: int, most: int, device: torch.device) -> int:
+    """How many detections the mask head runs for when `kept` are needed.
+
+    On a GPU the next power of two: few shapes. On a CPU the next multiple of four: little waste.
+    """
     rows = _SMALLEST_MASK_BATCH
     while rows < kept:
-        rows *= 2
+        rows = 2 * rows if device.type == "cuda" else rows + _SMALLEST_MASK_BATCH
     return min(rows, max(most, _SMALLEST_MASK_BATCH))
 
 

@@ -7,6 +7,7 @@ over memory; elsewhere as plain operations.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 Pair = tuple[int, int]
+_SIZES_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ def onednn_available() -> bool:
 
 
 class _OneDnnConv:
+    """A convolution whose weights are kept in oneDNN's own order.
+
+    For 1 × 1 convolutions in float32 that order depends on the size of the input, and another one
+    costs up to 14 times the time: those keep one copy for each of the last few sizes.
+    """
+
     def __init__(self, weights: Weights, dtype: torch.dtype, relu: bool) -> None:
         w = weights
         self._settings: tuple[list[int], list[int], list[int], int] = (
@@ -121,18 +129,36 @@ class _OneDnnConv:
             list(w.dilation),
             w.groups,
         )
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(
-            w.weight.to(dtype).contiguous(memory_format=torch.channels_last), *self._settings, None
-        )
+        plain = w.weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        by_size = dtype == torch.float32 and plain.shape[2:] == (1, 1)
+        self._plain = plain if by_size else None
+        self._channels = plain.shape[1] * w.groups
+        self._packed: OrderedDict[Pair | None, Tensor] = OrderedDict()
+        if not by_size:
+            self._packed[None] = self._pack(plain, None)
         self._bias = w.bias.to(dtype)
         self._unary = "relu" if relu else None
 
     def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
         ops: Any = torch.ops.mkldnn
-        layer = (self._weight, self._bias, *self._settings)
+        layer = (self._weight_for(x), self._bias, *self._settings)
         if into is None:
             return ops._convolution_pointwise(x, *layer, self._unary or "none", [], "")
         return ops._convolution_pointwise_.binary(into, x, *layer, "add", 1.0, self._unary, [], "")
+
+    def _weight_for(self, x: Tensor) -> Tensor:
+        if self._plain is None:
+            return self._packed[None]
+        size = (x.shape[2], x.shape[3])
+        if size not in self._packed:
+            self._packed[size] = self._pack(self._plain, [1, self._channels, *size])
+            if len(self._packed) > _SIZES_KEPT:
+                self._packed.popitem(last=False)
+        self._packed.move_to_end(size)
+        return self._packed[size]
+
+    def _pack(self, weight: Tensor, input_shape: list[int] | None) -> Tensor:
+        return torch.ops.mkldnn._reorder_convolution_weight(weight, *self._settings, input_shape)
 
 
 class _PlainConv:

@@ -166,16 +166,14 @@ def test_nothing_above_the_threshold_gives_no_detections(
     assert len(found.instances()) == 0
 
 
-def test_the_mask_head_runs_for_powers_of_two() -> None:
-    assert [mask_batch(kept, 100) for kept in (1, 4, 5, 17, 64, 65, 100)] == [
-        4,
-        4,
-        8,
-        32,
-        64,
-        100,
-        100,
-    ]
+@pytest.mark.parametrize(
+    ("device", "rows"), [("cuda", [4, 4, 8, 32, 64, 100, 100]), ("cpu", [4, 4, 8, 20, 64, 68, 100])]
+)
+def test_the_mask_head_runs_for_few_sizes_on_a_gpu_and_little_waste_on_a_cpu(
+    device: str, rows: list[int]
+) -> None:
+    kept = (1, 4, 5, 17, 64, 65, 100)
+    assert [mask_batch(n, 100, torch.device(device)) for n in kept] == rows
 
 
 def test_a_new_bucket_is_served_and_counted(small_network: MaskRCNN) -> None:
