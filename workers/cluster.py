@@ -9,7 +9,7 @@ import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError, MaskstreamError
@@ -170,6 +170,14 @@ class Cluster:
         self._weights_ref = None
         if self._ours:
             ray.shutdown()
+        self._clean_up()
+
+    def leave(self) -> NoReturn:
+        """End this process here and now; Ray ends its own when that of the driver is gone."""
+        self._clean_up()
+        os._exit(1)
+
+    def _clean_up(self) -> None:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +14,9 @@ LEAVE_AFTER_S = 1.5
 ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
 
 
-def _end_now() -> None:
-    os._exit(1)
-
-
 @contextmanager
 def drained_by_signals(
-    stop: threading.Event, abort: threading.Event, *, end_now: Callable[[], None] = _end_now
+    stop: threading.Event, abort: threading.Event, *, end_now: Callable[[], object]
 ) -> Iterator[None]:
     """Set `stop` at the first signal, `abort` at the second, and end the process soon after that.
 

@@ -303,7 +303,8 @@ def run(
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
-        stack.enter_context(drained_by_signals(stop, abort))
+        cluster = Cluster(settings, runs=runs, weights=weights, address=address)
+        stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(
             serve(
                 settings.metrics.host,
@@ -312,7 +313,6 @@ def run(
                 healthy=lambda: all(supervisor.awake for supervisor in watched),
             )
         )
-        cluster = Cluster(settings, runs=runs, weights=weights, address=address)
         supervisor = Supervisor(settings, stack.enter_context(cluster), limits=limits)
         stack.callback(supervisor.close)
         watched.append(supervisor)

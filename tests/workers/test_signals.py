@@ -39,7 +39,7 @@ def test_handlers_of_the_caller_stay() -> None:
     before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
     stop = threading.Event()
     try:
-        with drained_by_signals(stop, threading.Event()):
+        with drained_by_signals(stop, threading.Event(), end_now=stop.set):
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -51,7 +51,7 @@ def test_a_background_job_whose_sigint_is_ignored_is_still_drained_by_sigterm() 
     stop = threading.Event()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with drained_by_signals(stop, threading.Event()):
+        with drained_by_signals(stop, threading.Event(), end_now=stop.set):
             os.kill(os.getpid(), signal.SIGTERM)
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
@@ -64,7 +64,8 @@ def test_another_thread_sets_no_handlers() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with drained_by_signals(threading.Event(), threading.Event()), handlers_kept():
+        stop = threading.Event()
+        with drained_by_signals(stop, stop, end_now=stop.set), handlers_kept():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
