@@ -33,7 +33,7 @@ test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
 
 test-servers: $(READY_DEV) ## run the tests that need real servers (installs them with apt)
 	tests/servers/install.sh
-	MASKSTREAM_REQUIRE_SERVERS=1 $(PYTEST) -m "servers and not faults"
+	$(PYTEST) -m "servers and not faults"
 
 test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/reliability.md
 	tests/servers/install.sh
@@ -59,9 +59,9 @@ fmt: $(READY_DEV) ## format the code
 	$(BIN)/ruff check --fix .
 
 bench: $(READY_DEV) ## the benchmarks that take a few minutes on a laptop
-	$(BIN)/python benchmarks/masks.py
-	$(BIN)/python benchmarks/segment.py --quick
-	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python -m benchmarks.masks
+	$(BIN)/python -m benchmarks.segment --quick
+	$(BIN)/python -m benchmarks.tracking --quick
 
 docs: $(READY) ## write the generated pages docs/configuration.md and docs/metrics.md anew
 	$(BIN)/python docs/generate.py
