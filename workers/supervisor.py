@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Protocol
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
 ASLEEP_AFTER_S = 10.0
+LAST_LOOK_S = 1.0
 
 SAID = {
     "stop": "stopping: what was captured is still published; once more to give it up",
@@ -124,6 +126,7 @@ class Supervisor:
                 progress_at_s = now + PROGRESS_EVERY_S
                 on_progress(self.counts())
             self._news.wait(self._limits.poll_s)
+        self._look_last()
         if on_progress is not None:
             on_progress(self.counts())
         ends = {source_id: end for slot in self.streams for source_id, end in slot.ends.items()}
@@ -171,6 +174,14 @@ class Supervisor:
                 for slot in self.segments:
                     slot.suspect(member)
         self._members = members
+
+    def _look_last(self) -> None:
+        """Segment workers may have counted more since they were looked at."""
+        asked = [(slot, slot.ask_last()) for slot in self.segments if slot.ready]
+        wait([report for _, report in asked], timeout=LAST_LOOK_S)
+        for slot, report in asked:
+            if report.done() and report.exception() is None:
+                slot.note(report.result())
 
     def _let_begin(self, pool: Pool) -> None:
         """Start the streams whose turn it is, as soon as there is a segment worker for them."""

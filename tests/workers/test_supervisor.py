@@ -368,6 +368,7 @@ def test_progress_ends_with_the_final_counts(loop: Loop) -> None:
     assert seen[-1].streams[0].state == "ended"
     assert seen[-1].streams[0].published == FRAMES
     assert seen[-1].workers[0].worker == "segment-0"
+    assert seen[-1].workers[0].frames == FRAMES
 
 
 def test_a_frame_that_fails_is_counted_and_the_others_are_published(loop: Loop) -> None:

@@ -130,6 +130,15 @@ class SegmentSlot:
             then = "another takes its place" if self._may_restart else "it is not replaced for now"
             log.warning("%s %s; %s", self._member.worker_id, reason, then)
 
+    def ask_last(self) -> Future[Any]:
+        """A last report of a worker that is ready; hand its result to `note`."""
+        return self._remote.call("report")
+
+    def note(self, report: SegmentReport) -> None:
+        """Remember a report."""
+        self._report = report
+        relay(report.lines, worker=self._member.worker_id)
+
     def close(self) -> None:
         """End it for good."""
         self._remote.kill()
@@ -178,8 +187,7 @@ class SegmentSlot:
         self.lose(text)
 
     def _examine(self, report: SegmentReport) -> None:
-        self._report = report
-        relay(report.lines, worker=self._member.worker_id)
+        self.note(report)
         if report.broken is not None:
             self.lose(report.broken)
         elif stuck(
