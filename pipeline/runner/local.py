@@ -93,7 +93,6 @@ def _watch(
     told_s = time.monotonic()
     stopping = aborting = False
     while running := [thread for thread in threads if not thread.join(0)]:
-        running[0].join(_LOOK_EVERY_S)
         if stop.is_set() and not stopping:
             stopping = True
             for thread in threads:
@@ -105,6 +104,7 @@ def _watch(
         if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
             told_s = time.monotonic()
             on_progress(_counts(threads, segmenter))
+        running[0].join(_LOOK_EVERY_S)
     if on_progress is not None:
         on_progress(_counts(threads, segmenter))
 
