@@ -187,9 +187,7 @@ def test_bad_input_is_answered_with_one_line_and_code_2(
         assert len(answer.err.strip().splitlines()) == 1, answer.err
 
 
-def test_a_password_in_a_wrong_address_is_not_repeated(
-    maskstream: Command, tmp_path: Path
-) -> None:
+def test_a_password_in_a_wrong_address_is_not_repeated(maskstream: Command, tmp_path: Path) -> None:
     answer = maskstream(
         "track", "gopher://viewer:S3cret-word@camera/1", "--model", "blob", "--output", tmp_path
     )
