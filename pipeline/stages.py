@@ -68,6 +68,13 @@ class Source(Protocol):
         """Outages that were survived so far; 0 for files."""
 
     @property
+    def skipped(self) -> int:
+        """Frames that were left undecoded so far because `max_fps` leaves them out; 0 for files.
+
+        The index counts them, and they are counted before the frame that follows is yielded.
+        """
+
+    @property
     def outcome(self) -> Outcome:
         """How it ended; meaningful once `frames` has ended."""
 

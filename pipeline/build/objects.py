@@ -188,6 +188,7 @@ def _source_options(source: SourceSettings) -> dict[str, Any]:
         "start_s": source.start,
         "duration_s": source.duration,
         "max_pixels": source.max_pixels,
+        "max_fps": source.max_fps,
         "read_timeout_s": source.read_timeout_s,
         "transport": source.transport,
         "username": source.username,

@@ -37,6 +37,7 @@ _OPENS = {
 
 _LIVE_OPTIONS = {
     "max_pixels",
+    "max_fps",
     "threads",
     "open_timeout_s",
     "read_timeout_s",

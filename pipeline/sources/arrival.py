@@ -32,6 +32,8 @@ class Arrived:
     captured_at_s: float
     """Unix time, of capture if `clock` is the sender's, else of arrival."""
     clock: Literal["sender", "arrival"]
+    skipped: int = 0
+    """Pictures before this one that were not decoded on purpose."""
 
 
 class Arrivals:
@@ -71,6 +73,15 @@ class Arrivals:
         if sent_at_s is not None and packet.pts is not None and packet.time_base is not None:
             self._sender_offset_s = sent_at_s - float(packet.pts * packet.time_base)
 
+    def time_of(self, packet: av.Packet[VideoStream]) -> float | None:
+        """The time `place` will give its picture, for a codec that keeps their order.
+
+        None: that is not known yet. To be asked after `note`.
+        """
+        if self._timeless:
+            return self._came[packet.pts][1]
+        return None if self.last_pts_s is None else self._time_of(packet)
+
     def place(self, frame: av.VideoFrame) -> Iterator[Arrived]:
         """The picture with its times; it may be held back until the first time stamp is known.
 
@@ -104,7 +115,7 @@ class Arrivals:
             yield replace(arrived, pts_s=pts_s - (count - i) * self._interval_s)
         self._held.clear()
 
-    def _time_of(self, frame: av.VideoFrame) -> float | None:
+    def _time_of(self, frame: av.VideoFrame | av.Packet[VideoStream]) -> float | None:
         if frame.pts is None or self._base is None:
             return None
         return frame.pts * self._base.numerator / self._base.denominator

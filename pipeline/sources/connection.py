@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 from av.container import InputContainer
@@ -20,6 +20,8 @@ from pipeline.sources.address import Address
 from pipeline.sources.arrival import Arrivals, Arrived
 from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.opening import LinkError, choose_stream, open_stream, reason_of
+from pipeline.sources.timeline import MAX_STEP_S
+from pipeline.stream.capture import Thinning
 
 _NO_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "mpegvideo")
 """Formats without time stamps: FFmpeg invents 25 a second, the arrival is nearer the truth."""
@@ -28,9 +30,11 @@ _ENDS_WITHIN_S = 1.0
 
 @dataclass(slots=True)
 class Damage:
-    """What did not become a picture; written by one thread, read by others."""
+    """What did not become a picture, or a shown one; written by one thread, read by others."""
 
     pictures: int = 0
+    undecoded: int = 0
+    """Left out on purpose since the last picture handed on; also by the connection before."""
 
 
 class DamageGate:
@@ -56,6 +60,36 @@ class DamageGate:
         return True
 
 
+class Skipping:
+    """Says which packets need no decoding: `Thinning` would drop their picture right after.
+
+    What it lets through passes the same rule once more above, so that it need not know all that
+    begins an epoch. A first picture whose time is not known yet moves the choice by one.
+    """
+
+    def __init__(self, max_fps: float | None, *, damage: Damage) -> None:
+        self._damage = damage
+        self._thinning = Thinning(max_fps)
+        self._last_s: float | None = None
+
+    def skips(self, pts_s: float | None) -> bool:
+        """Whether the next packet is left out; one without a time never is."""
+        if pts_s is None:
+            return False
+        last_s, self._last_s = self._last_s, pts_s
+        if last_s is not None and not last_s <= pts_s <= last_s + MAX_STEP_S:
+            self._thinning.reset()  # an epoch begins there
+        if self._thinning.keep(pts_s):
+            return False
+        self._damage.undecoded += 1
+        return True
+
+    def taken(self) -> int:
+        """How many were left out before the picture that is handed on now."""
+        count, self._damage.undecoded = self._damage.undecoded, 0
+        return count
+
+
 def pictures(
     address: Address,
     *,
@@ -65,6 +99,7 @@ def pictures(
     max_pixels: int,
     threads: int,
     damage: Damage,
+    max_fps: float | None = None,
     clock: Clock = time.monotonic,
     wall: Clock = time.time,
 ) -> Iterator[Arrived]:
@@ -89,7 +124,8 @@ def pictures(
             raise LinkError(str(error), patient=True) from error
         timeless = container.format.name in _NO_TIMES
         arrivals = Arrivals(stream, timeless=timeless, clock=clock, wall=wall)
-        yield from _Reading(container, stream, decoder, damage, clock, arrivals).run()
+        skipping = Skipping(max_fps if _stands_alone(stream) else None, damage=damage)
+        yield from _Reading(container, stream, decoder, damage, clock, arrivals, skipping).run()
     finally:
         container.close()
 
@@ -105,6 +141,7 @@ class _Reading:
         damage: Damage,
         clock: Clock,
         arrivals: Arrivals,
+        skipping: Skipping,
     ) -> None:
         self._container = container
         self._stream = stream
@@ -113,6 +150,7 @@ class _Reading:
         self._clock = clock
         self._gate = DamageGate()
         self._arrivals = arrivals
+        self._skipping = skipping
         self._flagged: int | None = None
         # the parts of a playlist are seldom numbered through; elsewhere a gap is a loss, which
         # decoders do not always notice
@@ -135,6 +173,8 @@ class _Reading:
             if not packet.size:
                 continue
             self._arrivals.note(packet)
+            if self._skipping.skips(self._arrivals.time_of(packet)):
+                continue
             if packet.is_corrupt and self._flags_mean_damage:
                 self._flagged = packet.pts
             yield from self._show(self._decode(packet))
@@ -156,7 +196,8 @@ class _Reading:
         for frame in frames:
             damaged = frame.is_corrupt or (self._flagged is not None and frame.pts == self._flagged)
             if self._gate.admits(damaged=damaged, key=frame.key_frame, at_s=self._clock()):
-                yield from self._arrivals.place(frame)
+                for arrived in self._arrivals.place(frame):
+                    yield replace(arrived, skipped=self._skipping.taken())
             else:
                 self._damage.pictures += 1
 
@@ -167,3 +208,9 @@ class _Reading:
             return False
         start_s = (self._container.start_time or 0) / av.time_base
         return self._arrivals.last_pts_s - start_s >= duration / av.time_base - _ENDS_WITHIN_S
+
+
+def _stands_alone(stream: VideoStream) -> bool:
+    """Whether no picture of the stream is needed to decode another."""
+    context = stream.codec_context
+    return context is not None and context.codec.intra_only

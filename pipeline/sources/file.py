@@ -43,6 +43,7 @@ class FileSource:
 
     live = False
     reconnects = 0
+    skipped = 0
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class ImagesSource:
 
     live = False
     reconnects = 0
+    skipped = 0
 
     def __init__(
         self,

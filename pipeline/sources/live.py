@@ -91,6 +91,8 @@ class LiveSource:
         first_connect_s: give up and fail when the first picture has not come by then; None: never.
         backoff_s: first and longest pause between attempts.
         max_pixels: larger pictures are refused.
+        max_fps: pictures the stream above thins out by this are not decoded where that is exact:
+            where every picture stands by itself (MJPEG). None decodes all.
         threads: of the decoder; more than one delays pictures.
         dial: makes a connection; for tests.
         clock: seconds, monotonic.
@@ -113,6 +115,7 @@ class LiveSource:
         first_connect_s: float | None = None,
         backoff_s: tuple[float, float] = (0.3, 2.0),
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        max_fps: float | None = None,
         threads: int = 1,
         dial: Callable[[], Iterator[Arrived]] | None = None,
         clock: Clock = time.monotonic,
@@ -134,6 +137,7 @@ class LiveSource:
             read_timeout_s=read_timeout_s,
             transport=transport,
             max_pixels=max_pixels,
+            max_fps=max_fps,
             threads=threads,
             damage=self._damage,
             clock=clock,
@@ -148,6 +152,7 @@ class LiveSource:
         self._reconnects = 0
         self._index = 0
         self._decoded = 0
+        self._skipped = 0
         self._last_frame_s: float | None = None
         self._opened_s = 0.0
         self._why: str | None = None  # the last connection ended
@@ -173,6 +178,11 @@ class LiveSource:
     def reconnects(self) -> int:
         """Outages survived: connections that gave pictures after one before had ended."""
         return self._reconnects
+
+    @property
+    def skipped(self) -> int:
+        """See `Source.skipped`."""
+        return self._skipped
 
     @property
     def left_behind(self) -> int:
@@ -310,6 +320,8 @@ class LiveSource:
         self._state = State.STREAMING
         if self._backoff.attempts and self._last_frame_s - self._opened_s > _STEADY_S:
             self._backoff.reset()  # not before: a stream that breaks off at once is no recovery
+        self._skipped += item.skipped
+        self._index += item.skipped
         try:
             image = self._converter.convert(item.frame)
         except (av.FFmpegError, ValueError):

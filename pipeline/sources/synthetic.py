@@ -32,6 +32,7 @@ class SyntheticSource:
     live = False
     decode_errors = 0
     reconnects = 0
+    skipped = 0
 
     def __init__(self, url: str, *, source_id: str) -> None:
         self.source_id = source_id

@@ -113,6 +113,7 @@ class Capture:
         self._kept = after.kept if after else 0
         self._captured = after.captured if after else 0
         self._thinned = after.thinned if after else 0
+        self._skipped = 0
         self.error: Exception | None = None
         """Why reading ended early; read it once `ended`."""
         self._thread = threading.Thread(
@@ -156,6 +157,7 @@ class Capture:
                 began = self._clock()
                 frame = next(frames, None)
                 now = self._clock()
+                self._count_skipped()
                 if frame is None or not self._offer(frame, at_s=now, decode_s=now - began):
                     return
         finally:
@@ -174,6 +176,17 @@ class Capture:
                 f"expected frame {after.index} at {after.pts_s:.6f} s, got "
                 + ("its end" if frame is None else f"frame {frame.index} at {frame.pts_s:.6f} s")
             )
+
+    def _count_skipped(self) -> None:
+        """What the source did not even decode, because it would be thinned out here."""
+        skipped = self._source.skipped
+        count, self._skipped = skipped - self._skipped, skipped
+        if count:
+            with self._account.lock:
+                self._captured += count
+                self._thinned += count
+                self._account.captured(count)
+                self._account.dropped("max_fps", count)
 
     def _offer(self, frame: Frame, *, at_s: float, decode_s: float) -> bool:
         """Count a frame and hand it on unless it is thinned out; False: nobody takes it."""

@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.sources import open_source
+from pipeline.sources.decoder import StreamDecoder
 from pipeline.sources.live import LiveSource
 from pipeline.stages import Status
 
@@ -261,23 +262,25 @@ def test_a_remote_playlist_never_opens_a_local_file(server: Any, clips: Any) -> 
     assert failure(once(f"http://{host}/list.m3u8"))
 
 
-def test_jpegs_over_http_are_timed_by_their_arrival(server: Any, clips: Any) -> None:
-    host, answers = server
+def sends_jpegs(clips: Any) -> Answer:
+    """Ten numbered pictures, as a camera's own page shows them."""
     with av.open(str(clips.write("m.avi", codec="mjpeg", pix_fmt="yuvj420p"))) as container:
         jpegs = [bytes(packet) for packet in container.demux() if packet.size]
-    parts = [
-        b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(j), j)
-        for j in jpegs
-    ]
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         handler.end_headers()
-        for part in parts:
-            handler.wfile.write(part)
+        for j in jpegs:
+            head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(j)
+            handler.wfile.write(head + j + b"\r\n")
 
-    answers["/cam.mjpeg"] = answer
+    return answer
+
+
+def test_jpegs_over_http_are_timed_by_their_arrival(server: Any, clips: Any) -> None:
+    host, answers = server
+    answers["/cam.mjpeg"] = sends_jpegs(clips)
     source = once(f"http://{host}/cam.mjpeg")
     frames = []
     for frame in source.frames():
@@ -289,3 +292,36 @@ def test_jpegs_over_http_are_timed_by_their_arrival(server: Any, clips: Any) -> 
     times = [frame.pts_s for frame in frames]
     assert times == sorted(set(times))
     assert times[-1] - times[0] < 0.9  # sent at once, whatever FFmpeg's 25 a second say
+
+
+def test_a_jpeg_that_max_fps_leaves_out_is_counted_and_not_decoded(
+    server: Any, clips: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    decode = StreamDecoder.decode
+    monkeypatch.setattr(
+        StreamDecoder, "decode", lambda self, packet: decoded.append(1) or decode(self, packet)
+    )
+    host, answers = server
+    answers["/cam.mjpeg"] = sends_jpegs(clips)
+    source = once(f"http://{host}/cam.mjpeg", max_fps=0.001)
+    seen = []
+    for frame in source.frames():
+        seen.append((frame.epoch, frame.index, clips.number(frame.image), source.skipped))
+        if frame.epoch == 2:
+            source.stop()
+    # sent at once: of each connection the first is due; the rest is counted when one follows
+    assert seen == [(0, 0, 0, 0), (1, 10, 0, 9), (2, 20, 0, 18)]
+    assert len(decoded) <= 4  # three, and one more if the last connection was dialled again
+
+
+def test_of_pictures_built_on_each_other_none_is_skipped(server: Any, clips: Any) -> None:
+    host, answers = server
+    answers["/live.ts"] = sends(transport_stream(clips))
+    source = once(f"http://{host}/live.ts", max_fps=0.001)
+    numbers = []
+    for frame in source.frames():
+        numbers.append(clips.number(frame.image))
+        if len(numbers) == 12:
+            source.stop()
+    assert (numbers, source.skipped) == (list(range(12)), 0)

@@ -395,6 +395,22 @@ def test_max_fps_thins_by_time_stamps_and_counts_what_is_left_out(make_stream: M
     assert end.counts.captured == 10
 
 
+def test_frames_the_source_did_not_even_decode_are_captured_and_thinned_out(
+    make_stream: MakeStream,
+) -> None:
+    sink = ListSink()
+    first, second = make_frame(0), make_frame(5)
+
+    def skip(count: int) -> Callable[[], None]:
+        return lambda: setattr(source, "skipped", source.skipped + count)
+
+    source = ScriptedSource([first, skip(4), second, skip(2)], live=True)
+    end = make_stream(source, [sink], max_fps=2.0).run()
+    assert sink.indices == [0, 5]
+    assert (end.counts.captured, end.counts.dropped) == (8, {"max_fps": 6})
+    assert end.counts.balanced()
+
+
 def test_a_new_epoch_begins_with_a_frame_whatever_was_due(make_stream: MakeStream) -> None:
     frames = [*make_frames(3), make_frame(3, epoch=1, pts_s=0.0), make_frame(4, epoch=1, pts_s=0.1)]
     sink = ListSink()
