@@ -63,5 +63,6 @@ def shared_pixels(masks: Rles) -> int:
     """How many pixels masks of one picture have in common, counted once per further mask."""
     if len(masks) < 2:
         return 0
-    total = int(coco_mask.area(list(masks)).sum())
+    # One by one: pycocotools refuses lists of more than 255 here.
+    total = sum(int(coco_mask.area(mask)) for mask in masks)
     return total - int(coco_mask.area(coco_mask.merge(list(masks), intersect=False)))
