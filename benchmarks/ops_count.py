@@ -68,8 +68,8 @@ def main() -> None:
         engine = Engine(network, placement, score_threshold=threshold)
         for batch in (1, 16):
             ready = prepare(images[:batch], engine.input_rules, placement.dtype)
-            counter, found = counted(lambda: engine.forward(ready)[0])  # noqa: B023 - called here
-            _report(f"engine, batch {batch}, {int(found.count.sum())} detections", counter)
+            counter, found = counted(lambda: engine.forward(ready))  # noqa: B023 - called here
+            _report(f"engine, batch {batch}, {len(found.scores)} detections", counter)
             totals.add(counter.names.total())
             waits.add(counter.waits.total())
     for threshold in thresholds:

@@ -21,9 +21,22 @@ class Found:
     scores: NDArray[np.float32]
     classes: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    """(N, M, M) mask probabilities inside the boxes."""
+    """(N, M, M) mask probabilities inside the boxes; not there where `masks` are."""
     size: tuple[int, int]
     """(height, width) of the picture."""
+    masks: Masks | None = None
+    """Where a GPU has pasted them."""
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> Found:
+        """Choose detections."""
+        return Found(
+            self.boxes[rows],
+            self.scores[rows],
+            self.classes[rows],
+            self.probabilities if self.masks is not None else self.probabilities[rows],
+            self.size,
+            None if self.masks is None else self.masks[rows],
+        )
 
     def instances(self) -> Instances:
         """With masks as runs; what has no pixel at all is left out, nothing could be done with it.
@@ -33,7 +46,9 @@ class Found:
         height, width = self.size
         limits = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes, np.float32(0), limits)
-        masks = Masks.paste(self.probabilities, self.boxes, self.size)
+        masks = self.masks
+        if masks is None:
+            masks = Masks.paste(self.probabilities, self.boxes, self.size)
         usable = (masks.areas() > 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         found = Instances(boxes, self.scores, self.classes, masks)
         return found if usable.all() else found[usable]

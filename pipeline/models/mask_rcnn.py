@@ -8,7 +8,6 @@ neighbours, whatever the CPU's kernels do with a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -136,15 +135,7 @@ class MaskRcnnSegmenter:
     def _known(self, found: Found) -> Instances:
         """Without ids that have no name: rows of the class head the data set does not use."""
         named = np.isin(found.classes, list(self._info.labels))
-        if not named.all():
-            found = replace(
-                found,
-                boxes=found.boxes[named],
-                scores=found.scores[named],
-                classes=found.classes[named],
-                probabilities=found.probabilities[named],
-            )
-        return found.instances()
+        return (found if named.all() else found[named]).instances()
 
 
 def _guarded(engine: Engine, images: list[Image]) -> list[Found]:

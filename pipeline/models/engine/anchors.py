@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+Size = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -20,13 +22,15 @@ class Grid:
     per_cell: int
 
 
-def make_grid(
-    generator: AnchorGenerator,
-    padded: tuple[int, int],
-    shapes: list[tuple[int, int]],
-    device: torch.device,
-) -> Grid:
+def level_shapes(padded: Size) -> list[Size]:
+    """(height, width) of the five pyramid levels of a padded picture, finest first."""
+    shapes = [(padded[0] // stride, padded[1] // stride) for stride in (4, 8, 16, 32)]
+    return [*shapes, (-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2))]
+
+
+def make_grid(generator: AnchorGenerator, padded: Size, device: torch.device) -> Grid:
     """The anchors of torchvision: strides are whole numbers, padded size // cells."""
+    shapes = level_shapes(padded)
     parts = []
     for (height, width), cell in zip(shapes, generator.cell_anchors, strict=True):
         y = torch.arange(height, dtype=torch.float32) * (padded[0] // height)

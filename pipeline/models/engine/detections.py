@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 from pipeline.models.engine.boxes import clip, decode, large_enough
-from pipeline.models.engine.nms import nms
+from pipeline.models.engine.nms import Nms, nms
 from pipeline.models.engine.proposals import Proposals
 
 CANDIDATES = 1000
@@ -65,6 +65,7 @@ def detect(
     sizes: Tensor,
     rules: DetectionRules,
     candidates: int = CANDIDATES,
+    suppress: Nms = nms,
 ) -> Detections:
     """Select detections.
 
@@ -75,6 +76,7 @@ def detect(
         sizes: (B, 2) height and width of the resized pictures.
         rules: what to keep.
         candidates: K.
+        suppress: the form of non-maximum suppression for the device.
     """
     batch, count = proposals.valid.shape
     classes = logits.shape[1]
@@ -88,7 +90,7 @@ def detect(
     boxes = clip(decode(deltas[row, label], at, rules.weights), sizes)
     good = (best > rules.threshold) & large_enough(boxes, _SMALLEST)
     best = torch.where(good, best, -1.0)
-    keep = nms(boxes, label, best, rules.overlap, 1, rules.limit)
+    keep = suppress(boxes, label, best, rules.overlap, 1, rules.limit)
     best, index = _ranked(torch.where(keep, best, -1.0), min(rules.limit, best.shape[1]))
     found = (best >= 0).sum(dim=1)
     return Detections(

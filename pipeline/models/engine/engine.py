@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,15 +19,18 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 from pipeline.models.devices import Placement
-from pipeline.models.engine.anchors import Grid, make_grid
+from pipeline.models.engine.anchors import Grid, level_shapes, make_grid
 from pipeline.models.engine.box_head import BoxHead
-from pipeline.models.engine.dense import Dense, DensePart
-from pipeline.models.engine.detections import DetectionRules, Detections, detect
+from pipeline.models.engine.dense import DensePart
+from pipeline.models.engine.detections import CANDIDATES, DetectionRules, Detections, detect
+from pipeline.models.engine.graphs import Graphs
+from pipeline.models.engine.kernels import kernels_for
 from pipeline.models.engine.layers import conv_maker
 from pipeline.models.engine.mask_head import MaskHead
-from pipeline.models.engine.preprocess import Batch, InputRules, Size, prepare
+from pipeline.models.engine.preprocess import Batch, InputRules, Size
 from pipeline.models.engine.proposals import ProposalRules, Proposals, propose
-from pipeline.models.engine.roi_align import Layout, make_layout, make_table, roi_align
+from pipeline.models.engine.results import Results, to_host
+from pipeline.models.engine.roi_align import Layout, make_layout, make_table
 from pipeline.models.found import Found
 
 _SMALLEST_MASK_BATCH = 4
@@ -39,6 +43,7 @@ Lap = Callable[[str], None]
 class _Bucket:
     """What is made once per padded size and number of pictures."""
 
+    key: tuple[Size, int]
     grid: Grid
     layout: Layout
 
@@ -65,79 +70,117 @@ class Engine:
         self._dense = DensePart(network, make)
         self._box_head = BoxHead(network, make, device, dtype)
         self._mask_head = MaskHead(network, make, device, dtype)
+        self._kernels = kernels_for(device)
+        self._graphs = Graphs(device)
         self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
 
     def run(self, images: Sequence[NDArray[np.uint8]], lap: Lap | None = None) -> list[Found]:
         """Find what is in pictures uint8 (H, W, 3) BGR that share a bucket."""
+        placement = self.placement
         with torch.inference_mode():
-            batch = prepare(images, self.input_rules, self.placement.dtype)
+            batch = self._kernels.prepare(
+                images, self.input_rules, placement.dtype, placement.device
+            )
             self.buckets[batch.bucket] += len(images)
             _done(lap, "preprocess")
-            detections, probabilities = self.forward(batch, lap)
-            return _unpack(detections, probabilities, images, batch)
+            results = self.forward(batch, lap)
+            sizes = [(image.shape[0], image.shape[1]) for image in images]
+            return to_host(results, sizes, self._kernels.paste)
 
-    def forward(self, batch: Batch, lap: Lap | None = None) -> tuple[Detections, Tensor]:
-        """All stages between the prepared pictures and the results, on the device.
+    def forward(self, batch: Batch, lap: Lap | None = None) -> Results:
+        """All stages between the prepared pictures and the results, on the device."""
+        bucket = self._bucket(batch)
+        run = self._graphs.run if lap is None else _directly
+        call = partial(self._until_detections, bucket, lap)
+        table, *found = run(bucket.key, call, batch.pixels, batch.sizes)
+        kept = int(found[-1])  # the one number a pass waits for
+        if kept < 0:
+            found[:3], kept = self._detect_all(found, batch.sizes)
+        _done(lap, "detections")
+        rows = mask_batch(kept, found[1].numel(), self.placement.device)
+        if not kept:
+            return Results.none(2 * self._mask_head.size, self.placement.device)
+        call = partial(self._masks, bucket, rows)
+        outputs = run((bucket.key, rows), call, table, *found[:3], batch.sizes, batch.source)
+        _done(lap, "masks")
+        return Results(*(output[:kept] for output in outputs))
 
-        Returns:
-            Detections, and the mask probabilities (N, M, M) float32 of all N of them, picture
-            after picture.
+    def _until_detections(
+        self, bucket: _Bucket, lap: Lap | None, pixels: Tensor, sizes: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Pictures to feature table, detections, what they were chosen from, and their number.
+
+        The number is -1 where the candidates were cut short.
         """
-        dense = self._dense(batch.pixels)
+        dense = self._dense(pixels)
         _done(lap, "body, pyramid, proposal head")
-        bucket = self._bucket(batch, dense)
-        proposals = propose(dense.heads, bucket.grid, batch.sizes, self._proposal_rules)
+        proposals = propose(
+            dense.heads, bucket.grid, sizes, self._proposal_rules, self._kernels.nms
+        )
         _done(lap, "proposals")
         table = make_table(dense.levels[:-1])
         pooled = self._pool_proposals(table, bucket.layout, proposals)
         _done(lap, "RoIAlign of proposals")
         logits, deltas = self._box_head(pooled)
         _done(lap, "box head")
-        detections, kept = self._detect(logits, deltas, proposals, batch.sizes)
-        _done(lap, "detections")
-        probabilities = self._masks(table, bucket.layout, detections, kept)
-        _done(lap, "masks")
-        return detections, probabilities
-
-    def _detect(
-        self, logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor
-    ) -> tuple[Detections, int]:
-        """Detections and how many there are: the one number a pass waits for."""
-        rules = self._detection_rules
-        found = detect(logits, deltas, proposals, sizes, rules)
-        kept = int(torch.where(found.complete.all(), found.count.sum(), -1))
-        if kept < 0:
-            everything = proposals.valid.shape[1] * (logits.shape[1] - 1)
-            found = detect(logits, deltas, proposals, sizes, rules, everything)
-            kept = int(found.count.sum())
-        return found, kept
+        found = self._detect(logits, deltas, proposals, sizes, CANDIDATES)
+        kept = torch.where(found.complete.all(), found.count.sum(), -1)
+        detections = (found.boxes, found.scores, found.classes)
+        return table, *detections, logits, deltas, proposals.boxes, proposals.valid, kept
 
     def _pool_proposals(self, table: Tensor, layout: Layout, proposals: Proposals) -> Tensor:
         batch, count = proposals.valid.shape
-        pictures = torch.arange(batch, device=table.device).repeat_interleave(count)
-        return roi_align(table, layout, proposals.boxes.view(-1, 4), pictures, self._box_head.size)
+        pictures = torch.arange(batch, device=table.device)[:, None].expand(batch, count)
+        return self._kernels.roi_align(
+            table, layout, proposals.boxes.view(-1, 4), pictures.reshape(-1), self._box_head.size
+        )
 
-    def _masks(self, table: Tensor, layout: Layout, detections: Detections, kept: int) -> Tensor:
-        """Probabilities of the kept detections."""
-        side = 2 * self._mask_head.size
-        if kept == 0:
-            return torch.zeros(0, side, side)
-        rows = mask_batch(kept, detections.scores.numel(), self.placement.device)
-        order = (detections.scores.flatten() >= 0).to(torch.int8)
-        index = order.argsort(descending=True, stable=True)[:rows]
-        boxes = detections.boxes.view(-1, 4)[index]
-        pictures = index // detections.scores.shape[1]
-        pooled = roi_align(table, layout, boxes, pictures, self._mask_head.size)
-        return self._mask_head(pooled, detections.classes.flatten()[index])[:kept]
+    def _detect(
+        self, logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, candidates: int
+    ) -> Detections:
+        rules = self._detection_rules
+        return detect(logits, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
 
-    def _bucket(self, batch: Batch, dense: Dense) -> _Bucket:
+    def _detect_all(
+        self, found: Sequence[Tensor], sizes: Tensor
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], int]:
+        """Detections out of all candidates."""
+        logits, deltas, boxes, valid = found[3:7]
+        everything = valid.shape[1] * (logits.shape[1] - 1)
+        again = self._detect(logits, deltas, Proposals(boxes, valid), sizes, everything)
+        return (again.boxes, again.scores, again.classes), int(again.count.sum())
+
+    def _masks(
+        self,
+        bucket: _Bucket,
+        rows: int,
+        table: Tensor,
+        boxes: Tensor,
+        scores: Tensor,
+        classes: Tensor,
+        sizes: Tensor,
+        source: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """`rows` detections, the kept ones first, in source pixels, with mask probabilities."""
+        found = (scores.flatten() >= 0).to(torch.int8)
+        index = found.argsort(descending=True, stable=True)[:rows]
+        pictures = index // scores.shape[1]
+        at = boxes.view(-1, 4)[index]
+        labels = classes.flatten()[index]
+        size = self._mask_head.size
+        pooled = self._kernels.roi_align(table, bucket.layout, at, pictures, size)
+        probabilities = self._mask_head(pooled, labels)
+        scale = (source / sizes).flip(1).repeat(1, 2)[pictures]
+        return pictures, at * scale, scores.flatten()[index], labels, probabilities
+
+    def _bucket(self, batch: Batch) -> _Bucket:
         key = (batch.bucket, len(batch.sizes))
         if key not in self._made:
-            shapes = [(level.shape[2], level.shape[3]) for level in dense.levels]
             device = self.placement.device
             self._made[key] = _Bucket(
-                make_grid(self._generator, batch.bucket, shapes, device),
-                make_layout(shapes[:-1], len(batch.sizes), device),
+                key,
+                make_grid(self._generator, batch.bucket, device),
+                make_layout(level_shapes(batch.bucket)[:-1], len(batch.sizes), device),
             )
             if len(self._made) > _KNOWN_BUCKETS:
                 self._made.popitem(last=False)
@@ -156,36 +199,12 @@ def mask_batch(kept: int, most: int, device: torch.device) -> int:
     return min(rows, max(most, _SMALLEST_MASK_BATCH))
 
 
+def _directly(
+    key: object, call: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
+) -> tuple[Tensor, ...]:
+    return call(*inputs)
+
+
 def _done(lap: Lap | None, stage: str) -> None:
     if lap is not None:
         lap(stage)
-
-
-def _unpack(
-    detections: Detections,
-    probabilities: Tensor,
-    images: Sequence[NDArray[np.uint8]],
-    batch: Batch,
-) -> list[Found]:
-    """To the host, and from resized to source pixels."""
-    counts = detections.count.tolist()
-    boxes = detections.boxes.cpu().numpy()
-    scores = detections.scores.cpu().numpy()
-    classes = detections.classes.cpu().numpy()
-    masks = probabilities.cpu().numpy()
-    sizes = batch.sizes.cpu().numpy()
-    found = []
-    first = 0
-    for i, (image, count) in enumerate(zip(images, counts, strict=True)):
-        ratio = np.array(image.shape[:2], np.float32) / sizes[i]
-        found.append(
-            Found(
-                boxes[i, :count] * np.tile(ratio[::-1], 2),
-                scores[i, :count],
-                classes[i, :count],
-                masks[first : first + count],
-                image.shape[:2],
-            )
-        )
-        first += count
-    return found

@@ -6,8 +6,25 @@ Every row is an independent problem. The CPU form below is the twin of the GPU k
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+
+class Nms(Protocol):
+    """What `nms` below and its kernel have in common."""
+
+    def __call__(
+        self,
+        boxes: Tensor,
+        groups: Tensor,
+        scores: Tensor,
+        threshold: float,
+        rows: int,
+        enough: int,
+    ) -> Tensor:
+        """See `nms`."""
 
 
 @torch.library.custom_op("maskstream::nms", mutates_args=())
@@ -70,5 +87,5 @@ def _survivors(boxes: Tensor, groups: Tensor, threshold: float) -> Tensor:
     if len(boxes) and bool((groups != groups[0]).any()):
         boxes = boxes.double()
         boxes = boxes + (groups * (boxes.max() - boxes.min() + 1.0))[:, None]
-    scores = torch.arange(len(boxes), 0, -1, dtype=boxes.dtype)
+    scores = torch.arange(len(boxes), 0, -1, dtype=boxes.dtype, device=boxes.device)
     return torch.ops.torchvision.nms(boxes, scores, threshold)

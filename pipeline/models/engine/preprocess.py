@@ -24,6 +24,7 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 _DIVISIBLE = 32
+_CPU = torch.device("cpu")
 Size = tuple[int, int]
 
 
@@ -74,6 +75,8 @@ class Batch:
     """(B, 3, H, W) channels-last RGB, normalised, zeros around each picture."""
     sizes: Tensor
     """(B, 2) float32 height and width after the resize."""
+    source: Tensor
+    """(B, 2) float32 height and width before it."""
 
     @property
     def bucket(self) -> Size:
@@ -81,13 +84,19 @@ class Batch:
         return self.pixels.shape[2], self.pixels.shape[3]
 
 
-def prepare(images: Sequence[NDArray[np.uint8]], rules: InputRules, dtype: torch.dtype) -> Batch:
-    """Make a batch on the CPU.
+def prepare(
+    images: Sequence[NDArray[np.uint8]],
+    rules: InputRules,
+    dtype: torch.dtype,
+    device: torch.device = _CPU,
+) -> Batch:
+    """Make a batch, on the CPU, and hand it to the device.
 
     Args:
         images: uint8 (H, W, 3) BGR, all of one bucket.
         rules: of the network.
-        dtype: float32 or bfloat16.
+        dtype: what the dense part computes in.
+        device: where it runs.
     """
     height, width = rules.padded(images[0].shape[:2])
     sizes = [rules.resized(image.shape[:2]) for image in images]
@@ -100,7 +109,11 @@ def prepare(images: Sequence[NDArray[np.uint8]], rules: InputRules, dtype: torch
         pixels = torch.zeros(len(images), height, width, 3)
         for i, (image, size) in enumerate(zip(images, sizes, strict=True)):
             _exact(image, size, rules, pixels[i])
-    return Batch(pixels.permute(0, 3, 1, 2), torch.tensor(sizes, dtype=torch.float32))
+    return Batch(
+        pixels.to(device, dtype).permute(0, 3, 1, 2),
+        torch.tensor(sizes, dtype=torch.float32).to(device),
+        torch.tensor([image.shape[:2] for image in images], dtype=torch.float32).to(device),
+    )
 
 
 def _by_table(

@@ -16,7 +16,7 @@ from torchvision.models.detection import MaskRCNN
 
 from pipeline.models.engine.anchors import Grid
 from pipeline.models.engine.boxes import clip, decode, large_enough
-from pipeline.models.engine.nms import nms
+from pipeline.models.engine.nms import Nms, nms
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class Proposals:
     """(B, P) bool."""
 
 
-def propose(heads: list[Tensor], grid: Grid, sizes: Tensor, rules: ProposalRules) -> Proposals:
+def propose(
+    heads: list[Tensor], grid: Grid, sizes: Tensor, rules: ProposalRules, suppress: Nms = nms
+) -> Proposals:
     """Select proposals.
 
     Args:
@@ -62,12 +64,13 @@ def propose(heads: list[Tensor], grid: Grid, sizes: Tensor, rules: ProposalRules
         grid: the anchors.
         sizes: (B, 2) height and width of the resized pictures.
         rules: what to keep.
+        suppress: the form of non-maximum suppression for the device.
     """
     boxes, scores = _best_per_level(heads, grid, sizes, rules)
     batch, levels, k = scores.shape
     scores = torch.where(large_enough(boxes, rules.smallest), scores, -1.0)
     scores = torch.where(scores >= rules.least_score, scores, -1.0).view(batch * levels, k)
-    keep = nms(
+    keep = suppress(
         boxes.view(batch * levels, k, 4),
         torch.zeros_like(scores, dtype=torch.int64),
         scores,

@@ -45,12 +45,7 @@ def matched(ours: Found, theirs: Found, *, box: float, score: float) -> set[int]
 def mask_ious(ours: Found, theirs: Found) -> list[float]:
     """Of the pasted masks of detections that stand in the same row of both."""
     a, b = ours.instances().masks, theirs.instances().masks
-    if len(a) != len(b):
-        return [0.0]
-    return [
-        1.0 if not (x | y).any() else float((x & y).sum() / (x | y).sum())
-        for x, y in zip(a.dense(), b.dense(), strict=True)
-    ]
+    return np.diag(a.iou(b)).tolist() if len(a) == len(b) else [0.0]
 
 
 def run_by(engine: Engine, images: Sequence[np.ndarray], batch: int) -> list[Found]:
@@ -149,7 +144,7 @@ def test_when_candidates_are_cut_off_the_result_is_still_exact(
 ) -> None:
     engine = engine_of(small_network)
     (whole,) = engine.run([streets[3]])
-    monkeypatch.setattr("pipeline.models.engine.detections.detect.__defaults__", (30,))
+    monkeypatch.setattr("pipeline.models.engine.engine.CANDIDATES", 30)
     (again,) = engine.run([streets[3]])
 
     assert len(whole.scores) > 30
@@ -210,8 +205,8 @@ def operations(engine: Engine, batch: Batch) -> tuple[Operations, int]:
     with torch.inference_mode():
         engine.forward(batch)  # the anchors of a bucket are made once
         with Operations() as counter:
-            detections, _ = engine.forward(batch)
-    return counter, int(detections.count.sum())
+            results = engine.forward(batch)
+    return counter, len(results.scores)
 
 
 def test_operations_depend_on_neither_batch_nor_detections_and_wait_once(

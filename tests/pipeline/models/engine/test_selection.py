@@ -9,27 +9,21 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 
-from pipeline.models.engine.anchors import make_grid
+from pipeline.models.engine.anchors import level_shapes, make_grid
 from pipeline.models.engine.detections import DetectionRules, detect
 from pipeline.models.engine.proposals import ProposalRules, Proposals, propose
 
 CPU = torch.device("cpu")
 
 
-def level_shapes(height: int, width: int) -> list[tuple[int, int]]:
-    """Rows and columns of the five levels of a padded picture."""
-    shapes = [(height // stride, width // stride) for stride in (4, 8, 16, 32)]
-    return [*shapes, (-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2))]
-
-
 @pytest.mark.parametrize("size", [(160, 224), (192, 288), (32, 1344), (800, 1344), (32, 32)])
 def test_anchors_are_those_of_torchvision(size: tuple[int, int], small_network: MaskRCNN) -> None:
     generator = small_network.rpn.anchor_generator
-    shapes = level_shapes(*size)
+    shapes = level_shapes(size)
     features = [torch.zeros(1, 1, *shape) for shape in shapes]
     (theirs,) = generator(ImageList(torch.zeros(1, 3, *size), [size]), features)
 
-    ours = make_grid(generator, size, shapes, CPU)
+    ours = make_grid(generator, size, CPU)
 
     assert torch.equal(ours.anchors, theirs)
     assert sum(ours.cells) * ours.per_cell == len(theirs)
@@ -49,10 +43,10 @@ def heads(
 def test_proposals_are_those_of_torchvision(
     padded: tuple[int, int], small_network: MaskRCNN
 ) -> None:
-    rpn, shapes = small_network.rpn, level_shapes(*padded)
+    rpn, shapes = small_network.rpn, level_shapes(padded)
     logits, deltas = heads(shapes, 3, seed=6)
     sizes = [(padded[0], padded[1] - 7), (padded[0] - 5, padded[1]), (padded[0] - 20, 33)]
-    grid = make_grid(rpn.anchor_generator, padded, shapes, CPU)
+    grid = make_grid(rpn.anchor_generator, padded, CPU)
     flat_logits, flat_deltas = concat_box_prediction_layers(list(logits), list(deltas))
     boxes = rpn.box_coder.decode(flat_deltas, [grid.anchors] * 3).view(3, -1, 4)
     counts = [3 * height * width for height, width in shapes]

@@ -1,0 +1,98 @@
+"""What a pass leaves on the device, and how it comes to the host in one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.models.engine.toggles import masks_of
+from pipeline.models.found import Found
+
+Paste = Callable[..., tuple[Tensor, Tensor]]
+_TOGGLES_PER_MASK = 1024
+"""Room on average: two per column of a box, more for ragged masks."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """N detections of all pictures of a batch, picture after picture, best first."""
+
+    pictures: Tensor
+    """(N,) int64, which picture of the batch."""
+    boxes: Tensor
+    """(N, 4) float32 xyxy in source pixels."""
+    scores: Tensor
+    """(N,) float32."""
+    classes: Tensor
+    """(N,) int64."""
+    probabilities: Tensor
+    """(N, M, M) float32."""
+
+    @staticmethod
+    def none(side: int, device: torch.device) -> Results:
+        """Nothing found."""
+        ids = torch.zeros(0, dtype=torch.int64, device=device)
+        numbers = torch.zeros(0, device=device)
+        return Results(ids, numbers.view(0, 4), numbers, ids, numbers.view(0, side, side))
+
+
+def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | None) -> list[Found]:
+    """One `Found` a picture.
+
+    Args:
+        results: of the batch.
+        sizes: (height, width) of the source pictures.
+        paste: makes toggles of probabilities on the device; None: the host will paste.
+    """
+    tensors = [getattr(results, field.name) for field in fields(results)]
+    if paste is None or not len(results.scores):
+        pictures, boxes, scores, classes, probabilities = _copied(tensors)
+        return [
+            Found(boxes[rows], scores[rows], classes[rows], probabilities[rows], size)
+            for rows, size in _rows(pictures, sizes)
+        ]
+    capacity = _TOGGLES_PER_MASK * len(results.scores)
+    of_mask = torch.tensor(sizes, dtype=torch.int32).to(results.boxes.device, non_blocking=True)
+    toggles, counts = paste(
+        results.probabilities,
+        results.boxes,
+        of_mask[results.pictures],
+        max(width for _, width in sizes),
+        capacity,
+    )
+    pictures, boxes, scores, classes, positions, numbers = _copied([*tensors[:4], toggles, counts])
+    if int(numbers.sum()) > capacity:
+        return to_host(results, sizes, None)
+    nothing = np.zeros((0, 0, 0), np.float32)
+    found = []
+    for rows, size in _rows(pictures, sizes):
+        own = positions[int(numbers[: rows.start].sum()) :]
+        masks = masks_of(own, numbers[rows], size)
+        found.append(Found(boxes[rows], scores[rows], classes[rows], nothing, size, masks))
+    return found
+
+
+def _rows(
+    pictures: NDArray[np.int64], sizes: Sequence[tuple[int, int]]
+) -> list[tuple[slice, tuple[int, int]]]:
+    ends = np.searchsorted(pictures, np.arange(len(sizes)), side="right").tolist()
+    return [(slice(a, b), size) for a, b, size in zip([0, *ends], ends, sizes, strict=False)]
+
+
+def _copied(tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
+    """The tensors on the host; from a GPU all of them in one copy."""
+    if tensors[0].device.type == "cpu":
+        return [tensor.numpy() for tensor in tensors]
+    wide_first = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())
+    parts = [tensors[i].contiguous().flatten().view(torch.uint8) for i in wide_first]
+    packed = torch.split(torch.cat(parts).cpu(), [len(part) for part in parts])
+    return [
+        packed[wide_first.index(i)].view(tensor.dtype).view(tensor.shape).numpy()
+        for i, tensor in enumerate(tensors)
+    ]
