@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,7 +143,7 @@ def _run_local(
         latest = counts
         progress(counts)
 
-    drained = drained_by_signals(stop, abort)
+    drained = drained_by_signals(stop, abort, end_now=partial(os._exit, 1))
     served = serve(settings.metrics.host, settings.metrics.port, counts=lambda: latest)
     with Progress(quiet=quiet) as progress, served, drained:
         return run_local(settings, on_progress=on_progress, stop=stop, abort=abort)
