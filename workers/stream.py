@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount, StreamCounts
@@ -52,6 +53,8 @@ class StreamReport:
     """Segment workers that lost a call and should be replaced."""
     pid: int
     lines: Sequence[Line] = ()
+    own_bytes: int = 0
+    """Memory of the process alone, see `own_memory`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +144,7 @@ class StreamWorker:
             suspects=frozenset().union(*(r.segmenter.suspects for r in self._streams.values())),
             pid=os.getpid(),
             lines=self.tail.take(),
+            own_bytes=own_memory(),
         )
 
     def stop(self) -> None:
@@ -168,6 +172,23 @@ class StreamWorker:
             end = _failed(running.account, text, bug=text)
         running.segmenter.close()
         running.end = end
+
+
+def own_memory() -> int:
+    """Bytes this process holds for itself: what it shares with others, as Ray's store, is left out.
+
+    A limit of the address space would count Ray's maps of gigabytes, and refuse memory to
+    whichever thread asks next instead of ending the process.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0  # no Linux: nobody watches
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "RssAnon":
+            return int(value.split()[0]) * 1024
+    return 0
 
 
 def _failed(account: StreamAccount, reason: str, *, bug: str | None = None) -> End:

@@ -258,6 +258,7 @@ class Supervisor:
                     live=frozenset(s.id for s in group if sources.check_url(s.url) is live),
                     start=start,
                     limits=self._limits,
+                    memory_bytes=self._settings.workers.stream_memory_mb * 1e6,
                     wake=self._news.set,
                     clock=self._clock,
                 )

@@ -108,6 +108,18 @@ class SourceSettings(_Section):
     ignore: tuple[Polygon, ...] = Field(
         (), description="Polygons in which instances are not published."
     )
+    open_timeout_s: Positive = Field(
+        5.0,
+        description="For connecting to a live source, and again for a first look at what it sends.",
+    )
+    stall_timeout_s: Positive = Field(
+        2.0, description="A live source without a picture for this long counts as stalled."
+    )
+    first_connect_s: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="A live source without a first picture by then has failed; by default it is "
+        "asked for ever.",
+    )
     read_timeout_s: Positive = Field(
         5.0, description="A live source that sends nothing for this long is opened anew."
     )
@@ -161,6 +173,11 @@ class WorkerSettings(_Section):
     )
     streams_per_worker: Annotated[int, Field(ge=1)] = Field(
         1, description="Streams that share one process; fewer isolate, more save memory."
+    )
+    stream_memory_mb: Positive = Field(
+        4096.0,
+        description="A stream worker whose own memory (without what it shares with Ray) grows "
+        "beyond this is ended and started again, as if it had crashed.",
     )
     in_flight_mb: Positive = Field(
         256.0, description="Bound on the frames waiting for segmentation, over all streams."

@@ -1,10 +1,14 @@
 """Lives of workers, one after another, looked at with a manual clock."""
 
 import logging
+import math
+import mmap
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import __version__
@@ -18,7 +22,7 @@ from workers.dispatch import Load, Member
 from workers.lives import Limits
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots import SegmentSlot, StreamSlot
-from workers.stream import Pool, StreamReport
+from workers.stream import Pool, StreamReport, own_memory
 
 INFO = ModelInfo("blob", {1: "red"}, "abc")
 LOADED = Loaded(INFO, __version__, "node-1", Load(0, 0.3))
@@ -275,12 +279,19 @@ def test_loading_may_take_long_but_not_for_ever(lives: Lives, clock: ManualClock
 # -- streams -----------------------------------------------------------------------------------
 
 
-def stream_slot(lives: Lives, clock: ManualClock, *ids: str, live: bool = False) -> StreamSlot:
+def stream_slot(
+    lives: Lives,
+    clock: ManualClock,
+    *ids: str,
+    live: bool = False,
+    memory_bytes: float = math.inf,
+) -> StreamSlot:
     slot = StreamSlot(
         [SourceSettings(id=name, url=f"{name}.mp4") for name in ids],
         live=frozenset(ids if live else ()),
         start=lives.stream,
         limits=LIMITS,
+        memory_bytes=memory_bytes,
         wake=lambda: None,
         clock=clock,
     )
@@ -289,9 +300,9 @@ def stream_slot(lives: Lives, clock: ManualClock, *ids: str, live: bool = False)
     return slot
 
 
-def running_slot(lives: Lives, clock: ManualClock, *ids: str, live: bool = False) -> StreamSlot:
+def running_slot(lives: Lives, clock: ManualClock, *ids: str, **options: Any) -> StreamSlot:
     """A slot whose worker runs its streams and has just been asked how it is."""
-    slot = stream_slot(lives, clock, *ids, live=live)
+    slot = stream_slot(lives, clock, *ids, **options)
     slot.begin(INFO, POOL)
     slot.step(POOL)
     assert lives.last.methods == ["begin", "report"]
@@ -410,6 +421,43 @@ def test_a_stream_whose_worker_dies_too_often_has_failed_with_the_reason(
     assert (ended.outcome.reason, ended.outcome.status) == (text, Status.FAILED)
     assert ended.exit_code == 1
     assert caplog.records[-1].levelno == logging.ERROR
+
+
+def test_a_stream_worker_that_holds_too_much_memory_is_replaced_and_then_has_failed(
+    lives: Lives, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot = running_slot(lives, clock, "gate", memory_bytes=1e9)
+    text = "the stream worker held 1001 MB, workers.stream_memory_mb is 1000"
+    for own_bytes in (1_000_000_000, 1_001_000_000):
+        lives.last.answer(replace(told(), own_bytes=own_bytes))
+        ask_again(slot, clock)
+    assert lives.workers[0].killed
+    assert caplog.messages == [f"gate: {text}; it starts again"]
+    slot.step(POOL)
+    lives.last.answer(replace(told(), own_bytes=1_001_000_000))
+    slot.step(POOL)
+    assert slot.ends["gate"].outcome.reason == f"{text}, after 1 restarts within 60 s"
+
+
+def test_the_memory_of_a_worker_that_is_done_is_nobodys_concern(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate", memory_bytes=1e9)
+    lives.last.answer(replace(told(ends={"gate": end("gate")}), own_bytes=2_000_000_000))
+    slot.step(POOL)
+    assert (slot.ends["gate"].exit_code, slot.restarts.total) == (0, 0)
+
+
+def test_memory_is_counted_without_what_is_shared() -> None:
+    size = 64 << 20
+    with mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) as shared:
+        before = own_memory()
+        for page in range(0, size, mmap.PAGESIZE):
+            shared[page] = 1
+        assert own_memory() - before < size // 2
+        own = np.ones(size, np.uint8)
+        assert own_memory() - before > size - size // 4
+        del own
 
 
 def test_a_worker_started_while_draining_is_told_to_stop_too(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -33,6 +34,7 @@ class StreamSlot:
         live: ids of those that are cameras: what they had in flight is gone for good.
         start: starts a worker for these sources; True: again, after a death.
         limits: how much patience there is.
+        memory_bytes: what a process may hold for itself; one that holds more is ended.
         wake: called, from any thread, when there is something to look at.
         clock: monotonic seconds.
     """
@@ -44,6 +46,7 @@ class StreamSlot:
         live: Collection[str],
         start: Callable[[Sequence[SourceSettings], bool], Remote],
         limits: Limits,
+        memory_bytes: float = math.inf,
         wake: Callable[[], None],
         clock: Clock,
     ) -> None:
@@ -57,6 +60,7 @@ class StreamSlot:
         self._live = live
         self._start_worker = start
         self._limits = limits
+        self._memory_bytes = memory_bytes
         self._wake = wake
         self._clock = clock
         self._past = {source_id: StreamCounts(source_id) for source_id in self._sources}
@@ -141,7 +145,9 @@ class StreamSlot:
             if (error := asked.future.exception()) is not None:
                 self._lose(self._remote.reason(error), pool)
             else:
-                self._take(asked.future.result())
+                report: StreamReport = asked.future.result()
+                self._take(report)
+                self._check_memory(report, pool)
         elif now - asked.at_s > asked.patience_s:
             self._lose(f"did not answer for {asked.patience_s:.0f} s", pool)
 
@@ -178,6 +184,11 @@ class StreamSlot:
         for source_id, end in report.ends.items():
             self._counts[source_id] = end.counts
             self.ends[source_id] = replace(end, counts=self.counts(source_id))
+
+    def _check_memory(self, report: StreamReport, pool: Pool) -> None:
+        if report.own_bytes > self._memory_bytes and not self.over:
+            held, most = report.own_bytes / 1e6, self._memory_bytes / 1e6
+            self._lose(f"held {held:.0f} MB, workers.stream_memory_mb is {most:g}", pool)
 
     def _lose(self, reason: str, pool: Pool) -> None:
         self._remote.kill()
