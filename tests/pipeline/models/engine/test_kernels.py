@@ -1,0 +1,60 @@
+"""Which kernels run on a device, and that those for a GPU are right."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.models.engine import kernels
+from pipeline.models.engine.kernels import Kernels, kernels_for
+from pipeline.models.engine.nms import nms
+from pipeline.models.engine.preprocess import prepare
+from pipeline.models.engine.roi_align import roi_align
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_the_gpu_kernels_are_right_in_the_interpreter() -> None:
+    file = Path(__file__).with_name("interpreted_kernels.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=55,
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "6 passed" in done.stdout
+
+
+def test_a_kernel_that_answers_otherwise_or_fails_is_not_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def wrong(*args: Any) -> torch.Tensor:
+        return ~nms(*args)
+
+    def broken(*args: Any) -> torch.Tensor:
+        raise RuntimeError("no such instruction\nmore")
+
+    assert kernels._usable("nms", nms, kernels._nms_agrees, CPU)
+    assert not kernels._usable("nms", wrong, kernels._nms_agrees, CPU)
+    assert not kernels._usable("nms", broken, kernels._nms_agrees, CPU)
+    assert caplog.messages == [
+        "GPU kernel nms is not used on cpu: its answer differs from plain torch",
+        "GPU kernel nms is not used on cpu: no such instruction",
+    ]
+
+
+def test_the_twins_agree_with_themselves_in_every_check() -> None:
+    assert kernels._prepare_agrees(prepare, CPU)
+    assert kernels._roi_align_agrees(roi_align, CPU)
+    assert kernels_for(CPU) == Kernels()
