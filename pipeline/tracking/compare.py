@@ -1,4 +1,4 @@
-"""The similarity a match is decided on, put together from boxes, masks, movement, appearance."""
+"""How alike tracks and detections are, put together from boxes, masks, heights, appearance."""
 
 from __future__ import annotations
 
@@ -17,26 +17,41 @@ Array = NDArray[np.float64]
 
 NEAR = 0.02
 """Boxes have to overlap this much for their masks to be compared."""
+REID_NEAR = 0.05
+"""The same for their appearance."""
 UNLIKE = -1.0
-"""Similarity of pairs whose classes never follow each other."""
+"""Similarity of pairs that are never matched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """(T, N) matrices of one frame."""
+    """(T, N) matrices of one frame; `UNLIKE` where classes may not follow each other."""
 
-    total: Array
-    """What high scores are matched on."""
     overlap: Array
-    """Overlap of box or mask, whichever says more: what low scores are matched on."""
+    """Overlap of boxes, or of boxes and masks: decides whether a pair may match at all."""
+    total: Array
+    """Overlap weighed with height, time unseen and appearance: decides between rivals."""
     apart: NDArray[np.bool_] | None
     """Pairs whose classes may not follow each other; None where all may."""
 
 
 def compare(
-    tracks: Tracks, detections: Detections, *, settings: TrackerSettings, height: int
+    tracks: Tracks,
+    detections: Detections,
+    *,
+    settings: TrackerSettings,
+    height: int,
+    unseen_s: Array,
 ) -> Likeness:
-    """Compare the predicted tracks with the detections of a frame `height` pixels high."""
+    """Compare the predicted tracks with the detections of a frame.
+
+    Args:
+        tracks: T tracks at the time of the frame.
+        detections: N detections.
+        settings: the weights.
+        height: of the picture.
+        unseen_s: (T,) for how long each track has been missed, 0 for those seen last time.
+    """
     predicted = tracks.filters[:, 0]
     boxes = similarity.box_iou(to_corners(predicted), detections.boxes)
     overlap = boxes
@@ -45,19 +60,18 @@ def compare(
     total = overlap
     if settings.height_weight > 0:
         ratio = similarity.height_ratio(predicted[:, 3], detections.centred[:, 3])
-        total = total * (ratio if settings.height_weight == 1.0 else ratio**settings.height_weight)
-    if settings.direction_weight > 0:
-        heading = similarity.direction(
-            tracks.history[:, 0], tracks.history[:, -1], detections.centred[:, :2]
-        )
-        total = total + settings.direction_weight * heading * detections.scores * (boxes > 0)
+        if settings.height_weight != 1.0:
+            ratio **= settings.height_weight
+        total = overlap * ratio
+    if settings.lost_cost > 0 and unseen_s.any():
+        total = total - (settings.lost_cost * np.minimum(unseen_s, 1.0))[:, None]
     if settings.with_reid and detections.embeddings is not None:
         alike = tracks.embedding @ detections.embeddings.T
-        total = total + settings.reid_weight * np.where(boxes > 0.05, alike.clip(0), 0.0)
+        total = total + settings.reid_weight * np.where(boxes > REID_NEAR, alike.clip(0), 0.0)
     apart = tracks.group[:, None] != detections.groups
     if not apart.any():
-        return Likeness(total, overlap, None)
-    return Likeness(np.where(apart, UNLIKE, total), np.where(apart, UNLIKE, overlap), apart)
+        return Likeness(overlap, total, None)
+    return Likeness(np.where(apart, UNLIKE, overlap), np.where(apart, UNLIKE, total), apart)
 
 
 def _with_masks(

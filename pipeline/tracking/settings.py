@@ -37,22 +37,22 @@ class TrackerSettings:
     are ignored."""
     new_track_thresh: float = 0.65
     """Score from which an unmatched detection starts a track."""
-    instant_thresh: float = 0.9
-    """Score from which a new track is published in its first frame."""
     track_buffer: float = 1.5
     """Seconds a track may stay unseen before it is forgotten."""
     match_thresh: float = 0.8
     """Largest cost, 1 - similarity, that is accepted as a match."""
-    low_match_thresh: float = 0.5
+    low_match_thresh: float = 0.4
     """The same for detections of low score."""
-    confirm_hits: int = 2
-    """Detections a new track needs before it is published; those of the first frame need one."""
+    confirm_evidence: float = 0.7
+    """Evidence a new track needs before it is published: the sum of its scores above 0.4. Two
+    detections of 0.8, three of 0.65; 0 publishes at once, as in the first frame of a stream."""
     confirm_within: float = 0.35
     """Seconds a new track may wait for its next detection."""
     height_weight: float = 1.0
     """Exponent of the ratio of heights; 0 leaves the height out."""
-    direction_weight: float = 0.2
-    """Weight of the direction of movement; 0 leaves it out."""
+    lost_cost: float = 0.3
+    """Similarity a track loses for each second it was not seen, up to one, so that tracks in sight
+    go first."""
     mask_weight: float = 0.5
     """Share of the mask's overlap in the similarity; 0 compares boxes only."""
     birth_cover: float = 0.7
@@ -77,8 +77,6 @@ class TrackerSettings:
             _check(name, getattr(self, name), low=0.0, high=1.0)
         for name in _POSITIVE:
             _check(name, getattr(self, name), low=0.0, high=3600.0)
-        if self.confirm_hits < 1:
-            raise ConfigError(f"tracker.confirm_hits must be at least 1, got {self.confirm_hits}")
         if self.track_low_thresh > self.track_high_thresh:
             raise ConfigError(
                 f"tracker.track_low_thresh ({self.track_low_thresh}) must not be above "
@@ -115,7 +113,7 @@ _SHARES = (
     "new_track_thresh",
     "match_thresh",
     "low_match_thresh",
-    "direction_weight",
+    "lost_cost",
     "mask_weight",
     "birth_cover",
     "duplicate_iou",
@@ -123,7 +121,7 @@ _SHARES = (
     "min_score",
 )
 _POSITIVE = (
-    "instant_thresh",
+    "confirm_evidence",
     "track_buffer",
     "confirm_within",
     "height_weight",
@@ -138,7 +136,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "default": {},
         "static_camera": {"track_buffer": 3.0},
-        "crowd": {"match_thresh": 0.7, "track_buffer": 2.0, "instant_thresh": 1.1},
+        "crowd": {"match_thresh": 0.7, "track_buffer": 2.0},
         "vehicles": {"height_weight": 0.5, "track_buffer": 2.0},
     }
 )

@@ -1,4 +1,4 @@
-"""How alike tracks and detections are: boxes, heights, direction of movement, masks.
+"""Single measures of likeness: boxes, heights, masks.
 
 Everything is a (T, N) matrix, track by detection. Masks are compared as runs: the last mask of a
 track moves with the predicted box by shifting its runs, so nothing is rasterised or encoded.
@@ -37,21 +37,6 @@ def height_ratio(a: Array, b: Array) -> Array:
     """Smaller over larger height of (T,) and (N,), as (T, N) in (0, 1]."""
     column = a[:, None]
     return np.asarray(np.minimum(column, b) / np.maximum(np.maximum(column, b), 1e-9))
-
-
-def direction(origins: Array, latest: Array, centres: Array) -> Array:
-    """Cosine between how a track moved and where a detection would take it, (T, N) in [-1, 1].
-
-    Args:
-        origins: (T, 2) where each track was a few observations ago.
-        latest: (T, 2) where it was seen last.
-        centres: (N, 2) of the detections.
-    """
-    moved = latest - origins
-    reach = centres[None] - origins[:, None]
-    product = (reach * moved[:, None]).sum(axis=2)
-    lengths = np.sqrt((moved * moved).sum(axis=1))[:, None] * np.sqrt((reach * reach).sum(axis=2))
-    return np.asarray(np.where(lengths > 1e-6, product / np.maximum(lengths, 1e-6), 0.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HISTORY = 3
-"""Observations the direction of a track is taken over."""
-
 COLUMNS: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "filters": (np.float64, (5, 4)),  # see pipeline.tracking.motion
     "last_box": (np.float64, (4,)),  # last observation, xyxy, carried along with the camera
-    "history": (np.float64, (HISTORY, 2)),  # centres observed last, oldest first, carried along
     "mask_centre": (np.float64, (2,)),  # centre of the box the mask was seen in, not carried along
     "mask_area": (np.int64, ()),
     "seen_s": (np.float64, ()),  # time of the last observation
     "born_s": (np.float64, ()),
     "hits": (np.int64, ()),
+    "evidence": (np.float64, ()),  # that there is something; see pipeline.tracking.life
     "score": (np.float64, ()),  # of the last observation
     "best": (np.float64, ()),  # best score so far
     "ids": (np.int64, ()),  # 0 until the track is confirmed
@@ -34,12 +31,12 @@ class Tracks:
 
     filters: NDArray[np.float64]
     last_box: NDArray[np.float64]
-    history: NDArray[np.float64]
     mask_centre: NDArray[np.float64]
     mask_area: NDArray[np.int64]
     seen_s: NDArray[np.float64]
     born_s: NDArray[np.float64]
     hits: NDArray[np.int64]
+    evidence: NDArray[np.float64]
     score: NDArray[np.float64]
     best: NDArray[np.float64]
     ids: NDArray[np.int64]

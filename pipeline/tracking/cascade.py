@@ -1,0 +1,160 @@
+"""The rounds of matching in one frame; each takes what the ones before it left over.
+
+1. sure detections with published tracks, those lost for a moment included;
+2. unsure detections with the tracks seen last time: something is hidden or blurred;
+3. sure detections with where a track was seen last: hidden objects shrink and then seem to run;
+4. sure detections with tracks not published yet;
+5. sure detections with any track within reach, for what moved faster than its overlap lasts;
+6. sure detections with lost tracks of the same appearance, where the model tells it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.tracking import similarity
+from pipeline.tracking.association import match
+from pipeline.tracking.compare import UNLIKE, Likeness, compare
+from pipeline.tracking.detections import Detections
+from pipeline.tracking.settings import TrackerSettings
+from pipeline.tracking.tracks import Tracks
+
+Index = NDArray[np.int64]
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+LAST_SEEN_IOU = 0.3
+"""Overlap with where a track was seen last that brings it back."""
+NEW_TRACK_SIMILARITY = 0.3
+"""Similarity that continues a track which is not published yet."""
+
+REACH_S = 0.5
+"""Round 5 looks for tracks not seen for this long at most."""
+REACH_START = 0.3
+"""How far, in own sizes, an object may be from its prediction at once,"""
+REACH_PACE = 6.0
+"""and how many times the usual distance at the pace of the stream, as time goes on."""
+REACH_HEIGHT = 0.4
+"""Share of the height that it may be too high or low, and factor of heights (as a logarithm)."""
+
+SAME_LOOK = 0.8
+"""Cosine similarity from which appearance alone brings a lost track back,"""
+LOOK_REACH = 8.0
+"""if the object could be here at this many own sizes a second."""
+
+
+class Cascade:
+    """The matching of one frame.
+
+    Args:
+        tracks: at the time of the frame.
+        detections: of the frame.
+        settings: what a user tuned.
+        height: of the picture.
+        now_s: time of the frame on the tracker's clock.
+        segmented_s: time of the last segmented frame before it.
+        pace: of the stream, in own sizes a second.
+    """
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        detections: Detections,
+        *,
+        settings: TrackerSettings,
+        height: int,
+        now_s: float,
+        segmented_s: float,
+        pace: float,
+    ) -> None:
+        self._tracks = tracks
+        self._detections = detections
+        self._settings = settings
+        self._height = height
+        self._unseen_s = now_s - tracks.seen_s
+        self._missed_s = np.maximum(segmented_s - tracks.seen_s, 0.0)
+        self._pace = pace
+        self._free = np.ones(len(tracks), bool)
+        self._open = np.ones(len(detections), bool)
+        self._pairs: list[tuple[Index, Index]] = []
+
+    def pairs(self) -> tuple[Index, Index]:
+        """Rows of tracks and of detections that belong together."""
+        none = np.zeros(0, np.int64)
+        if not len(self._tracks) or not len(self._detections):
+            return none, none
+        settings, tracks = self._settings, self._tracks
+        like = compare(
+            tracks,
+            self._detections,
+            settings=settings,
+            height=self._height,
+            unseen_s=self._missed_s,
+        )
+        gate = 1.0 - settings.match_thresh
+        # Whether a pair may match is a matter of overlap alone: noisy heights refuse nobody.
+        ranked = np.where(like.overlap > gate, np.maximum(like.total, gate + 0.01), UNLIKE)
+        high = self._detections.scores >= settings.track_high_thresh
+        published = tracks.ids > 0
+        self._round(ranked, published, high, gate)
+        if not high.all():
+            seen = published & (self._missed_s <= 0.0)
+            self._round(like.overlap, seen, ~high, 1.0 - settings.low_match_thresh)
+        if self._left(published, high):
+            self._round(self._last_seen(like), published, high, LAST_SEEN_IOU)
+        if self._left(~published, high):
+            self._round(ranked, ~published, high, NEW_TRACK_SIMILARITY)
+        recent = self._unseen_s <= REACH_S
+        if self._left(recent, high):
+            self._round(self._reach(like), recent, high, 0.0)
+        if settings.with_reid and self._left(published, high):
+            self._round(self._same_look(like), published, high, SAME_LOOK)
+        if not self._pairs:
+            return none, none
+        rows, columns = zip(*self._pairs, strict=True)
+        return np.concatenate(rows), np.concatenate(columns)
+
+    def _left(self, who: Bools, which: Bools) -> bool:
+        return bool((self._free & who).any() and (self._open & which).any())
+
+    def _round(self, similarity: Array, who: Bools, which: Bools, gate: float) -> None:
+        """Match the tracks and detections that are left among these."""
+        rows, columns = np.flatnonzero(self._free & who), np.flatnonzero(self._open & which)
+        if not len(rows) or not len(columns):
+            return
+        r, c = match(similarity[rows[:, None], columns], gate)
+        if len(r):
+            rows, columns = rows[r], columns[c]
+            self._free[rows] = False
+            self._open[columns] = False
+            self._pairs.append((rows, columns))
+
+    def _last_seen(self, like: Likeness) -> Array:
+        overlap = similarity.box_iou(self._tracks.last_box, self._detections.boxes)
+        if like.apart is not None:
+            overlap[like.apart] = UNLIKE
+        return overlap
+
+    def _reach(self, like: Likeness) -> Array:
+        """1 at the predicted place, 0 at the end of reach; height and level count most."""
+        predicted, found = self._tracks.filters[:, 0, None], self._detections.centred
+        size = predicted[..., 2:].sum(axis=2) * 0.5
+        far = REACH_START + REACH_PACE * self._pace * self._unseen_s
+        across = np.abs(predicted[..., 0] - found[:, 0]) / (far[:, None] * size)
+        level = np.abs(predicted[..., 1] - found[:, 1]) / (REACH_HEIGHT * predicted[..., 3])
+        heights = np.abs(np.log(predicted[..., 3] / found[:, 3])) / REACH_HEIGHT
+        near = 1.0 - across - level - heights
+        return near if like.apart is None else np.where(like.apart, UNLIKE, near)
+
+    def _same_look(self, like: Likeness) -> Array:
+        embeddings = self._detections.embeddings
+        if embeddings is None:
+            return np.full(like.total.shape, UNLIKE)
+        predicted, found = self._tracks.filters[:, 0, None], self._detections.centred
+        away = np.sqrt(((predicted[..., :2] - found[:, :2]) ** 2).sum(axis=2))
+        size = predicted[..., 2:].sum(axis=2) * 0.5
+        reachable = away <= size * (1.0 + LOOK_REACH * self._unseen_s[:, None])
+        if like.apart is not None:
+            reachable &= ~like.apart
+        return np.where(reachable, self._tracks.embedding @ embeddings.T, UNLIKE)

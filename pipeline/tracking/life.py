@@ -1,0 +1,147 @@
+"""How tracks begin, prove themselves and end.
+
+Evidence that there is something grows with every detection by its score above `DOUBT`, and shrinks
+with every frame that should have shown it. A track is published from `PUBLISH` on: at once where
+a stream begins, otherwise after two good detections or three mediocre ones. Flickering false
+alarms stay below.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.tracking import motion as kalman
+from pipeline.tracking import similarity
+from pipeline.tracking.detections import Detections
+from pipeline.tracking.settings import TrackerSettings
+from pipeline.tracking.tracks import Tracks
+
+Index = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+DOUBT = 0.4
+"""A detection of this score says nothing."""
+MISS = 0.2
+"""Evidence lost in a frame without the object."""
+MOST = 2.0
+"""Evidence is never larger, so that a track that became wrong ends its publishing soon."""
+PUBLISH = 0.5
+"""Evidence a track needs to stay published."""
+
+MAX_TRACKS = 2000
+"""Tracks kept at most; those unseen longest go first."""
+
+
+def weigh(tracks: Tracks, rows: Index, scores: NDArray[np.float64]) -> None:
+    """Let the evidence follow a frame in which tracks `rows` (M,) had detections of `scores`."""
+    before = tracks.evidence[rows]
+    tracks.evidence -= MISS
+    tracks.evidence[rows] = np.minimum(before + scores - DOUBT, MOST)
+
+
+def covered(new: Index, owner: Index, detections: Detections, share: float) -> Bools:
+    """Which of the new detections (M,) lie inside the masks of tracks seen in this frame.
+
+    Args:
+        new: rows of detections.
+        owner: (N,) the track of each detection, -1 for none.
+        detections: of this frame.
+        share: of the own mask that has to lie inside.
+    """
+    runs, owned = detections.runs, np.flatnonzero(owner >= 0)
+    if not len(owned) or not len(new):
+        return np.zeros(len(new), bool)
+    near = similarity.box_iou(detections.boxes[new], detections.boxes[owned]) > 0
+    i, j = np.nonzero(near)
+    masks = [runs[row] for row in new.tolist()]
+    still = np.zeros(len(new), np.int64)
+    shared = similarity.intersections(masks, still, runs, (i.astype(np.int64), owned[j]))
+    inside = np.bincount(i, weights=shared, minlength=len(new))
+    return np.asarray(inside > share * np.maximum(runs.areas[new], 1))
+
+
+def begin(
+    tracks: Tracks,
+    new: Index,
+    detections: Detections,
+    *,
+    speed: NDArray[np.float64],
+    now_s: float,
+    sure: bool,
+    classes: int,
+) -> Index:
+    """Start a track from each detection `new` (M,); returns their rows.
+
+    Args:
+        tracks: gain M rows.
+        new: rows of detections.
+        detections: of this frame.
+        speed: (M, 2) they probably have.
+        now_s: time of this frame.
+        sure: publish them at once.
+        classes: number of class columns.
+    """
+    n, before = len(new), len(tracks)
+    centred, scores = detections.centred[new], detections.scores[new]
+    filters = kalman.start(centred)
+    filters[:, 1, :2] = speed
+    tracks.widen("votes", classes)
+    votes = np.zeros((n, tracks.votes.shape[1]))
+    votes[np.arange(n), detections.columns[new]] = scores
+    columns: dict[str, NDArray[Any]] = {
+        "filters": filters,
+        "last_box": detections.boxes[new],
+        "mask_centre": centred[:, :2],
+        "mask_area": detections.runs.areas[new],
+        "seen_s": np.full(n, now_s),
+        "born_s": np.full(n, now_s),
+        "hits": np.ones(n, np.int64),
+        "evidence": np.maximum(scores - DOUBT, PUBLISH if sure else -1.0),
+        "score": scores,
+        "best": scores,
+        "ids": np.zeros(n, np.int64),
+        "group": detections.groups[new],
+        "votes": votes,
+        "embedding": _embeddings(tracks, new, detections),
+    }
+    tracks.append([detections.runs[row] for row in new.tolist()], **columns)
+    return np.arange(before, before + n)
+
+
+def _embeddings(tracks: Tracks, new: Index, detections: Detections) -> NDArray[np.float64]:
+    if detections.embeddings is None:
+        return np.zeros((len(new), tracks.embedding.shape[1]))
+    tracks.widen("embedding", detections.embeddings.shape[1])
+    return detections.embeddings[new]
+
+
+def forget(tracks: Tracks, *, now_s: float, settings: TrackerSettings) -> None:
+    """Drop what has not been seen for too long, and the younger of two on one object."""
+    unseen = now_s - tracks.seen_s
+    lost = unseen > 0.0
+    if not lost.any() and len(tracks) <= MAX_TRACKS:
+        return
+    buffer = settings.track_buffer
+    if settings.with_reid:
+        buffer = max(buffer, settings.reid_buffer)
+    keep = unseen <= np.where(tracks.ids > 0, buffer, settings.confirm_within)
+    keep[_duplicates(tracks, lost, settings.duplicate_iou)] = False
+    if keep.sum() > MAX_TRACKS:
+        order = np.argsort(np.where(keep, unseen, np.inf), kind="stable")
+        keep[order[MAX_TRACKS:]] = False
+    if not keep.all():
+        tracks.keep(keep)
+
+
+def _duplicates(tracks: Tracks, lost: Bools, limit: float) -> Index:
+    """Rows of lost tracks that lie on an older one seen now."""
+    gone, seen = np.flatnonzero(lost), np.flatnonzero(~lost)
+    if not len(gone) or not len(seen):
+        return np.zeros(0, np.int64)
+    boxes = kalman.to_corners(tracks.filters[:, 0])
+    same = similarity.box_iou(boxes[gone], boxes[seen]) > limit
+    same &= tracks.born_s[gone][:, None] >= tracks.born_s[seen]
+    return gone[same.any(axis=1)]
