@@ -7,7 +7,7 @@ joins them is `pipeline.stream`. Implementations live in `pipeline.sources`, `pi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -176,7 +176,7 @@ class Tracker(Protocol):
         """Forget all tracks (a new epoch); ids go on counting."""
 
     def snapshot(self) -> Mapping[str, Any]:
-        """All state as JSON-serialisable values."""
+        """All state as JSON-serialisable values; `next_id` is the first id not given yet."""
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue exactly where `snapshot` was taken."""
@@ -234,10 +234,23 @@ class Sink(Protocol):
         """Make everything written durable and say where this sink stands."""
 
     def resume(self, position: Position) -> None:
-        """Cut back to `position`, before the first write."""
+        """Cut back to `position`, before the first write.
+
+        A sink may have a `resume_keeping` beside it, see the function of this name.
+        """
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """The stream is over; `end` is its end record (accounting, outcome, reason)."""
 
     def close(self) -> None:
         """Flush and release. Safe to call twice, and without `finish` after a failure."""
+
+
+def resume_keeping(sink: Sink, position: Position) -> None:
+    """Let a sink go on at its own end: for sources whose frames do not come a second time.
+
+    What it wrote whole behind `position` stays and only what is torn is cut off, by its method
+    `resume_keeping(position)`; a sink without one is cut back to `position`.
+    """
+    resume: Callable[[Position], None] = getattr(sink, "resume_keeping", sink.resume)
+    resume(position)

@@ -39,6 +39,7 @@ class CocoSink:
 
     def flush(self) -> Position:
         """Wait until the rows are on the disk."""
+        self._file.begin()  # nothing of an older run is behind this position
         self._file.sync()
         return self._file.position(records=self._frames, rows=self._rows)
 
@@ -47,6 +48,12 @@ class CocoSink:
         self._file.resume(position)
         self._frames, self._rows = position["records"], position["rows"]
 
+    def resume_keeping(self, position: Position) -> None:
+        """Cut the file back to its last whole row."""
+        kept = self._file.resume(position, whole=_rows_in)
+        self._frames = position["records"]
+        self._rows = position["rows"] + kept.count(b"\n{")
+
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without instances is an empty list, not an empty file."""
         self._file.begin()
@@ -54,6 +61,11 @@ class CocoSink:
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+def _rows_in(rest: bytes) -> int:
+    """Length of the whole rows: each ends before a comma or the closing bracket, and a newline."""
+    return max(rest.rfind(b"},\n"), rest.rfind(b"}\n]")) + 1
 
 
 def open_coco(target: SinkTarget) -> CocoSink:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,15 @@ class OutputFile:
         """Where the file stands, with what else its sink wants to remember; for `resume`."""
         return {"path": str(self.path), "bytes": self.size, **more}
 
-    def resume(self, position: Position) -> None:
+    def resume(self, position: Position, *, whole: Callable[[bytes], int] | None = None) -> bytes:
         """Cut back to what was there at `position`; from before the first piece: begin anew.
+
+        Args:
+            position: what `position` said.
+            whole: says how many of the bytes that follow are whole pieces and stay; None: none.
+
+        Returns:
+            The bytes that stay.
 
         Raises:
             ConfigError: the position is of another file, or the file is shorter.
@@ -106,6 +114,9 @@ class OutputFile:
                 f"{self.path}: cannot be resumed, the last checkpoint names {size} bytes, the file "
                 f"has {there}; put it back or start over with --overwrite"
             )
+        rest = os.pread(self._fd, there - size, size) if whole is not None else b""
+        kept = rest[: whole(rest)] if whole is not None else b""
+        size += len(kept)
         if size:
             self._began = True
             self.size = size
@@ -113,6 +124,7 @@ class OutputFile:
                 self._cut(size)
             except OSError as error:
                 raise write_error(self.path, error) from error
+        return kept
 
     def sync(self) -> None:
         """Return when everything written would survive a power cut.
@@ -150,6 +162,11 @@ class OutputFile:
         os.ftruncate(self._fd, size)
         if size and self._tail:
             _write_all(self._fd, self._tail, size)
+
+
+def whole_lines(rest: bytes) -> int:
+    """Length of the lines that are complete."""
+    return rest.rfind(b"\n") + 1
 
 
 def prepare_folder(target: SinkTarget, folder: Path) -> None:

@@ -75,6 +75,7 @@ class FramesSink:
 
     def flush(self) -> Position:
         """Wait until the pictures are on the disk."""
+        self._begin()  # nothing of an older run is behind this position
         self._sync()
         return {"path": str(self._folder), "records": self._count, "last": self._last}
 
@@ -83,6 +84,15 @@ class FramesSink:
         check_position(self._folder, position)
         self._count, self._last = position["records"], position["last"]
         self._began = self._last >= 0
+        self._remove_after(self._last)
+
+    def resume_keeping(self, position: Position) -> None:
+        """Keep every picture that is there; they come into being whole."""
+        check_position(self._folder, position)
+        there = [index for _, index, part in _pictures(self._folder) if not part]
+        self._count = position["records"] + sum(index > position["last"] for index in there)
+        self._last = max([position["last"], *there])
+        self._began = True
         self._remove_after(self._last)
 
     def finish(self, end: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.formats import jsonl
 from pipeline.results import FrameResult
-from pipeline.sinks.files import OutputFile
+from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Picture, Position
 
@@ -31,6 +31,7 @@ class JsonlSink:
 
     def flush(self) -> Position:
         """Wait until the lines are on the disk."""
+        self._file.begin()  # nothing of an older run is behind this position
         self._file.sync()
         return self._file.position(records=self._records)
 
@@ -39,6 +40,11 @@ class JsonlSink:
         self._file.resume(position)
         self._records = position["records"]
 
+    def resume_keeping(self, position: Position) -> None:
+        """Cut the file back to its last whole record of a frame."""
+        kept = self._file.resume(position, whole=_frames_in)
+        self._records = position["records"] + kept.count(b"\n")
+
     def finish(self, end: Mapping[str, Any]) -> None:
         """Append the end record."""
         self._file.append(jsonl.dumps(end) + b"\n")
@@ -46,6 +52,13 @@ class JsonlSink:
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+def _frames_in(rest: bytes) -> int:
+    """Length of the whole records, an end record left out."""
+    end = whole_lines(rest)
+    last = whole_lines(rest[: max(end - 1, 0)])
+    return last if jsonl.END_SCHEMA.encode() in rest[last:end] else end
 
 
 def open_jsonl(target: SinkTarget) -> JsonlSink:

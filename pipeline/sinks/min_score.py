@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Position, Sink
+from pipeline.stages import Picture, Position, Sink, resume_keeping
 
 MakePicture: TypeAlias = Callable[[FrameResult, NDArray[np.uint8]], Picture]
 
@@ -53,13 +53,21 @@ class MinScore:
 
     def resume(self, position: Position) -> None:
         """Go on with the same tracks."""
+        self._sink.resume(self._remember(position))
+
+    def resume_keeping(self, position: Position) -> None:
+        """Go on with the same tracks, and keep what the sink has whole."""
+        resume_keeping(self._sink, self._remember(position))
+
+    def _remember(self, position: Position) -> Position:
         if "reached" not in position:
             raise ConfigError(
                 "a sink with min_score cannot be resumed from a checkpoint without it; "
                 "use the same options again or start over with --overwrite"
             )
         self._reached = dict.fromkeys(position["reached"])
-        self._sink.resume(position["sink"])
+        sink: Position = position["sink"]
+        return sink
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Pass on the end."""

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.errors import SinkError
 from pipeline.formats import mots
 from pipeline.results import FrameResult
-from pipeline.sinks.files import OutputFile
+from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Picture, Position
 
@@ -48,6 +48,7 @@ class MotsSink:
 
     def flush(self) -> Position:
         """Wait until the lines are on the disk."""
+        self._file.begin()  # nothing of an older run is behind this position
         self._file.sync()
         return self._file.position(records=self._frames)
 
@@ -55,6 +56,12 @@ class MotsSink:
         """Cut the file back to the lines that were there at `position`."""
         self._file.resume(position)
         self._frames = position["records"]
+
+    def resume_keeping(self, position: Position) -> None:
+        """Cut the file back to its last whole line."""
+        kept = self._file.resume(position, whole=whole_lines)
+        frames = {line.partition(b" ")[0] for line in kept.splitlines()}
+        self._frames = position["records"] + len(frames)
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without instances is an empty file."""

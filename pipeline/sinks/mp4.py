@@ -17,7 +17,8 @@ TIMESCALE = 90_000
 _MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _MOOF_TO_TFDT = 8 + 16 + 8 + 16 + 12
 """Bytes from the start of our moof to the decode time in it."""
-_MOOF_TO_FIRST_FLAGS = _MOOF_TO_TFDT + 8 + 20 + 8
+_MOOF_TO_ROWS = _MOOF_TO_TFDT + 8 + 20
+_MOOF_TO_FIRST_FLAGS = _MOOF_TO_ROWS + 8
 
 
 class Sample(NamedTuple):
@@ -101,6 +102,36 @@ def index(read: Callable[[int, int], bytes], size: int) -> bytes:
     tfra = _full_box(b"tfra", 1, 0, struct.pack(">III", 1, 0, count), entries)
     whole = 8 + len(tfra) + 16
     return _box(b"mfra", tfra, _full_box(b"mfro", 0, 0, struct.pack(">I", whole)))
+
+
+class Fragments(NamedTuple):
+    """Whole fragments one behind the other."""
+
+    size: int
+    """Bytes."""
+    number: int
+    samples: int
+    end: int
+    """Ticks at which the last sample ends; 0 without any."""
+
+
+def whole_fragments(data: bytes) -> Fragments:
+    """The fragments data begins with, up to the first that is torn or is none."""
+    offset = count = samples = end = 0
+    while data[offset + 4 : offset + 8] == b"moof":
+        (front,) = struct.unpack_from(">I", data, offset)
+        if data[offset + front + 4 : offset + front + 8] != b"mdat":
+            break
+        (body,) = struct.unpack_from(">I", data, offset + front)
+        if offset + front + body > len(data):
+            break
+        (end,) = struct.unpack_from(">Q", data, offset + _MOOF_TO_TFDT)
+        (rows,) = struct.unpack_from(">I", data, offset + _MOOF_TO_ROWS - 8)
+        for row in range(rows):
+            (ticks,) = struct.unpack_from(">I", data, offset + _MOOF_TO_ROWS + 12 * row)
+            end += ticks
+        offset, count, samples = offset + front + body, count + 1, samples + rows
+    return Fragments(offset, count, samples, end)
 
 
 def unit(nal: bytes) -> bytes:

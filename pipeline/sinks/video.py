@@ -147,6 +147,19 @@ class VideoSink:
             self._timeline = Timeline(**position["timeline"])
             self._in_file = mp4.parameter_sets(self._head())
 
+    def resume_keeping(self, position: Position) -> None:
+        """Cut the file back to its last whole fragment; before the first checkpoint: begin anew."""
+        if not position["bytes"]:
+            self.resume(position)
+            return
+        kept = self._file.resume(position, whole=lambda rest: mp4.whole_fragments(rest).size)
+        found = mp4.whole_fragments(kept)
+        self.resume({**position, "bytes": self._file.size})
+        self._frames += found.samples
+        self._fragments += found.number
+        if found.number:
+            self._timeline.last = found.end - self._timeline.interval
+
     def finish(self, end: Mapping[str, Any]) -> None:
         """Write what is left, the index and the duration; without any frame there is no file."""
         self._write_rest()

@@ -94,10 +94,18 @@ class Following:
             "masks": None if masks is None else {"size": list(masks.size), "rle": masks.to_coco()},
         }
 
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on exactly where `snapshot` was taken."""
+    def restore(self, snapshot: Mapping[str, Any], *, skip_ids: int = 0) -> None:
+        """Go on exactly where `snapshot` was taken.
+
+        Args:
+            snapshot: what `snapshot` gave.
+            skip_ids: so many track ids may have been given since.
+        """
         if self._tracker is not None:
-            self._tracker.restore(snapshot["tracker"])
+            tracker = snapshot["tracker"]
+            if skip_ids and "next_id" in tracker:
+                tracker = {**tracker, "next_id": tracker["next_id"] + skip_ids}
+            self._tracker.restore(tracker)
         if self._camera is not None:
             self._camera.restore(snapshot["camera"])
         masks = snapshot["masks"]

@@ -37,7 +37,7 @@ from pipeline.stages import (
 from pipeline.stream.capture import Capture, Captured, Mark
 from pipeline.stream.checkpoint import Checkpoint, State
 from pipeline.stream.following import Following
-from pipeline.stream.progress import Progress
+from pipeline.stream.progress import AHEAD, Progress
 from pipeline.stream.publishing import Publisher, end_of
 from pipeline.stream.settings import End, StreamSettings
 from pipeline.stream.window import Flight, Region, Verdict, Window
@@ -263,6 +263,8 @@ class Stream:
             self._fail(flight, error)
         else:
             instances = self._following.follow(flight.frame, found, flight.motion)
+            if self._source.live:
+                self._progress.reserve(flight.captured.mark, instances.track_ids)
             self._publish(flight, instances, began)
         self._last = flight.captured.mark
         if self._progress.due():
@@ -315,7 +317,8 @@ class Stream:
         if state is not None and after is not None:
             self._restore(state, after)
             if self._source.live:
-                start = {"epoch": after.epoch + 1, "index": after.index + 1}
+                skipped = 0 if state.ended else AHEAD
+                start = {"epoch": after.epoch + 1, "index": after.index + 1 + skipped}
         else:
             self._progress.begin()
         capture = Capture(
@@ -332,9 +335,11 @@ class Stream:
 
     def _restore(self, state: State, after: Mark) -> None:
         log.info("resuming after frame %d", after.index, extra={"source_id": self.source_id})
-        self._publisher.resume({name: p for name, p in state.sinks.items() if p is not None})
+        positions = {name: p for name, p in state.sinks.items() if p is not None}
+        self._publisher.resume(positions, keep=self._source.live)
         if state.following is not None:
-            self._following.restore(state.following)
+            crashed = self._source.live and state.ended is None
+            self._following.restore(state.following, skip_ids=AHEAD if crashed else 0)
         self._epoch, self._last = after.epoch, after
         if not self._source.live:  # a camera's frames cannot be captured twice: it counts anew
             self._count_on(state)

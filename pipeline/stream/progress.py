@@ -6,6 +6,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.stages import Outcome, Position
@@ -15,6 +18,12 @@ from pipeline.stream.following import Following
 from pipeline.stream.publishing import Publisher
 
 log = logging.getLogger(__name__)
+
+
+AHEAD = 1000
+"""Numbers of frames and of tracks a camera may use before the next checkpoint is written. After a
+crash so many are left out: what was published since the last checkpoint stays, and none of its
+numbers is used twice."""
 
 
 class Progress:
@@ -47,6 +56,7 @@ class Progress:
         self._clock = clock
         self._saved: State | None = None
         self._saved_at_s = clock()
+        self._numbers_end: tuple[int, int] | None = None
 
     def load(self) -> State | None:
         """Where an earlier run of the same kind stood."""
@@ -57,6 +67,14 @@ class Progress:
     def due(self) -> bool:
         """Whether it is time for the next checkpoint."""
         return self._clock() - self._saved_at_s >= self._every_s
+
+    def reserve(self, at: Mark, ids: NDArray[np.int64] | None) -> None:
+        """Before a frame is published whose numbers a resumed run would use again: `save`."""
+        if self._numbers_end is None:
+            return
+        index_end, ids_end = self._numbers_end
+        if at.index >= index_end or (ids is not None and bool((ids >= ids_end).any())):
+            self.save(at)
 
     def begin(self) -> None:
         """Note that nothing is written yet: from now on, existing output is known to be ours."""
@@ -71,6 +89,10 @@ class Progress:
         if self._checkpoint is None:
             return
         self._saved_at_s = self._clock()
+        following = self._following.snapshot()
+        if at is not None:
+            next_id = (following["tracker"] or {}).get("next_id", 0)
+            self._numbers_end = at.index + AHEAD, next_id + AHEAD
         flushed: Mapping[str, Position] | None = self._publisher.flush()
         if flushed is None:
             return  # a sink is lost: what it misses has to be done again from the last checkpoint
@@ -79,7 +101,7 @@ class Progress:
             State(
                 sinks=flushed,
                 at=at,
-                following=self._following.snapshot(),
+                following=following,
                 published=counts.published,
                 failed=counts.failed,
             )

@@ -12,7 +12,7 @@ from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
 from pipeline.formats.jsonl import end_record
 from pipeline.results import FrameResult
-from pipeline.stages import Outcome, Picture, Position, Sink
+from pipeline.stages import Outcome, Picture, Position, Sink, resume_keeping
 
 log = logging.getLogger(__name__)
 
@@ -84,15 +84,22 @@ class Publisher:
                 positions[name] = position
         return None if self.errors else positions
 
-    def resume(self, positions: Mapping[str, Position]) -> None:
+    def resume(self, positions: Mapping[str, Position], *, keep: bool = False) -> None:
         """Cut every sink back to where it stood.
+
+        Args:
+            positions: by the sink's name.
+            keep: what is whole behind them stays.
 
         Raises:
             ConfigError: one cannot; nothing has been written, and nothing should be.
             SinkError: likewise.
         """
         for name, sink in self._sinks.items():
-            sink.resume(positions[name])
+            if keep:
+                resume_keeping(sink, positions[name])
+            else:
+                sink.resume(positions[name])
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Give every sink the end record."""

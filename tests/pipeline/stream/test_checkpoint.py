@@ -19,6 +19,7 @@ from pipeline.instances import Instances
 from pipeline.models.blob import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runner import LocalSegmenter
+from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Status
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings
 from pipeline.stream.capture import Mark
@@ -317,6 +318,62 @@ def test_a_camera_goes_on_with_a_new_epoch_and_new_numbers(
     end = run_with(make_stream, path, sink, source=second)
     assert second.started_at == {"epoch": 5, "index": 4}
     assert end.counts.captured == 1  # a camera's counters begin anew
+
+
+@pytest.mark.parametrize(("published", "checkpoint_every_s"), [(3, 0.0), (3, 1e9), (1100, 1e9)])
+def test_what_a_camera_published_before_a_crash_stays_and_no_number_comes_twice(
+    checkpoint_every_s: float, published: int, tmp_path: Path
+) -> None:
+    local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
+
+    def run(source: ScriptedSource, on_write: Callable[[FrameResult], None]) -> None:
+        nonlocal stream
+        sink = open_sink(
+            f"jsonl:{tmp_path}/cam.jsonl", source_id="cam", run="run", labels={}, overwrite=True
+        )
+        stream = Stream(
+            source,
+            local,
+            tracker=make_tracker(class_names=local.info.labels, min_score=0.5),
+            camera=None,
+            sinks=[("jsonl", sink), ("look", ListSink(on_write=on_write))],
+            run="run",
+            settings=StreamSettings(checkpoint_every_s=checkpoint_every_s, buffer=2000),
+            account=StreamAccount("cam"),
+            make_picture=PlainPicture,
+            checkpoint=checkpoint,
+        )
+        stream.run()
+
+    def die(result: FrameResult) -> None:
+        if result.index == published - 1:
+            checkpoint.doomed = True
+            stream.abort()
+
+    stream: Stream
+    checkpoint = MortalCheckpoint(tmp_path / "cam.json", run="run", source_id="cam")
+    run(ScriptedSource(make_frames(published + 5), live=True), die)
+    before = (tmp_path / "cam.jsonl").read_bytes()
+    assert before.count(b"\n") == published
+    checkpoint = MortalCheckpoint(tmp_path / "cam.json", run="run", source_id="cam")
+    again = ScriptedSource([], live=True)
+    # a camera counts on from where it is told
+    again.frames = lambda start=None: iter(  # type: ignore[assignment,misc]
+        make_frame(start["index"] + i, epoch=start["epoch"]) for i in range(4)
+    )
+    run(again, lambda _: None)
+    local.close()
+    after = (tmp_path / "cam.jsonl").read_bytes()
+    assert after.startswith(before)
+    records = [json.loads(line) for line in after.splitlines()[:-1]]
+    assert len(records) == published + 4
+    frames = [record["frame"] for record in records]
+    assert frames == sorted(set(frames))
+    epochs = [record["epoch"] for record in records]
+    assert epochs == [0] * published + [1] * 4
+    ids = [{i["track"] for i in record["instances"]} for record in records]
+    assert set().union(*ids[published:])
+    assert not set().union(*ids[:published]) & set().union(*ids[published:])
 
 
 def test_a_state_survives_its_way_through_json(tmp_path: Path) -> None:
