@@ -75,8 +75,8 @@ def tasks(data: Path, *, quick: bool = False) -> list[Task]:
     short = [
         Task("TUD", "TUD x2", lambda: _mot(mot, tud, "mot15")),
         Task("MOT17-09", "MOT17-09", lambda: _mot(mot, ["MOT17-09"], "mot17")),
-        Task("KITTI boxes", "KITTI boxes", lambda: _kitti(mot / "kitti", "car")),
-        Task("KITTI boxes", "KITTI boxes", lambda: _kitti(mot / "kitti", "person")),
+        Task("KITTI cars", "KITTI boxes", lambda: _kitti(mot / "kitti", "car")),
+        Task("KITTI people", "KITTI boxes", lambda: _kitti(mot / "kitti", "person")),
     ]
     long = [
         Task("clean masks", "kitti-mots dets", lambda: _kitti_mots(mots, "dets")),

@@ -1,10 +1,14 @@
-"""Write the pages that come from code: docs/configuration.md and docs/metrics.md.
+"""Write what comes from code: docs/configuration.md, docs/metrics.md, tables of docs/tracking.md.
 
 `make docs` runs it; a test compares the pages with what it would write, so they cannot drift.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
+from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -79,7 +83,48 @@ def metrics() -> str:
     return page()
 
 
-PAGES = {"configuration.md": configuration, "metrics.md": metrics}
+def tracking() -> str:
+    """The text of docs/tracking.md: as it stands, with the tables of settings and presets anew."""
+    page = (Path(__file__).parent / "tracking.md").read_text(encoding="utf-8")
+    head, _, rest = page.partition(TABLES_BEGIN)
+    _, _, tail = rest.partition(TABLES_END)
+    return f"{head}{TABLES_BEGIN}\n{_tracker_tables()}{TABLES_END}{tail}"
+
+
+TABLES_BEGIN, TABLES_END = "<!-- settings: made by `make docs` -->", "<!-- end of settings -->"
+
+
+def _tracker_tables() -> str:
+    from pipeline.tracking.settings import PRESETS, TrackerSettings
+
+    said = _attribute_docs(TrackerSettings)
+    rows = ["| key | default | |", "| --- | --- | --- |"]
+    for field in fields(TrackerSettings):
+        value = field.default
+        if field.name == "class_groups":
+            value = "; ".join(", ".join(group) for group in TrackerSettings().class_groups)
+        rows.append(f"| `{field.name}` | {_default(value)} | {said[field.name]} |")
+    rows += ["", "| preset | differs in |", "| --- | --- |"]
+    for name, values in PRESETS.items():
+        words = ", ".join(f"`{key}` {_default(value)}" for key, value in values.items())
+        rows.append(f"| `{name}` | {words or 'nothing'} |")
+    return "\n".join(rows) + "\n"
+
+
+def _attribute_docs(kind: type) -> dict[str, str]:
+    """The docstrings under the fields of a class, each in one line."""
+    body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+PAGES = {"configuration.md": configuration, "metrics.md": metrics, "tracking.md": tracking}
 
 if __name__ == "__main__":
     folder = Path(__file__).parent

@@ -32,7 +32,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "metrics.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "metrics.md", "tracking.md"])
 def test_generated_pages_say_what_the_code_says(generate: ModuleType, page: str) -> None:
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert written == generate.PAGES[page](), "run `make docs`"
