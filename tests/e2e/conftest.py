@@ -30,9 +30,10 @@ def write_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
     texture = np.random.default_rng(4).integers(20, 110, (8, 12)).repeat(16, 0).repeat(16, 1)
 
     def write(name: str, count: int) -> Path:
-        path = folder / name
+        path = folder / str(count) / name
         if path.exists():
             return path
+        path.parent.mkdir(exist_ok=True)
         options = {"crf": "12", "bf": "2", "preset": "ultrafast"}
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=25, options=options)
