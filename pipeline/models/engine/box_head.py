@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
-from pipeline.models.engine.layers import ConvMaker, fold_block
+from pipeline.models.engine.layers import ConvMaker, fold_block, linear_maker
 
 
 class BoxHead:
@@ -29,37 +28,33 @@ class BoxHead:
             blocks = [block for block in head if len(list(block.children())) > 0]
             linear = [layer for layer in head if isinstance(layer, nn.Linear)]
         self._convs = [make(fold_block(block), relu=True) for block in blocks]
+        weights = [_channels_last(linear[0].weight, self.size), *(x.weight for x in linear[1:])]
+        build = linear_maker(device, dtype)
         self._linear = [
-            (_to(weight, device, dtype), _to(layer.bias, device, dtype))
-            for layer, weight in zip(
-                linear,
-                [_channels_last(linear[0].weight, self.size)] + [x.weight for x in linear[1:]],
-                strict=True,
-            )
+            build(weight, layer.bias, relu=True)
+            for layer, weight in zip(linear, weights, strict=True)
         ]
-        self._score = _layer(predictor.cls_score, device, torch.float32)
-        self._deltas = _layer(predictor.bbox_pred, device, dtype)
+        score, deltas = predictor.cls_score, predictor.bbox_pred
+        self._score = linear_maker(device, torch.float32)(score.weight, score.bias, relu=False)
+        self._deltas = build(deltas.weight, deltas.bias, relu=False)
 
-    def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, size, size, C) to class logits (N, classes) and deltas (N, classes, 4), float32."""
+    def __call__(self, pooled: Tensor, batch: int = 1) -> tuple[Tensor, Tensor]:
+        """Regions to class logits (N, classes) and deltas (N, classes, 4), float32.
+
+        Args:
+            pooled: (N, size, size, C), the same number of regions from each picture.
+            batch: pictures they come from.
+        """
         x = pooled.permute(0, 3, 1, 2)
         for conv in self._convs:
             x = conv(x)
-        x = x.permute(0, 2, 3, 1).flatten(1)
-        for weight, bias in self._linear:
-            x = F.linear(x, weight, bias).relu_()
-        logits = F.linear(x.float(), *self._score)
-        return logits, torch.unflatten(F.linear(x, *self._deltas).float(), 1, (-1, 4))
+        x = x.permute(0, 2, 3, 1).reshape(batch, len(pooled) // batch, -1)
+        for linear in self._linear:
+            x = linear(x)
+        logits = self._score(x.float()).flatten(0, 1)
+        return logits, torch.unflatten(self._deltas(x).float().flatten(0, 1), 1, (-1, 4))
 
 
 def _channels_last(weight: Tensor, size: int) -> Tensor:
     """Columns from (channel, y, x) to (y, x, channel)."""
     return torch.unflatten(weight, 1, (-1, size, size)).permute(0, 2, 3, 1).flatten(1)
-
-
-def _layer(layer: nn.Linear, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return _to(layer.weight, device, dtype), _to(layer.bias, device, dtype)
-
-
-def _to(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return tensor.detach().to(device, dtype).contiguous()

@@ -7,6 +7,7 @@ long as all scores above the threshold are among them, or D of them survive supp
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,7 @@ class Detections:
     boxes: Tensor
     """(B, D, 4) float32 in the resized picture."""
     scores: Tensor
-    """(B, D) float32; -1 behind the last one."""
+    """(B, D) float32; minus infinity behind the last one."""
     classes: Tensor
     """(B, D) int64."""
     count: Tensor
@@ -81,7 +82,7 @@ def detect(
     batch, count = proposals.valid.shape
     classes = logits.shape[1]
     scores = torch.softmax(logits, dim=-1).view(batch, count, classes)[..., 1:]
-    scores = torch.where(proposals.valid[..., None], scores, -1.0).flatten(1)
+    scores = torch.where(proposals.valid[..., None], scores, -math.inf).flatten(1)
     above = (scores > rules.threshold).sum(dim=1)
     best, index = _ranked(scores, min(candidates, scores.shape[1]))
     place, label = index // (classes - 1), index % (classes - 1) + 1
@@ -89,9 +90,9 @@ def detect(
     at = proposals.boxes.view(-1, 4)[row]
     boxes = clip(decode(deltas[row, label], at, rules.weights), sizes)
     good = (best > rules.threshold) & large_enough(boxes, _SMALLEST)
-    best = torch.where(good, best, -1.0)
+    best = torch.where(good, best, -math.inf)
     keep = suppress(boxes, label, best, rules.overlap, 1, rules.limit)
-    best, index = _ranked(torch.where(keep, best, -1.0), min(rules.limit, best.shape[1]))
+    best, index = _ranked(torch.where(keep, best, -math.inf), min(rules.limit, best.shape[1]))
     found = (best >= 0).sum(dim=1)
     return Detections(
         boxes.gather(1, index[..., None].expand(-1, -1, 4)),

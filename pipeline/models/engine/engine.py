@@ -121,7 +121,7 @@ class Engine:
         table = make_table(dense.levels[:-1])
         pooled = self._pool_proposals(table, bucket.layout, proposals)
         _done(lap, "RoIAlign of proposals")
-        logits, deltas = self._box_head(pooled)
+        logits, deltas = self._box_head(pooled, len(sizes))
         _done(lap, "box head")
         found = self._detect(logits, deltas, proposals, sizes, CANDIDATES)
         kept = torch.where(found.complete.all(), found.count.sum(), -1)
@@ -161,7 +161,7 @@ class Engine:
         sizes: Tensor,
         source: Tensor,
     ) -> tuple[Tensor, ...]:
-        """`rows` detections, the kept ones first, in source pixels, with mask probabilities."""
+        """`rows` detections, the kept ones first, in source pixels, with mask logits."""
         found = (scores.flatten() >= 0).to(torch.int8)
         index = found.argsort(descending=True, stable=True)[:rows]
         pictures = index // scores.shape[1]
@@ -169,9 +169,9 @@ class Engine:
         labels = classes.flatten()[index]
         size = self._mask_head.size
         pooled = self._kernels.roi_align(table, bucket.layout, at, pictures, size)
-        probabilities = self._mask_head(pooled, labels)
+        logits = self._mask_head(pooled, labels)
         scale = (source / sizes).flip(1).repeat(1, 2)[pictures]
-        return pictures, at * scale, scores.flatten()[index], labels, probabilities
+        return pictures, at * scale, scores.flatten()[index], labels, logits
 
     def _bucket(self, batch: Batch) -> _Bucket:
         key = (batch.bucket, len(batch.sizes))

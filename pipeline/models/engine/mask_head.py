@@ -1,4 +1,4 @@
-"""The mask head: pooled detections to probabilities of their own class only.
+"""The mask head: pooled detections to mask logits of their own class only.
 
 The transposed convolution of 2 × 2 at stride 2 is a 1 × 1 convolution to four times the channels,
 and of the last layer only the row of the detection's class is applied.
@@ -30,7 +30,7 @@ class MaskHead:
         self._class_bias = last.bias.detach().to(device)
 
     def __call__(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """(N, size, size, C) and classes (N,) to probabilities (N, 2 * size, 2 * size), float32."""
+        """(N, size, size, C) and classes (N,) to logits (N, 2 * size, 2 * size), float32."""
         x = pooled.permute(0, 3, 1, 2)
         for conv in self._convs:
             x = conv(x)
@@ -40,4 +40,4 @@ class MaskHead:
         logits = torch.bmm(x.reshape(n, size * size * 4, -1), weight[..., None]).float()
         logits = logits.view(n, size, size, 2, 2).permute(0, 1, 3, 2, 4).reshape(n, -1)
         logits = logits + self._class_bias[classes][:, None]
-        return torch.sigmoid(logits).view(n, 2 * size, 2 * size)
+        return logits.view(n, 2 * size, 2 * size)

@@ -36,7 +36,7 @@ def nms(
     Args:
         boxes: (R, K, 4) float32 xyxy, every row sorted by falling score.
         groups: (R, K) int64; boxes of different groups do not suppress one another.
-        scores: (R, K) float32; boxes below 0 neither survive nor suppress.
+        scores: (R, K) float32; boxes of minus infinity neither survive nor suppress.
         threshold: largest intersection over union that is kept.
         rows: rows of one picture; R is a multiple of it.
         enough: how many survivors are wanted per picture; all others may be left out.
@@ -66,17 +66,18 @@ def _one_picture(
     A box's fate depends on better boxes only, so the best 2 * `enough` of all rows are looked at
     first; the rest only where too few of these survive.
     """
-    least = 0.0
+    lowest = torch.finfo(scores.dtype).min
+    least = lowest
     if scores.numel() > 2 * enough:
-        least = max(0.0, float(scores.flatten().topk(2 * enough, sorted=False).values.min()))
+        least = max(least, float(scores.flatten().topk(2 * enough, sorted=False).values.min()))
     while True:
         for row in range(len(boxes)):
             candidates = (scores[row] >= least).nonzero()[:, 0]
             kept = _survivors(boxes[row, candidates], groups[row, candidates], threshold)
             keep[row, candidates[kept]] = True
-        if least == 0.0 or int(keep.sum()) >= enough:
+        if least == lowest or int(keep.sum()) >= enough:
             return
-        least = 0.0
+        least = lowest
 
 
 def _survivors(boxes: Tensor, groups: Tensor, threshold: float) -> Tensor:

@@ -61,7 +61,7 @@ def _survivors(words, scores, keep, count, words_per_box: tl.constexpr):
     for i in range(count):
         own = tl.sum(tl.where(lane == i // 32, removed, 0), axis=0)
         alive = ((own >> (i % 32)) & 1) == 0
-        alive = alive & (tl.load(scores + row * count + i) >= 0.0)
+        alive = alive & (tl.load(scores + row * count + i) > float("-inf"))
         rivals = tl.load(words + (row * count + i) * words_per_box + lane)
         removed = removed | tl.where(alive, rivals, 0)
         tl.store(keep + row * count + i, alive.to(tl.int8))

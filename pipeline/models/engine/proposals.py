@@ -1,12 +1,13 @@
 """From objectness and deltas of all anchors to P proposals a picture, in fixed shapes.
 
-The best 1000 anchors of each level are chosen first and only these are decoded; suppression works
-on one row per picture and level; the best P survivors remain. The number of operations depends on
-neither the number of pictures nor what is in them.
+Logits rank the anchors as scores would. The best 1000 of each level are chosen first and only these
+are decoded; suppression works on one row per picture and level; the best P survivors remain. The
+number of operations depends on neither the number of pictures nor what is in them.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,7 @@ class ProposalRules:
     overlap: float
     smallest: float
     least_score: float
+    """As a logit."""
     weights: Tensor
 
     @staticmethod
@@ -39,7 +41,7 @@ class ProposalRules:
             rpn.post_nms_top_n(),
             rpn.nms_thresh,
             rpn.min_size,
-            rpn.score_thresh,
+            math.log(rpn.score_thresh / (1 - rpn.score_thresh)) if rpn.score_thresh else -math.inf,
             torch.tensor(rpn.box_coder.weights, device=device),
         )
 
@@ -68,8 +70,8 @@ def propose(
     """
     boxes, scores = _best_per_level(heads, grid, sizes, rules)
     batch, levels, k = scores.shape
-    scores = torch.where(large_enough(boxes, rules.smallest), scores, -1.0)
-    scores = torch.where(scores >= rules.least_score, scores, -1.0).view(batch * levels, k)
+    good = large_enough(boxes, rules.smallest) & (scores >= rules.least_score)
+    scores = torch.where(good, scores, -math.inf).view(batch * levels, k)
     keep = suppress(
         boxes.view(batch * levels, k, 4),
         torch.zeros_like(scores, dtype=torch.int64),
@@ -78,17 +80,17 @@ def propose(
         levels,
         rules.total,
     )
-    scores = torch.where(keep, scores, -1.0).view(batch, levels * k)
+    scores = torch.where(keep, scores, -math.inf).view(batch, levels * k)
     best, index = scores.topk(min(rules.total, levels * k), dim=1)
     chosen = boxes.view(batch, levels * k, 4).gather(1, index[..., None].expand(-1, -1, 4))
-    valid = best >= 0
+    valid = best > -math.inf
     return Proposals(chosen * valid[..., None], valid)
 
 
 def _best_per_level(
     heads: list[Tensor], grid: Grid, sizes: Tensor, rules: ProposalRules
 ) -> tuple[Tensor, Tensor]:
-    """(B, levels, K, 4) clipped boxes and (B, levels, K) scores, padded with scores of -1."""
+    """(B, levels, K, 4) clipped boxes and (B, levels, K) logits, padded with minus infinity."""
     a = grid.per_cell
     k = min(rules.per_level, max(grid.cells) * a)
     logits, index, deltas = [], [], []
@@ -105,5 +107,4 @@ def _best_per_level(
         deltas.append(head.flatten(1).gather(1, entry.flatten(1)).float().view(*at.shape, 4))
     anchors = grid.anchors[torch.stack(index, dim=1)]
     boxes = decode(torch.stack(deltas, dim=1), anchors, rules.weights)
-    best = torch.stack(logits, dim=1)
-    return clip(boxes, sizes), torch.where(best > -torch.inf, torch.sigmoid(best), -1.0)
+    return clip(boxes, sizes), torch.stack(logits, dim=1)

@@ -31,8 +31,8 @@ class Results:
     """(N,) float32."""
     classes: Tensor
     """(N,) int64."""
-    probabilities: Tensor
-    """(N, M, M) float32."""
+    logits: Tensor
+    """(N, M, M) float32, of the masks."""
 
     @staticmethod
     def none(side: int, device: torch.device) -> Results:
@@ -52,7 +52,8 @@ def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | N
     """
     tensors = [getattr(results, field.name) for field in fields(results)]
     if paste is None or not len(results.scores):
-        pictures, boxes, scores, classes, probabilities = _copied(tensors)
+        pictures, boxes, scores, classes, logits = _copied(tensors)
+        probabilities = sigmoid(logits)
         return [
             Found(boxes[rows], scores[rows], classes[rows], probabilities[rows], size)
             for rows, size in _rows(pictures, sizes)
@@ -60,7 +61,7 @@ def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | N
     capacity = _TOGGLES_PER_MASK * len(results.scores)
     of_mask = torch.tensor(sizes, dtype=torch.int32).to(results.boxes.device, non_blocking=True)
     toggles, counts = paste(
-        results.probabilities,
+        torch.sigmoid(results.logits),
         results.boxes,
         of_mask[results.pictures],
         max(width for _, width in sizes),
@@ -76,6 +77,16 @@ def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | N
         masks = masks_of(own, numbers[rows], size)
         found.append(Found(boxes[rows], scores[rows], classes[rows], nothing, size, masks))
     return found
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities; the same bits for the same number wherever it stands in the array.
+
+    torch's own has other last digits in the rest that does not fill a vector register, so that
+    they would depend on the number of threads.
+    """
+    exponent: NDArray[np.float32] = np.exp(np.clip(-logits, -80, 80))
+    return np.float32(1) / (np.float32(1) + exponent)
 
 
 def _rows(

@@ -39,7 +39,7 @@ def _randomise(network: MaskRCNN, seed: int = 0) -> MaskRCNN:
     def uniform(tensor: torch.Tensor, low: float, high: float) -> None:
         tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
 
-    gains = {"cls_logits": 4.0, "cls_score": 8.0, "bbox_pred": 2.0, "mask_fcn_logits": 6.0}
+    gains = {"cls_logits": 1.0, "cls_score": 8.0, "bbox_pred": 2.0, "mask_fcn_logits": 6.0}
     with torch.no_grad():
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear | nn.ConvTranspose2d):

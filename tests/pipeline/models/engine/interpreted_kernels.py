@@ -50,7 +50,7 @@ def test_nms_keeps_what_its_twin_keeps() -> None:
     corner = torch.rand(3, 70, 2, generator=generator) * 60
     boxes = torch.cat([corner, corner + 1 + torch.rand(3, 70, 2, generator=generator) * 40], dim=2)
     scores = torch.rand(3, 70, generator=generator).sort(descending=True).values
-    scores[:, 4::9] = -1.0
+    scores[:, 4::9] = -torch.inf
     groups = torch.randint(0, 3, (3, 70), generator=generator)
 
     ours = nms_triton.nms(boxes, groups, scores, 0.5, 1, 70)
@@ -108,7 +108,7 @@ def test_a_batch_comes_to_the_host_the_same_from_either_form(
         torch.from_numpy(boxes),
         torch.linspace(0.9, 0.4, 6),
         torch.tensor([1, 2, 3, 1, 2, 3]),
-        torch.from_numpy(probabilities),
+        torch.from_numpy(probabilities).logit(),
     )
     sizes = [size, (7, 7), size]
 

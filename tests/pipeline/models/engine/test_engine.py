@@ -139,6 +139,22 @@ def test_a_picture_gives_the_same_bits_every_time(
     assert np.array_equal(first.probabilities, second.probabilities)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_threads_changes_nothing(
+    precision: str, small_network: MaskRCNN, streets: Images
+) -> None:
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(engine_of(small_network, precision).run([streets[7]])[0])
+
+    assert len(results[0].scores) > 20
+    for other in results[1:]:
+        assert np.array_equal(results[0].boxes, other.boxes)
+        assert np.array_equal(results[0].scores, other.scores)
+        assert np.array_equal(results[0].probabilities, other.probabilities)
+
+
 def test_when_candidates_are_cut_off_the_result_is_still_exact(
     small_network: MaskRCNN, streets: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:

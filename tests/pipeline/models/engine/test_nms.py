@@ -55,18 +55,18 @@ def test_of_equal_boxes_with_equal_scores_the_first_survives() -> None:
     ]
 
 
-def test_boxes_below_zero_neither_survive_nor_suppress() -> None:
+def test_boxes_of_minus_infinity_neither_survive_nor_suppress() -> None:
     boxes = torch.tensor([[[0.0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 10]]])
-    scores = torch.tensor([[0.9, -1.0, -1.0]])
+    scores = torch.tensor([[0.9, -torch.inf, -torch.inf]])
     groups = torch.zeros(1, 3, dtype=torch.int64)
 
     assert run(boxes, groups, scores).tolist() == [[True, False, False]]
-    assert run(boxes, groups, torch.full((1, 3), -1.0)).tolist() == [[False] * 3]
+    assert run(boxes, groups, torch.full((1, 3), -torch.inf)).tolist() == [[False] * 3]
 
 
 def test_the_best_survivors_of_a_picture_are_right_when_only_some_are_wanted() -> None:
     boxes, groups, scores = problem(10, 200, seed=8)
-    scores[:, 3::7] = -1.0  # boxes that were refused stand between the others
+    scores[:, 3::7] = -torch.inf  # boxes that were refused stand between the others
     everything = run(boxes, groups, scores, rows=5)
     for enough in (1, 7, 60, 199, 500):
         some = run(boxes, groups, scores, enough, rows=5)

@@ -119,7 +119,7 @@ def test_detections_are_those_of_torchvision(
         assert torch.equal(found.classes[i, :count], labels)
         assert torch.allclose(found.scores[i, :count], scores, atol=1e-6)
         assert torch.allclose(found.boxes[i, :count], boxes, atol=1e-4)
-        assert (found.scores[i, count:] == -1).all()
+        assert (found.scores[i, count:] == -torch.inf).all()
 
 
 def test_a_cut_through_the_candidates_is_noticed_and_more_of_them_are_exact(
