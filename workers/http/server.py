@@ -8,12 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeAlias
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.counts import RunCounts
 from pipeline.metrics.prometheus import CONTENT_TYPE, exposition
 
 log = logging.getLogger(__name__)
+
+Answer: TypeAlias = tuple[int, str, bytes]
+"""Status, content type and body."""
 
 
 @contextmanager
@@ -57,25 +61,17 @@ def serve(
 def _server(
     host: str, port: int, counts: Callable[[], RunCounts], healthy: Callable[[], bool]
 ) -> ThreadingHTTPServer:
-    class Handler(_Handler):
-        def answer(self) -> tuple[int, str, bytes]:
-            if self.path == "/metrics":
-                return 200, CONTENT_TYPE, exposition(counts())
-            if self.path == "/healthz":
-                return _verdict(healthy())
-            if self.path == "/readyz":
-                return _verdict(healthy() and counts().ready)
-            return 404, "text/plain", b"see /metrics, /healthz and /readyz\n"
-
-    class Server(ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            log.exception("a request could not be answered")  # noqa: LOG004 - called inside one
+    def answer(path: str) -> Answer:
+        if path == "/metrics":
+            return 200, CONTENT_TYPE, exposition(counts())
+        if path == "/healthz":
+            return _verdict(healthy())
+        if path == "/readyz":
+            return _verdict(healthy() and counts().ready)
+        return 404, "text/plain", b"see /metrics, /healthz and /readyz\n"
 
     try:
-        return Server((host, port), Handler)
+        return _Server(host, port, answer)
     except OSError as error:
         raise ConfigError(
             f"metrics.port: cannot listen on {host}:{port}: {error.strerror}; "
@@ -83,8 +79,19 @@ def _server(
         ) from error
 
 
-def _verdict(good: bool) -> tuple[int, str, bytes]:
+def _verdict(good: bool) -> Answer:
     return (200, "text/plain", b"ok\n") if good else (503, "text/plain", b"not now\n")
+
+
+class _Server(ThreadingHTTPServer):
+    """Hands every path to `answer`, a thread a connection."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, answer: Callable[[str], Answer]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.answer = answer
+        super().__init__((host, port), _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,10 +100,6 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10.0
     server_version = "maskstream"
     sys_version = ""
-
-    def answer(self) -> tuple[int, str, bytes]:
-        """Status, content type and body."""
-        raise NotImplementedError
 
     def do_GET(self) -> None:
         """Answer."""
@@ -107,7 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(with_body=False)
 
     def _send(self, *, with_body: bool) -> None:
-        status, kind, body = self.answer()
+        assert isinstance(self.server, _Server)  # noqa: S101 - nobody else makes handlers
+        status, kind, body = self.server.answer(self.path)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
