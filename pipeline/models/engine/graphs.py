@@ -11,12 +11,13 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 _log = logging.getLogger(__name__)
-_GRAPHS_KEPT = 12
+_GRAPHS_KEPT = 24
 Tensors = tuple[Tensor, ...]
 
 
@@ -30,12 +31,14 @@ class _Recorded:
 class Graphs:
     """Recorded sequences by key, the least recently used one forgotten first.
 
-    Outputs are overwritten by the next replay of the same key.
+    Outputs are overwritten by the next replay of the same key. All records share one pool of memory
+    for what lies between their inputs and outputs, which is safe because they run one at a time.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._usable = device.type == "cuda"
         self._made: OrderedDict[Hashable, _Recorded] = OrderedDict()
+        self._pool: Any = None
 
     def run(self, key: Hashable, call: Callable[..., Tensors], *inputs: Tensor) -> Tensors:
         """`call(*inputs)`, from its record where there is one.
@@ -71,7 +74,8 @@ class Graphs:
                     call(*own)
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            with torch.cuda.graph(graph, pool=self._pool):
                 outputs = call(*own)
         except torch.OutOfMemoryError:
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -112,7 +113,7 @@ def conv_maker(device: torch.device, dtype: torch.dtype) -> ConvMaker:
     """The fastest kind of convolution for a device and a number format."""
 
     def make(weights: Weights, *, relu: bool) -> Conv:
-        if device.type == "cpu" and onednn_available():
+        if device.type == "cpu" and onednn_usable(dtype):
             return _OneDnnConv(weights, dtype, relu)
         return _PlainConv(weights, device, dtype, relu)
 
@@ -135,12 +136,21 @@ def linear_maker(device: torch.device, dtype: torch.dtype) -> LinearMaker:
     return build
 
 
-def onednn_available() -> bool:
-    """Whether this torch has oneDNN's fused convolutions."""
-    names = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight")
-    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(torch.ops.mkldnn, name) for name in names
-    )
+@lru_cache
+def onednn_usable(dtype: torch.dtype) -> bool:
+    """Whether this torch and CPU have oneDNN's fused convolutions, found out by using one."""
+    weight = torch.linspace(-1, 1, 36).view(2, 2, 3, 3)
+    x = torch.linspace(0, 1, 32).view(1, 2, 4, 4).to(dtype, memory_format=torch.channels_last)
+    weights = Weights(weight, torch.ones(2), padding=(1, 1))
+    try:
+        fused = _OneDnnConv(weights, dtype, relu=True)
+        residual = fused(x)
+        ours = fused(x, into=residual.clone(memory_format=torch.preserve_format))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    plain = _PlainConv(weights, torch.device("cpu"), torch.float32, relu=True)
+    theirs = plain(x.float(), into=plain(x.float()))
+    return torch.allclose(ours.float(), theirs, atol=0.05)
 
 
 class _OneDnnConv:

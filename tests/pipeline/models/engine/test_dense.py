@@ -81,7 +81,7 @@ def test_pyramid_and_proposal_head_agree_with_torchvision(
     name: str, kind: str, randomise: Callable[..., MaskRCNN], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind == "plain":
-        monkeypatch.setattr("pipeline.models.engine.layers.onednn_available", lambda: False)
+        monkeypatch.setattr("pipeline.models.engine.layers.onednn_usable", lambda dtype: False)
     network = randomise(build_network(name, num_classes=5))
     x = picture(96, 160, batch=2)
     with torch.inference_mode():
