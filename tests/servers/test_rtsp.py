@@ -203,7 +203,7 @@ def test_a_faulty_network_is_survived(
     way.say("pass")
     while not reading.frames.empty():
         reading.frames.get()
-    for epoch_of in (reading.next(), reading.next()):
+    for epoch_of in (reading.next(within_s=30), reading.next(within_s=30)):
         assert epoch_of.epoch >= first.epoch
     reading.until_state("streaming")
     if fault.startswith("corrupt"):
