@@ -68,8 +68,8 @@ class Source(Protocol):
         """Outages that were survived so far; 0 for files."""
 
     @property
-    def skipped(self) -> int:
-        """Frames that were left undecoded so far because `max_fps` leaves them out; 0 for files.
+    def skipped(self) -> Mapping[str, int]:
+        """Frames that were left undecoded so far, by what leaves them out; empty for files.
 
         The index counts them, and they are counted before the frame that follows is yielded.
         """

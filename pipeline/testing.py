@@ -121,7 +121,7 @@ class ScriptedSource:
         self.live = live
         self.decode_errors = 0
         self.reconnects = 0
-        self.skipped = 0
+        self.skipped: dict[str, int] = {}
         self.started_at: Position | None = None
         """What `frames` was given."""
         self._script = list(script)

@@ -132,6 +132,7 @@ def _stream_settings(
     return StreamSettings(
         min_score=source.min_score,
         classes=class_ids(source, labels),
+        stride=source.stride,
         max_fps=source.max_fps,
         max_latency_s=None if latency_ms is None else latency_ms / 1000,
         segment_every=source.segment_every,
@@ -179,7 +180,8 @@ def _fps_hint(source: SourceSettings) -> float | None:
         found = sources.probe(source.url)
     except SourceError:
         return source.max_fps  # opening it says what is wrong, in its own time
-    rates = [rate for rate in (found.fps if found else None, source.max_fps) if rate]
+    native = found.fps / source.stride if found and found.fps else None
+    rates = [rate for rate in (native, source.max_fps) if rate]
     return min(rates, default=None)
 
 
@@ -188,6 +190,7 @@ def _source_options(source: SourceSettings) -> dict[str, Any]:
         "start_s": source.start,
         "duration_s": source.duration,
         "max_pixels": source.max_pixels,
+        "stride": source.stride,
         "max_fps": source.max_fps,
         "open_timeout_s": source.open_timeout_s,
         "stall_timeout_s": source.stall_timeout_s,

@@ -55,7 +55,7 @@ def run_id(settings: Settings, source: SourceSettings) -> str:
         "tracker": [preset_of(settings, source), settings.tracker.settings],
         "source": source.model_dump(
             mode="json",
-            include={"id", "min_score", "classes", "max_fps", "segment_every"}
+            include={"id", "min_score", "classes", "stride", "max_fps", "segment_every"}
             | {"start", "duration", "include", "ignore", "max_pixels"},
         ),
         "pixels": sources.fingerprint(source.url),
@@ -79,6 +79,7 @@ def manifest(settings: Settings, runs: Mapping[str, str] | None = None) -> dict[
                 "url": masked(source.url),
                 "tracker": preset_of(settings, source),
                 "min_score": source.min_score,
+                "stride": source.stride,
                 "max_fps": source.max_fps,
                 "start": source.start,
                 "duration": source.duration,

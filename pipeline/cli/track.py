@@ -41,6 +41,7 @@ def track(
     tracker: Annotated[
         str, typer.Option(metavar="PRESET", help="A tracker preset, or none.")
     ] = "default",
+    stride: Annotated[int | None, typer.Option(help="Take every k-th picture.")] = None,
     max_fps: Annotated[float | None, typer.Option(help="Thin to this rate.")] = None,
     start: Annotated[float | None, typer.Option(help="Seconds into the file.")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds to take.")] = None,
@@ -62,6 +63,7 @@ def track(
     flags = {
         "min_score": min_score,
         "classes": [name.strip() for name in classes.split(",")] if classes else None,
+        "stride": stride,
         "max_fps": max_fps,
         "start": start,
         "duration": duration,

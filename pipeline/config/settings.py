@@ -79,8 +79,15 @@ class SourceSettings(_Section):
     tracker: str | None = Field(
         None, description="A tracker preset or `none` for this source alone."
     )
+    stride: Annotated[int, Field(ge=1)] = Field(
+        1,
+        description="Take every k-th picture, counted by time stamps; the rest is dropped as "
+        "`stride`.",
+    )
     max_fps: Positive | None = Field(
-        None, description="Thin to this rate by time stamps; the rest is dropped as `max_fps`."
+        None,
+        description="Thin to this rate by time stamps, after `stride`; the rest is dropped as "
+        "`max_fps`.",
     )
     segment_every: Annotated[int, Field(ge=1)] = Field(
         1,

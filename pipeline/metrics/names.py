@@ -38,7 +38,8 @@ DROPPED = Metric(
     "maskstream_frames_dropped_total",
     "counter",
     ("source_id", "cause"),
-    "Frames left out on purpose",
+    "Frames left out on purpose: stride, max_fps, buffer_full, stale, stopped, aborted, "
+    "worker_died",
 )
 FAILED = Metric(
     "maskstream_frames_failed_total",

@@ -37,6 +37,7 @@ def track(
     min_score: float = 0.5,
     device: str = "auto",
     precision: str = "auto",
+    stride: int = 1,
     max_fps: float | None = None,
     start: float | None = None,
     duration: float | None = None,
@@ -64,6 +65,7 @@ def track(
         min_score: of what is published.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32`, `fp16` or `bf16`.
+        stride: take every k-th picture.
         max_fps: thin to this rate by time stamps.
         start: seconds into a file at which to begin.
         duration: seconds of a file to take.
@@ -87,6 +89,7 @@ def track(
                 "url": url,
                 "min_score": min_score,
                 "classes": None if classes is None else list(classes),
+                "stride": stride,
                 "max_fps": max_fps,
                 "start": start,
                 "duration": duration,

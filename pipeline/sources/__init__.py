@@ -37,6 +37,7 @@ _OPENS = {
 
 _LIVE_OPTIONS = {
     "max_pixels",
+    "stride",
     "max_fps",
     "threads",
     "open_timeout_s",

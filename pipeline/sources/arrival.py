@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import av
@@ -32,8 +32,8 @@ class Arrived:
     captured_at_s: float
     """Unix time, of capture if `clock` is the sender's, else of arrival."""
     clock: Literal["sender", "arrival"]
-    skipped: int = 0
-    """Pictures before this one that were not decoded on purpose."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Pictures before this one that were not decoded on purpose, by cause."""
 
 
 class Arrivals:

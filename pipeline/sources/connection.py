@@ -20,8 +20,7 @@ from pipeline.sources.address import Address
 from pipeline.sources.arrival import Arrivals, Arrived
 from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.opening import LinkError, choose_stream, open_stream, reason_of
-from pipeline.sources.timeline import MAX_STEP_S
-from pipeline.stream.capture import Thinning
+from pipeline.sources.skipping import Skipping, Undecoded
 
 _NO_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "mpegvideo")
 """Formats without time stamps: FFmpeg invents 25 a second, the arrival is nearer the truth."""
@@ -33,8 +32,6 @@ class Damage:
     """What did not become a picture, or a shown one; written by one thread, read by others."""
 
     pictures: int = 0
-    undecoded: int = 0
-    """Left out on purpose since the last picture handed on; also by the connection before."""
 
 
 class DamageGate:
@@ -60,36 +57,6 @@ class DamageGate:
         return True
 
 
-class Skipping:
-    """Says which packets need no decoding: `Thinning` would drop their picture right after.
-
-    What it lets through passes the same rule once more above, so that it need not know all that
-    begins an epoch. A first picture whose time is not known yet moves the choice by one.
-    """
-
-    def __init__(self, max_fps: float | None, *, damage: Damage) -> None:
-        self._damage = damage
-        self._thinning = Thinning(max_fps)
-        self._last_s: float | None = None
-
-    def skips(self, pts_s: float | None) -> bool:
-        """Whether the next packet is left out; one without a time never is."""
-        if pts_s is None:
-            return False
-        last_s, self._last_s = self._last_s, pts_s
-        if last_s is not None and not last_s <= pts_s <= last_s + MAX_STEP_S:
-            self._thinning.reset()  # an epoch begins there
-        if self._thinning.keep(pts_s):
-            return False
-        self._damage.undecoded += 1
-        return True
-
-    def taken(self) -> int:
-        """How many were left out before the picture that is handed on now."""
-        count, self._damage.undecoded = self._damage.undecoded, 0
-        return count
-
-
 def pictures(
     address: Address,
     *,
@@ -99,6 +66,8 @@ def pictures(
     max_pixels: int,
     threads: int,
     damage: Damage,
+    undecoded: Undecoded,
+    stride: int = 1,
     max_fps: float | None = None,
     clock: Clock = time.monotonic,
     wall: Clock = time.time,
@@ -124,8 +93,16 @@ def pictures(
             raise LinkError(str(error), patient=True) from error
         timeless = container.format.name in _NO_TIMES
         arrivals = Arrivals(stream, timeless=timeless, clock=clock, wall=wall)
-        skipping = Skipping(max_fps if _stands_alone(stream) else None, damage=damage)
-        yield from _Reading(container, stream, decoder, damage, clock, arrivals, skipping).run()
+        skipping = Skipping(
+            stride=stride,
+            max_fps=max_fps,
+            intra_only=_stands_alone(stream),
+            undecoded=undecoded,
+            clock=clock,
+        )
+        reading = _Reading(container, stream, decoder, damage, clock, arrivals, skipping)
+        for arrived in reading.run():
+            yield replace(arrived, skipped=undecoded.take())
     finally:
         container.close()
 
@@ -173,7 +150,8 @@ class _Reading:
             if not packet.size:
                 continue
             self._arrivals.note(packet)
-            if self._skipping.skips(self._arrivals.time_of(packet)):
+            pts_s = self._arrivals.time_of(packet)
+            if self._skipping.skips(pts_s, pts=packet.pts, key=packet.is_keyframe):
                 continue
             if packet.is_corrupt and self._flags_mean_damage:
                 self._flagged = packet.pts
@@ -196,8 +174,8 @@ class _Reading:
         for frame in frames:
             damaged = frame.is_corrupt or (self._flagged is not None and frame.pts == self._flagged)
             if self._gate.admits(damaged=damaged, key=frame.key_frame, at_s=self._clock()):
-                for arrived in self._arrivals.place(frame):
-                    yield replace(arrived, skipped=self._skipping.taken())
+                self._skipping.shown(frame.pts)
+                yield from self._arrivals.place(frame)
             else:
                 self._damage.pictures += 1
 

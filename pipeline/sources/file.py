@@ -7,9 +7,10 @@ decoding goes on; a file that ends too early, or lost pictures inside, ends as `
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 
@@ -43,7 +44,7 @@ class FileSource:
 
     live = False
     reconnects = 0
-    skipped = 0
+    skipped: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,

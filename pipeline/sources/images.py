@@ -8,8 +8,9 @@ its place in time with it, not its index.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ class ImagesSource:
 
     live = False
     reconnects = 0
-    skipped = 0
+    skipped: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import Literal
@@ -30,6 +31,7 @@ from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.opening import LinkError
 from pipeline.sources.picture import PictureConverter
 from pipeline.sources.reader import Reader
+from pipeline.sources.skipping import Undecoded
 from pipeline.sources.timeline import Timeline
 from pipeline.stages import Outcome, Position, Status
 
@@ -91,8 +93,9 @@ class LiveSource:
         first_connect_s: give up and fail when the first picture has not come by then; None: never.
         backoff_s: first and longest pause between attempts.
         max_pixels: larger pictures are refused.
-        max_fps: pictures the stream above thins out by this are not decoded where that is exact:
-            where every picture stands by itself (MJPEG). None decodes all.
+        stride: pictures the stream above leaves out by this are not decoded where possible, see
+            `Skipping`; 1 decodes all.
+        max_fps: likewise; None decodes all.
         threads: of the decoder; more than one delays pictures.
         dial: makes a connection; for tests.
         clock: seconds, monotonic.
@@ -115,6 +118,7 @@ class LiveSource:
         first_connect_s: float | None = None,
         backoff_s: tuple[float, float] = (0.3, 2.0),
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        stride: int = 1,
         max_fps: float | None = None,
         threads: int = 1,
         dial: Callable[[], Iterator[Arrived]] | None = None,
@@ -129,7 +133,7 @@ class LiveSource:
         self._connect_timeout_s = 2 * open_timeout_s + read_timeout_s
         self._first_connect_s = first_connect_s
         self._clock = clock
-        self._damage = Damage()
+        self._damage, self._undecoded = Damage(), Undecoded()
         self._dial = dial or partial(
             pictures,
             self.address,
@@ -137,9 +141,11 @@ class LiveSource:
             read_timeout_s=read_timeout_s,
             transport=transport,
             max_pixels=max_pixels,
+            stride=stride,
             max_fps=max_fps,
             threads=threads,
             damage=self._damage,
+            undecoded=self._undecoded,
             clock=clock,
         )
         self._backoff = Backoff(*backoff_s, rng=rng or random.Random())
@@ -152,7 +158,7 @@ class LiveSource:
         self._reconnects = 0
         self._index = 0
         self._decoded = 0
-        self._skipped = 0
+        self._skipped: Counter[str] = Counter()
         self._last_frame_s: float | None = None
         self._opened_s = 0.0
         self._why: str | None = None  # the last connection ended
@@ -180,9 +186,9 @@ class LiveSource:
         return self._reconnects
 
     @property
-    def skipped(self) -> int:
+    def skipped(self) -> Mapping[str, int]:
         """See `Source.skipped`."""
-        return self._skipped
+        return dict(self._skipped)
 
     @property
     def left_behind(self) -> int:
@@ -290,6 +296,7 @@ class LiveSource:
             LinkError: it was silent for too long.
         """
         last_s = opened_s if fresh or self._last_frame_s is None else self._last_frame_s
+        last_s = max(last_s, self._undecoded.last_s)
         silent_s = self._clock() - last_s
         limit_s = self._connect_timeout_s if fresh else self._read_timeout_s
         limit_s = max(limit_s, 2 * interval_s)
@@ -320,8 +327,8 @@ class LiveSource:
         self._state = State.STREAMING
         if self._backoff.attempts and self._last_frame_s - self._opened_s > _STEADY_S:
             self._backoff.reset()  # not before: a stream that breaks off at once is no recovery
-        self._skipped += item.skipped
-        self._index += item.skipped
+        self._skipped.update(item.skipped)
+        self._index += sum(item.skipped.values())
         try:
             image = self._converter.convert(item.frame)
         except (av.FFmpegError, ValueError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from pipeline.errors import SourceError
 from pipeline.frames import Frame
@@ -32,7 +33,7 @@ class SyntheticSource:
     live = False
     decode_errors = 0
     reconnects = 0
-    skipped = 0
+    skipped: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, url: str, *, source_id: str) -> None:
         self.source_id = source_id

@@ -1,6 +1,6 @@
 """The reading side of a stream: a thread that takes frames from the source into a buffer.
 
-It owns thinning by time stamps and the count of what was captured. It knows nothing of what
+It owns the choice by time stamps and the count of what was captured. It knows nothing of what
 happens to a frame afterwards.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import FrameBuffer
@@ -18,6 +20,7 @@ from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SourceError
 from pipeline.frames import Frame
 from pipeline.stages import Source
+from pipeline.stream.sampling import Sampled, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -29,14 +32,20 @@ class Mark:
     epoch: int
     index: int
     pts_s: float
-    due_s: float | None
-    """The earliest time the thinning takes next; None without thinning."""
+    sampled: Sampled
+    """How far the choice by time stamps has come."""
     kept: int
     """Frames of this epoch that were not thinned out, this one included."""
     captured: int
     """Frames captured so far, this one included."""
-    thinned: int
-    """Frames thinned out so far."""
+    thinned: Mapping[str, int]
+    """Frames left out by time stamps so far, by cause."""
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Mark:
+        """The mark `dataclasses.asdict` and JSON made these values of."""
+        sampled = {**values["sampled"], "steps_s": tuple(values["sampled"]["steps_s"])}
+        return Mark(**{**values, "sampled": Sampled(**sampled)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,33 +59,6 @@ class Captured:
     mark: Mark
 
 
-class Thinning:
-    """Keep at most `max_fps` frames a second, chosen by time stamps alone.
-
-    A frame up to a quarter of a period early is taken, so that jitter in the time stamps does not
-    cost every other frame of a source as fast as the limit; over time the rate stays exact.
-    """
-
-    def __init__(self, max_fps: float | None, *, due_s: float | None = None) -> None:
-        self._period_s = None if max_fps is None else 1.0 / max_fps
-        self.due_s = due_s
-
-    def keep(self, pts_s: float) -> bool:
-        """Whether the next frame of this epoch is taken."""
-        if self._period_s is None:
-            return True
-        slack_s = self._period_s / 4
-        if self.due_s is not None and pts_s < self.due_s - slack_s:
-            return False
-        due_s = pts_s if self.due_s is None else max(self.due_s, pts_s - slack_s)
-        self.due_s = due_s + self._period_s
-        return True
-
-    def reset(self) -> None:
-        """A new epoch: its first frame is taken."""
-        self.due_s = None
-
-
 class Capture:
     """Reads a source in a thread of its own until it ends or the buffer is closed.
 
@@ -84,6 +66,7 @@ class Capture:
         source: read from here; the caller stops it.
         buffer: frames go here; closed when the source has ended.
         account: counts what is captured and thinned out.
+        stride: take every k-th picture.
         max_fps: limit by time stamps, None for none.
         after: where an earlier run stopped; the source yields that frame again, as proof that it
             is the same source, and it goes no further.
@@ -97,6 +80,7 @@ class Capture:
         buffer: FrameBuffer[Captured],
         *,
         account: StreamAccount,
+        stride: int = 1,
         max_fps: float | None = None,
         after: Mark | None = None,
         start: dict[str, int] | None = None,
@@ -108,12 +92,17 @@ class Capture:
         self._after = after
         self._start = start
         self._clock = clock
-        self._thinning = Thinning(max_fps, due_s=after.due_s if after else None)
+        self._sampling = Sampling(
+            stride=stride,
+            max_fps=max_fps,
+            last=(after.pts_s, after.index) if after else None,
+            sampled=after.sampled if after else Sampled(),
+        )
         self._epoch = after.epoch if after else None
         self._kept = after.kept if after else 0
         self._captured = after.captured if after else 0
-        self._thinned = after.thinned if after else 0
-        self._skipped = 0
+        self._thinned = Counter(after.thinned if after else {})
+        self._skipped: Counter[str] = Counter()
         self.error: Exception | None = None
         """Why reading ended early; read it once `ended`."""
         self._thread = threading.Thread(
@@ -179,28 +168,28 @@ class Capture:
 
     def _count_skipped(self) -> None:
         """What the source did not even decode, because it would be thinned out here."""
-        skipped = self._source.skipped
-        count, self._skipped = skipped - self._skipped, skipped
-        if count:
+        skipped = Counter(self._source.skipped)
+        fresh, self._skipped = skipped - self._skipped, skipped
+        for cause, count in fresh.items():
             with self._account.lock:
                 self._captured += count
-                self._thinned += count
+                self._thinned[cause] += count
                 self._account.captured(count)
-                self._account.dropped("max_fps", count)
+                self._account.dropped(cause, count)
 
     def _offer(self, frame: Frame, *, at_s: float, decode_s: float) -> bool:
         """Count a frame and hand it on unless it is thinned out; False: nobody takes it."""
         if frame.epoch != self._epoch:
             self._epoch, self._kept = frame.epoch, 0
-            self._thinning.reset()
-        keep = self._thinning.keep(frame.pts_s)
+            self._sampling.reset()
+        cause = self._sampling.cause_to_drop(frame.pts_s, frame.index)
         with self._account.lock:  # counted and placed in one step: the balance always holds
             self._captured += 1
             self._account.captured()
             self._account.observe("decode", decode_s)
-            if not keep:
-                self._thinned += 1
-                self._account.dropped("max_fps")
+            if cause is not None:
+                self._thinned[cause] += 1
+                self._account.dropped(cause)
                 return not self._buffer.closed
             self._kept += 1
             if not self._buffer.put(Captured(frame, at_s, decode_s, self._mark(frame))):
@@ -213,8 +202,8 @@ class Capture:
             epoch=frame.epoch,
             index=frame.index,
             pts_s=frame.pts_s,
-            due_s=self._thinning.due_s,
+            sampled=self._sampling.sampled,
             kept=self._kept,
             captured=self._captured,
-            thinned=self._thinned,
+            thinned=dict(self._thinned),
         )

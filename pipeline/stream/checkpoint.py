@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.stages import Outcome, Position, Status
 from pipeline.stream.capture import Mark
 
-SCHEMA = "maskstream.checkpoint/1"
+SCHEMA = "maskstream.checkpoint/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class State:
         ended = values["ended"]
         return State(
             sinks=values["sinks"],
-            at=None if values["at"] is None else Mark(**values["at"]),
+            at=None if values["at"] is None else Mark.from_json(values["at"]),
             following=values["following"],
             published=values["published"],
             failed=values["failed"],

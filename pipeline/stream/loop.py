@@ -325,6 +325,7 @@ class Stream:
             self._source,
             self._buffer,
             account=self.account,
+            stride=self._settings.stride,
             max_fps=self._settings.max_fps,
             after=None if self._source.live else after,
             start=start,
@@ -345,11 +346,10 @@ class Stream:
             self._count_on(state)
 
     def _count_on(self, state: State) -> None:
-        thinned = state.at.thinned if state.at else 0
         self.account.restore(
             captured=state.at.captured if state.at else 0,
             published=state.published,
-            dropped={"max_fps": thinned} if thinned else {},
+            dropped=state.at.thinned if state.at else {},
             failed=state.failed,
         )
 

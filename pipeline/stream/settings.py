@@ -20,6 +20,8 @@ class StreamSettings:
     """Without a tracker, detections below are not published; a tracker has its own."""
     classes: frozenset[int] | None = None
     """Class ids to follow and publish; None for all."""
+    stride: int = 1
+    """Take every k-th picture; comes before `max_fps`."""
     max_fps: float | None = None
     max_latency_s: float | None = None
     """Live only: a frame that would be older than this when segmented is dropped."""
@@ -40,7 +42,7 @@ class StreamSettings:
     """Live only: how long one result may wait for a busy sink."""
 
     def __post_init__(self) -> None:
-        for name in ("window", "buffer", "segment_every"):
+        for name in ("window", "buffer", "stride", "segment_every"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"StreamSettings.{name} must be at least 1, got {getattr(self, name)}"

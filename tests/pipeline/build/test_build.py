@@ -164,7 +164,7 @@ def test_the_same_work_has_the_same_run_wherever_it_is_done(clip: Path, tmp_path
 @pytest.mark.parametrize(
     "change",
     [
-        {"min_score": 0.4}, {"classes": ["red"]}, {"max_fps": 5}, {"start": 1.0},
+        {"min_score": 0.4}, {"classes": ["red"]}, {"max_fps": 5}, {"stride": 2}, {"start": 1.0},
         {"duration": 2.0}, {"segment_every": 2}, {"tracker": {"preset": "crowd"}},
         {"tracker": {"preset": "default", "track_buffer": 9}},
         {"model": {"name": "blob", "score_threshold": 0.2}},

@@ -94,6 +94,19 @@ def test_show_config_prints_what_run_would_take(
     assert (tmp_path / "out" / "clip.jsonl").exists()
 
 
+def test_a_stride_is_told_with_what_it_left_out(
+    maskstream: Command, clip: Path, tmp_path: Path
+) -> None:
+    told = maskstream(*track(clip, tmp_path / "out", "--stride", "4"))
+    assert told.code == 0
+    assert "clip: complete, 3 of 10 frames (stride 7)" in told.err
+    refused = maskstream(*track(clip, tmp_path / "no", "--stride", "0"))
+    assert refused.code == 2
+    assert refused.err == (
+        "maskstream: command line: sources[0].stride: must be greater than or equal to 1, got 0\n"
+    )
+
+
 def test_one_unreadable_source_costs_exit_code_2_and_the_others_finish(
     maskstream: Command, clip: Path, tmp_path: Path
 ) -> None:

@@ -88,6 +88,11 @@ def test_tracker_keys_stand_beside_the_preset() -> None:
             id="out-of-range",
         ),
         pytest.param(
+            {"sources": [source(stride=0)]},
+            "c.yaml: sources[0].stride: must be greater than or equal to 1, got 0",
+            id="no-step",
+        ),
+        pytest.param(
             {"sources": [source()], "model": {"precision": "fp8"}},
             "c.yaml: model.precision: must be 'auto', 'fp32', 'fp16' or 'bf16', got 'fp8'",
             id="not-a-choice",

@@ -48,6 +48,7 @@ def test_classes_score_tracker_and_rate_are_as_asked_for(make_pictures: MakePict
     assert raw.instances.track_ids is None
     thinned = track(folder, model="blob", max_fps=0.5)  # pictures come one a second
     assert [result.index for result in thinned] == [0, 2, 4]
+    assert [result.index for result in track(folder, model="blob", stride=3)] == [0, 3]
 
 
 def test_break_stops_every_thread_that_was_started(make_pictures: MakePictures) -> None:

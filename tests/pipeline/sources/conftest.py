@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -15,6 +17,31 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import secrets
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    answers: ClassVar[dict[str, Answer]] = {}
+
+    def do_GET(self) -> None:
+        self.answers.get(self.path.partition("?")[0], lambda h: h.send_error(404))(self)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, dict[str, Answer]]]:
+    answers: dict[str, Answer] = {}
+    handler = type("Here", (Handler,), {"answers": answers})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        httpd.daemon_threads = True
+        httpd.block_on_close = False
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{httpd.server_port}", answers
+        httpd.shutdown()
 
 
 class Clips:

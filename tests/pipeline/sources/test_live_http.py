@@ -6,9 +6,9 @@ import base64
 import http.server
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import av
 import numpy as np
@@ -16,34 +16,10 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.sources import open_source
-from pipeline.sources.decoder import StreamDecoder
 from pipeline.sources.live import LiveSource
 from pipeline.stages import Status
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    answers: ClassVar[dict[str, Answer]] = {}
-
-    def do_GET(self) -> None:
-        self.answers.get(self.path.partition("?")[0], lambda h: h.send_error(404))(self)
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[str, dict[str, Answer]]]:
-    answers: dict[str, Answer] = {}
-    handler = type("Here", (Handler,), {"answers": answers})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        httpd.daemon_threads = True
-        httpd.block_on_close = False
-        thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield f"127.0.0.1:{httpd.server_port}", answers
-        httpd.shutdown()
 
 
 def sends(*chunks: bytes, then: threading.Event | None = None) -> Answer:
@@ -292,36 +268,3 @@ def test_jpegs_over_http_are_timed_by_their_arrival(server: Any, clips: Any) -> 
     times = [frame.pts_s for frame in frames]
     assert times == sorted(set(times))
     assert times[-1] - times[0] < 0.9  # sent at once, whatever FFmpeg's 25 a second say
-
-
-def test_a_jpeg_that_max_fps_leaves_out_is_counted_and_not_decoded(
-    server: Any, clips: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoded: list[int] = []
-    decode = StreamDecoder.decode
-    monkeypatch.setattr(
-        StreamDecoder, "decode", lambda self, packet: decoded.append(1) or decode(self, packet)
-    )
-    host, answers = server
-    answers["/cam.mjpeg"] = sends_jpegs(clips)
-    source = once(f"http://{host}/cam.mjpeg", max_fps=0.001)
-    seen = []
-    for frame in source.frames():
-        seen.append((frame.epoch, frame.index, clips.number(frame.image), source.skipped))
-        if frame.epoch == 2:
-            source.stop()
-    # sent at once: of each connection the first is due; the rest is counted when one follows
-    assert seen == [(0, 0, 0, 0), (1, 10, 0, 9), (2, 20, 0, 18)]
-    assert len(decoded) <= 4  # three, and one more if the last connection was dialled again
-
-
-def test_of_pictures_built_on_each_other_none_is_skipped(server: Any, clips: Any) -> None:
-    host, answers = server
-    answers["/live.ts"] = sends(transport_stream(clips))
-    source = once(f"http://{host}/live.ts", max_fps=0.001)
-    numbers = []
-    for frame in source.frames():
-        numbers.append(clips.number(frame.image))
-        if len(numbers) == 12:
-            source.stop()
-    assert (numbers, source.skipped) == (list(range(12)), 0)

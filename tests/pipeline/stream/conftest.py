@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from pipeline.accounting import StreamAccount
 from pipeline.results import FrameResult
 from pipeline.runner import LocalSegmenter
 from pipeline.stages import Sink
-from pipeline.stream import Stream, StreamSettings
+from pipeline.stream import Checkpoint, End, Stream, StreamSettings
+from pipeline.stream.checkpoint import State
 from pipeline.testing import ScriptedSource, StubSegmenter, make_instances
 
 Image = NDArray[np.uint8]
@@ -27,6 +29,49 @@ class PlainPicture:
 
     def annotated(self) -> Image:
         return self.image
+
+
+class Running:
+    """A stream in a thread; a test asks for its end."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._ends: list[End] = []
+        self._thread = threading.Thread(target=lambda: self._ends.append(stream.run()), daemon=True)
+        self._thread.start()
+
+    def end(self) -> End:
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "the stream does not end"
+        return self._ends[0]
+
+
+class MortalCheckpoint(Checkpoint):
+    """Saves no more once the machine is about to die."""
+
+    doomed = False
+
+    def save(self, state: State) -> None:
+        if not self.doomed:
+            super().save(state)
+
+
+@pytest.fixture(scope="session")
+def plain_picture() -> type[PlainPicture]:
+    """What sinks draw on, with nothing drawn."""
+    return PlainPicture
+
+
+@pytest.fixture(scope="session")
+def mortal_checkpoint() -> type[MortalCheckpoint]:
+    """A checkpoint that can be told that the machine is about to die."""
+    return MortalCheckpoint
+
+
+@pytest.fixture
+def start() -> Callable[[Stream], Running]:
+    """Starts a stream in a thread."""
+    return Running
 
 
 def one_instance(image: Image) -> Any:

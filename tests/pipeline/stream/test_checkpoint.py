@@ -1,20 +1,16 @@
-"""An interrupted stream goes on where it stopped, and ends with the bytes of an undisturbed one."""
+"""What a checkpoint holds, when it counts, and what it never costs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from pipeline.accounting import StreamAccount
 from pipeline.errors import ConfigError, SegmentFailed, SinkError
-from pipeline.formats import jsonl
-from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.models.blob import BlobSegmenter
 from pipeline.results import FrameResult
@@ -24,175 +20,12 @@ from pipeline.stages import Outcome, Status
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings
 from pipeline.stream.capture import Mark
 from pipeline.stream.checkpoint import State
+from pipeline.stream.sampling import Sampled
 from pipeline.testing import ListSink, ScriptedSource, StubSegmenter, make_frame, make_frames
-from pipeline.tracking import make_camera_motion, make_tracker
+from pipeline.tracking import make_tracker
 
 MakeStream = Callable[..., Stream]
 Make = Callable[[Path | Checkpoint | None, ListSink], Stream]
-
-COUNT = 24
-POISON = 8
-TEXTURE = np.random.default_rng(5).integers(0, 90, (160, 200), np.uint8)
-
-
-def street_frames() -> list[Frame]:
-    """Two coloured things before a grey texture over which the camera moves; two epochs."""
-    frames = []
-    for index in range(COUNT):
-        shift = 3 * index
-        grey = cv2.GaussianBlur(TEXTURE, (5, 5), 0)[20:116, shift : shift + 128]
-        image = np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
-        x = 10 + 4 * (index % 12)
-        image[10:40, x : x + 24] = (0, 0, 255)
-        image[50:80, 90 - x : 114 - x] = (0, 255, 0)
-        image[0, 0] = index
-        epoch = int(index >= 18)
-        frames.append(Frame("cam", epoch, index, index / 10 - 2.0 * epoch, image))
-    return frames
-
-
-class Poisoned:
-    """The blob model, but one frame cannot be segmented."""
-
-    def __init__(self) -> None:
-        self._blob = BlobSegmenter()
-        self.info = self._blob.info
-
-    def segment(self, images: Any) -> list[Instances]:
-        if any(int(image[0, 0, 0]) == POISON for image in images):
-            raise SegmentFailed("poison")
-        return self._blob.segment(images)
-
-    def close(self) -> None:
-        self._blob.close()
-
-
-class PlainPicture:
-    def __init__(self, result: FrameResult, image: Any) -> None:
-        self.image = image
-
-    def annotated(self) -> Any:
-        return self.image
-
-
-@pytest.fixture(scope="module")
-def make_street() -> Iterator[Make]:
-    """Everything that is remembered from frame to frame: tracks, camera, thinning, counts."""
-    local = LocalSegmenter(Poisoned(), max_batch=4, max_wait_s=0.0)
-    frames = street_frames()
-
-    def make(where: Path | Checkpoint | None, sink: ListSink) -> Stream:
-        checkpoint = where
-        if isinstance(where, Path):
-            checkpoint = Checkpoint(where, run="run", source_id="cam")
-        return Stream(
-            ScriptedSource(frames),
-            local,
-            tracker=make_tracker(class_names=local.info.labels, min_score=0.5),
-            camera=make_camera_motion(),
-            sinks=[("list", sink)],
-            run="run",
-            settings=StreamSettings(checkpoint_every_s=0.0, max_fps=8.0, segment_every=2, window=4),
-            account=StreamAccount("cam"),
-            make_picture=PlainPicture,
-            checkpoint=checkpoint,
-        )
-
-    yield make
-    local.close()
-
-
-@pytest.fixture(scope="module")
-def whole(make_street: Make) -> ListSink:
-    """What an undisturbed run gives."""
-    sink = ListSink()
-    make_street(None, sink).run()
-    return sink
-
-
-def as_bytes(sink: ListSink) -> bytes:
-    return b"\n".join(map(jsonl.dumps, [*sink.results, *sink.ends]))
-
-
-class MortalCheckpoint(Checkpoint):
-    """Saves no more once the machine is about to die."""
-
-    doomed = False
-
-    def save(self, state: State) -> None:
-        if not self.doomed:
-            super().save(state)
-
-
-def cut_off_at(index: int, path: Path, make: Make, results: list[FrameResult]) -> None:
-    """Die while a frame is being written, some frames after the last checkpoint."""
-    checkpoint = MortalCheckpoint(path, run="run", source_id="cam")
-
-    def on_write(result: FrameResult) -> None:
-        checkpoint.doomed = result.index >= index - 3
-        if result.index >= index:
-            stream.abort()
-
-    stream = make(checkpoint, ListSink(on_write=on_write, results=results))
-    stream.run()
-
-
-def test_the_undisturbed_run_is_worth_comparing_with(whole: ListSink) -> None:
-    accounting = whole.ends[0]["accounting"]
-    assert accounting["failed"] == {"poison": 1}
-    assert accounting["dropped"]["max_fps"] > 0
-    assert len({t for r in whole.results for t in r.instances.track_ids.tolist()}) > 2
-    assert any(r.instances.predicted is not None for r in whole.results)
-    assert {r.epoch for r in whole.results} == {0, 1}
-
-
-@pytest.mark.parametrize("cut_at", [0, 4, 9, 18, 23])
-def test_a_run_cut_off_anywhere_ends_with_the_bytes_of_an_undisturbed_one(
-    make_street: Make, whole: ListSink, tmp_path: Path, cut_at: int
-) -> None:
-    path, results = tmp_path / "cam.json", []
-    cut_off_at(cut_at, path, make_street, results)
-    resumed = ListSink(results=results)
-    end = make_street(path, resumed).run()
-
-    assert as_bytes(resumed) == as_bytes(whole)
-    assert end.counts.balanced()
-
-
-def test_a_run_cut_off_again_and_again_comes_through(
-    make_street: Make, whole: ListSink, tmp_path: Path
-) -> None:
-    path, results = tmp_path / "cam.json", []
-    for cut_at in (3, 8, 14, 20):
-        cut_off_at(cut_at, path, make_street, results)
-    resumed = ListSink(results=results)
-    make_street(path, resumed).run()
-    assert as_bytes(resumed) == as_bytes(whole)
-
-
-def test_a_drained_run_goes_on_at_the_next_start(
-    make_street: Make, whole: ListSink, tmp_path: Path
-) -> None:
-    path = tmp_path / "cam.json"
-    drained = ListSink(on_write=lambda result: stream.stop() if result.index == 9 else None)
-    stream = make_street(path, drained)
-    end = stream.run()
-    assert (end.stopped, len(drained.ends)) == (True, 1)
-    resumed = ListSink(results=drained.results, ends=drained.ends)
-    make_street(path, resumed).run()
-    assert as_bytes(resumed) == as_bytes(whole)
-
-
-def test_a_complete_run_is_not_done_again(make_street: Make, tmp_path: Path) -> None:
-    path, sink = tmp_path / "cam.json", ListSink()
-    first = make_street(path, sink).run()
-    again = ListSink()
-    second = make_street(path, again).run()
-    assert (again.calls, again.ends, again.closes) == (0, [], 1)
-    assert second.outcome == first.outcome
-    assert second.counts.published == first.counts.published
-    assert second.counts.dropped == first.counts.dropped
-    assert second.counts.failed == first.counts.failed
 
 
 def run_with(make_stream: MakeStream, path: Path, *sinks: ListSink, **more: Any) -> End:
@@ -322,7 +155,11 @@ def test_a_camera_goes_on_with_a_new_epoch_and_new_numbers(
 
 @pytest.mark.parametrize(("published", "checkpoint_every_s"), [(3, 0.0), (3, 1e9), (1100, 1e9)])
 def test_what_a_camera_published_before_a_crash_stays_and_no_number_comes_twice(
-    checkpoint_every_s: float, published: int, tmp_path: Path
+    checkpoint_every_s: float,
+    published: int,
+    tmp_path: Path,
+    plain_picture: Any,
+    mortal_checkpoint: Any,
 ) -> None:
     local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
 
@@ -340,7 +177,7 @@ def test_what_a_camera_published_before_a_crash_stays_and_no_number_comes_twice(
             run="run",
             settings=StreamSettings(checkpoint_every_s=checkpoint_every_s, buffer=2000),
             account=StreamAccount("cam"),
-            make_picture=PlainPicture,
+            make_picture=plain_picture,
             checkpoint=checkpoint,
         )
         stream.run()
@@ -351,11 +188,11 @@ def test_what_a_camera_published_before_a_crash_stays_and_no_number_comes_twice(
             stream.abort()
 
     stream: Stream
-    checkpoint = MortalCheckpoint(tmp_path / "cam.json", run="run", source_id="cam")
+    checkpoint = mortal_checkpoint(tmp_path / "cam.json", run="run", source_id="cam")
     run(ScriptedSource(make_frames(published + 5), live=True), die)
     before = (tmp_path / "cam.jsonl").read_bytes()
     assert before.count(b"\n") == published
-    checkpoint = MortalCheckpoint(tmp_path / "cam.json", run="run", source_id="cam")
+    checkpoint = mortal_checkpoint(tmp_path / "cam.json", run="run", source_id="cam")
     again = ScriptedSource([], live=True)
     # a camera counts on from where it is told
     again.frames = lambda start=None: iter(  # type: ignore[assignment,misc]
@@ -380,7 +217,7 @@ def test_a_state_survives_its_way_through_json(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "deep" / "cam.json", run="r", source_id="cam")
     state = State(
         sinks={"jsonl": {"bytes": 17}},
-        at=Mark(1, 41, 0.1 + 0.2, 4.125, 7, 42, 3),
+        at=Mark(1, 41, 0.1 + 0.2, Sampled(4.125, 2, (0.1, 0.2)), 7, 42, {"stride": 3}),
         following={"tracker": {"next": 3}, "camera": None, "masks": None},
         published=38,
         failed={"poison": 1},

@@ -1,69 +1,24 @@
-"""Thinning by time stamps, and who gets a place among the frames in flight."""
+"""Who gets a place among the frames in flight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.stream import StreamSettings
-from pipeline.stream.capture import Captured, Mark, Thinning
+from pipeline.stream.capture import Captured, Mark
 from pipeline.stream.region import PolygonRegion
+from pipeline.stream.sampling import Sampled
 from pipeline.stream.window import Flight, Forecast, Verdict, Window
 from pipeline.testing import ManualClock, make_frame, make_instances
 
 
-def kept(max_fps: float | None, times: Iterable[float]) -> list[int]:
-    thinning = Thinning(max_fps)
-    return [i for i, pts_s in enumerate(times) if thinning.keep(pts_s)]
-
-
-def test_without_a_limit_every_frame_is_taken() -> None:
-    assert kept(None, [0.0, 0.0, 0.001]) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("fps", "max_fps", "seconds", "count"),
-    [
-        pytest.param(30, 10, 10, 100, id="a third"),
-        pytest.param(25, 10, 10, 100, id="two of five"),
-        pytest.param(30, 20, 10, 200, id="two of three"),
-        pytest.param(25, 25, 10, 250, id="as fast as the limit"),
-        pytest.param(30, 29.97, 10, 300, id="just above the limit, within a frame"),
-        pytest.param(5, 25, 10, 50, id="slower than the limit"),
-        pytest.param(25, 0.5, 20, 10, id="every other second"),
-    ],
-)
-def test_thinning_keeps_the_rate(fps: float, max_fps: float, seconds: int, count: int) -> None:
-    assert len(kept(max_fps, [i / fps for i in range(int(seconds * fps))])) == pytest.approx(
-        count, abs=1
-    )
-
-
-def test_jitter_costs_no_frame_of_a_source_as_fast_as_the_limit() -> None:
-    jitter = np.random.default_rng(3).uniform(-0.004, 0.004, 250)
-    assert len(kept(25, np.arange(250) / 25 + jitter)) == 250
-
-
-def test_after_a_hole_frames_are_not_taken_in_a_rush() -> None:
-    times = [0.0, *(10 + i / 50 for i in range(100))]
-    assert len(kept(10, times)) == pytest.approx(1 + 20, abs=1)
-
-
-def test_thinning_goes_on_from_where_it_stood() -> None:
-    times = [i / 30 for i in range(90)]
-    whole = kept(12, times)
-    thinning = Thinning(12)
-    first = [i for i in range(40) if thinning.keep(times[i])]
-    again = Thinning(12, due_s=thinning.due_s)
-    assert first + [i for i in range(40, 90) if again.keep(times[i])] == whole
-
-
 def waiting(index: int = 0, at_s: float = 0.0, kept: int = 1) -> Captured:
     frame = make_frame(index)
-    return Captured(frame, at_s, 0.0, Mark(0, index, frame.pts_s, None, kept, index + 1, 0))
+    return Captured(frame, at_s, 0.0, Mark(0, index, frame.pts_s, Sampled(), kept, index + 1, {}))
 
 
 @pytest.fixture
