@@ -197,6 +197,8 @@ def _source_options(source: SourceSettings) -> dict[str, Any]:
         "first_connect_s": source.first_connect_s,
         "read_timeout_s": source.read_timeout_s,
         "transport": source.transport,
+        "tls_verify": source.tls_verify,
+        "tls_ca_file": source.tls_ca_file,
         "username": source.username,
         "password": _password(source),
     }

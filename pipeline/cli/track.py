@@ -52,6 +52,12 @@ def track(
     metrics_port: Annotated[
         int | None, typer.Option(help="Serve /metrics, /healthz and /readyz on this port.")
     ] = None,
+    tls_verify: Annotated[
+        bool | None,
+        typer.Option(
+            "--tls-verify/--no-tls-verify", help="Check certificates of rtsps:// and https://."
+        ),
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
@@ -67,6 +73,7 @@ def track(
         "max_fps": max_fps,
         "start": start,
         "duration": duration,
+        "tls_verify": tls_verify,
     }
     values: dict[str, Any] = {
         "model": _given(name=model, weights=weights, device=device, precision=precision),

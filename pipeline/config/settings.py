@@ -131,6 +131,16 @@ class SourceSettings(_Section):
         5.0, description="A live source that sends nothing for this long is opened anew."
     )
     transport: Literal["tcp", "udp"] = Field("tcp", description="Of RTSP.")
+    tls_verify: bool = Field(
+        True,
+        description="Check the certificate of `rtsps://` and `https://`; false takes whoever "
+        "answers.",
+    )
+    tls_ca_file: str | None = Field(
+        None,
+        description="Certificates (PEM) to trust instead of the system's, such as the camera's "
+        "own.",
+    )
     username: str | None = Field(None, description="For cameras that ask for one.")
     password_env: str | None = Field(
         None, description="Name of the environment variable that holds the password."

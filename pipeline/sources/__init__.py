@@ -45,6 +45,8 @@ _LIVE_OPTIONS = {
     "stall_timeout_s",
     "first_connect_s",
     "transport",
+    "tls_verify",
+    "tls_ca_file",
     "username",
     "password",
 }

@@ -19,7 +19,7 @@ from pipeline.errors import SourceOpenError
 from pipeline.sources.address import Address
 from pipeline.sources.arrival import Arrivals, Arrived
 from pipeline.sources.decoder import StreamDecoder, check_size
-from pipeline.sources.opening import LinkError, choose_stream, open_stream, reason_of
+from pipeline.sources.opening import LinkError, Opening, choose_stream, open_stream, reason_of
 from pipeline.sources.skipping import Skipping, Undecoded
 
 _NO_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "mpegvideo")
@@ -60,10 +60,7 @@ class DamageGate:
 def pictures(
     address: Address,
     *,
-    open_timeout_s: float,
-    read_timeout_s: float,
-    transport: str,
-    max_pixels: int,
+    how: Opening,
     threads: int,
     damage: Damage,
     undecoded: Undecoded,
@@ -79,15 +76,15 @@ def pictures(
     Raises:
         LinkError: it cannot be opened, or broke off.
     """
-    container = open_stream(address, open_timeout_s, read_timeout_s, transport, max_pixels)
+    container = open_stream(address, how)
     try:
         stream = choose_stream(container)
         try:
             context = stream.codec_context
             if context is not None:  # nothing is known yet of a stream joined between key pictures
-                check_size((context.height, context.width), max_pixels, name="too large")
+                check_size((context.height, context.width), how.max_pixels, name="too large")
             decoder = StreamDecoder(
-                stream, name="the stream", max_pixels=max_pixels, threads=threads
+                stream, name="the stream", max_pixels=how.max_pixels, threads=threads
             )
         except SourceOpenError as error:
             raise LinkError(str(error), patient=True) from error

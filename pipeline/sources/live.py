@@ -26,13 +26,15 @@ from pipeline.frames import Frame
 from pipeline.secrets import hide_in_logs
 from pipeline.sources.address import Address
 from pipeline.sources.arrival import Arrived
+from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
-from pipeline.sources.opening import LinkError
+from pipeline.sources.opening import LinkError, Opening
 from pipeline.sources.picture import PictureConverter
 from pipeline.sources.reader import Reader
 from pipeline.sources.skipping import Undecoded
 from pipeline.sources.timeline import Timeline
+from pipeline.sources.tls import Trust
 from pipeline.stages import Outcome, Position, Status
 
 log = logging.getLogger(__name__)
@@ -59,25 +61,6 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-class Backoff:
-    """Growing pauses between attempts, jittered so that many cameras do not come at once."""
-
-    def __init__(self, first_s: float, most_s: float, *, rng: random.Random) -> None:
-        self._first_s, self._most_s = first_s, most_s
-        self._rng = rng
-        self.attempts = 0
-
-    def next(self) -> float:
-        """Seconds to wait before the next attempt, within 25 % of what is due."""
-        due_s = min(self._first_s * 2.0 ** min(self.attempts, 30), self._most_s)
-        self.attempts += 1
-        return due_s * self._rng.uniform(0.75, 1.25)
-
-    def reset(self) -> None:
-        """Pictures have come."""
-        self.attempts = 0
-
-
 class LiveSource:
     """The pictures of one camera or stream.
 
@@ -87,6 +70,8 @@ class LiveSource:
         username: for senders that ask; counts more than what is in the URL.
         password: likewise.
         transport: of RTSP.
+        tls_verify: check the certificate of an encrypted connection.
+        tls_ca_file: certificates to trust instead of the system's.
         open_timeout_s: for connecting, and again for the first look at the stream.
         read_timeout_s: without a picture for so long the connection is given up.
         stall_timeout_s: without a picture for so long it counts as stalled.
@@ -112,6 +97,8 @@ class LiveSource:
         username: str | None = None,
         password: str | None = None,
         transport: Literal["tcp", "udp"] = "tcp",
+        tls_verify: bool = True,
+        tls_ca_file: str | None = None,
         open_timeout_s: float = 5.0,
         read_timeout_s: float = 5.0,
         stall_timeout_s: float = 2.0,
@@ -137,10 +124,13 @@ class LiveSource:
         self._dial = dial or partial(
             pictures,
             self.address,
-            open_timeout_s=open_timeout_s,
-            read_timeout_s=read_timeout_s,
-            transport=transport,
-            max_pixels=max_pixels,
+            how=Opening(
+                open_timeout_s=open_timeout_s,
+                read_timeout_s=read_timeout_s,
+                transport=transport,
+                max_pixels=max_pixels,
+                trust=Trust(tls_verify, tls_ca_file),
+            ),
             stride=stride,
             max_fps=max_fps,
             threads=threads,

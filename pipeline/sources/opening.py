@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -13,6 +15,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import SourceError
 from pipeline.secrets import scrub
 from pipeline.sources.address import Address
+from pipeline.sources.tls import Trust
 
 _PROTOCOLS = {
     "rtsp": "rtsp,rtp,srtp,tcp,udp,crypto",
@@ -44,22 +47,29 @@ class LinkError(SourceError):
         self.patient = patient
 
 
-def open_stream(
-    address: Address,
-    open_timeout_s: float,
-    read_timeout_s: float,
-    transport: str,
-    max_pixels: int,
-) -> InputContainer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a connection is made."""
+
+    open_timeout_s: float
+    """For connecting, and again for the first look at the stream."""
+    read_timeout_s: float
+    """For everything after."""
+    transport: str
+    """Of RTSP: tcp or udp."""
+    max_pixels: int
+    trust: Trust
+
+
+def open_stream(address: Address, how: Opening) -> InputContainer:
     """Connect, within a limit of time for the connection and another for a first look.
 
     Raises:
         LinkError: with the reason; nothing of the password is in it or in what it came from.
     """
-    max_wait_s = max(open_timeout_s, read_timeout_s)
-    options = _options(address.scheme, transport, max_wait_s, max_pixels)
+    options = _options(address.scheme, how)
     kind = "v4l2" if address.scheme is None else None
-    timeout = (open_timeout_s, read_timeout_s)
+    timeout = (how.open_timeout_s, how.read_timeout_s)
     began_s = time.monotonic()
     try:
         try:
@@ -71,19 +81,22 @@ def open_stream(
             return av.open(address.full(), format=kind, options=options, timeout=timeout)
     except (av.FFmpegError, ValueError) as error:
         reason = reason_of(error)
-        if time.monotonic() - began_s >= 0.95 * open_timeout_s:
-            reason = f"no answer within {open_timeout_s:g} s"  # RTSP takes silence for nonsense
+        if time.monotonic() - began_s >= 0.95 * how.open_timeout_s:
+            reason = f"no answer within {how.open_timeout_s:g} s"  # RTSP takes silence for nonsense
         if isinstance(error, OSError) and address.host and not _resolves(address.host):
             reason = f"the name {address.host} does not resolve"
+        objection = None
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            objection = how.trust.objection(address.bare, timeout_s=how.open_timeout_s)
         # the FFmpeg error names the full URL: it goes no further than this
-        raise LinkError(reason, patient=_is_patient(error)) from None
+        raise LinkError(
+            objection or reason, patient=objection is not None or _is_patient(error)
+        ) from None
 
 
-def _options(
-    scheme: str | None, transport: str, max_wait_s: float, max_pixels: int
-) -> dict[str, str]:
+def _options(scheme: str | None, how: Opening) -> dict[str, str]:
     options = {
-        "max_pixels": str(max_pixels),
+        "max_pixels": str(how.max_pixels),
         "analyzeduration": str(int(_LOOK_S * 1e6)),
         "probesize": str(_LOOK_BYTES),
         "fpsprobesize": "0",  # or the first second is spent on measuring the rate
@@ -93,14 +106,16 @@ def _options(
         return options
     options["protocol_whitelist"] = _PROTOCOLS[scheme]
     # PyAV's deadlines come first and can be told apart; this frees what they do not cover
-    patience = str(int(max_wait_s * 2e6))
+    patience = str(int(max(how.open_timeout_s, how.read_timeout_s) * 2e6))
     if scheme in ("rtsp", "rtsps"):
-        options |= {"rtsp_transport": transport, "timeout": patience}
+        options |= {"rtsp_transport": how.transport, "timeout": patience}
         options["allowed_media_types"] = "video"
     elif scheme == "udp":
         options |= {"timeout": patience, "overrun_nonfatal": "1", "fifo_size": "50000"}
     else:  # RTMP's own `timeout` would mean: wait for callers
         options["rw_timeout"] = patience
+    if scheme in ("rtsps", "http", "https"):  # the second may be sent on to the third
+        options |= how.trust.options()
     return options
 
 
@@ -148,6 +163,8 @@ def reason_of(error: Exception) -> str:
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return reason
+    if isinstance(error, OSError) and error.errno == errno.EIO:
+        return "the connection broke off"
     strerror: Any = getattr(error, "strerror", None)
     return scrub(str(strerror or type(error).__name__))
 

@@ -190,13 +190,13 @@ def heavy_camera(gstreamer: None, heavy_clip: Path) -> Iterator[Camera]:
 
 
 @pytest.fixture
-def proxy() -> Iterator[Callable[[int], Child]]:
-    """Makes fault proxies before a port."""
+def proxy() -> Iterator[Callable[..., Child]]:
+    """Makes fault proxies before a port; options as in `fault_proxy.py`."""
     children: list[Child] = []
 
-    def before(port: int) -> Child:
+    def before(port: int, *options: str) -> Child:
         script = str(HERE / "fault_proxy.py")
-        children.append(Child(sys.executable, script, "--to", str(port)))
+        children.append(Child(sys.executable, script, "--to", str(port), *options))
         return children[-1]
 
     yield before

@@ -1,7 +1,8 @@
 """A TCP proxy that misbehaves on command: between a client and a server on loopback.
 
 Commands come as lines on stdin: `pass`, `stall`, `reset`, `corrupt SHARE`, `throttle BYTES_PER_S`.
-`reset` ends all connections with an RST and goes on as before. Prints `ready PORT` once it listens.
+`reset` ends all connections with an RST and goes on as before. With a certificate clients speak TLS
+to it. Prints `ready PORT` once it listens.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import random
 import socket
+import ssl
 import struct
 import sys
 
@@ -50,7 +52,7 @@ class Faults:
         return data
 
 
-async def serve(port: int, listen: int) -> None:
+async def serve(port: int, listen: int, certificate: str | None) -> None:
     faults = Faults()
 
     async def pump(reader, writer, treat) -> None:
@@ -78,7 +80,11 @@ async def serve(port: int, listen: int) -> None:
             pump(reader, to_writer, untouched), pump(to_reader, writer, faults.treat)
         )
 
-    server = await asyncio.start_server(connect, "127.0.0.1", listen)
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    server = await asyncio.start_server(connect, "127.0.0.1", listen, ssl=context)
     print("ready", server.sockets[0].getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader()
@@ -91,5 +97,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--to", type=int, required=True, help="port of the server")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--certificate", help="PEM file with key and certificate")
     options = parser.parse_args()
-    asyncio.run(serve(options.to, options.port))
+    asyncio.run(serve(options.to, options.port, options.certificate))

@@ -1,7 +1,8 @@
 """A camera for tests: GStreamer's RTSP server, run by the system's Python in a process of its own.
 
 Sends access units that were encoded beforehand, paced in real time, so that it costs next to
-nothing. Paths: /cam (endless), /clip (ends), /sound (no video). A second port has /cam behind a
+nothing. Paths: /cam (endless), /clip (ends), /wrap (its RTP time stamps begin anew after two
+seconds), /sound (no video). A second port has /cam behind a
 password. Prints one line, `ready PORT CLOSED_PORT`, once both listen.
 """
 
@@ -22,14 +23,15 @@ AUD = b"\x00\x00\x00\x01\x09"  # an access unit delimiter opens every picture
 class Camera(GstRtspServer.RTSPMediaFactory):
     """Plays the pictures of a raw H.264 file over and over."""
 
-    def __init__(self, units, fps, loops):
+    def __init__(self, units, fps, loops, first_stamp=-1):
         super().__init__()
         self.units, self.fps, self.loops = units, fps, loops
         self.set_shared(True)
         self.set_launch(
             "( appsrc name=source is-live=true format=time do-timestamp=true "
             f"caps=video/x-h264,stream-format=byte-stream,alignment=au,framerate={fps}/1 "
-            "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+            "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=1 "
+            f"timestamp-offset={first_stamp} )"
         )
 
     def do_configure(self, media):
@@ -96,6 +98,7 @@ def main():
         {
             "/cam": Camera(units, options.fps, **endless),
             "/clip": Camera(units, options.fps, loops=1),
+            "/wrap": Camera(units, options.fps, **endless, first_stamp=2**32 - 2 * 90_000),
             "/sound": sound,
         },
     )

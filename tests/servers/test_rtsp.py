@@ -15,6 +15,7 @@ import pytest
 from pipeline.errors import SourceError
 from pipeline.frames import Frame
 from pipeline.sources import open_source
+from pipeline.sources.decoder import StreamDecoder
 from pipeline.sources.live import LiveSource
 from pipeline.stages import Status
 
@@ -93,6 +94,39 @@ def test_every_picture_comes_once_in_order_at_its_time(
     assert sum(steps) == pytest.approx(59 / 25, abs=0.2)
     assert all(0 < step < 0.3 for step in steps)
     assert reading.decode_errors == 0
+
+
+def test_time_goes_on_where_the_stamps_of_rtp_begin_anew(camera: Any, number_of: Any) -> None:
+    reading = source(camera.url.replace("/cam", "/wrap"))
+    frames = list(itertools.islice(reading.frames(), 100))
+    numbers = [number_of(frame.image) for frame in frames]
+    assert numbers == [(numbers[0] + i) % 250 for i in range(100)]
+    assert {frame.epoch for frame in frames} == {0}
+    steps = [later.pts_s - earlier.pts_s for earlier, later in itertools.pairwise(frames)]
+    assert sum(steps) == pytest.approx(99 / 25, abs=0.2)
+    assert all(0 < step < 0.3 for step in steps)
+
+
+def test_of_a_camera_only_key_pictures_are_decoded_where_they_are_all_that_is_wanted(
+    camera: Any, number_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    decode = StreamDecoder.decode
+    monkeypatch.setattr(
+        StreamDecoder, "decode", lambda self, packet: decoded.append(1) or decode(self, packet)
+    )
+    reading = source(camera.url, stride=25)  # a key picture a second
+    frames = []
+    for frame in reading.frames():
+        frames.append(frame)
+        if frame.index >= 175:
+            reading.stop()
+    numbers = [(number_of(frame.image) - number_of(frames[0].image)) % 250 for frame in frames]
+    assert numbers == [frame.index for frame in frames]
+    last = [frame.index for frame in frames[-3:]]
+    assert [later - earlier for earlier, later in itertools.pairwise(last)] == [25, 25]
+    assert len(decoded) <= len(frames) + 3
+    assert sum(reading.skipped.values()) == frames[-1].index + 1 - len(frames)
 
 
 def test_the_senders_clock_is_used_as_soon_as_it_is_known(camera: Any, read: Any) -> None:

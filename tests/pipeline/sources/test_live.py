@@ -16,8 +16,9 @@ import pytest
 from pipeline.errors import SourceError
 from pipeline.frames import Frame
 from pipeline.sources.arrival import Arrived
+from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import DamageGate
-from pipeline.sources.live import MAX_LEFT_BEHIND, Backoff, LiveSource
+from pipeline.sources.live import MAX_LEFT_BEHIND, LiveSource
 from pipeline.sources.opening import LinkError
 from pipeline.stages import Status
 

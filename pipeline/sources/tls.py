@@ -1,0 +1,84 @@
+"""Encrypted connections to cameras: whom to trust, and what to say where that fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pipeline.errors import ConfigError
+
+_PORTS = {"rtsps": 322, "https": 443}
+_SYSTEM_CA = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # macOS and others
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to trust at the other end of an encrypted connection.
+
+    Args:
+        verify: check the certificate; False takes whoever answers.
+        ca_file: certificates (PEM) to trust instead of the system's.
+
+    Raises:
+        ConfigError: `ca_file` cannot be read, or holds no certificate.
+    """
+
+    verify: bool = True
+    ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ca_file is None:
+            return
+        try:
+            ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # also what is no certificate
+            reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else None
+            raise ConfigError(
+                f"tls_ca_file {self.ca_file} cannot be used: {reason or error.strerror}; it must "
+                "hold certificates as PEM text"
+            ) from error
+
+    def options(self) -> dict[str, str]:
+        """What FFmpeg is told; by itself it checks nothing."""
+        if not self.verify:
+            return {"tls_verify": "0"}
+        known = self.ca_file or _system_ca()
+        return {"tls_verify": "1", **({"ca_file": known} if known else {})}
+
+    def objection(self, url: str, *, timeout_s: float) -> str | None:
+        """Why the certificate at `url` is not trusted; None: it is, or nobody shows one.
+
+        FFmpeg says no more than that input or output failed.
+        """
+        parts = urlsplit(url)
+        if not self.verify or parts.scheme not in _PORTS or not parts.hostname:
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file or _system_ca())
+        address = parts.hostname, parts.port or _PORTS[parts.scheme]
+        try:
+            with (
+                socket.create_connection(address, timeout_s) as plain,
+                context.wrap_socket(plain, server_hostname=parts.hostname),
+            ):
+                return None
+        except ssl.SSLCertVerificationError as error:
+            return (
+                f"its certificate is not trusted ({error.verify_message.rstrip('.')}); name it in "
+                "tls_ca_file, or set tls_verify: false to take whoever answers"
+            )
+        except OSError:
+            return None
+
+
+def _system_ca() -> str | None:
+    """The certificates this system trusts; PyAV's own FFmpeg may look for them elsewhere."""
+    places = (ssl.get_default_verify_paths().cafile, *_SYSTEM_CA)
+    return next((place for place in places if place and os.path.isfile(place)), None)

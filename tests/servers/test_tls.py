@@ -1,0 +1,63 @@
+"""A real RTSP camera behind TLS: nobody is trusted who is not known."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.sources import open_source
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(60)]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of `localhost` signed by itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl command to make a certificate with; apt-get install openssl")
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    key = path.with_suffix(".key")
+    more = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key)]
+    subprocess.run([*command, *more, "-out", str(path)], check=True, capture_output=True)
+    path.write_text(key.read_text() + path.read_text())
+    return path
+
+
+def first(url: str, **options: Any) -> Any:
+    source = open_source(url, source_id="gate", first_connect_s=0.0, **options)
+    frames = source.frames()
+    frame = next(frames)
+    source.stop()
+    frames.close()  # type: ignore[attr-defined]
+    return frame
+
+
+def test_an_encrypted_camera_is_read_by_who_knows_its_certificate(
+    camera: Any, proxy: Any, certificate: Path, number_of: Any
+) -> None:
+    way = proxy(camera.ports[0], "--certificate", str(certificate))
+    url = f"rtsps://localhost:{way.ports[0]}/cam"
+    for known in ({"tls_ca_file": str(certificate)}, {"tls_verify": False}):
+        assert 0 <= number_of(first(url, **known).image) < 250
+    with pytest.raises(SourceError) as refused:
+        first(url)
+    assert "its certificate is not trusted (self-signed certificate)" in str(refused.value)
+
+
+def test_a_password_is_not_sent_to_who_cannot_be_trusted(
+    camera: Any, proxy: Any, certificate: Path
+) -> None:
+    way = proxy(camera.closed_port, "--certificate", str(certificate))
+    url = f"rtsps://user:{camera.password}@localhost:{way.ports[0]}/cam"
+    assert first(url, tls_ca_file=str(certificate)).index == 0
+    with pytest.raises(SourceError) as refused:
+        first(url)
+    assert "its certificate is not trusted" in str(refused.value)
+    assert camera.password not in str(refused.value)
