@@ -1,49 +1,38 @@
 """`SegmentWorker`: one model on one device, fed by all streams. A plain class without Ray.
 
 Calls arrive on an event loop; their frames wait together in a `Batcher`, and one thread runs the
-model. While a batch is on the device a full next one is queued behind it, so that the device never
-waits for the loop; anything less than full waits for company instead. What goes wrong with one
-frame is that frame's outcome, never an exception of the call: an exception means the worker itself.
+model (`workers.device`). While the device has as many batches as it can, a full next one is queued
+behind them, so that it never waits for the loop; anything less than full waits for company instead.
+What goes wrong with one frame is that frame's outcome, never an exception of the call: an exception
+means the worker itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline._version import __version__
-from pipeline.batching import Batcher, isolate
+from pipeline.batching import Batcher
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SegmentFailed
-from pipeline.instances import Instances
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo, Segmenter
+from workers.device import Device, Image, Outcome
 from workers.dispatch import Load
 from workers.logs import Line, LogTail
 from workers.transport import Answer, pack
 
-log = logging.getLogger(__name__)
-
-BUG = "model_error"
-"""Cause of frames on which the model raised what no model should."""
 TRIAL_SIZE = (72, 128)
 """Networks bring pictures to a size of their own, so a small one costs what others cost."""
-MAX_BUGS = 3
-"""Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
-
-Image: TypeAlias = NDArray[np.uint8]
-Outcome: TypeAlias = Instances | SegmentFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +103,16 @@ class SegmentWorker:
     ) -> None:
         self._tail = tail or LogTail()
         self._loader = loader
-        self._segmenter: Segmenter | None = None
         self._worker_id = worker_id
         self._max_batch = max_batch
-        self._clock = clock
         self._batcher: Batcher[_Job] = Batcher(max_batch, max_wait_s, clock)
         self._alone: deque[_Job] = deque()
-        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._device = Device(clock)
+        self._closed = False
         self._news = asyncio.Event()
         self._server: asyncio.Task[None] | None = None
         self._running = 0
         self._waiting = 0
-        self._batches: Counter[int] = Counter()
-        self._failed: Counter[str] = Counter()
-        self._busy_s = 0.0
-        self._began: float | None = None
-        self._seconds_per_frame = 0.0
-        self._bugs = 0
-        self._broken: str | None = None
 
     async def load(self) -> Loaded | Refused:
         """Load the model and time it; called once, before anything else.
@@ -141,17 +122,16 @@ class SegmentWorker:
         """
         loop = asyncio.get_running_loop()
         try:
-            self._segmenter = await loop.run_in_executor(self._device, self._loader)
-            await loop.run_in_executor(self._device, self._try_out, self._segmenter)
+            info = await loop.run_in_executor(self._device.thread, self._load_and_try_out)
         except MaskstreamError as error:
             return Refused(str(error), error.exit_code)
-        return Loaded(self._segmenter.info, __version__, socket.gethostname(), self._load())
+        return Loaded(info, __version__, socket.gethostname(), self._load())
 
-    def _try_out(self, segmenter: Segmenter) -> None:
-        """How long one picture takes: without an idea of it no deadline would fit slow devices."""
-        began = self._clock()
-        segmenter.segment([np.zeros((*TRIAL_SIZE, 3), np.uint8)])
-        self._seconds_per_frame = self._clock() - began
+    def _load_and_try_out(self) -> ModelInfo:
+        """How long a picture takes must be known: without an idea of it no deadline would fit."""
+        segmenter = self._loader()
+        self._device.use(segmenter, [np.zeros((*TRIAL_SIZE, 3), np.uint8)])
+        return segmenter.info
 
     async def segment(
         self, source_id: str, images: Sequence[Image], *, alone: bool = False
@@ -165,51 +145,63 @@ class SegmentWorker:
         """
         loop = asyncio.get_running_loop()
         jobs = [_Job(image, loop.create_future()) for image in images]
+        if self._closed:
+            self._fail(jobs)
+        else:
+            self._queue(source_id, jobs, alone)
+        outcomes = await asyncio.gather(*(job.done for job in jobs))
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return Answer(pack(outcomes, sizes), self._load())
+
+    def _queue(self, source_id: str, jobs: list[_Job], alone: bool) -> None:
         if alone:
             self._alone.extend(jobs)
         else:
             self._batcher.add(source_id, jobs)
         self._waiting += len(jobs)
         if self._server is None:
-            self._server = loop.create_task(self._serve())
+            self._server = asyncio.get_running_loop().create_task(self._serve())
         self._news.set()
-        outcomes = await asyncio.gather(*(job.done for job in jobs))
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return Answer(pack(outcomes, sizes), self._load())
 
     def report(self) -> SegmentReport:
         """Counts and health; safe from another thread than the loop's."""
-        began = self._began
+        device = self._device
         return SegmentReport(
             counts=WorkerCounts(
                 worker=self._worker_id,
                 state="ready",
                 waiting=self._waiting,
-                batches=dict(self._batches),
-                failed=dict(self._failed),
-                busy_s=self._busy_s,
+                batches=dict(device.batches),
+                failed=dict(device.failed),
+                busy_s=device.busy_s,
+                buckets=device.buckets,
             ),
             load=self._load(),
             pid=os.getpid(),
-            busy_for_s=0.0 if began is None else self._clock() - began,
-            broken=self._broken,
+            busy_for_s=device.busy_for_s,
+            broken=device.broken,
             lines=self._tail.take(),
         )
 
     async def close(self) -> None:
-        """Fail what waits, finish the batch on the device and release the model."""
+        """Fail what waits, finish what is on the device and release the model."""
+        self._closed = True
         if self._server is not None:
             self._server.cancel()
-        for job in [*self._alone, *self._batcher.clear()]:
-            job.done.set_result(SegmentFailed("closed", "the worker is closing"))
+            await asyncio.wait([self._server])
+        self._fail([*self._alone, *self._batcher.clear()])
         self._alone.clear()
         loop = asyncio.get_running_loop()
-        if self._segmenter is not None:
-            await loop.run_in_executor(self._device, self._segmenter.close)
-        self._device.shutdown(wait=False)
+        await loop.run_in_executor(self._device.thread, self._device.close)
+        self._device.thread.shutdown(wait=False)
+
+    @staticmethod
+    def _fail(jobs: Sequence[_Job]) -> None:
+        for job in jobs:
+            job.done.set_result(SegmentFailed("closed", "the worker is closing"))
 
     def _load(self) -> Load:
-        return Load(self._waiting, self._seconds_per_frame)
+        return Load(self._waiting, self._device.seconds_per_frame)
 
     async def _serve(self) -> None:
         """Hand batches to the device for ever."""
@@ -229,58 +221,23 @@ class SegmentWorker:
             return [] if self._running else [self._alone.popleft()]
         if self._running == 0:
             return self._batcher.take()
-        if self._running == 1 and len(self._batcher) >= self._max_batch:
+        if self._running <= self._device.depth and len(self._batcher) >= self._max_batch:
             return self._batcher.take()
         return []
 
     def _start(self, batch: list[_Job]) -> None:
         loop = asyncio.get_running_loop()
         self._running += 1
-        work = loop.run_in_executor(self._device, self._run, [job.image for job in batch])
 
-        def settle(done: asyncio.Future[list[Outcome]]) -> None:
-            self._running -= 1
-            self._waiting -= len(batch)
-            for job, outcome in zip(batch, done.result(), strict=True):
-                if not job.done.done():  # the caller may have been cancelled
-                    job.done.set_result(outcome)
-            self._news.set()
+        def settle(outcomes: list[Outcome]) -> None:
+            loop.call_soon_threadsafe(self._settle, batch, outcomes)
 
-        work.add_done_callback(settle)
+        self._device.run([job.image for job in batch], settle)
 
-    def _run(self, images: list[Image]) -> list[Outcome]:
-        """One batch on the device; a frame that fails twice has failed."""
-        self._began = began = self._clock()
-        try:
-            outcomes: list[Outcome] = isolate(self._attempt, images, SegmentFailed)
-            if len(images) == 1 and isinstance(outcomes[0], SegmentFailed):
-                outcomes = list(isolate(self._attempt, images, SegmentFailed))
-        finally:
-            took = self._clock() - began
-            self._began = None
-        self._batches[len(images)] += 1
-        self._busy_s += took
-        self._seconds_per_frame += 0.2 * (took / len(images) - self._seconds_per_frame)
-        failed = [o for o in outcomes if isinstance(o, SegmentFailed)]
-        self._failed.update(failure.cause for failure in failed)
-        self._judge([f for f in failed if f.cause == BUG], len(images))
-        return outcomes
-
-    def _attempt(self, images: Sequence[Image]) -> Sequence[Instances]:
-        assert self._segmenter is not None, "`load` comes first"  # noqa: S101 - a bug of ours
-        try:
-            found = self._segmenter.segment(images)
-        except SegmentFailed:
-            raise
-        except Exception as error:
-            if len(images) == 1:  # what failed in company is tried again
-                log.exception("the model failed on a frame")
-            text = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise SegmentFailed(BUG, text) from error
-        return found
-
-    def _judge(self, bugs: list[SegmentFailed], frames: int) -> None:
-        """A device that fails everything stays broken until its process is gone."""
-        self._bugs = self._bugs + 1 if len(bugs) == frames else 0
-        if self._bugs >= MAX_BUGS:
-            self._broken = f"the model failed {self._bugs} batches running: {bugs[0].detail}"
+    def _settle(self, batch: list[_Job], outcomes: list[Outcome]) -> None:
+        self._running -= 1
+        self._waiting -= len(batch)
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if not job.done.done():  # the caller may have been cancelled
+                job.done.set_result(outcome)
+        self._news.set()

@@ -27,9 +27,11 @@ class WorkerCounts:
     """Frames that could not be segmented, by cause."""
     busy_s: float = 0.0
     """Time spent in the model."""
+    buckets: int = 0
+    """Different padded sizes of pictures the model has met."""
 
     def __add__(self, later: WorkerCounts) -> WorkerCounts:
-        """This and a later life of the same worker together; state and load are the later ones."""
+        """This and a later life of the same worker; state, load and buckets are the later ones."""
         return WorkerCounts(
             worker=later.worker or self.worker,
             state=later.state,
@@ -38,6 +40,7 @@ class WorkerCounts:
             batches=_added(self.batches, later.batches),
             failed=_added(self.failed, later.failed),
             busy_s=self.busy_s + later.busy_s,
+            buckets=later.buckets,
         )
 
     @property

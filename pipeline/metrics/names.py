@@ -158,6 +158,12 @@ BATCH_SIZE = Metric(
     ("worker",),
     "Frames in the batches a segment worker ran",
 )
+WORKER_BUCKETS = Metric(
+    "maskstream_worker_buckets",
+    "gauge",
+    ("worker",),
+    "Padded picture sizes the model of a segment worker has met; the first batch of each is slow",
+)
 BUILD = Metric("maskstream_build_info", "gauge", ("version",), "Always 1; says which version runs")
 
 METRICS: tuple[Metric, ...] = (
@@ -184,6 +190,7 @@ METRICS: tuple[Metric, ...] = (
     WORKER_FAILED,
     WORKER_BUSY,
     BATCH_SIZE,
+    WORKER_BUCKETS,
     BUILD,
 )
 

@@ -131,6 +131,7 @@ def _add_worker(families: Families, counts: WorkerCounts) -> None:
     _add(families, names.WORKER_RESTARTS, worker, counts.restarts)
     _add(families, names.WORKER_WAITING, worker, counts.waiting)
     _add(families, names.WORKER_BUSY, worker, counts.busy_s)
+    _add(families, names.WORKER_BUCKETS, worker, counts.buckets)
     _add_causes(families, names.WORKER_FAILED, worker, counts.failed)
     sizes = [0] * (len(names.BATCH_BUCKETS) + 1)
     for size, count in counts.batches.items():

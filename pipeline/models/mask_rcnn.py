@@ -7,7 +7,10 @@ neighbours, whatever the CPU's kernels do with a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,10 +23,15 @@ from pipeline.models.devices import Placement, place
 from pipeline.models.engine.engine import Engine
 from pipeline.models.files import WeightsFile, labels_for
 from pipeline.models.found import Found, check_picture
+from pipeline.models.memory import first_line, is_out_of_memory, shortage
 from pipeline.models.weights import load_network
 from pipeline.stages import ModelInfo
 
+_log = logging.getLogger(__name__)
+OUT_OF_MEMORY = "out_of_memory"
 Image = NDArray[np.uint8]
+Size = tuple[int, int]
+T = TypeVar("T")
 
 
 def load_mask_rcnn(
@@ -70,6 +78,9 @@ class MaskRcnnSegmenter:
         self._engine: Engine | None = engine
         self._info = info
         self._per_pass = max_batch if engine.placement.device.type == "cuda" else 1
+        self._seen = engine.buckets
+        self._room: dict[Size, int] = {}
+        """Pictures in one pass by padded size, where fewer fit than `max_batch`."""
 
     @property
     def info(self) -> ModelInfo:
@@ -82,32 +93,65 @@ class MaskRcnnSegmenter:
         return self._running().placement
 
     @property
-    def buckets(self) -> dict[tuple[int, int], int]:
+    def buckets(self) -> dict[Size, int]:
         """Pictures so far by padded size (height, width)."""
-        return dict(self._running().buckets)
+        return dict(self._seen)
 
-    def warm_up(self, size: tuple[int, int] = (720, 1280)) -> None:
-        """Run once on black pictures of `size`, so that the first real batch is not the slow one.
+    @property
+    def depth(self) -> int:
+        """Batches that may be under way at once, see `begin`."""
+        return self._running().depth
+
+    def warm_up(self, size: Size = (720, 1280)) -> None:
+        """Run on black pictures of `size`, so that the first real batches are not the slow ones.
 
         Raises:
-            SegmentFailed: the device cannot do even that.
+            SegmentFailed: the device cannot do even one of them.
         """
         black = np.zeros((*size, 3), np.uint8)
-        self.segment([black] * self._per_pass)
+        for _ in range(self.depth):
+            self.segment([black] * self._per_pass)
 
     def segment(self, images: Sequence[Image]) -> list[Instances]:
         """Segment pictures; see `pipeline.stages.Segmenter`.
 
+        Where the memory of a device does not suffice for a batch, it is halved, and fewer pictures
+        of that padded size go together from then on.
+
         Raises:
             SegmentFailed: with cause `bad_picture` (not uint8 (H, W, 3), or no pixels),
-                `out_of_memory` (fewer pictures may fit) or `model_error`.
+                `out_of_memory` (not even one picture fits) or `model_error`.
         """
         engine = self._running()
         results: dict[int, Instances] = {}
-        for rows in self._passes(engine, images):
-            for row, found in zip(rows, _guarded(engine, [images[i] for i in rows]), strict=True):
-                results[row] = self._known(found)
+        for bucket, rows in self._passes(engine, images):
+            found = self._fitted(engine, bucket, [images[row] for row in rows])
+            results.update(zip(rows, map(self._known, found), strict=True))
         return [results[row] for row in range(len(images))]
+
+    def begin(self, images: Sequence[Image]) -> Callable[[], list[Instances]]:
+        """Put pictures on a GPU and return at once; calling what is returned waits for the results.
+
+        Up to `depth` batches may have begun and not ended. What did not fit into memory can be
+        given to `segment` once the others have ended.
+
+        Raises:
+            SegmentFailed: see `segment`; so may the function that is returned.
+        """
+        engine = self._running()
+        passes = []
+        for _, rows in self._passes(engine, images):
+            some = [images[row] for row in rows]
+            passes.append((rows, some, _guarded(engine, some, partial(engine.submit, some))))
+
+        def end() -> list[Instances]:
+            results: dict[int, Instances] = {}
+            for rows, some, under_way in passes:
+                found = _guarded(engine, some, under_way.result)
+                results.update(zip(rows, map(self._known, found), strict=True))
+            return [results[row] for row in range(len(images))]
+
+        return end
 
     def close(self) -> None:
         """Release the network's memory. Safe to call twice."""
@@ -121,16 +165,34 @@ class MaskRcnnSegmenter:
             raise SegmentFailed("closed", "the segmenter was closed")
         return self._engine
 
-    def _passes(self, engine: Engine, images: Sequence[Image]) -> Iterator[list[int]]:
-        """Rows that go through the network together: one bucket, at most `max_batch`."""
-        buckets: dict[tuple[int, int], list[int]] = {}
+    def _passes(self, engine: Engine, images: Sequence[Image]) -> Iterator[tuple[Size, list[int]]]:
+        """Rows that go through the network together: of one bucket, and as many as fit."""
+        buckets: dict[Size, list[int]] = {}
         for row, image in enumerate(images):
             check_picture(image)
             size = (image.shape[0], image.shape[1])
             buckets.setdefault(engine.input_rules.padded(size), []).append(row)
-        for rows in buckets.values():
-            for first in range(0, len(rows), self._per_pass):
-                yield rows[first : first + self._per_pass]
+        for bucket, rows in buckets.items():
+            per_pass = self._room.get(bucket, self._per_pass)
+            for first in range(0, len(rows), per_pass):
+                yield bucket, rows[first : first + per_pass]
+
+    def _fitted(self, engine: Engine, bucket: Size, images: list[Image]) -> list[Found]:
+        """Run pictures of one bucket, halved where they do not fit."""
+        try:
+            return _guarded(engine, images, partial(engine.run, images))
+        except SegmentFailed as failure:
+            if failure.cause != OUT_OF_MEMORY or len(images) == 1:
+                raise
+            half = len(images) // 2
+            _log.warning("%s; %d at a time from now on", failure.detail, half)
+        engine.forget()
+        self._room[bucket] = half
+        return [
+            found
+            for first in range(0, len(images), half)
+            for found in self._fitted(engine, bucket, images[first : first + half])
+        ]
 
     def _known(self, found: Found) -> Instances:
         """Without ids that have no name: rows of the class head the data set does not use."""
@@ -138,25 +200,13 @@ class MaskRcnnSegmenter:
         return (found if named.all() else found[named]).instances()
 
 
-def _guarded(engine: Engine, images: list[Image]) -> list[Found]:
-    """Run, with what can go wrong on a device turned into `SegmentFailed`."""
+def _guarded(engine: Engine, images: list[Image], call: Callable[[], T]) -> T:
+    """Call, with what can go wrong on a device turned into `SegmentFailed`."""
     try:
-        return engine.run(images)
+        return call()
     except (RuntimeError, MemoryError, cv2.error) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        out_of_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-            "allocate memory" in text or "Insufficient memory" in text
-        )
-        if out_of_memory:
-            height, width = images[0].shape[:2]
-            text = f"{len(images)} pictures of {height}x{width}: {text}{_memory(engine)}"
-        raise SegmentFailed("out_of_memory" if out_of_memory else "model_error", text) from error
-
-
-def _memory(engine: Engine) -> str:
-    device = engine.placement.device
-    if device.type != "cuda":
-        return ""
-    torch.cuda.empty_cache()
-    free, total = torch.cuda.mem_get_info(device)
-    return f" ({free / 2**30:.1f} of {total / 2**30:.1f} GiB free after releasing the batch)"
+        if not is_out_of_memory(error):
+            raise SegmentFailed("model_error", first_line(error)) from error
+        size = (images[0].shape[0], images[0].shape[1])
+        text = shortage(error, len(images), size, engine.placement.device)
+        raise SegmentFailed(OUT_OF_MEMORY, text) from error

@@ -90,6 +90,7 @@ class LocalSegmenter:
                 batches=dict(self._batches),
                 failed=dict(self._failed),
                 busy_s=self._busy_s,
+                buckets=len(getattr(self._segmenter, "buckets", ())),
             )
 
     def _run(self) -> None:

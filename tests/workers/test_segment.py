@@ -34,9 +34,11 @@ class Model:
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.closed = False
+        self.buckets: dict[tuple[int, int], int] = {}
 
     def segment(self, images: Sequence[Image]) -> list[Instances]:
         numbers = [int(image[0, 0, 0]) for image in images]
+        self.buckets.update({image.shape[:2]: 1 for image in images})
         self.entered.release()
         assert self.gate.wait(5)
         self.batches.append(numbers)
@@ -226,6 +228,35 @@ def test_the_model_is_called_by_one_thread_and_batches_are_counted() -> None:
 
     with_worker(model, use)
     assert len(model.threads) == 1
+
+
+def test_a_picture_size_never_seen_before_is_served_and_counted() -> None:
+    model = Model()
+
+    async def use(worker: SegmentWorker) -> None:
+        known = len(model.buckets)
+        large = np.full((5, 7, 3), 9, np.uint8)
+        assert found(await worker.segment("a", [*images(1), large])) == [1, 9]
+        assert worker.report().counts.buckets == known + 2
+
+    with_worker(model, use)
+
+
+def test_closing_leaves_no_task_and_nobody_waiting() -> None:
+    model = Model()
+
+    async def use(worker: SegmentWorker) -> None:
+        await worker.segment("a", images(1))
+        await worker.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert found(await worker.segment("a", images(2))) == ["closed: the worker is closing"]
+
+    async def main() -> None:
+        worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=0.0)
+        await worker.load()
+        await use(worker)
+
+    asyncio.run(main())
 
 
 def test_closing_answers_those_who_wait() -> None:

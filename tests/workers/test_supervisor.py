@@ -40,9 +40,17 @@ class Loop:
         self.thread.start()
 
     def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._end_tasks(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
+
+    async def _end_tasks(self) -> None:
+        """Killed workers leave tasks behind that nobody else ends."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 class LocalWorker:

@@ -23,18 +23,19 @@ from pipeline.models.engine.anchors import Grid, level_shapes, make_grid
 from pipeline.models.engine.box_head import BoxHead
 from pipeline.models.engine.dense import DensePart
 from pipeline.models.engine.detections import CANDIDATES, DetectionRules, Detections, detect
-from pipeline.models.engine.graphs import Graphs
 from pipeline.models.engine.kernels import kernels_for
+from pipeline.models.engine.lanes import Fetch, Lane, Lanes, Pass, Steps
 from pipeline.models.engine.layers import conv_maker
 from pipeline.models.engine.mask_head import MaskHead
 from pipeline.models.engine.preprocess import Batch, InputRules, Size
 from pipeline.models.engine.proposals import ProposalRules, Proposals, propose
-from pipeline.models.engine.results import Results, to_host
+from pipeline.models.engine.results import Results, bring
 from pipeline.models.engine.roi_align import Layout, make_layout, make_table
 from pipeline.models.found import Found
 
 _SMALLEST_MASK_BATCH = 4
 _KNOWN_BUCKETS = 64
+_DEPTH_ON_GPU = 2
 Lap = Callable[[str], None]
 """Called with the name of a stage when it is done; benchmarks measure with it."""
 
@@ -55,9 +56,17 @@ class Engine:
         network: torchvision's, in evaluation mode; its weights are copied.
         placement: device and number format of the dense part.
         score_threshold: detections above it are returned.
+        depth: passes that may be under way at once; None: two on a GPU, one on a CPU.
     """
 
-    def __init__(self, network: MaskRCNN, placement: Placement, *, score_threshold: float) -> None:
+    def __init__(
+        self,
+        network: MaskRCNN,
+        placement: Placement,
+        *,
+        score_threshold: float,
+        depth: int | None = None,
+    ) -> None:
         device, dtype = placement.device, placement.dtype
         make = conv_maker(device, dtype)
         self.placement = placement
@@ -71,31 +80,54 @@ class Engine:
         self._box_head = BoxHead(network, make, device, dtype)
         self._mask_head = MaskHead(network, make, device, dtype)
         self._kernels = kernels_for(device)
-        self._graphs = Graphs(device)
+        self.depth = depth or (_DEPTH_ON_GPU if device.type == "cuda" else 1)
+        self._lanes = Lanes(device, self.depth)
         self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
+        _finish(device)
 
     def run(self, images: Sequence[NDArray[np.uint8]], lap: Lap | None = None) -> list[Found]:
         """Find what is in pictures uint8 (H, W, 3) BGR that share a bucket."""
-        placement = self.placement
-        with torch.inference_mode():
-            batch = self._kernels.prepare(
-                images, self.input_rules, placement.dtype, placement.device
-            )
-            self.buckets[batch.bucket] += len(images)
-            _done(lap, "preprocess")
-            results = self.forward(batch, lap)
-            sizes = [(image.shape[0], image.shape[1]) for image in images]
-            return to_host(results, sizes, self._kernels.paste)
+        return self.submit(images, lap).result()
+
+    def submit(
+        self, images: Sequence[NDArray[np.uint8]], lap: Lap | None = None
+    ) -> Pass[list[Found]]:
+        """Begin to find what is in pictures that share a bucket, and return at once on a GPU.
+
+        Up to `depth` passes are under way; with one more, the oldest is finished first.
+        """
+        return self._lanes.start(partial(self._steps, images, lap))
 
     def forward(self, batch: Batch, lap: Lap | None = None) -> Results:
         """All stages between the prepared pictures and the results, on the device."""
+        return self._lanes.start(partial(self._forward, batch, lap)).result()
+
+    def forget(self) -> None:
+        """Finish what is under way and give up the memory of recorded graphs."""
+        self._lanes.forget()
+
+    def _steps(
+        self, images: Sequence[NDArray[np.uint8]], lap: Lap | None, lane: Lane
+    ) -> Steps[list[Found]]:
+        placement = self.placement
+        batch = self._kernels.prepare(images, self.input_rules, placement.dtype, placement.device)
+        self.buckets[batch.bucket] += len(images)
+        _done(lap, "preprocess")
+        results = yield from self._forward(batch, lap, lane)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return (yield from bring(results, sizes, self._kernels.paste))
+
+    def _forward(self, batch: Batch, lap: Lap | None, lane: Lane) -> Steps[Results]:
         bucket = self._bucket(batch)
-        run = self._graphs.run if lap is None else _directly
+        run = lane.graphs.run if lap is None else _directly
         call = partial(self._until_detections, bucket, lap)
         table, *found = run(bucket.key, call, batch.pixels, batch.sizes)
-        kept = int(found[-1])  # the one number a pass waits for
+        (count,) = yield Fetch(found[-1:])
+        kept = int(count)  # the one number a pass waits for
         if kept < 0:
-            found[:3], kept = self._detect_all(found, batch.sizes)
+            found = self._detect_all(found, batch.sizes)
+            (count,) = yield Fetch(found[-1:])
+            kept = int(count)
         _done(lap, "detections")
         rows = mask_batch(kept, found[1].numel(), self.placement.device)
         if not kept:
@@ -141,14 +173,12 @@ class Engine:
         rules = self._detection_rules
         return detect(logits, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
 
-    def _detect_all(
-        self, found: Sequence[Tensor], sizes: Tensor
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], int]:
-        """Detections out of all candidates."""
+    def _detect_all(self, found: Sequence[Tensor], sizes: Tensor) -> list[Tensor]:
+        """Boxes, scores and classes of detections out of all candidates, and their number."""
         logits, deltas, boxes, valid = found[3:7]
         everything = valid.shape[1] * (logits.shape[1] - 1)
         again = self._detect(logits, deltas, Proposals(boxes, valid), sizes, everything)
-        return (again.boxes, again.scores, again.classes), int(again.count.sum())
+        return [again.boxes, again.scores, again.classes, again.count.sum()]
 
     def _masks(
         self,
@@ -182,6 +212,7 @@ class Engine:
                 make_grid(self._generator, batch.bucket, device),
                 make_layout(level_shapes(batch.bucket)[:-1], len(batch.sizes), device),
             )
+            _finish(device)
             if len(self._made) > _KNOWN_BUCKETS:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -203,6 +234,12 @@ def _directly(
     key: object, call: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
 ) -> tuple[Tensor, ...]:
     return call(*inputs)
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what all lanes will read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _done(lap: Lap | None, stage: str) -> None:

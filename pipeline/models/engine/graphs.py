@@ -57,6 +57,11 @@ class Graphs:
         recorded.graph.replay()
         return recorded.outputs
 
+    def clear(self) -> None:
+        """Forget all records and give up their memory."""
+        self._made.clear()
+        self._pool = None
+
     def _own(self, given: Tensor) -> Tensor:
         """A place for an input that stays: what another record puts out stays where it is."""
         for recorded in self._made.values():

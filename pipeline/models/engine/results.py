@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.models.engine.lanes import Fetch, Steps
 from pipeline.models.engine.toggles import masks_of
 from pipeline.models.found import Found
 
@@ -42,8 +42,10 @@ class Results:
         return Results(ids, numbers.view(0, 4), numbers, ids, numbers.view(0, side, side))
 
 
-def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | None) -> list[Found]:
-    """One `Found` a picture.
+def bring(
+    results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | None
+) -> Steps[list[Found]]:
+    """Steps that end with one `Found` a picture, on the host.
 
     Args:
         results: of the batch.
@@ -52,7 +54,8 @@ def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | N
     """
     tensors = [getattr(results, field.name) for field in fields(results)]
     if paste is None or not len(results.scores):
-        pictures, boxes, scores, classes, logits = _copied(tensors)
+        arrived = yield Fetch(tensors)
+        pictures, boxes, scores, classes, logits = (tensor.numpy() for tensor in arrived)
         probabilities = sigmoid(logits)
         return [
             Found(boxes[rows], scores[rows], classes[rows], probabilities[rows], size)
@@ -67,9 +70,10 @@ def to_host(results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | N
         max(width for _, width in sizes),
         capacity,
     )
-    pictures, boxes, scores, classes, positions, numbers = _copied([*tensors[:4], toggles, counts])
+    arrived = yield Fetch([*tensors[:4], toggles, counts])
+    pictures, boxes, scores, classes, positions, numbers = (tensor.numpy() for tensor in arrived)
     if int(numbers.sum()) > capacity:
-        return to_host(results, sizes, None)
+        return (yield from bring(results, sizes, None))
     nothing = np.zeros((0, 0, 0), np.float32)
     found = []
     for rows, size in _rows(pictures, sizes):
@@ -94,16 +98,3 @@ def _rows(
 ) -> list[tuple[slice, tuple[int, int]]]:
     ends = np.searchsorted(pictures, np.arange(len(sizes)), side="right").tolist()
     return [(slice(a, b), size) for a, b, size in zip([0, *ends], ends, sizes, strict=False)]
-
-
-def _copied(tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
-    """The tensors on the host; from a GPU all of them in one copy."""
-    if tensors[0].device.type == "cpu":
-        return [tensor.numpy() for tensor in tensors]
-    wide_first = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())
-    parts = [tensors[i].contiguous().flatten().view(torch.uint8) for i in wide_first]
-    packed = torch.split(torch.cat(parts).cpu(), [len(part) for part in parts])
-    return [
-        packed[wide_first.index(i)].view(tensor.dtype).view(tensor.shape).numpy()
-        for i, tensor in enumerate(tensors)
-    ]

@@ -73,8 +73,9 @@ def test_stage_times_are_cumulated_by_bucket() -> None:
 
 
 def test_a_worker_is_rendered() -> None:
+    batches = {1: 2, 3: 1, 8: 4}
     worker = WorkerCounts(
-        "segment-0", "ready", restarts=1, waiting=3, batches={1: 2, 3: 1, 8: 4}, busy_s=1.5
+        "segment-0", "ready", restarts=1, waiting=3, batches=batches, busy_s=1.5, buckets=2
     )
     seen = samples(RunCounts(workers=(worker,)))
     assert seen["maskstream_worker_up", frozenset({"segment-0"})] == 1
@@ -83,6 +84,7 @@ def test_a_worker_is_rendered() -> None:
     assert seen["maskstream_worker_restarts_total", frozenset({"segment-0"})] == 1
     assert seen["maskstream_worker_waiting_frames", frozenset({"segment-0"})] == 3
     assert seen["maskstream_worker_busy_seconds_total", frozenset({"segment-0"})] == 1.5
+    assert seen["maskstream_worker_buckets", frozenset({"segment-0"})] == 2
     assert seen["maskstream_batch_size_bucket", frozenset({"segment-0", "1.0"})] == 2
     assert seen["maskstream_batch_size_bucket", frozenset({"segment-0", "4.0"})] == 3
     assert seen["maskstream_batch_size_count", frozenset({"segment-0"})] == 7
@@ -90,11 +92,21 @@ def test_a_worker_is_rendered() -> None:
 
 
 def test_the_lives_of_a_worker_add_up() -> None:
-    first = WorkerCounts("segment-0", "lost", batches={2: 1}, failed={"oom": 1}, busy_s=1.0)
-    second = WorkerCounts("segment-0", "ready", restarts=1, batches={2: 3, 4: 1}, busy_s=0.5)
+    first = WorkerCounts(
+        "segment-0", "lost", batches={2: 1}, failed={"oom": 1}, busy_s=1.0, buckets=3
+    )
+    second = WorkerCounts(
+        "segment-0", "ready", restarts=1, batches={2: 3, 4: 1}, busy_s=0.5, buckets=2
+    )
     both = first + second
     assert both == WorkerCounts(
-        "segment-0", "ready", restarts=1, batches={2: 4, 4: 1}, failed={"oom": 1}, busy_s=1.5
+        "segment-0",
+        "ready",
+        restarts=1,
+        batches={2: 4, 4: 1},
+        failed={"oom": 1},
+        busy_s=1.5,
+        buckets=2,
     )
     assert both.frames == 12
 

@@ -15,7 +15,9 @@ from pipeline.errors import ConfigError, ModelError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.models import fetch_weights, load_segmenter
 from pipeline.models.devices import cpu_bf16, place
+from pipeline.models.engine.engine import Engine
 from pipeline.models.files import DEMO_FILE
+from pipeline.models.found import Found
 from pipeline.models.mask_rcnn import MaskRcnnSegmenter
 
 NAME = "maskrcnn_resnet18_fpn"
@@ -148,6 +150,78 @@ def test_what_goes_wrong_on_the_device_becomes_a_named_failure(
 
     assert caught.value.cause == cause
     assert "\n" not in str(caught.value)
+
+
+def with_room_for(count: int, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The engine fails on more pictures than `count`; the sizes of the batches it is given."""
+    run, sizes = engine.run, []
+
+    def bounded(images: Sequence[np.ndarray]) -> list[Found]:
+        sizes.append(len(images))
+        if len(images) > count:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return run(images)
+
+    monkeypatch.setattr(engine, "run", bounded)
+    return sizes
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_next_one_is_small_at_once(
+    weights: str,
+    streets: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    segmenter = load_segmenter(NAME, weights=weights, device="cpu", precision="fp32")
+    assert isinstance(segmenter, MaskRcnnSegmenter)
+    expected = segmenter.segment(streets[:5])
+    segmenter._per_pass = 8  # as on a GPU
+    sizes = with_room_for(2, segmenter._running(), monkeypatch)
+
+    found = segmenter.segment(streets[:5])
+    assert sizes == [5, 2, 2, 1]
+    again = segmenter.segment([*streets[:3], streets[3][:200, :160]])
+
+    assert sizes[4:] == [2, 1, 1]  # the picture of another size is alone
+    assert all(map(same, found, expected))
+    assert all(map(same, again, expected[:3]))
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].endswith("Tried to allocate 2.00 GiB; 2 at a time from now on")
+
+
+def test_a_device_without_room_for_one_picture_is_refused_when_it_warms_up(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load_segmenter(NAME, weights=weights, device="cpu")
+    assert isinstance(segmenter, MaskRcnnSegmenter)
+    with_room_for(0, segmenter._running(), monkeypatch)
+
+    with pytest.raises(SegmentFailed, match="out_of_memory: 1 picture of 720x1280: CUDA out of"):
+        segmenter.warm_up()
+
+
+def test_a_batch_that_began_ends_with_what_segment_gives(
+    segmenter: MaskRcnnSegmenter, streets: list[np.ndarray]
+) -> None:
+    images = [streets[0], streets[5][:200, :160], streets[9]]
+    first, second = segmenter.begin(images), segmenter.begin(images[::-1])
+
+    assert all(map(same, second(), segmenter.segment(images[::-1])))
+    assert all(map(same, first(), segmenter.segment(images)))
+    assert segmenter.depth == 1
+
+
+def test_what_goes_wrong_under_way_is_told_at_the_end(
+    segmenter: MaskRcnnSegmenter, streets: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(segmenter._engine, "_detect", fail)
+    end = segmenter.begin(streets[:1])
+
+    with pytest.raises(SegmentFailed, match="out_of_memory: 1 picture of 360x640: CUDA out of"):
+        end()
 
 
 def test_after_close_it_says_so(weights: str) -> None:

@@ -17,9 +17,10 @@ from pipeline.models.engine import (
     roi_align_triton,
     runs_triton,
 )
+from pipeline.models.engine.lanes import Lane
 from pipeline.models.engine.nms import nms
 from pipeline.models.engine.preprocess import InputRules, prepare
-from pipeline.models.engine.results import Results, to_host
+from pipeline.models.engine.results import Results, bring
 from pipeline.models.engine.roi_align import make_layout, make_table, roi_align
 from pipeline.models.engine.toggles import masks_of
 
@@ -112,8 +113,8 @@ def test_a_batch_comes_to_the_host_the_same_from_either_form(
     )
     sizes = [size, (7, 7), size]
 
-    theirs = to_host(results, sizes, None)
-    ours = to_host(results, sizes, runs_triton.paste)
+    theirs = Lane(CPU).start(bring(results, sizes, None)).result()
+    ours = Lane(CPU).start(bring(results, sizes, runs_triton.paste)).result()
 
     assert [len(found.scores) for found in ours] == [3, 0, 3]
     for a, b in zip(ours, theirs, strict=True):

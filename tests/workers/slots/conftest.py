@@ -1,0 +1,79 @@
+"""Workers that only remember, and a manual clock, for the lives of workers in their slots."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from pipeline.config import SourceSettings
+from pipeline.testing import ManualClock
+from workers.lives import Limits
+
+
+class Worker:
+    """A worker that only remembers; the test answers."""
+
+    def __init__(self) -> None:
+        self.address = self
+        self.calls: list[tuple[str, tuple[Any, ...], Future[Any]]] = []
+        self.killed = False
+
+    def call(self, method: str, *args: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        self.calls.append((method, args, future))
+        return future
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def reason(self, error: BaseException) -> str:
+        return f"died ({error})"
+
+    @property
+    def methods(self) -> list[str]:
+        return [method for method, _, _ in self.calls]
+
+    def answer(self, value: object) -> None:
+        self.calls[-1][2].set_result(value)
+
+    def die(self, why: str = "killed") -> None:
+        self.calls[-1][2].set_exception(ConnectionError(why))
+
+
+class Lives:
+    """The workers that were started, in order."""
+
+    limits = Limits(
+        ping_timeout_s=10.0,
+        start_timeout_s=100.0,
+        poll_s=1.0,
+        segment_restarts=2,
+        stream_restarts=1,
+    )
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.asked: list[tuple[list[str], bool]] = []
+
+    def segment(self) -> Worker:
+        self.workers.append(Worker())
+        return self.workers[-1]
+
+    def stream(self, sources: Sequence[SourceSettings], again: bool) -> Worker:
+        self.asked.append(([source.id for source in sources], again))
+        return self.segment()
+
+    @property
+    def last(self) -> Worker:
+        return self.workers[-1]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def lives() -> Lives:
+    return Lives()

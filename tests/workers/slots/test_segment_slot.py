@@ -1,0 +1,203 @@
+"""Lives of a segment worker, one after another, looked at with a manual clock."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pipeline import __version__
+from pipeline.metrics.counts import WorkerCounts
+from pipeline.stages import ModelInfo
+from pipeline.testing import ManualClock
+from workers.dispatch import Load, Member
+from workers.segment import Loaded, Refused, SegmentReport
+from workers.slots import SegmentSlot
+
+Lives = Any
+Worker = Any
+INFO = ModelInfo("blob", {1: "red"}, "abc")
+LOADED = Loaded(INFO, __version__, "node-1", Load(0, 0.3))
+
+
+def segment_slot(lives: Lives, clock: ManualClock) -> SegmentSlot:
+    return SegmentSlot(
+        "segment-0",
+        lives.segment,
+        limits=lives.limits,
+        batch_timeout_s=30.0,
+        max_batch=4,
+        wake=lambda: None,
+        clock=clock,
+    )
+
+
+def ready_slot(lives: Lives, clock: ManualClock) -> SegmentSlot:
+    """A slot whose worker has loaded and has just been asked how it is."""
+    slot = segment_slot(lives, clock)
+    lives.last.answer(LOADED)
+    slot.step()
+    clock.advance(1.0)
+    slot.step()
+    assert lives.last.methods[-1] == "report"
+    return slot
+
+
+def health(frames: int = 0, **more: Any) -> SegmentReport:
+    counts = WorkerCounts("segment-0", "ready", batches={1: frames} if frames else {})
+    return SegmentReport(counts, Load(2, 0.1), pid=7, **more)
+
+
+def test_a_segment_worker_is_ready_once_its_model_is_loaded(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = segment_slot(lives, clock)
+    slot.step()
+    assert lives.last.methods == ["load"]
+    assert (slot.ready, slot.counts().state) == (False, "starting")
+    lives.last.answer(LOADED)
+    slot.step()
+    assert (slot.ready, slot.counts().state, slot.info) == (True, "ready", INFO)
+    assert slot.place == (Member("segment-0", 0), Load(0, 0.3), lives.last)
+
+
+def test_a_worker_is_asked_again_only_after_the_pause(lives: Lives, clock: ManualClock) -> None:
+    slot = ready_slot(lives, clock)
+    lives.last.answer(health())
+    slot.step()
+    slot.step()
+    assert lives.last.methods == ["load", "report"]
+    clock.advance(1.0)
+    slot.step()
+    assert lives.last.methods == ["load", "report", "report"]
+    assert slot.place == (Member("segment-0", 0), Load(2, 0.1), lives.last)
+    assert slot.pid == 7
+
+
+def lose_by_death(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
+    worker.die("signal 9")
+    return "died (signal 9)"
+
+
+def lose_by_silence(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
+    clock.advance(10.1)
+    return "did not answer for 10 s"
+
+
+def lose_by_hanging_device(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
+    worker.answer(health(busy_for_s=31.3))  # 30 s and three times 4 x 0.1 s
+    return "has worked on one batch for 31 s"
+
+
+def lose_by_broken_device(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
+    worker.answer(health(broken="the model failed 3 batches running: CUDA error"))
+    return "the model failed 3 batches running: CUDA error"
+
+
+def lose_by_a_lost_call(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
+    slot.suspect(Member("segment-0", 0))
+    return "did not answer a call in time"
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lose_by_death,
+        lose_by_silence,
+        lose_by_hanging_device,
+        lose_by_broken_device,
+        lose_by_a_lost_call,
+    ],
+)
+def test_a_worker_that_is_lost_is_killed_and_replaced_by_the_next_generation(
+    lose: Callable[[SegmentSlot, Worker, ManualClock], str],
+    lives: Lives,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slot = ready_slot(lives, clock)
+    reason = lose(slot, lives.last, clock)
+    if not slot.reason:
+        slot.step()
+    assert caplog.messages == [f"segment-0 {reason}; another takes its place"]
+    assert (slot.ready, slot.given_up) == (False, False)
+    slot.step()
+    first, second = lives.workers
+    assert first.killed
+    assert second.methods == ["load"]
+    second.answer(LOADED)
+    slot.step()
+    assert slot.place[0] == Member("segment-0", 1)
+    assert slot.counts().restarts == 1
+
+
+def test_the_suspicion_against_an_earlier_life_is_not_held_against_the_present_one(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = ready_slot(lives, clock)
+    slot.suspect(Member("segment-0", 0))
+    slot.step()
+    lives.last.answer(LOADED)
+    slot.step()
+    slot.suspect(Member("segment-0", 0))
+    assert slot.ready
+
+
+def test_what_dead_lives_counted_is_not_forgotten(lives: Lives, clock: ManualClock) -> None:
+    slot = ready_slot(lives, clock)
+    lives.last.answer(health(frames=5))
+    slot.step()
+    slot.lose("died")
+    slot.step()
+    lives.last.answer(LOADED)
+    slot.step()
+    assert slot.counts().frames == 5
+    clock.advance(1.0)
+    slot.step()
+    lives.last.answer(health(frames=3))
+    slot.step()
+    assert slot.counts().frames == 8
+
+
+def test_a_worker_that_dies_too_often_rests_until_the_window_has_passed(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = segment_slot(lives, clock)
+    for _ in range(3):
+        lives.last.die()
+        slot.step()
+        slot.step()
+    assert (slot.given_up, len(lives.workers)) == (True, 3)
+    clock.advance(60.0)
+    slot.step()
+    assert (slot.given_up, len(lives.workers)) == (False, 4)
+
+
+def test_a_model_that_is_refused_is_not_tried_again(lives: Lives, clock: ManualClock) -> None:
+    slot = segment_slot(lives, clock)
+    lives.last.answer(Refused("weights.pth: not found", 2))
+    slot.step()
+    slot.step()
+    assert slot.given_up
+    assert slot.refused == Refused("weights.pth: not found", 2)
+    assert len(lives.workers) == 1
+
+
+def test_a_node_with_another_version_is_named(lives: Lives, clock: ManualClock) -> None:
+    slot = segment_slot(lives, clock)
+    lives.last.answer(Loaded(INFO, "0.0.9", "node-7", Load()))
+    slot.step()
+    assert slot.refused == Refused(
+        f"node-7 runs maskstream 0.0.9, the driver {__version__}; "
+        "install the same version everywhere",
+        2,
+    )
+
+
+def test_loading_may_take_long_but_not_for_ever(lives: Lives, clock: ManualClock) -> None:
+    slot = segment_slot(lives, clock)
+    clock.advance(100.0)
+    slot.step()
+    assert slot.reason == ""
+    clock.advance(0.1)
+    slot.step()
+    assert slot.reason == "did not answer for 100 s"

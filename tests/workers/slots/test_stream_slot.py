@@ -1,0 +1,228 @@
+"""Lives of a stream worker, one after another, looked at with a manual clock."""
+
+import logging
+import math
+import mmap
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline.accounting import StreamCounts
+from pipeline.config import SourceSettings
+from pipeline.stages import ModelInfo, Outcome, Status
+from pipeline.stream import End
+from pipeline.testing import ManualClock
+from workers.slots import StreamSlot
+from workers.stream import Pool, StreamReport, own_memory
+
+Lives = Any
+INFO = ModelInfo("blob", {1: "red"}, "abc")
+POOL = Pool({}, {})
+
+
+def stream_slot(
+    lives: Lives,
+    clock: ManualClock,
+    *ids: str,
+    live: bool = False,
+    memory_bytes: float = math.inf,
+) -> StreamSlot:
+    slot = StreamSlot(
+        [SourceSettings(id=name, url=f"{name}.mp4") for name in ids],
+        live=frozenset(ids if live else ()),
+        start=lives.stream,
+        limits=lives.limits,
+        memory_bytes=memory_bytes,
+        wake=lambda: None,
+        clock=clock,
+    )
+    assert (slot.launched, slot.counts(ids[0]).state) == (False, "queued")
+    slot.launch()
+    return slot
+
+
+def running_slot(lives: Lives, clock: ManualClock, *ids: str, **options: Any) -> StreamSlot:
+    """A slot whose worker runs its streams and has just been asked how it is."""
+    slot = stream_slot(lives, clock, *ids, **options)
+    slot.begin(INFO, POOL)
+    slot.step(POOL)
+    assert lives.last.methods == ["begin", "report"]
+    return slot
+
+
+def ask_again(slot: StreamSlot, clock: ManualClock) -> None:
+    slot.step(POOL)
+    clock.advance(1.0)
+    slot.step(POOL)
+
+
+def told(*counts: StreamCounts, ends: dict[str, End] | None = None) -> StreamReport:
+    return StreamReport(counts, ends or {}, frozenset(), pid=8)
+
+
+def end(source_id: str) -> End:
+    return End(source_id, Outcome(Status.COMPLETE), StreamCounts(source_id, "ended", 9, 9))
+
+
+def test_a_stream_worker_is_asked_nothing_before_there_is_a_model(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = stream_slot(lives, clock, "gate")
+    slot.step(POOL)
+    assert lives.last.methods == []
+
+
+def test_a_slot_is_over_when_all_its_streams_are(lives: Lives, clock: ManualClock) -> None:
+    slot = running_slot(lives, clock, "gate", "yard")
+    lives.last.answer(told(ends={"gate": end("gate")}))
+    slot.step(POOL)
+    assert not slot.over
+    ask_again(slot, clock)
+    lives.last.answer(told(ends={"gate": end("gate"), "yard": end("yard")}))
+    slot.step(POOL)
+    assert slot.over
+    assert slot.counts("gate").published == 9
+
+
+def test_the_unfinished_streams_of_a_dead_worker_go_on_in_another(
+    lives: Lives, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot = running_slot(lives, clock, "gate", "yard")
+    lives.last.answer(told(ends={"gate": end("gate")}))
+    ask_again(slot, clock)
+    lives.last.die("signal 11")
+    slot.step(POOL)
+    assert lives.asked == [(["gate", "yard"], False), (["yard"], True)]
+    assert lives.last.methods == ["begin"]
+    assert lives.workers[0].killed
+    assert caplog.messages == ["yard: the stream worker died (signal 11); it starts again"]
+
+
+def test_a_stream_worker_that_cannot_begin_is_as_good_as_dead(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.calls[0][2].set_exception(ImportError("no module named cv2"))
+    slot.step(POOL)
+    assert slot.restarts.total == 1
+
+
+def test_a_stream_worker_that_is_frozen_is_replaced(lives: Lives, clock: ManualClock) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.answer(told())
+    ask_again(slot, clock)
+    clock.advance(10.1)
+    slot.step(POOL)
+    assert slot.restarts.total == 1
+
+
+def test_counts_of_a_file_come_from_its_checkpoint_after_a_restart(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=9, published=6, window=3)))
+    ask_again(slot, clock)
+    lives.last.die()
+    slot.step(POOL)
+    between = slot.counts("gate")
+    assert (between.captured, between.dropped, between.state) == (9, {"worker_died": 3}, "lost")
+    slot.step(POOL)
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=7, published=6, window=1)))
+    slot.step(POOL)
+    assert slot.counts("gate") == StreamCounts("gate", "streaming", 7, 6, window=1)
+
+
+def test_counts_of_a_camera_go_on_after_a_restart_and_what_was_in_flight_is_dropped(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate", live=True)
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=9, published=6, window=3)))
+    ask_again(slot, clock)
+    lives.last.die()
+    slot.step(POOL)
+    slot.step(POOL)
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=4, published=4)))
+    slot.step(POOL)
+    counts = slot.counts("gate")
+    assert (counts.captured, counts.published, counts.dropped) == (13, 10, {"worker_died": 3})
+    assert counts.balanced()
+
+
+def test_a_stream_whose_worker_dies_too_often_has_failed_with_the_reason(
+    lives: Lives, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    for _ in range(2):
+        lives.last.die("signal 11")
+        slot.step(POOL)
+        slot.step(POOL)
+    assert slot.over
+    ended = slot.ends["gate"]
+    text = "the stream worker died (signal 11), after 1 restarts within 60 s"
+    assert (ended.outcome.reason, ended.outcome.status) == (text, Status.FAILED)
+    assert ended.exit_code == 1
+    assert caplog.records[-1].levelno == logging.ERROR
+
+
+def test_a_stream_worker_that_holds_too_much_memory_is_replaced_and_then_has_failed(
+    lives: Lives, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    slot = running_slot(lives, clock, "gate", memory_bytes=1e9)
+    text = "the stream worker held 1001 MB, workers.stream_memory_mb is 1000"
+    for own_bytes in (1_000_000_000, 1_001_000_000):
+        lives.last.answer(replace(told(), own_bytes=own_bytes))
+        ask_again(slot, clock)
+    assert lives.workers[0].killed
+    assert caplog.messages == [f"gate: {text}; it starts again"]
+    slot.step(POOL)
+    lives.last.answer(replace(told(), own_bytes=1_001_000_000))
+    slot.step(POOL)
+    assert slot.ends["gate"].outcome.reason == f"{text}, after 1 restarts within 60 s"
+
+
+def test_the_memory_of_a_worker_that_is_done_is_nobodys_concern(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate", memory_bytes=1e9)
+    lives.last.answer(replace(told(ends={"gate": end("gate")}), own_bytes=2_000_000_000))
+    slot.step(POOL)
+    assert (slot.ends["gate"].exit_code, slot.restarts.total) == (0, 0)
+
+
+def test_memory_is_counted_without_what_is_shared() -> None:
+    size = 64 << 20
+    with mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) as shared:
+        before = own_memory()
+        for page in range(0, size, mmap.PAGESIZE):
+            shared[page] = 1
+        assert own_memory() - before < size // 2
+    # Not from malloc, which may hand out pages that are counted already.
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as own:
+        before = own_memory()
+        own.write(b"1" * size)
+        assert own_memory() - before > size - size // 4
+
+
+def test_a_worker_started_while_draining_is_told_to_stop_too(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.answer(told())
+    slot.tell("stop")
+    slot.step(POOL)
+    assert lives.last.methods == ["begin", "report", "stop"]
+    clock.advance(1.0)
+    slot.step(POOL)
+    lives.last.die()
+    slot.step(POOL)
+    assert lives.last.methods == ["begin", "stop"]
+
+
+def test_streams_told_to_stop_before_there_is_a_model_are_over_at_once(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = stream_slot(lives, clock, "gate")
+    slot.tell("stop")
+    assert slot.over
+    assert slot.ends["gate"].exit_code == 0

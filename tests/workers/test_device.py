@@ -1,0 +1,157 @@
+"""The thread of a device: batches one after another, or several under way."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.errors import SegmentFailed
+from pipeline.instances import Instances
+from pipeline.stages import ModelInfo
+from pipeline.testing import ManualClock, make_instances
+from workers.device import Device, Outcome
+
+Image = NDArray[np.uint8]
+PATIENCE_S = 10.0
+
+
+class Overlapping:
+    """Says when batches begin and end; a picture's first byte is its number."""
+
+    info = ModelInfo("overlapping", {}, "")
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.said: list[str] = []
+        self.buckets = {(32, 32): 1}
+        self.bad_at_begin: set[int] = set()
+        self.bad_at_end: set[int] = set()
+        self.first_began = threading.Event()
+        self.may_begin = threading.Event()
+
+    def begin(self, images: Sequence[Image]) -> Callable[[], list[Instances]]:
+        names = numbers(images)
+        self.said.append(f"begin {names}")
+        self.first_began.set()
+        assert self.may_begin.wait(PATIENCE_S)
+        if self.bad_at_begin & set(names):
+            raise SegmentFailed("out_of_memory", "begin")
+
+        def end() -> list[Instances]:
+            self.said.append(f"end {names}")
+            if self.bad_at_end & set(names):
+                raise RuntimeError("end")
+            return [make_instances(size=(2, 2)) for _ in names]
+
+        return end
+
+    def segment(self, images: Sequence[Image]) -> list[Instances]:
+        names = numbers(images)
+        self.said.append(f"segment {names}")
+        if (self.bad_at_begin | self.bad_at_end) & set(names) and len(names) > 1:
+            raise SegmentFailed("out_of_memory", "segment")
+        return [make_instances(size=(2, 2)) for _ in names]
+
+    def close(self) -> None:
+        self.said.append("close")
+
+
+def numbers(images: Sequence[Image]) -> list[int]:
+    return [int(image[0, 0, 0]) for image in images]
+
+
+def pictures(*names: int) -> list[Image]:
+    return [np.full((2, 2, 3), name, np.uint8) for name in names]
+
+
+def run(model: Overlapping, *batches: list[int]) -> tuple[Device, list[list[Outcome]]]:
+    """All batches are there before the first has begun; what came out, in the order it came."""
+    device = Device(ManualClock())
+    device.thread.submit(device.use, model, pictures(0)).result(PATIENCE_S)
+    model.said.clear()
+    settled: list[list[Outcome]] = []
+    device.run(pictures(*batches[0]), settled.append)
+    if model.depth > 1:
+        assert model.first_began.wait(PATIENCE_S)
+    for batch in batches[1:]:
+        device.run(pictures(*batch), settled.append)
+    model.may_begin.set()
+    device.thread.submit(device.close).result(PATIENCE_S)
+    device.thread.shutdown()
+    return device, settled
+
+
+def test_a_batch_begins_before_the_last_has_ended_and_never_more_than_fit() -> None:
+    model = Overlapping(depth=2)
+
+    device, settled = run(model, [1], [2], [3], [4])
+
+    assert model.said == [
+        "begin [1]",
+        "begin [2]",
+        "end [1]",
+        "begin [3]",
+        "end [2]",
+        "begin [4]",
+        "end [3]",
+        "end [4]",
+        "close",
+    ]
+    assert len(settled) == 4
+    assert device.batches == {1: 4}
+    assert device.buckets == 1
+
+
+def test_with_room_for_one_batch_they_run_one_after_another() -> None:
+    model = Overlapping(depth=1)
+
+    run(model, [1], [2, 3])
+
+    assert model.said == ["segment [1]", "segment [2, 3]", "close"]
+
+
+def test_the_last_batch_does_not_wait_for_another_to_come() -> None:
+    model = Overlapping(depth=3)
+
+    run(model, [1])
+
+    assert model.said == ["begin [1]", "end [1]", "close"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        pytest.param("bad_at_begin", ["begin [1, 2]", "begin [3]"], id="at-begin"),
+        pytest.param("bad_at_end", ["begin [1, 2]", "begin [3]", "end [1, 2]"], id="at-end"),
+    ],
+)
+def test_what_fails_under_way_is_halved_and_the_other_batch_keeps_its_results(
+    bad: str, said: list[str]
+) -> None:
+    model = Overlapping(depth=2)
+    getattr(model, bad).add(2)
+
+    device, settled = run(model, [1, 2], [3])
+
+    assert model.said == [*said, "segment [1]", "segment [2]", "end [3]", "close"]
+    assert all(isinstance(one, Instances) for outcomes in settled for one in outcomes)
+    assert device.failed == {}
+
+
+def test_the_oldest_batch_says_how_long_the_device_has_been_busy() -> None:
+    model, clock = Overlapping(depth=2), ManualClock()
+    device = Device(clock)
+    device.thread.submit(device.use, model, pictures(0)).result(PATIENCE_S)
+    device.run(pictures(1), lambda outcomes: None)
+    assert model.first_began.wait(PATIENCE_S)
+    clock.advance(3.0)
+    device.run(pictures(2), lambda outcomes: None)
+    assert device.busy_for_s == 3.0
+
+    model.may_begin.set()
+    device.thread.submit(device.close).result(PATIENCE_S)
+
+    assert device.busy_for_s == 0.0
+    assert device.busy_s == 3.0

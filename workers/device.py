@@ -1,0 +1,189 @@
+"""The thread that runs a model, and the batches under way on its device. A plain class without Ray.
+
+A model that can begin a batch before it has ended another (`begin`, up to `depth` of them) gets the
+next full batch while the device still works on the last; any other does one batch after another.
+What goes wrong with a batch is tried again in halves, until the frames that fail stand alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batching import isolate
+from pipeline.clock import Clock
+from pipeline.errors import SegmentFailed
+from pipeline.instances import Instances
+from pipeline.stages import Segmenter
+
+log = logging.getLogger(__name__)
+
+BUG = "model_error"
+"""Cause of frames on which the model raised what no model should."""
+MAX_BUGS = 3
+"""Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
+
+Image: TypeAlias = NDArray[np.uint8]
+Outcome: TypeAlias = Instances | SegmentFailed
+End: TypeAlias = Callable[[], Sequence[Instances]]
+Settle: TypeAlias = Callable[[list[Outcome]], object]
+"""Called in the device's thread with the outcomes of a batch."""
+
+
+class Overlapping(Protocol):
+    """A segmenter that can have several batches under way."""
+
+    depth: int
+    """How many."""
+
+    def begin(self, images: Sequence[Image]) -> End:
+        """Put a batch on the device and return at once; the function returned waits for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    images: list[Image]
+    settle: Settle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _UnderWay:
+    batch: _Batch
+    end: End
+    began: float
+
+
+class Device:
+    """Runs batches on a model in the order they come.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="device")
+        """Runs everything that touches the model."""
+        self.depth = 1
+        """Batches that may be under way at once."""
+        self.batches: Counter[int] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.busy_s = 0.0
+        self.buckets = 0
+        """Different padded sizes of pictures the model has met."""
+        self.seconds_per_frame = 0.0
+        self.broken: str | None = None
+        self._clock = clock
+        self._segmenter: Segmenter | None = None
+        self._overlapping: Overlapping | None = None
+        self._ready: deque[_Batch] = deque()
+        self._under_way: deque[_UnderWay] = deque()
+        self._last_end = 0.0
+        self._bugs = 0
+        self._began: float | None = None
+
+    def use(self, segmenter: Segmenter, trial: Sequence[Image]) -> None:
+        """Run this model from now on, and time it on `trial`; called in the device's thread."""
+        began = self._clock()
+        segmenter.segment(trial)
+        self.seconds_per_frame = (self._clock() - began) / len(trial)
+        self._segmenter = segmenter
+        self.depth = getattr(segmenter, "depth", 1)
+        if self.depth > 1:
+            self._overlapping = segmenter  # type: ignore[assignment]
+
+    def run(self, images: list[Image], settle: Settle) -> None:
+        """Let a batch wait for its turn; from any thread."""
+        self._ready.append(_Batch(images, settle))
+        self.thread.submit(self._next)
+
+    def close(self) -> None:
+        """Release the model; called in the device's thread, after all batches."""
+        if self._segmenter is not None:
+            self._segmenter.close()
+
+    @property
+    def busy_for_s(self) -> float:
+        """How long the oldest batch on the device has been there; safe from any thread."""
+        began = self._began
+        return 0.0 if began is None else self._clock() - began
+
+    def _next(self) -> None:
+        """Begin the batch whose turn it is; end older ones, and it too if no other waits."""
+        self._begin(self._ready.popleft())
+        while self._under_way and (len(self._under_way) >= self.depth or not self._ready):
+            oldest = self._under_way.popleft()
+            outcomes = self._end(oldest)
+            self._note(outcomes, self._clock() - max(oldest.began, self._last_end))
+            self._last_end = self._clock()
+            self._began = self._under_way[0].began if self._under_way else None
+            oldest.batch.settle(outcomes)
+
+    def _begin(self, batch: _Batch) -> None:
+        now = self._clock()
+        self._began = now if self._began is None else self._began
+        self._under_way.append(_UnderWay(batch, self._started(batch.images), now))
+
+    def _started(self, images: list[Image]) -> End:
+        """The function that ends a batch; where it could not begin, that tells why."""
+        if self._overlapping is None:
+            return partial(self._segment, images)
+        try:
+            return self._overlapping.begin(images)
+        except Exception as error:  # noqa: BLE001 - raised again by the function returned
+            failure = error
+
+        def fail() -> Sequence[Instances]:
+            raise failure
+
+        return fail
+
+    def _end(self, under_way: _UnderWay) -> list[Outcome]:
+        """The outcomes of a batch; a frame that fails twice has failed."""
+        images = under_way.batch.images
+        begun = [under_way.end]
+
+        def attempt(some: Sequence[Image]) -> Sequence[Instances]:
+            return _tried(begun.pop() if begun else partial(self._segment, some), len(some))
+
+        outcomes: list[Outcome] = isolate(attempt, images, SegmentFailed)
+        if len(images) == 1 and isinstance(outcomes[0], SegmentFailed):
+            outcomes = list(isolate(attempt, images, SegmentFailed))
+        return outcomes
+
+    def _segment(self, images: Sequence[Image]) -> Sequence[Instances]:
+        assert self._segmenter is not None, "`use` comes first"  # noqa: S101 - a bug of ours
+        return self._segmenter.segment(images)
+
+    def _note(self, outcomes: list[Outcome], took_s: float) -> None:
+        """Count a batch. A device that fails everything stays broken until its process is gone."""
+        self.batches[len(outcomes)] += 1
+        self.busy_s += took_s
+        self.seconds_per_frame += 0.2 * (took_s / len(outcomes) - self.seconds_per_frame)
+        self.buckets = len(getattr(self._segmenter, "buckets", ()))
+        failed = [outcome for outcome in outcomes if isinstance(outcome, SegmentFailed)]
+        self.failed.update(failure.cause for failure in failed)
+        bugs = [failure for failure in failed if failure.cause == BUG]
+        self._bugs = self._bugs + 1 if len(bugs) == len(outcomes) else 0
+        if self._bugs >= MAX_BUGS:
+            self.broken = f"the model failed {self._bugs} batches running: {bugs[0].detail}"
+
+
+def _tried(call: End, frames: int) -> Sequence[Instances]:
+    """Call the model; what no model should raise is a failure of its frames too."""
+    try:
+        return call()
+    except SegmentFailed:
+        raise
+    except Exception as error:
+        if frames == 1:  # what failed in company is tried again
+            log.exception("the model failed on a frame")
+        text = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise SegmentFailed(BUG, text) from error
