@@ -39,8 +39,9 @@ def shortage(error: BaseException, count: int, size: tuple[int, int], device: to
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
     return (
-        f"{batch} {verb} at least {need / _GIB:.2f} GiB of memory on {device}, {free / _GIB:.2f} of "
-        f"{total / _GIB:.2f} GiB are free; free the GPU, or use a smaller model or smaller pictures"
+        f"{batch} {verb} at least {need / _GIB:.2f} GiB of memory on {device}, "
+        f"{free / _GIB:.2f} of {total / _GIB:.2f} GiB are free; "
+        "free the GPU, or use a smaller model or smaller pictures"
     )
 
 

@@ -7,11 +7,14 @@ import pytest
 import torch
 from torchvision.models.detection import MaskRCNN
 
+from pipeline.models import load_segmenter
 from pipeline.models.bench import network_for, noise
 from pipeline.models.devices import place
 from pipeline.models.engine import kernels
+from pipeline.models.engine.cudnn import cudnn_usable
 from pipeline.models.engine.engine import Engine
 from pipeline.models.files import DEMO_FILE, read_weights
+from pipeline.models.mask_rcnn import MaskRcnnSegmenter
 from pipeline.models.reference import torchvision_forward
 from pipeline.models.weights import load_network
 from pipeline.sources import open_source
@@ -79,20 +82,55 @@ def test_a_second_pass_replays_and_gives_the_same(
         assert np.array_equal(a.instances().masks.counts, b.instances().masks.counts)
 
 
-def test_a_pass_waits_once_before_the_copy(
+def test_a_pass_waits_only_for_what_it_fetched(
     cuda: torch.device, network: MaskRCNN, streets: list[np.ndarray]
 ) -> None:
     engine = Engine(network, place("cuda"), score_threshold=0.1)
-    engine.run(streets[:8])
-    with torch.inference_mode():
-        batch = engine._kernels.prepare(streets[:8], engine.input_rules, torch.float16, cuda)
-        bucket = engine._bucket(batch)
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            outputs = engine._until_detections(bucket, None, batch.pixels, batch.sizes)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    assert int(outputs[-1]) > 0
+    for _ in range(engine.depth):  # every lane records its graphs
+        engine.run(streets[:8])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = engine.run(streets[:8])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert sum(len(one.scores) for one in found) > 0
+
+
+def test_batches_in_flight_give_what_each_gives_alone(
+    cuda: torch.device, network: MaskRCNN, streets: list[np.ndarray]
+) -> None:
+    engine = Engine(network, place("cuda"), score_threshold=0.1)
+    batches = [streets[i : i + 4] for i in range(0, 32, 4)]
+    alone = [engine.run(batch) for batch in batches]
+
+    for _ in range(3):
+        under_way = [engine.submit(batch) for batch in batches]
+        for one, expected in zip(under_way, alone, strict=True):
+            for a, b in zip(one.result(), expected, strict=True):
+                assert np.array_equal(a.scores, b.scores)
+                assert np.array_equal(a.instances().masks.counts, b.instances().masks.counts)
+
+
+def test_convolutions_are_fused(cuda: torch.device) -> None:
+    assert cudnn_usable(cuda, torch.float16)
+
+
+def test_a_batch_too_large_for_the_memory_is_halved(
+    cuda: torch.device, streets: list[np.ndarray]
+) -> None:
+    segmenter = load_segmenter(NAME, weights="demo", device="cuda", max_batch=32)
+    assert isinstance(segmenter, MaskRcnnSegmenter)
+    expected = segmenter.segment(streets[:4])
+    segmenter._running().forget()
+    free, total = torch.cuda.mem_get_info(cuda)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + 2**30) / total))
+    try:
+        found = segmenter.segment(streets)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+    assert len(found) == 32
+    assert [len(one) for one in found[:4]] == [len(one) for one in expected]
 
 
 def test_memory_does_not_grow(cuda: torch.device) -> None:

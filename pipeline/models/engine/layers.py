@@ -2,7 +2,7 @@
 
 Batch norm is folded into weight and bias once, in float64. On a CPU with oneDNN a convolution runs
 with its weights already in oneDNN's own order and with bias, residual and ReLU in the same pass
-over memory; elsewhere as plain operations.
+over memory, on a GPU too where there is a ReLU (`cudnn.py`); elsewhere as plain operations.
 """
 
 from __future__ import annotations
@@ -115,7 +115,12 @@ def conv_maker(device: torch.device, dtype: torch.dtype) -> ConvMaker:
     def make(weights: Weights, *, relu: bool) -> Conv:
         if device.type == "cpu" and onednn_usable(dtype):
             return _OneDnnConv(weights, dtype, relu)
-        return _PlainConv(weights, device, dtype, relu)
+        if device.type == "cuda" and relu:
+            from pipeline.models.engine.cudnn import CudnnConv, cudnn_usable
+
+            if cudnn_usable(device, dtype):
+                return CudnnConv(weights, device, dtype)
+        return PlainConv(weights, device, dtype, relu)
 
     return make
 
@@ -148,7 +153,7 @@ def onednn_usable(dtype: torch.dtype) -> bool:
         ours = fused(x, into=residual.clone(memory_format=torch.preserve_format))
     except (AttributeError, RuntimeError, TypeError):
         return False
-    plain = _PlainConv(weights, torch.device("cpu"), torch.float32, relu=True)
+    plain = PlainConv(weights, torch.device("cpu"), torch.float32, relu=True)
     theirs = plain(x.float(), into=plain(x.float()))
     return torch.allclose(ours.float(), theirs, atol=0.05)
 
@@ -237,18 +242,21 @@ class _PlainLinear:
         return x.relu_() if self._relu else x
 
 
-class _PlainConv:
+class PlainConv:
+    """A convolution as plain operations, on any device."""
+
     def __init__(
         self, weights: Weights, device: torch.device, dtype: torch.dtype, relu: bool
     ) -> None:
         self._weights = weights
-        self._weight = weights.weight.to(device, dtype, memory_format=torch.channels_last)
-        self._bias = weights.bias.to(device, dtype)
+        self.weight = weights.weight.to(device, dtype, memory_format=torch.channels_last)
+        self.bias = weights.bias.to(device, dtype)
         self._relu = relu
 
     def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
+        """See `Conv`."""
         w = self._weights
-        x = F.conv2d(x, self._weight, self._bias, w.stride, w.padding, w.dilation, w.groups)
+        x = F.conv2d(x, self.weight, self.bias, w.stride, w.padding, w.dilation, w.groups)
         if into is not None:
             x = into.add_(x)
         return x.relu_() if self._relu else x
