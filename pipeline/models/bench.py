@@ -8,6 +8,7 @@ masks as runs, torchvision's with its masks pasted into full pictures (what it r
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.models.devices import Placement, place
 from pipeline.models.engine.engine import Engine
+from pipeline.models.engine.lanes import Pass
 from pipeline.models.found import Found
+from pipeline.models.memory import is_out_of_memory
 from pipeline.models.reference import to_torchvision
 
 Images = list[NDArray[np.uint8]]
@@ -47,6 +50,10 @@ class Row:
     """Median by kind of forward; nan where it failed."""
     stages: dict[str, float]
     """Median of each stage of the engine, in order."""
+    overlapped: float | None = None
+    """With as many batches under way as the engine takes; None where it takes one."""
+    peak_bytes: int | None = None
+    """Of a GPU, for each picture in flight; None on a CPU."""
 
     def __str__(self) -> str:
         height, width = self.size
@@ -58,6 +65,13 @@ class Row:
             f"  {ms / self.engine:5.2f} x as fast as {kind} ({ms:.1f} ms)"
             for kind, ms in self.torchvision.items()
         ]
+        if self.overlapped is not None:
+            lines.append(
+                f"  {self.overlapped:.2f} ms ({1e3 / self.overlapped:.1f} frames/s) with several "
+                "batches in flight"
+            )
+        if self.peak_bytes is not None:
+            lines.append(f"  {self.peak_bytes / 2**20:.0f} MiB at the peak a picture in flight")
         total = sum(self.stages.values())
         lines += [
             f"  {ms:8.1f} ms {100 * ms / total:5.1f} %  {stage}"
@@ -185,8 +199,13 @@ def _measure(
                 stages(_RESULT_STAGE)
         return found
 
+    held = _reserved(placement)
     count = sum(len(found.scores) for found in segment()) / batch
     times = [_seconds(segment) for _ in range(max(2, repeats))]
+    overlapped = peak = None
+    if engine.depth > 1:
+        overlapped = overlapped_seconds(engine, images, 4 * repeats) * 1e3 / batch
+        peak = (torch.cuda.max_memory_reserved() - held) // (batch * engine.depth)
     stages = _Stages(placement)
     for _ in range(max(2, repeats)):
         stages.begin()
@@ -206,7 +225,53 @@ def _measure(
             for kind in forwards
         },
         {stage: median(values) * scale for stage, values in stages.times.items()},
+        overlapped,
+        peak,
     )
+
+
+def overlapped_seconds(engine: Engine, images: Images, batches: int) -> float:
+    """Seconds a batch, from uint8 to runs, with as many under way as the engine takes."""
+    under_way: deque[Pass[list[Found]]] = deque()
+
+    def finish() -> None:
+        for found in under_way.popleft().result():
+            found.instances()
+
+    for _ in range(engine.depth):  # what is made once per lane is made
+        engine.submit(images).settle()
+    start = time.perf_counter()
+    for _ in range(batches):
+        if len(under_way) == engine.depth:
+            finish()
+        under_way.append(engine.submit(images))
+    while under_way:
+        finish()
+    return (time.perf_counter() - start) / batches
+
+
+def largest_batch(engine: Engine, image: Any, most: int = 512) -> int:
+    """The largest power of two of pictures that goes through at once, up to `most`; 0: not one."""
+    fits = 0
+    while 2 * fits <= most:
+        try:
+            engine.run([image] * max(1, 2 * fits))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        fits = max(1, 2 * fits)
+    engine.forget()
+    return fits
+
+
+def _reserved(placement: Placement) -> int:
+    """Bytes of a GPU torch holds, as small as can be; its peak counts from now."""
+    if placement.device.type != "cuda":
+        return 0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_reserved()
 
 
 class _Stages:
