@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from pipeline.cli.main import app
+from pipeline.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
