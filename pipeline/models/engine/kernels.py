@@ -56,9 +56,10 @@ def kernels_for(device: torch.device) -> Kernels:
         ("roi_align", roi_align_triton.roi_align, _roi_align_agrees),
         ("paste", runs_triton.paste, _paste_agrees),
     )
-    for name, kernel, agrees in candidates:
-        if _usable(name, kernel, agrees, device):
-            chosen = replace(chosen, **{name: kernel})
+    with torch.cuda.device(device):  # Triton launches on the current one
+        for name, kernel, agrees in candidates:
+            if _usable(name, kernel, agrees, device):
+                chosen = replace(chosen, **{name: kernel})
     return chosen
 
 
