@@ -52,7 +52,7 @@ class Flight:
     segmented: bool
     """False: the tracker carries the instances into this frame."""
     ahead: int
-    """Frames that were in flight when this one came."""
+    """Frames that were being segmented when this one came."""
     future: Future[Instances] | None = None
     submitted_at_s: float = 0.0
     done_at_s: float = 0.0
@@ -92,7 +92,7 @@ class Forecast:
         """Seconds until a frame submitted now will land; nothing is known before the first has.
 
         Args:
-            ahead: frames in flight.
+            ahead: frames being segmented.
         """
         if not self._recent:
             return 0.0 if ahead == 0 else math.inf
@@ -121,6 +121,7 @@ class Window:
         self._adaptive = settings.adaptive and tracked
         self._clock = clock
         self._flights: deque[Flight] = deque()
+        self._segmented = 0
         self._forecast = Forecast()
 
     def __len__(self) -> int:
@@ -148,7 +149,7 @@ class Window:
         age_s = self._clock() - captured.at_s
         if age_s > self._max_latency_s:
             return Verdict.DROP
-        if age_s + self._forecast.expected_s(len(self._flights)) <= self._max_latency_s:
+        if age_s + self._forecast.expected_s(self._segmented) <= self._max_latency_s:
             return Verdict.SEGMENT
         if not newest:
             return Verdict.CARRY if self._adaptive else Verdict.DROP
@@ -158,20 +159,23 @@ class Window:
 
     def add(self, captured: Captured, *, segmented: bool) -> Flight:
         """Give a frame its place."""
-        flight = Flight(captured, segmented, len(self._flights))
+        flight = Flight(captured, segmented, self._segmented)
         self._flights.append(flight)
+        self._segmented += segmented
         return flight
 
     def pop(self) -> None:
         """The oldest is settled."""
         flight = self._flights.popleft()
         if flight.segmented:
+            self._segmented -= 1
             self._forecast.learn(flight)
 
     def clear(self) -> int:
         """Let all go; how many there were."""
         count = len(self._flights)
         self._flights.clear()
+        self._segmented = 0
         return count
 
     def _has_room(self, captured: Captured) -> bool:

@@ -22,21 +22,29 @@ from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.sources import open_source
 from pipeline.stages import ModelInfo, Picture, Position
 from pipeline.stream import Stream, StreamSettings
+from pipeline.testing import make_instances
+from pipeline.tracking import make_tracker
 
 INFO = ModelInfo("latency", {1: "thing"}, "")
 
 
 class FixedLatency:
-    """A segmenter that finds nothing and takes as long for one picture as for a full batch."""
+    """A segmenter that takes as long for one picture as for a full batch.
+
+    Args:
+        latency_s: so long.
+        finds: instances in every picture, always the same.
+    """
 
     info = INFO
 
-    def __init__(self, latency_s: float) -> None:
+    def __init__(self, latency_s: float, *, finds: int = 0) -> None:
         self.latency_s = latency_s
+        self.finds = finds
 
     def segment(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         time.sleep(self.latency_s)
-        return [Instances.empty((image.shape[0], image.shape[1])) for image in images]
+        return [make_instances(self.finds, size=image.shape[:2]) for image in images]
 
     def close(self) -> None:
         """There is nothing to release."""
@@ -52,6 +60,8 @@ class Published:
     """Since the picture came, or was taken where the sender says when."""
     epoch: int
     index: int
+    predicted: bool
+    """Its instances were carried by the tracker."""
 
 
 @dataclass(eq=False)
@@ -62,7 +72,11 @@ class Notes:
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         age_s = time.time() - (result.captured_at_s or 0.0)
-        self.published.append(Published(time.monotonic(), age_s, result.epoch, result.index))
+        predicted = result.instances.predicted
+        carried = predicted is not None and bool(predicted.any())
+        self.published.append(
+            Published(time.monotonic(), age_s, result.epoch, result.index, carried)
+        )
 
     def flush(self) -> Position:
         return {}
@@ -81,8 +95,15 @@ class Watched:
     """A stream in a thread, its state looked at twenty times a second."""
 
     def __init__(
-        self, url: str, segmenter: LocalSegmenter, *, name: str, max_latency_s: float | None = None
+        self,
+        url: str,
+        segmenter: LocalSegmenter,
+        *,
+        name: str,
+        max_latency_s: float | None = None,
+        adaptive: bool | None = None,
     ) -> None:
+        """Args: `adaptive` is None without a tracker, else whether it may carry under overload."""
         self.notes = Notes()
         self.account = StreamAccount(name)
         self.source: Any = open_source(url, source_id=name)
@@ -91,11 +112,11 @@ class Watched:
         self._stream = Stream(
             self.source,
             segmenter,
-            tracker=None,
+            tracker=None if adaptive is None else make_tracker(class_names=INFO.labels),
             camera=None,
             sinks=[("notes", self.notes)],
             run="run",
-            settings=StreamSettings(max_latency_s=max_latency_s),
+            settings=StreamSettings(max_latency_s=max_latency_s, adaptive=bool(adaptive)),
             account=self.account,
             make_picture=lambda result, image: None,  # type: ignore[arg-type,return-value]
         )

@@ -76,6 +76,21 @@ def test_frames_ahead_count_as_time(make_window: MakeWindow, clock: ManualClock)
     assert window.judge(waiting(at_s=now), newest=False) is Verdict.DROP
 
 
+def test_frames_the_tracker_carries_take_no_time(
+    make_window: MakeWindow, clock: ManualClock
+) -> None:
+    """Else a stretch of carried frames would keep every other frame from being segmented."""
+    window = make_window(max_latency_s=0.5, adaptive=True)
+    fly(window, clock, 0.2)
+    now = clock()
+    window.add(waiting(at_s=now), segmented=True)
+    for _ in range(5):
+        window.add(waiting(at_s=now), segmented=False)
+    assert window.judge(waiting(at_s=now), newest=False) is Verdict.SEGMENT
+    window.add(waiting(at_s=now), segmented=True)
+    assert window.judge(waiting(at_s=now), newest=False) is Verdict.CARRY
+
+
 def test_while_no_answer_is_known_one_frame_goes_ahead_and_the_newest_waits(
     make_window: MakeWindow, clock: ManualClock
 ) -> None:
