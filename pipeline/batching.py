@@ -97,8 +97,18 @@ def isolate(
         failure: what `work` raises when it cannot do a batch; anything else is let through.
 
     Returns:
-        One result an item, or the failure of that item alone.
+        One result an item, or the failure of that item alone, which has failed twice: in company
+        and alone, or twice alone.
     """
+    outcome = _halved(work, items, failure)
+    if len(items) == 1 and isinstance(outcome[0], failure):
+        return _halved(work, items, failure)
+    return outcome
+
+
+def _halved(
+    work: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T], failure: type[E]
+) -> list[R | E]:
     if not items:
         return []
     try:
@@ -107,4 +117,4 @@ def isolate(
         if len(items) == 1:
             return [error]
     half = len(items) // 2
-    return isolate(work, items[:half], failure) + isolate(work, items[half:], failure)
+    return _halved(work, items[:half], failure) + _halved(work, items[half:], failure)

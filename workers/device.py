@@ -153,10 +153,7 @@ class Device:
         def attempt(some: Sequence[Image]) -> Sequence[Instances]:
             return _tried(begun.pop() if begun else partial(self._segment, some), len(some))
 
-        outcomes: list[Outcome] = isolate(attempt, images, SegmentFailed)
-        if len(images) == 1 and isinstance(outcomes[0], SegmentFailed):
-            outcomes = list(isolate(attempt, images, SegmentFailed))
-        return outcomes
+        return list(isolate(attempt, images, SegmentFailed))
 
     def _segment(self, images: Sequence[Image]) -> Sequence[Instances]:
         assert self._segmenter is not None, "`use` comes first"  # noqa: S101 - a bug of ours

@@ -109,6 +109,30 @@ def test_only_the_items_that_fail_alone_are_failures(poison: set[int], size: int
         assert isinstance(result, Poisoned) if item in poison else result == 2 * item
 
 
+def test_an_item_that_is_alone_gets_a_second_chance() -> None:
+    attempts = []
+
+    def fails_once(items: Sequence[int]) -> list[int]:
+        attempts.append(list(items))
+        if len(attempts) == 1:
+            raise Poisoned
+        return list(items)
+
+    assert isolate(fails_once, [7], Poisoned) == [7]
+    assert attempts == [[7], [7]]
+
+
+def test_an_item_that_failed_in_company_and_alone_is_not_tried_again() -> None:
+    attempts = []
+
+    def fails(items: Sequence[int]) -> list[int]:
+        attempts.append(list(items))
+        raise Poisoned
+
+    assert all(isinstance(one, Poisoned) for one in isolate(fails, [1, 2], Poisoned))
+    assert attempts == [[1, 2], [1], [2]]
+
+
 def test_errors_of_another_kind_are_let_through() -> None:
     def broken(items: Sequence[int]) -> list[int]:
         raise KeyError("bug")
