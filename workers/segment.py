@@ -198,7 +198,8 @@ class SegmentWorker:
     @staticmethod
     def _fail(jobs: Sequence[_Job]) -> None:
         for job in jobs:
-            job.done.set_result(SegmentFailed("closed", "the worker is closing"))
+            if not job.done.done():  # the caller may have been cancelled
+                job.done.set_result(SegmentFailed("closed", "the worker is closing"))
 
     def _load(self) -> Load:
         return Load(self._waiting, self._device.seconds_per_frame)
