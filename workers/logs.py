@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.secrets import scrub
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -42,7 +44,7 @@ class LogTail(logging.Handler):
         """Keep the first line of a message, with its error where it has one."""
         text = record.getMessage().strip().partition("\n")[0]
         if record.exc_info and (error := record.exc_info[1]) is not None:
-            text = f"{text}: {type(error).__name__}: {error}".partition("\n")[0]
+            text = f"{text}: {type(error).__name__}: {scrub(str(error))}".partition("\n")[0]
         source_id = getattr(record, "source_id", None)
         with self._door:
             self._missed += len(self._lines) == self._lines.maxlen
@@ -73,7 +75,8 @@ def collect() -> LogTail:
 def relay(lines: Sequence[Line], *, worker: str) -> None:
     """Log in this process what a worker logged in its own."""
     for line in lines:
-        where = line.source_id or worker
+        where = f"{line.source_id or worker}: "
+        text = line.text.removeprefix(where)  # sources name themselves
         logging.getLogger(line.logger).log(
-            line.level, "%s: %s", where, line.text, extra={"source_id": line.source_id}
+            line.level, "%s%s", where, text, extra={"source_id": line.source_id}
         )

@@ -87,7 +87,7 @@ def pictures(
                 stream, name="the stream", max_pixels=how.max_pixels, threads=threads
             )
         except SourceOpenError as error:
-            raise LinkError(str(error), patient=True) from error
+            raise LinkError(str(error).removeprefix("the stream: "), patient=True) from error
         timeless = container.format.name in _NO_TIMES
         arrivals = Arrivals(stream, timeless=timeless, clock=clock, wall=wall)
         skipping = Skipping(

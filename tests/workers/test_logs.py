@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from pipeline import secrets
 from workers.logs import Line, LogTail, relay
 
 
@@ -58,3 +59,22 @@ def test_a_relayed_message_keeps_level_and_logger_and_names_where_it_is_from(
         ("pipeline.stream", logging.ERROR, "gate: the disk is full"),
         ("pipeline.models", logging.INFO, "segment-0: loaded"),
     ]
+
+
+def test_a_source_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    relay([Line(logging.WARNING, "pipeline.sources", "gate: no answer", "gate")], worker="w")
+    assert caplog.messages == ["gate: no answer"]
+
+
+def test_the_error_of_a_message_shows_no_password(
+    tail: LogTail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_known", {})
+    monkeypatch.setattr(secrets, "_pattern", None)
+    secrets.remember("S3cret")
+    try:
+        raise OSError("rtsp://me:S3cret@camera/1")
+    except OSError:
+        logger_to(tail).exception("reading failed")
+    (line,) = tail.take()
+    assert line.text == "reading failed: OSError: rtsp://me:***@camera/1"
