@@ -43,6 +43,9 @@ MAX_LEFT_BEHIND = 3
 """Readers that may hang in a read nobody waits for, before no further one is started."""
 _PATIENT_S = 30.0
 """Between attempts when asking again soon is pointless: a wrong password locks accounts."""
+_DOUBTED = 2
+"""Refusals in a row not taken for final of what has worked before: a camera that starts up answers
+nonsense for a while, and a damaged answer reads like a refusal."""
 _STALLED_INTERVALS = 5
 _STEADY_S = 10.0
 """A connection that has held so long starts its pauses anew when it breaks."""
@@ -145,7 +148,7 @@ class LiveSource:
         self._stopped = threading.Event()
         self._left: list[Reader[Arrived]] = []
         self._state = State.CONNECTING
-        self._reconnects = 0
+        self._reconnects = self._refusals = 0
         self._index = 0
         self._decoded = 0
         self._skipped: Counter[str] = Counter()
@@ -307,6 +310,7 @@ class LiveSource:
         else:
             self._timeline.restart(interval_s=first.interval_s)
             self._reconnects += 1
+        self._refusals = 0
         if self._backoff.attempts:
             self._say(logging.INFO, f"pictures again after {self._backoff.attempts} attempts")
         self._opened_s = self._clock()
@@ -343,7 +347,8 @@ class LiveSource:
         """Say what happened and wait for the next attempt."""
         self._state = State.CONNECTING if self._timeline is None else State.RECONNECTING
         delay_s = self._backoff.next()
-        if error.patient:
+        self._refusals = self._refusals + 1 if error.patient else 0
+        if error.patient and (self._timeline is None or self._refusals > _DOUBTED):
             delay_s = max(delay_s, _PATIENT_S)
         self._say(
             logging.WARNING if self._is_news(str(error)) else logging.DEBUG,

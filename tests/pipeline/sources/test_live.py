@@ -234,6 +234,20 @@ def test_a_refusal_that_will_last_is_not_asked_again_soon(live: Any, spoken: Any
     assert "hunter22" not in line
 
 
+def test_what_has_worked_before_is_asked_again_soon_after_a_refusal_or_two(
+    live: Any, spoken: Any
+) -> None:
+    refusal = LinkError("no such stream there (404)", patient=True)
+    soon = [[arrived(0.0), LinkError("reset")], [refusal], [refusal], [arrived(0.1), refusal]]
+    source = live(Camera(*soon, [refusal], [refusal], [Camera.wait]))
+    thread = threading.Thread(target=lambda: list(source.frames()), daemon=True)
+    thread.start()
+    lines = [spoken.wait_for("next attempt in") for _ in range(6)]
+    source.stop()
+    pauses = [line.rpartition("next attempt in ")[2] for line in lines]
+    assert pauses == ["0.0 s"] * 5 + ["30.0 s"]
+
+
 def test_a_first_connection_may_have_a_limit(live: Any) -> None:
     source = live(Camera([LinkError("connection refused")]), first_connect_s=0.0)
     with pytest.raises(SourceError) as failed:
