@@ -19,7 +19,7 @@ from pipeline.stream.sampling import Sampling
 _SEEN = 3
 """Distances of key pictures that have to suffice before the rest is left undecoded."""
 _JITTER = 1.05
-_MISSED = 2.0
+_MISSED = 2.5
 """A key picture that is so many distances late is not coming."""
 
 
@@ -84,7 +84,7 @@ class Skipping:
         last_s, self._last_s = self._last_s, pts_s
         if last_s is not None and not last_s <= pts_s <= last_s + MAX_STEP_S:
             self._sampling.reset()  # an epoch begins there
-            self._keys.reset()
+            self._keys.forget()
         self._number += 1
         if self._intra_only:
             cause = self._sampling.cause_to_drop(pts_s, self._number)
@@ -118,15 +118,19 @@ class _KeyPictures:
         self._period_s = math.inf if max_fps is None else 1.0 / max_fps
         self.shown: int | None = None
         """Time stamp of the last good picture."""
-        self.reset()
-
-    def reset(self) -> None:
-        """What was seen says nothing about what comes; decode everything from here on."""
         self._distances: deque[tuple[int, float]] = deque(maxlen=_SEEN)
         self._last_key: tuple[int, float] | None = None
         self._key_pts: int | None = None
         self._key_in_decoder = False
         self._alone = False
+
+    def forget(self) -> None:
+        """What was seen says nothing about what comes: decode everything from the next key on.
+
+        Not before, where pictures are missing that the next ones are built on.
+        """
+        self._distances.clear()
+        self._last_key = None
 
     def cause_to_drop(self, pts_s: float, number: int, *, pts: int | None, key: bool) -> str | None:
         """Why the next packet is left out, None when it is decoded."""
@@ -139,15 +143,16 @@ class _KeyPictures:
             return None
         first_after, self._key_in_decoder = self._key_in_decoder, False
         if first_after and self._alone and not self._came():
-            self.reset()
+            self.forget()
+            self._alone = False  # nothing is missing yet
         if not self._alone:
             return None
         return "max_fps" if self._stride == 1 else "stride"
 
     def missed(self, pts_s: float) -> bool:
-        """Whether the next key picture should have come long ago."""
+        """Whether the next key picture should have come long ago, as far as that is known."""
         if self._last_key is None or not self._distances:
-            return False
+            return True
         longest_s = max(seconds for _, seconds in self._distances)
         return pts_s - self._last_key[1] > _MISSED * longest_s
 

@@ -185,11 +185,14 @@ class Packets:
         self._number = 0
 
     def send(self, keys: str) -> str:
-        """`K` for a key picture, anything else for another; what is skipped becomes `-`."""
+        """`K` for a key picture, anything else for another; what is skipped becomes `-`.
+
+        `B` is one before which time steps back.
+        """
         out = ""
         for kind in keys:
             self._number += 1
-            self.now_s = self._number / 10
+            self.now_s += -5.0 if kind == "B" else 0.1
             skips = self.skipping.skips(self.now_s, pts=self._number, key=kind == "K")
             if not skips and self.answers:
                 self.skipping.shown(self._number)
@@ -213,6 +216,12 @@ def test_another_distance_ends_it_at_the_next_key_picture() -> None:
     assert Packets(stride=3).send("Kpp" * 4 + "KpKppKpp") == "KppKppKppK--K-KppKpp"
 
 
+def test_after_a_break_of_time_nothing_is_decoded_that_is_built_on_what_was_not() -> None:
+    assert Packets(stride=3).send("Kpp" * 4 + "KpBp" + "Kpp" * 5) == (
+        "KppKppKppK--K---KppKppKppK--K--"
+    )
+
+
 def test_a_decoder_that_holds_key_pictures_back_gets_everything() -> None:
     assert Packets(stride=3, answers=False).send("Kpp" * 6) == "Kpp" * 6
 
@@ -221,8 +230,8 @@ def test_key_pictures_that_stay_away_are_silence() -> None:
     packets = Packets(max_fps=1.0)
     packets.send("Kpp" * 4)
     assert packets.undecoded.last_s == packets.now_s
-    packets.send("p" * 4)
+    packets.send("p" * 5)
     alive_s = packets.now_s
     packets.send("p" * 20)
     assert packets.undecoded.last_s == pytest.approx(alive_s)
-    assert packets.undecoded.take() == {"max_fps": 26}
+    assert packets.undecoded.take() == {"max_fps": 27}
