@@ -209,6 +209,7 @@ class LiveSource:
         epoch = int(start["epoch"]) if start else 0
         began_s = self._clock()
         while not self._stopped.is_set():
+            dialled_s = self._clock()
             reader = self._connect()
             if reader is None:
                 break
@@ -224,7 +225,8 @@ class LiveSource:
                 break
             self._why = str(broken)
             self._give_up_first(began_s, broken)
-            self._pause(broken)
+            opened = self._opened_s >= dialled_s
+            self._pause(broken, waited_s=0.0 if opened else self._clock() - dialled_s)
         self._state = State.ENDED
         if self._decoded or self._why is None:
             self._outcome = Outcome(Status.COMPLETE, decoded=self._decoded)
@@ -343,10 +345,11 @@ class LiveSource:
 
     # -- between connections ---------------------------------------------------------------
 
-    def _pause(self, error: LinkError) -> None:
-        """Say what happened and wait for the next attempt."""
+    def _pause(self, error: LinkError, *, waited_s: float) -> None:
+        """Say what happened and wait for the next attempt; a long attempt has waited already."""
         self._state = State.CONNECTING if self._timeline is None else State.RECONNECTING
-        delay_s = self._backoff.next()
+        due_s = self._backoff.next()
+        delay_s = max(due_s - waited_s, due_s / 5)  # never together with all the others
         self._refusals = self._refusals + 1 if error.patient else 0
         if error.patient and (self._timeline is None or self._refusals > _DOUBTED):
             delay_s = max(delay_s, _PATIENT_S)
