@@ -125,29 +125,30 @@ class MaskRcnnSegmenter:
         engine = self._running()
         results: dict[int, Instances] = {}
         for bucket, rows in self._passes(engine, images):
-            found = self._fitted(engine, bucket, [images[row] for row in rows])
+            some = [images[row] for row in rows]
+            found = self._fitted(engine, bucket, some, partial(engine.run, some))
             results.update(zip(rows, map(self._known, found), strict=True))
         return [results[row] for row in range(len(images))]
 
     def begin(self, images: Sequence[Image]) -> Callable[[], list[Instances]]:
         """Put pictures on a GPU and return at once; calling what is returned waits for the results.
 
-        Up to `depth` batches may have begun and not ended. What did not fit into memory can be
-        given to `segment` once the others have ended.
+        Up to `depth` batches may have begun and not ended. What does not fit into memory is halved
+        when it ends.
 
         Raises:
-            SegmentFailed: see `segment`; so may the function that is returned.
+            SegmentFailed: with cause `bad_picture`; all else is raised by the function returned.
         """
         engine = self._running()
         passes = []
-        for _, rows in self._passes(engine, images):
+        for bucket, rows in self._passes(engine, images):
             some = [images[row] for row in rows]
-            passes.append((rows, some, _guarded(engine, some, partial(engine.submit, some))))
+            passes.append((bucket, rows, some, engine.submit(some)))
 
         def end() -> list[Instances]:
             results: dict[int, Instances] = {}
-            for rows, some, under_way in passes:
-                found = _guarded(engine, some, under_way.result)
+            for bucket, rows, some, under_way in passes:
+                found = self._fitted(engine, bucket, some, under_way.result)
                 results.update(zip(rows, map(self._known, found), strict=True))
             return [results[row] for row in range(len(images))]
 
@@ -177,10 +178,12 @@ class MaskRcnnSegmenter:
             for first in range(0, len(rows), per_pass):
                 yield bucket, rows[first : first + per_pass]
 
-    def _fitted(self, engine: Engine, bucket: Size, images: list[Image]) -> list[Found]:
-        """Run pictures of one bucket, halved where they do not fit."""
+    def _fitted(
+        self, engine: Engine, bucket: Size, images: list[Image], run: Callable[[], list[Found]]
+    ) -> list[Found]:
+        """`run` pictures of one bucket, halved where they do not fit."""
         try:
-            return _guarded(engine, images, partial(engine.run, images))
+            return _guarded(engine, images, run)
         except SegmentFailed as failure:
             if failure.cause != OUT_OF_MEMORY or len(images) == 1:
                 raise
@@ -188,11 +191,11 @@ class MaskRcnnSegmenter:
             _log.warning("%s; %d at a time from now on", failure.detail, half)
         engine.forget()
         self._room[bucket] = half
-        return [
-            found
-            for first in range(0, len(images), half)
-            for found in self._fitted(engine, bucket, images[first : first + half])
-        ]
+        found = []
+        for first in range(0, len(images), half):
+            some = images[first : first + half]
+            found += self._fitted(engine, bucket, some, partial(engine.run, some))
+        return found
 
     def _known(self, found: Found) -> Instances:
         """Without ids that have no name: rows of the class head the data set does not use."""

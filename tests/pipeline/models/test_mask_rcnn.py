@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,6 +210,29 @@ def test_a_batch_that_began_ends_with_what_segment_gives(
     assert all(map(same, second(), segmenter.segment(images[::-1])))
     assert all(map(same, first(), segmenter.segment(images)))
     assert segmenter.depth == 1
+
+
+def test_what_does_not_fit_under_way_is_halved_at_the_end(
+    weights: str, streets: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load_segmenter(NAME, weights=weights, device="cpu", precision="fp32")
+    assert isinstance(segmenter, MaskRcnnSegmenter)
+    expected = segmenter.segment(streets[:3])
+    segmenter._per_pass = 8  # as on a GPU
+    engine = segmenter._running()
+    forward = engine._steps
+
+    def bounded(images: list[np.ndarray], *rest: Any) -> Any:
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return (yield from forward(images, *rest))
+
+    monkeypatch.setattr(engine, "_steps", bounded)
+    first, second = segmenter.begin(streets[:3]), segmenter.begin(streets[:1])
+
+    assert all(map(same, first(), expected))
+    assert all(map(same, second(), expected[:1]))
+    assert set(segmenter._room.values()) == {1}
 
 
 def test_what_goes_wrong_under_way_is_told_at_the_end(
