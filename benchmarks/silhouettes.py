@@ -28,6 +28,8 @@ from pipeline.sources.synthetic import SyntheticSource
 
 WALKER = 2
 """The class of a silhouette: pedestrian in KITTI-MOTS."""
+WALKERS = "walkers"
+"""The set of silhouettes in recorded boxes."""
 LEAST_PX = 12
 """Masks of fewer pixels are neither truth nor found."""
 MOST_FRAMES = 400
@@ -224,15 +226,19 @@ def write(
 
 
 def sets(data: Path | None, *, quick: bool = False) -> Iterator[tuple[str, list[Video]]]:
-    """Named test sets: the rendered street, and silhouettes in recorded boxes if there are any."""
+    """Named test sets: the rendered street, and silhouettes in recorded boxes if there are any.
+
+    `quick` leaves out those in the boxes of the dancers.
+    """
     yield "street", [_video(f"street-{s}", street(STREET.format(seed=s)), 15) for s in range(3)]
     if data is None:
         return
     places = [data / "mot" / name for name in ("TUD-Campus", "TUD-Stadtmitte", "MOT17-09")]
-    yield "walkers of TUD, MOT17", [_recorded(p, read_mot(p / "gt" / "gt.txt")) for p in places]
+    videos = [_recorded(p, read_mot(p / "gt" / "gt.txt")) for p in places]
     if not quick:
         dancers = sorted((data / "dancetrack").glob("dancetrack*"))[::3]
-        yield "walkers of DanceTrack", [_recorded(p, packed(p / "gt.txt.gz")) for p in dancers]
+        videos += [_recorded(p, packed(p / "gt.txt.gz")) for p in dancers]
+    yield WALKERS, videos
 
 
 def _recorded(place: Path, table: MotTable) -> Video:

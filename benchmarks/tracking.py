@@ -17,6 +17,8 @@ from benchmarks.tracking_tasks import bursts, half, rivals, scores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 BURST_LOSS, HALF_LOSS, MASK_GAIN = 0.7, 1.2, 3.0
+DRAWS = 5
+"""Times frames are lost at random; a single draw moves HOTA by a point or two in short videos."""
 AIMS = {  # HOTA, IDF1 at least, IDSW at most
     ("noisy masks", "car"): (72.0, 87.0, 120.0),
     ("noisy masks", "pedestrian"): (60.0, 77.0, 90.0),
@@ -90,17 +92,22 @@ def _line(
 
 
 def _losses(videos: list[Video], ours: dict[str, dict[str, float]]) -> list[float]:
-    """HOTA lost in percent points, mean of the classes: bursts, random half."""
+    """HOTA lost in percent points, mean of the classes and draws: bursts, random half."""
     out = []
-    for seen in (bursts, half):
-        lossy = scores(videos, seen)
-        out.append(100 * sum(ours[n]["HOTA"] - lossy[n]["HOTA"] for n in ours) / len(ours))
+    for lose in (bursts, half):
+        lossy = [scores(videos, lose(draw)) for draw in range(DRAWS)]
+        lost = [100 * (ours[n]["HOTA"] - row[n]["HOTA"]) for row in lossy for n in ours]
+        out.append(sum(lost) / len(lost))
     return out
 
 
 def masks_matter(data: Path, quick: bool) -> bool:
-    """The same detections followed by masks and boxes, and by boxes alone."""
-    print("\nsilhouettes: HOTA of masks and boxes, of boxes alone, on the same detections")
+    """The same detections followed by masks and boxes, and by boxes alone.
+
+    The promise is about silhouettes that cross. The rendered street is shown beside them: there
+    objects are lost behind others for seconds, about which masks say nothing.
+    """
+    print("\nexact truth: HOTA of masks and boxes, of boxes alone, on the same detections")
     kept = True
     for name, videos in silhouettes.sets(data if data.is_dir() else None, quick=quick):
         both, alone = scores(videos), scores(videos, mask_weight=0.0)
@@ -108,13 +115,14 @@ def masks_matter(data: Path, quick: bool) -> bool:
             if both[label]["TP"] + both[label]["FN"] == 0:
                 continue
             pair = both[label]["HOTA"] * 100, alone[label]["HOTA"] * 100
-            gain = pair[0] - pair[1]
+            gain, words = pair[0] - pair[1], ""
+            if name == silhouettes.WALKERS and not quick:
+                words = f"(promised {MASK_GAIN:+g}) {_word(gain >= MASK_GAIN)}  "
+                kept &= gain >= MASK_GAIN
             print(
-                f"{name + ', ' + label:<34}{pair[0]:>7.2f}{pair[1]:>7.2f}  gain {gain:+.2f} "
-                f"(promised {MASK_GAIN:+g}) {_word(gain >= MASK_GAIN)}  IDSW "
-                f"{both[label]['IDSW']:.0f} against {alone[label]['IDSW']:.0f}"
+                f"{name + ', ' + label:<24}{pair[0]:>7.2f}{pair[1]:>7.2f}  gain {gain:+.2f} {words}"
+                f"IDSW {both[label]['IDSW']:.0f} against {alone[label]['IDSW']:.0f}"
             )
-            kept &= gain >= MASK_GAIN
     return kept
 
 

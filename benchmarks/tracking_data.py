@@ -28,6 +28,23 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BoxTruth:
+    """What boxes of one frame are compared with; xyxy."""
+
+    true: Array
+    """(G, 4)."""
+    regions: Array
+    """(R, 4) what lies in them is not counted where unmatched."""
+    least_height: float
+    """Nor is what is no higher than this."""
+
+    def unjudged(self, boxes: Array) -> Bools:
+        """Which of the boxes (M, 4) are not counted where unmatched."""
+        inside = (overlap.box_share(boxes, self.regions) > INSIDE).any(axis=1)
+        return np.asarray(inside | (boxes[:, 3] - boxes[:, 1] <= self.least_height))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Moment:
     """One frame: N detections, G true objects."""
 
@@ -42,6 +59,8 @@ class Moment:
     """(G,) truth that is judged."""
     unjudged: Bools
     """(N,) not counted where unmatched."""
+    boxes: BoxTruth | None = None
+    """Where boxes are judged, not masks: those published may differ from those found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +224,7 @@ def _boxes(
                 distract,
                 keep,
                 np.zeros(len(r), bool),
+                BoxTruth(overlap.corners(truth.boxes[t]), np.zeros((0, 4)), 0.0),
             )
         )
     fps = float(about["frameRate"])
@@ -253,8 +273,7 @@ def _kitti_moment(
         [float(c[4]) > MOST_OCCLUDED or float(c[3]) > MOST_TRUNCATED for c in truth], bool
     )
     distract = hidden | np.array([cells[2] != counted for cells in truth], bool)
-    unjudged = boxes[:, 3] - boxes[:, 1] <= LEAST_HEIGHT
-    unjudged |= (overlap.box_share(boxes, everywhere) > INSIDE).any(axis=1)
+    judge = BoxTruth(_corners(truth), everywhere, LEAST_HEIGHT)
     return Moment(
         boxes_only(boxes, scores, class_id, size),
         np.array([int(cells[1]) for cells in truth], np.int64),
@@ -262,7 +281,8 @@ def _kitti_moment(
         overlap.box_iou(_corners(truth), boxes),
         distract,
         ~distract,
-        unjudged,
+        judge.unjudged(boxes),
+        judge,
     )
 
 

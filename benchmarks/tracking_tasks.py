@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tracking_data import Moment, Video
+from pipeline.evaluation import overlap
 from pipeline.evaluation.counts import TrackCounts
 from pipeline.evaluation.metrics import count
 from pipeline.evaluation.rules import FrameCase, judge
@@ -29,24 +30,28 @@ def everything(video: Video) -> NDArray[np.bool_]:
     return np.ones(len(video.moments), bool)
 
 
-def half(video: Video) -> NDArray[np.bool_]:
+def half(draw: int) -> Seen:
     """Every frame is lost with probability 1/2."""
-    return _random(video).random(len(video.moments)) < 0.5
+    return lambda video: _random(video, draw).random(len(video.moments)) < 0.5
 
 
-def bursts(video: Video) -> NDArray[np.bool_]:
+def bursts(draw: int) -> Seen:
     """10 to 30 frames come, 3 to 12 are lost, and so on."""
-    rng, seen = _random(video), np.zeros(len(video.moments), bool)
-    at = 0
-    while at < len(seen):
-        length = int(rng.integers(10, 31))
-        seen[at : at + length] = True
-        at += length + int(rng.integers(3, 13))
+
+    def seen(video: Video) -> NDArray[np.bool_]:
+        rng, kept = _random(video, draw), np.zeros(len(video.moments), bool)
+        at = 0
+        while at < len(kept):
+            length = int(rng.integers(10, 31))
+            kept[at : at + length] = True
+            at += length + int(rng.integers(3, 13))
+        return kept
+
     return seen
 
 
-def _random(video: Video) -> np.random.Generator:
-    return np.random.default_rng(list(video.name.encode()))
+def _random(video: Video, draw: int) -> np.random.Generator:
+    return np.random.default_rng([draw, *video.name.encode()])
 
 
 def follow(video: Video, seen: Seen = everything, **settings: Any) -> Followed:
@@ -88,12 +93,17 @@ def judged(video: Video, followed: Followed, class_id: int) -> TrackCounts:
             rows = mine.keypoints[:, 0, 0].astype(np.int64)
         ids = np.zeros(0, np.int64) if mine.track_ids is None else mine.track_ids
         truth = moment.truth_classes == class_id
+        similarity = moment.similarity[truth][:, rows]
         aside = moment.unjudged[rows]
+        if moment.boxes is not None:
+            boxes = mine.boxes.astype(np.float64)
+            similarity = overlap.box_iou(moment.boxes.true[truth], boxes)
+            aside = moment.boxes.unjudged(boxes)
         cases.append(
             FrameCase(
                 moment.truth_ids[truth],
                 ids,
-                moment.similarity[truth][:, rows],
+                similarity,
                 moment.distract[truth],
                 moment.keep[truth],
                 unjudged=lambda alone, aside=aside: aside[alone],  # type: ignore[misc]

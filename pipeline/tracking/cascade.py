@@ -1,5 +1,6 @@
 """The rounds of matching in one frame; each takes what the ones before it left over.
 
+0. after a hole without frames: the same as 1, by overlap and nearness together;
 1. sure detections with published tracks, those lost for a moment included;
 2. unsure detections with the tracks seen last time: something is hidden or blurred;
 3. sure detections with where a track was seen last: hidden objects shrink and then seem to run;
@@ -17,6 +18,7 @@ from pipeline.tracking import similarity
 from pipeline.tracking.association import match
 from pipeline.tracking.compare import UNLIKE, Likeness, compare
 from pipeline.tracking.detections import Detections
+from pipeline.tracking.reach import nearness
 from pipeline.tracking.settings import TrackerSettings
 from pipeline.tracking.tracks import Tracks
 
@@ -24,19 +26,19 @@ Index = NDArray[np.int64]
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-LAST_SEEN_IOU = 0.3
+MASK_TRUST = 0.2
+"""How much less overlap an unsure detection needs where masks say that it is the same object."""
+LAST_SEEN_IOU = 0.35
 """Overlap with where a track was seen last that brings it back."""
-NEW_TRACK_SIMILARITY = 0.3
+NEW_TRACK_SIMILARITY = 0.29
 """Similarity that continues a track which is not published yet."""
 
 REACH_S = 0.5
-"""Round 5 looks for tracks not seen for this long at most."""
-REACH_START = 0.3
-"""How far, in own sizes, an object may be from its prediction at once,"""
-REACH_PACE = 6.0
-"""and how many times the usual distance at the pace of the stream, as time goes on."""
-REACH_HEIGHT = 0.4
-"""Share of the height that it may be too high or low, and factor of heights (as a logarithm)."""
+"""Round 5 looks for tracks missed for this long at most."""
+HOLE_S = 0.22
+"""After longer without a frame everything may have moved further than its overlap lasts."""
+HOLE_OVERLAP = 2.5
+"""Weight of overlap against nearness then."""
 
 SAME_LOOK = 0.8
 """Cosine similarity from which appearance alone brings a lost track back,"""
@@ -74,6 +76,7 @@ class Cascade:
         self._height = height
         self._unseen_s = now_s - tracks.seen_s
         self._missed_s = np.maximum(segmented_s - tracks.seen_s, 0.0)
+        self._hole_s = now_s - segmented_s
         self._pace = pace
         self._free = np.ones(len(tracks), bool)
         self._open = np.ones(len(detections), bool)
@@ -97,15 +100,18 @@ class Cascade:
         ranked = np.where(like.overlap > gate, np.maximum(like.total, gate + 0.01), UNLIKE)
         high = self._detections.scores >= settings.track_high_thresh
         published = tracks.ids > 0
+        if self._hole_s > HOLE_S:
+            self._round(self._after_hole(like, gate), published, high, 0.0)
         self._round(ranked, published, high, gate)
         if not high.all():
             seen = published & (self._missed_s <= 0.0)
-            self._round(like.overlap, seen, ~high, 1.0 - settings.low_match_thresh)
+            trust = MASK_TRUST if len(self._detections.runs.starts) else 0.0
+            self._round(like.overlap, seen, ~high, 1.0 - settings.low_match_thresh - trust)
         if self._left(published, high):
             self._round(self._last_seen(like), published, high, LAST_SEEN_IOU)
         if self._left(~published, high):
             self._round(ranked, ~published, high, NEW_TRACK_SIMILARITY)
-        recent = self._unseen_s <= REACH_S
+        recent = self._missed_s <= REACH_S
         if self._left(recent, high):
             self._round(self._reach(like), recent, high, 0.0)
         if settings.with_reid and self._left(published, high):
@@ -137,15 +143,18 @@ class Cascade:
         return overlap
 
     def _reach(self, like: Likeness) -> Array:
-        """1 at the predicted place, 0 at the end of reach; height and level count most."""
-        predicted, found = self._tracks.filters[:, 0, None], self._detections.centred
-        size = predicted[..., 2:].sum(axis=2) * 0.5
-        far = REACH_START + REACH_PACE * self._pace * self._unseen_s
-        across = np.abs(predicted[..., 0] - found[:, 0]) / (far[:, None] * size)
-        level = np.abs(predicted[..., 1] - found[:, 1]) / (REACH_HEIGHT * predicted[..., 3])
-        heights = np.abs(np.log(predicted[..., 3] / found[:, 3])) / REACH_HEIGHT
-        near = 1.0 - across - level - heights
+        near = nearness(
+            self._tracks.filters[:, 0],
+            self._detections.centred,
+            unseen_s=self._unseen_s,
+            pace=self._pace,
+        )
         return near if like.apart is None else np.where(like.apart, UNLIKE, near)
+
+    def _after_hole(self, like: Likeness, gate: float) -> Array:
+        near = self._reach(like)
+        both = HOLE_OVERLAP * np.maximum(like.total, 0.0) + np.maximum(near, 0.0)
+        return np.where((like.overlap > gate) | (near > 0.0), both, UNLIKE)
 
     def _same_look(self, like: Likeness) -> Array:
         embeddings = self._detections.embeddings

@@ -81,7 +81,7 @@ def _with_masks(
     runs = detections.runs
     near = (boxes > NEAR) & (tracks.mask_area > 0)[:, None] & (runs.areas > 0)
     pairs = (np.nonzero(near)[0].astype(np.int64), np.nonzero(near)[1].astype(np.int64))
-    moved = np.rint(tracks.filters[:, 0, :2] - tracks.mask_centre).astype(np.int64)
+    moved = np.rint(tracks.whole[:, 0, :2] - tracks.mask_centre).astype(np.int64)
     shared = similarity.intersections(tracks.masks, moved[:, 0] * height + moved[:, 1], runs, pairs)
     union = tracks.mask_area[pairs[0]] + runs.areas[pairs[1]] - shared
     blended = boxes.copy()

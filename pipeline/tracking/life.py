@@ -24,12 +24,17 @@ Bools = NDArray[np.bool_]
 
 DOUBT = 0.4
 """A detection of this score says nothing."""
-MISS = 0.2
+MISS = 0.25
 """Evidence lost in a frame without the object."""
-MOST = 2.0
+MOST = 2.15
 """Evidence is never larger, so that a track that became wrong ends its publishing soon."""
 PUBLISH = 0.5
 """Evidence a track needs to stay published."""
+WELL_KNOWN = 10
+"""Observations after which a track is well known:"""
+KNOWN = -0.4
+"""its evidence never falls below this, so that it is published again at the second good detection
+after it was hidden, however long."""
 
 MAX_TRACKS = 2000
 """Tracks kept at most; those unseen longest go first."""
@@ -37,6 +42,8 @@ MAX_TRACKS = 2000
 
 def weigh(tracks: Tracks, rows: Index, scores: NDArray[np.float64]) -> None:
     """Let the evidence follow a frame in which tracks `rows` (M,) had detections of `scores`."""
+    known = tracks.hits >= WELL_KNOWN
+    tracks.evidence[known] = np.maximum(tracks.evidence[known], KNOWN)
     before = tracks.evidence[rows]
     tracks.evidence -= MISS
     tracks.evidence[rows] = np.minimum(before + scores - DOUBT, MOST)
@@ -93,6 +100,7 @@ def begin(
     votes[np.arange(n), detections.columns[new]] = scores
     columns: dict[str, NDArray[Any]] = {
         "filters": filters,
+        "whole": filters,
         "last_box": detections.boxes[new],
         "mask_centre": centred[:, :2],
         "mask_area": detections.runs.areas[new],

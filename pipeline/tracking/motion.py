@@ -16,10 +16,24 @@ Array = NDArray[np.float64]
 REFERENCE_S = 1.0 / 30.0
 """The frame time the noise is stated for; speeds are pixels per this time."""
 POSITION_NOISE = 1.0 / 20.0
-SPEED_NOISE = 1.0 / 160.0
+SPEED_NOISE = 1.0 / 240.0
 """Standard deviations relative to the box's width and height, per reference frame."""
-MAX_STEPS = 15.0
-"""No prediction reaches further than half a second: a straight line is not believed longer."""
+MAX_STEPS = 60.0
+"""No prediction reaches further than this."""
+
+LEAP_STEPS = 4.0
+"""A prediction over more than this is a leap: a straight line is not enough for what comes near."""
+NEAREST, FARTHEST = 3.0, 0.5
+"""In one leap nothing is taken to come nearer or go farther than by these factors,"""
+GROWTH, SHRINKAGE = 1.6, 0.6
+"""and nothing to change its size by more."""
+
+SHRINK = 1.1
+"""A box smaller than expected by up to this factor is noise; beyond it something is hidden."""
+SHRINK_POWER = 8.0
+"""How fast a box is believed less, the smaller it is."""
+UNSURE_DOUBT = 4.0
+"""Factor of the variance of a box of low score, which often shows a part of the object only."""
 
 _SIZE_COLUMNS = [2, 3, 2, 3]
 
@@ -60,19 +74,45 @@ def predict(filters: Array, elapsed_s: float) -> None:
     position, speed, p00, p01, p11 = (filters[:, i] for i in range(5))
     variance = position[:, _SIZE_COLUMNS]
     variance *= variance
-    position += k * speed
+    if k > LEAP_STEPS:
+        _leap(position, speed, k)
+    else:
+        position += k * speed
     np.maximum(position[:, 2:], 1.0, out=position[:, 2:])
     p00 += (2 * k) * p01 + (k * k) * p11 + (k * POSITION_NOISE**2) * variance
     p01 += k * p11
     p11 += (k * SPEED_NOISE**2) * variance
 
 
-def correct(filters: Array, observed: Array) -> Array:
-    """The filters (M, 5, 4) after seeing these boxes (M, 4), cx, cy, w, h."""
+def _leap(position: Array, speed: Array, k: float) -> None:
+    """Carry boxes over `k` steps that nobody saw, in place.
+
+    What moves steadily in the world at distance z appears with a size and a place proportional to
+    1 / z: growing by a share g of its size a step now, it will be 1 / (1 - g k) times as large,
+    and have moved as many times further than a straight line says. Width and height both have to
+    grow, or shrink, to tell; only one of them changes where something is hidden or turns.
+    """
+    rate = speed[:, 2:] / position[:, 2:]
+    together = np.sign(rate[:, 1]) * np.abs(rate).min(axis=1) * (rate[:, 0] * rate[:, 1] > 0)
+    nearer = np.clip(1.0 / np.maximum(1.0 - together * k, 1.0 / NEAREST), FARTHEST, NEAREST)
+    position[:, :2] += (k * nearer)[:, None] * speed[:, :2]
+    position[:, 2:] *= np.clip(1.0 + k * rate, SHRINKAGE, GROWTH)
+
+
+def correct(filters: Array, observed: Array, doubt: Array | None = None) -> Array:
+    """The filters after an observation.
+
+    Args:
+        filters: (M, 5, 4), predicted.
+        observed: (M, 4) cx, cy, w, h.
+        doubt: (M, 4) by which factor the variance of each number exceeds the usual one.
+    """
     out = np.empty_like(filters)
     position, speed, p00, p01, p11 = (filters[:, i] for i in range(5))
     noise = POSITION_NOISE * position[:, _SIZE_COLUMNS]
     noise *= noise
+    if doubt is not None:
+        noise *= doubt
     scale = 1.0 / (p00 + noise)
     gain, speed_gain = p00 * scale, p01 * scale
     error = observed - position
@@ -84,6 +124,24 @@ def correct(filters: Array, observed: Array) -> Array:
     out[:, 4] = p11 - speed_gain * p01
     np.maximum(out[:, 0, 2:], 1.0, out=out[:, 0, 2:])
     return out
+
+
+def hidden(expected: Array, observed: Array, unsure: NDArray[np.bool_]) -> Array:
+    """How little boxes tell of their whole objects, (M, 4) factors of variance for `correct`.
+
+    Where something moves in front of an object its box shrinks, its centre runs away from what
+    hides it, and both would be believed to go on. A box that is smaller than expected is therefore
+    believed little in that direction, one that is larger is taken as it is.
+
+    Args:
+        expected: (M, 4) cx, cy, w, h of the whole objects.
+        observed: (M, 4) of what is seen of them.
+        unsure: (M,) whose detection has a low score.
+    """
+    smaller = expected[:, 2:] / (SHRINK * observed[:, 2:])
+    doubt = np.tile(np.clip(smaller, 1.0, 10.0) ** SHRINK_POWER, 2)
+    doubt[unsure] *= UNSURE_DOUBT
+    return doubt
 
 
 def warp(filters: Array, motion: Array) -> None:

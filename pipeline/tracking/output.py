@@ -29,6 +29,9 @@ def published(
 ) -> Instances:
     """The instances of published tracks that were ever sure enough, in input order.
 
+    A mask is the truth about its box. A box without a mask is given as the filter of its track
+    sees it, which is nearer to the object than what a detector says in a single frame.
+
     Args:
         instances: as they came in.
         detections: the usable ones among them.
@@ -46,7 +49,11 @@ def published(
     rows = detections.rows[shown]
     chosen = instances if len(rows) == len(instances) else instances[rows]
     named = classes.winners(tracks.votes[mine]) if len(mine) else chosen.class_ids
-    return replace(chosen, track_ids=tracks.ids[mine], class_ids=named)
+    boxes, bare = chosen.boxes, detections.runs.areas[shown] == 0
+    if bare.any():
+        boxes = boxes.copy()
+        boxes[bare] = kalman.to_corners(tracks.filters[mine[bare], 0])
+    return replace(chosen, boxes=boxes, track_ids=tracks.ids[mine], class_ids=named)
 
 
 def carried(
@@ -65,7 +72,7 @@ def carried(
     if not len(rows):
         none = Instances.empty(image_size)
         return replace(none, track_ids=np.zeros(0, np.int64), predicted=np.zeros(0, bool))
-    moved = np.rint(tracks.filters[rows, 0, :2] - tracks.mask_centre[rows]).astype(np.int64)
+    moved = np.rint(tracks.whole[rows, 0, :2] - tracks.mask_centre[rows]).astype(np.int64)
     pixels = height * width
     masks = Masks.concatenate_counts(
         image_size, [counts_of(tracks.masks[row], pixels) for row in rows.tolist()]

@@ -30,30 +30,30 @@ class TrackerSettings:
         ConfigError: a value is outside its range.
     """
 
-    track_high_thresh: float = 0.6
+    track_high_thresh: float = 0.58
     """Detections from this score on may match any track and start new ones."""
     track_low_thresh: float = 0.1
     """Detections between this and the high threshold may only continue a track; lower ones
     are ignored."""
     new_track_thresh: float = 0.65
     """Score from which an unmatched detection starts a track."""
-    track_buffer: float = 1.5
+    track_buffer: float = 1.55
     """Seconds a track may stay unseen before it is forgotten."""
     match_thresh: float = 0.8
     """Largest cost, 1 - similarity, that is accepted as a match."""
-    low_match_thresh: float = 0.4
+    low_match_thresh: float = 0.35
     """The same for detections of low score."""
-    confirm_evidence: float = 0.7
+    confirm_evidence: float = 0.66
     """Evidence a new track needs before it is published: the sum of its scores above 0.4. Two
-    detections of 0.8, three of 0.65; 0 publishes at once, as in the first frame of a stream."""
-    confirm_within: float = 0.35
+    detections of 0.75, three of 0.65; 0 publishes at once, as in the first frame of a stream."""
+    confirm_within: float = 0.25
     """Seconds a new track may wait for its next detection."""
     height_weight: float = 1.0
     """Exponent of the ratio of heights; 0 leaves the height out."""
-    lost_cost: float = 0.3
+    lost_cost: float = 0.38
     """Similarity a track loses for each second it was not seen, up to one, so that tracks in sight
     go first."""
-    mask_weight: float = 0.5
+    mask_weight: float = 0.64
     """Share of the mask's overlap in the similarity; 0 compares boxes only."""
     birth_cover: float = 0.7
     """A detection starts no track where this share of its mask lies inside published ones."""

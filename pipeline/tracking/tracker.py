@@ -21,7 +21,7 @@ from pipeline.tracking.tracks import Tracks
 Index = NDArray[np.int64]
 Array = NDArray[np.float64]
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 GAP_S = 2.0
 """After a hole this long speeds are no longer believed."""
 MIN_TICK_S = 1e-3
@@ -121,15 +121,16 @@ class StreamTracker:
             if not np.isfinite(motion).all():
                 self._tracks = Tracks()
                 return
-            kalman.warp(tracks.filters, motion)
+            for filters in (tracks.filters, tracks.whole):
+                kalman.warp(filters, motion)
             corners = kalman.warp_points(tracks.last_box.reshape(-1, 2, 2), motion)
             tracks.last_box = np.ascontiguousarray(corners).reshape(-1, 4)
-        if elapsed_s > GAP_S:
-            tracks.filters[:, 1] = 0.0
         lost = tracks.seen_s < self._segmented_s
-        if lost.any():
-            tracks.filters[lost, 1, 2:] = 0.0  # nobody grows while out of sight
-        kalman.predict(tracks.filters, elapsed_s)
+        for filters in (tracks.filters, tracks.whole):
+            if elapsed_s > GAP_S:
+                filters[:, 1] = 0.0
+            filters[lost, 1, 2:] = 0.0  # nobody grows while out of sight
+            kalman.predict(filters, elapsed_s)
 
     # ---------------------------------------------------------------- observations
 
@@ -138,10 +139,14 @@ class StreamTracker:
         tracks = self._tracks
         scores = detections.scores[columns]
         life.weigh(tracks, rows, scores)
+        self._lose(rows)
         if not len(rows):
             return
         centred = detections.centred[columns]
         filters = kalman.correct(tracks.filters[rows], centred)
+        whole = tracks.whole[rows]
+        doubt = kalman.hidden(whole[:, 0], centred, scores < self.settings.track_high_thresh)
+        tracks.whole[rows] = kalman.correct(whole, centred, doubt)
         steady = (tracks.ids[rows] > 0) & (tracks.seen_s[rows] >= self._segmented_s)
         self._pace = flow.pace_after(self._pace, filters[steady])
         tracks.filters[rows] = filters
@@ -154,13 +159,20 @@ class StreamTracker:
         tracks.votes[rows] *= VOTE_DECAY
         tracks.votes[rows, detections.columns[columns]] += scores
         if len(detections.runs.starts):
-            tracks.mask_centre[rows] = centred[:, :2]
+            tracks.mask_centre[rows] = tracks.whole[rows, 0, :2]
             tracks.mask_area[rows] = detections.runs.areas[columns]
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
                 tracks.masks[row] = detections.runs[column]
         if detections.embeddings is not None:
             self._remember(rows, detections.embeddings[columns], scores)
         self._confirm(rows)
+
+    def _lose(self, rows: Index) -> None:
+        """What was seen last time and is not among `rows` now is looked for as a whole."""
+        tracks = self._tracks
+        missed = tracks.seen_s >= self._segmented_s
+        missed[rows] = False
+        tracks.filters[missed] = tracks.whole[missed]
 
     def _remember(self, rows: Index, embeddings: Array, scores: Array) -> None:
         """Mix what a track looks like now into what it looked like, by how sure this is."""

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 COLUMNS: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "filters": (np.float64, (5, 4)),  # see pipeline.tracking.motion
+    "whole": (np.float64, (5, 4)),  # the same, of the object as if nothing hid a part of it
     "last_box": (np.float64, (4,)),  # last observation, xyxy, carried along with the camera
-    "mask_centre": (np.float64, (2,)),  # centre of the box the mask was seen in, not carried along
+    "mask_centre": (np.float64, (2,)),  # of the whole object when the mask was seen
     "mask_area": (np.int64, ()),
     "seen_s": (np.float64, ()),  # time of the last observation
     "born_s": (np.float64, ()),
@@ -30,6 +31,7 @@ class Tracks:
     """A struct of arrays; `masks` holds the last mask of each as (2, R) starts and ends."""
 
     filters: NDArray[np.float64]
+    whole: NDArray[np.float64]
     last_box: NDArray[np.float64]
     mask_centre: NDArray[np.float64]
     mask_area: NDArray[np.int64]

@@ -122,6 +122,38 @@ def test_dancers_equal_trackeval(shared_data: Path, tmp_path: Path) -> None:
     check(gt, results, "mot17", theirs, tuple(lengths))
 
 
+@pytest.mark.parametrize("label", ["car", "pedestrian"])
+def test_the_kitti_boxes_of_the_benchmark_equal_trackeval(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3]))
+    from benchmarks import tracking_data, tracking_tasks
+
+    name = {"car": "KITTI cars", "pedestrian": "KITTI people"}[label]
+    task = next(t for t in tracking_data.tasks(shared_data) if t.name == name)
+    videos = list(task.read())
+    results = tmp_path / "tracks" / "ours" / "data"
+    results.mkdir(parents=True)
+    for video in videos:
+        lines = []
+        for frame, (_, found) in enumerate(tracking_tasks.follow(video)):
+            assert found.track_ids is not None
+            for i, box in zip(found.track_ids, found.boxes.astype(float), strict=True):
+                corners = " ".join(str(value) for value in box)
+                lines.append(f"{frame} {i} {label} -1 -1 -10 {corners} -1 -1 -1 -1 -1 -1 -1 1\n")
+        (results / f"{video.name}.txt").write_text("".join(lines))
+    gt = tmp_path / "gt"
+    gt.mkdir()
+    (gt / "label_02").symlink_to(shared_data / "mot" / "kitti" / "label_02")
+    rows = [f"{v.name} empty 000000 {len(v.moments):06d}\n" for v in videos]
+    (gt / "evaluate_tracking.seqmap.training").write_text("".join(rows))
+    config = {"GT_FOLDER": str(gt), "TRACKERS_FOLDER": str(tmp_path / "tracks")}
+    theirs = judged_by_trackeval("Kitti2DBox", {**config, "CLASSES_TO_EVAL": [label]})
+    ours = tracking_tasks.scores(videos)[label]
+    assert_equal(ours, theirs["COMBINED_SEQ"][label], name)
+    assert ours["TP"] > 500
+
+
 def lengths_in(table: Path) -> dict[str, int]:
     """Frames by sequence."""
     rows = (line.split(",") for line in table.read_text().splitlines()[1:])
