@@ -13,7 +13,7 @@ from pipeline.models.devices import place
 from pipeline.models.engine import kernels
 from pipeline.models.engine.cudnn import cudnn_usable
 from pipeline.models.engine.engine import Engine
-from pipeline.models.files import DEMO_FILE, read_weights
+from pipeline.models.files import read_weights
 from pipeline.models.mask_rcnn import MaskRcnnSegmenter
 from pipeline.models.reference import torchvision_forward
 from pipeline.models.weights import load_network
@@ -25,8 +25,6 @@ NAME = "maskrcnn_resnet18_fpn"
 
 @pytest.fixture(scope="module")
 def network() -> MaskRCNN:
-    if not DEMO_FILE.exists():
-        pytest.skip("the bundled weights are not in this checkout")
     loaded = load_network(NAME, read_weights("demo"))
     loaded.roi_heads.score_thresh = 0.1
     return loaded

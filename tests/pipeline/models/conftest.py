@@ -12,7 +12,6 @@ import torch
 from torchvision.models.detection import MaskRCNN
 
 from pipeline.models import reference
-from pipeline.models.files import DEMO_FILE
 from pipeline.models.zoo import build_network
 from pipeline.sources import open_source
 
@@ -44,8 +43,6 @@ def small_network() -> MaskRCNN:
 @pytest.fixture(scope="session")
 def demo_network() -> MaskRCNN:
     """The bundled weights, pictures resized as they were trained."""
-    if not DEMO_FILE.exists():
-        pytest.skip("the bundled weights are not in this checkout")
     from pipeline.models.files import read_weights
     from pipeline.models.weights import load_network
 

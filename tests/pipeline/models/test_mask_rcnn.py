@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from pipeline.instances import Instances
 from pipeline.models import fetch_weights, load_segmenter
 from pipeline.models.devices import cpu_bf16, place
 from pipeline.models.engine.engine import Engine
-from pipeline.models.files import DEMO_FILE
 from pipeline.models.found import Found
 from pipeline.models.mask_rcnn import MaskRcnnSegmenter
 
@@ -306,7 +304,6 @@ def test_settings_that_make_no_sense_are_refused(
         load_segmenter(NAME, weights=weights, **settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(not Path(DEMO_FILE).exists(), reason="the bundled weights are not there")
 def test_the_bundled_weights_find_the_things_of_the_street(streets: list[np.ndarray]) -> None:
     segmenter = load_segmenter(NAME, weights="demo", device="cpu")
     (found,) = segmenter.segment([streets[4]])

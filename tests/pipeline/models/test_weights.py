@@ -13,7 +13,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models import choose, fetch_weights, model_labels
 from pipeline.models.coco import COCO_LABELS
-from pipeline.models.files import DEMO_FILE, WeightsFile, read_weights
+from pipeline.models.files import WeightsFile, read_weights
 from pipeline.models.weights import load_network, norm_eps
 from pipeline.models.zoo import build_network
 
@@ -248,8 +248,6 @@ def test_combinations_that_cannot_work_are_refused(
 
 
 def test_the_bundled_weights_load_without_a_path() -> None:
-    if not DEMO_FILE.exists():
-        pytest.skip("the bundled weights are not there yet")
     file = fetch_weights(SMALL, "demo")
     assert file is not None
     assert len(file.data) <= 30_000_000

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 from pipeline.errors import ConfigError, SinkError, SinkFull
 from pipeline.sinks import SinkTarget
 from pipeline.sinks.files import OutputFile, write_error
+
+NOBODY = 65534
 
 
 def target(
@@ -164,11 +167,23 @@ def test_what_cannot_be_a_file_is_said_at_once(tmp_path: Path, path: str, messag
         OutputFile(target(tmp_path / path))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_said_at_once(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def closed_folder() -> Iterator[Path]:
+    """A folder nobody may write to; root, who may write everywhere, is nobody for a while."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies in a folder only root may enter
+        Path(name).chmod(0o555)
+        if root:
+            os.seteuid(NOBODY)
+        yield Path(name)
+        if root:
+            os.seteuid(0)
+        Path(name).chmod(0o700)
+
+
+def test_a_folder_without_permission_is_said_at_once(closed_folder: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written: Permission denied"):
-        OutputFile(target(tmp_path / "a"))
+        OutputFile(target(closed_folder / "a"))
 
 
 def test_a_device_or_pipe_is_no_output_file(tmp_path: Path) -> None:
