@@ -106,7 +106,8 @@ class Cascade:
         if not high.all():
             seen = published & (self._missed_s <= 0.0)
             trust = MASK_TRUST if len(self._detections.runs.starts) else 0.0
-            self._round(like.overlap, seen, ~high, 1.0 - settings.low_match_thresh - trust)
+            low_gate = max(1.0 - settings.low_match_thresh - trust, 0.0)
+            self._round(like.overlap, seen, ~high, low_gate)
         if self._left(published, high):
             self._round(self._last_seen(like), published, high, LAST_SEEN_IOU)
         if self._left(~published, high):

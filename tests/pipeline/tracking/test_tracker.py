@@ -88,6 +88,13 @@ def test_a_low_score_continues_a_track_and_starts_none(rectangles: Make) -> None
         assert ids_of(stream.see(rectangles([box(100)], scores=0.5))) == []
 
 
+def test_however_loose_the_setting_a_low_score_elsewhere_is_no_match(rectangles: Make) -> None:
+    stream = Stream(low_match_thresh=1.0)
+    for _ in range(3):
+        stream.see(rectangles([box(10)]))
+    assert ids_of(stream.see(rectangles([box(200)], scores=[0.5]))) == []
+
+
 def test_min_score_asks_for_the_best_score_a_track_ever_had(rectangles: Make) -> None:
     stream = Stream(min_score=0.8)
     assert ids_of(stream.see(rectangles([box(10)], scores=0.75))) == []
