@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +41,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}; set MASKSTREAM_TEST_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def command_lines() -> Callable[[], str]:
+    """Asks for the command lines of all processes, as everybody on the machine can read them."""
+
+    def read() -> str:
+        lines = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                lines.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            except OSError:
+                continue  # it has ended
+        return "\n".join(lines)
+
+    return read

@@ -189,16 +189,6 @@ def refusing() -> Iterator[socketserver.ThreadingTCPServer]:
         server.shutdown()
 
 
-def command_lines() -> str:
-    lines = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue
-    return "\n".join(lines)
-
-
 def metrics_of(said: Path, process: subprocess.Popen[bytes], port: int) -> str:
     """The metrics page, once it has the refused camera on it."""
     page = ""
@@ -213,7 +203,7 @@ def metrics_of(said: Path, process: subprocess.Popen[bytes], port: int) -> str:
 
 
 def test_a_password_that_is_refused_is_found_nowhere(
-    refusing: Any, write_clip: WriteClip, tmp_path: Path
+    refusing: Any, write_clip: WriteClip, tmp_path: Path, command_lines: Callable[[], str]
 ) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as free:
         port = free.server_address[1]

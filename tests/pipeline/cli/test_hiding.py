@@ -9,7 +9,7 @@ import socketserver
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,6 @@ def guarded() -> Iterator[Any]:
         server.shutdown()
 
 
-def command_lines() -> str:
-    lines = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-        except OSError:
-            continue
-    return "\n".join(lines)
-
-
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="command lines are in /proc")
 @pytest.mark.parametrize(
     "command",
@@ -72,7 +62,7 @@ def command_lines() -> str:
     ],
 )
 def test_no_command_line_holds_the_password_once_the_camera_is_asked(
-    guarded: Any, tmp_path: Path, command: list[str]
+    guarded: Any, tmp_path: Path, command: list[str], command_lines: Callable[[], str]
 ) -> None:
     encoded = PASSWORD.replace("/", "%2F")
     url = f"rtsp://user:{encoded}@127.0.0.1:{guarded.server_address[1]}/cam"
