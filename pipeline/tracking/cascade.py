@@ -1,6 +1,7 @@
 """The rounds of matching in one frame; each takes what the ones before it left over.
 
-0. after a hole without frames: the same as 1, by overlap and nearness together;
+0. after a hole without frames: any but the least sure detections with published tracks, by overlap
+   and nearness together, once more when it is known how those around moved;
 1. sure detections with published tracks, those lost for a moment included;
 2. unsure detections with the tracks seen last time: something is hidden or blurred;
 3. sure detections with where a track was seen last: hidden objects shrink and then seem to run;
@@ -14,11 +15,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking import similarity
+from pipeline.tracking import hole, similarity
 from pipeline.tracking.association import match
 from pipeline.tracking.compare import UNLIKE, Likeness, compare
 from pipeline.tracking.detections import Detections
-from pipeline.tracking.reach import nearness
+from pipeline.tracking.reach import Reach, nearness
 from pipeline.tracking.settings import TrackerSettings
 from pipeline.tracking.tracks import Tracks
 
@@ -28,17 +29,18 @@ Bools = NDArray[np.bool_]
 
 MASK_TRUST = 0.2
 """How much less overlap an unsure detection needs where masks say that it is the same object."""
+LEFT_S = 0.3
+"""Who was missed this long and should be outside of the picture has left it; whoever comes in
+there is somebody else. When the camera turns back, so does he."""
 LAST_SEEN_IOU = 0.35
 """Overlap with where a track was seen last that brings it back."""
 NEW_TRACK_SIMILARITY = 0.29
 """Similarity that continues a track which is not published yet."""
 
 REACH_S = 0.5
-"""Round 5 looks for tracks missed for this long at most."""
-HOLE_S = 0.22
-"""After longer without a frame everything may have moved further than its overlap lasts."""
-HOLE_OVERLAP = 2.5
-"""Weight of overlap against nearness then."""
+"""Round 5 looks for tracks missed for this long at most,"""
+MISSED = Reach(start=0.18, pace=4.0, level=0.5, heights=0.5, growth=0.0, widths=0.0)
+"""and this near."""
 
 SAME_LOOK = 0.8
 """Cosine similarity from which appearance alone brings a lost track back,"""
@@ -53,7 +55,7 @@ class Cascade:
         tracks: at the time of the frame.
         detections: of the frame.
         settings: what a user tuned.
-        height: of the picture.
+        image_size: height and width of the picture.
         now_s: time of the frame on the tracker's clock.
         segmented_s: time of the last segmented frame before it.
         pace: of the stream, in own sizes a second.
@@ -65,7 +67,7 @@ class Cascade:
         detections: Detections,
         *,
         settings: TrackerSettings,
-        height: int,
+        image_size: tuple[int, int],
         now_s: float,
         segmented_s: float,
         pace: float,
@@ -73,12 +75,12 @@ class Cascade:
         self._tracks = tracks
         self._detections = detections
         self._settings = settings
-        self._height = height
+        self._height = image_size[0]
         self._unseen_s = now_s - tracks.seen_s
         self._missed_s = np.maximum(segmented_s - tracks.seen_s, 0.0)
         self._hole_s = now_s - segmented_s
         self._pace = pace
-        self._free = np.ones(len(tracks), bool)
+        self._free = ~_left(tracks.filters[:, 0], image_size) | (self._missed_s < LEFT_S)
         self._open = np.ones(len(detections), bool)
         self._pairs: list[tuple[Index, Index]] = []
 
@@ -88,20 +90,14 @@ class Cascade:
         if not len(self._tracks) or not len(self._detections):
             return none, none
         settings, tracks = self._settings, self._tracks
-        like = compare(
-            tracks,
-            self._detections,
-            settings=settings,
-            height=self._height,
-            unseen_s=self._missed_s,
-        )
+        like = self._compare(tracks)
         gate = 1.0 - settings.match_thresh
         # Whether a pair may match is a matter of overlap alone: noisy heights refuse nobody.
         ranked = np.where(like.overlap > gate, np.maximum(like.total, gate + 0.01), UNLIKE)
         high = self._detections.scores >= settings.track_high_thresh
         published = tracks.ids > 0
-        if self._hole_s > HOLE_S:
-            self._round(self._after_hole(like, gate), published, high, 0.0)
+        if self._hole_s > hole.HOLE_S:
+            self._after_hole(like, published)
         self._round(ranked, published, high, gate)
         if not high.all():
             seen = published & (self._missed_s <= 0.0)
@@ -125,17 +121,53 @@ class Cascade:
     def _left(self, who: Bools, which: Bools) -> bool:
         return bool((self._free & who).any() and (self._open & which).any())
 
+    def _compare(self, tracks: Tracks) -> Likeness:
+        return compare(
+            tracks,
+            self._detections,
+            settings=self._settings,
+            height=self._height,
+            unseen_s=self._missed_s,
+        )
+
     def _round(self, similarity: Array, who: Bools, which: Bools, gate: float) -> None:
         """Match the tracks and detections that are left among these."""
-        rows, columns = np.flatnonzero(self._free & who), np.flatnonzero(self._open & which)
-        if not len(rows) or not len(columns):
-            return
-        r, c = match(similarity[rows[:, None], columns], gate)
-        if len(r):
-            rows, columns = rows[r], columns[c]
+        rows, columns = self._best(similarity, who, which, gate)
+        if len(rows):
             self._free[rows] = False
             self._open[columns] = False
             self._pairs.append((rows, columns))
+
+    def _best(
+        self, similarity: Array, who: Bools, which: Bools, gate: float
+    ) -> tuple[Index, Index]:
+        """The best pairs among the tracks and detections that are left of these."""
+        rows, columns = np.flatnonzero(self._free & who), np.flatnonzero(self._open & which)
+        if not len(rows) or not len(columns):
+            return rows[:0], columns[:0]
+        r, c = match(similarity[rows[:, None], columns], gate)
+        return rows[r], columns[c]
+
+    def _after_hole(self, like: Likeness, published: Bools) -> None:
+        settings, tracks, detections = self._settings, self._tracks, self._detections
+        # Half sure is enough where a whole object is the likeliest thing to be there.
+        likely = detections.scores >= (settings.track_high_thresh + settings.track_low_thresh) / 2
+        alike = self._alike_after_hole(tracks, like)
+        found = self._best(alike, published, likely, 0.0)
+        if len(found[0]) >= hole.ENOUGH:
+            moved = tracks.shifted(hole.drift(tracks, detections, found))
+            alike = self._alike_after_hole(moved, self._compare(moved))
+        self._round(alike, published, likely, 0.0)
+
+    def _alike_after_hole(self, tracks: Tracks, like: Likeness) -> Array:
+        return hole.alike(
+            tracks,
+            self._detections,
+            like,
+            unseen_s=self._unseen_s,
+            missed_s=self._missed_s,
+            pace=self._pace,
+        )
 
     def _last_seen(self, like: Likeness) -> Array:
         overlap = similarity.box_iou(self._tracks.last_box, self._detections.boxes)
@@ -147,15 +179,11 @@ class Cascade:
         near = nearness(
             self._tracks.filters[:, 0],
             self._detections.centred,
+            MISSED,
             unseen_s=self._unseen_s,
             pace=self._pace,
         )
         return near if like.apart is None else np.where(like.apart, UNLIKE, near)
-
-    def _after_hole(self, like: Likeness, gate: float) -> Array:
-        near = self._reach(like)
-        both = HOLE_OVERLAP * np.maximum(like.total, 0.0) + np.maximum(near, 0.0)
-        return np.where((like.overlap > gate) | (near > 0.0), both, UNLIKE)
 
     def _same_look(self, like: Likeness) -> Array:
         embeddings = self._detections.embeddings
@@ -168,3 +196,9 @@ class Cascade:
         if like.apart is not None:
             reachable &= ~like.apart
         return np.where(reachable, self._tracks.embedding @ embeddings.T, UNLIKE)
+
+
+def _left(predicted: Array, image_size: tuple[int, int]) -> Bools:
+    """Whose centre (T, 4; cx, cy, w, h) is outside of the picture."""
+    x, y = predicted[:, 0], predicted[:, 1]
+    return np.asarray((x < 0) | (y < 0) | (x > image_size[1]) | (y > image_size[0]))

@@ -27,8 +27,7 @@ def inherited_speed(tracks: Tracks, since_s: float, centred: Array) -> Array:
     """How new objects (N, 4; cx, cy, w, h) probably move, (N, 2) in pixels per reference frame.
 
     Where a camera turns or drives, everything near moves alike, and a track that starts with
-    the speed of its neighbours is found again in the next frame. Where neighbours move in all
-    directions their mean says nothing and the answer is close to zero.
+    the speed of its neighbours is found again in the next frame.
 
     Args:
         tracks: those seen since `since_s` are asked.
@@ -36,17 +35,34 @@ def inherited_speed(tracks: Tracks, since_s: float, centred: Array) -> Array:
         centred: the new objects.
     """
     known = (tracks.hits >= KNOWN_HITS) & (tracks.seen_s >= since_s)
-    if not known.any():
+    filters = tracks.filters[known]
+    return shared(filters[:, 0], filters[:, 1, :2], centred)
+
+
+def shared(
+    asked: Array, moves: Array, centred: Array, *, without: NDArray[np.bool_] | None = None
+) -> Array:
+    """How objects (N, 4; cx, cy, w, h) probably move by what their neighbours do, (N, 2).
+
+    Where neighbours move in all directions their mean says nothing and the answer is close to 0.
+
+    Args:
+        asked: (M, 4) the neighbours.
+        moves: (M, 2) of each of them.
+        centred: the objects.
+        without: (N, M) neighbours that are not asked about an object.
+    """
+    if not len(asked):
         return np.zeros((len(centred), 2))
-    place, height = tracks.filters[known, 0, :2], tracks.filters[known, 0, 3]
-    speed = tracks.filters[known, 1, :2]
-    larger = np.maximum(height, centred[:, None, 3])
-    away = np.sqrt(((place - centred[:, None, :2]) ** 2).sum(axis=2))
+    larger = np.maximum(asked[:, 3], centred[:, None, 3])
+    away = np.sqrt(((asked[:, :2] - centred[:, None, :2]) ** 2).sum(axis=2))
     weight = np.exp(-away / (NEAR_HEIGHTS * larger))
-    weight *= np.minimum(height, centred[:, None, 3]) / larger
+    weight *= np.minimum(asked[:, 3], centred[:, None, 3]) / larger
+    if without is not None:
+        weight[without] = 0.0
     total = np.maximum(weight.sum(axis=1), 1e-12)
-    mean = weight @ speed / total[:, None]
-    square = weight @ (speed * speed).sum(axis=1) / total
+    mean = weight @ moves / total[:, None]
+    square = weight @ (moves * moves).sum(axis=1) / total
     agreement = (mean * mean).sum(axis=1) / np.maximum(square, 1e-9)
     return np.asarray(mean * (agreement * total / (total + FEW))[:, None])
 

@@ -3,7 +3,8 @@
 Evidence that there is something grows with every detection by its score above `DOUBT`, and shrinks
 with every frame that should have shown it. A track is published from `PUBLISH` on: at once where
 a stream begins, otherwise after two good detections or three mediocre ones. Flickering false
-alarms stay below.
+alarms stay below. After a hole in the stream somebody new is the more likely the longer it was:
+whoever came in it would have been seen since.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ DOUBT = 0.4
 """A detection of this score says nothing."""
 MISS = 0.25
 """Evidence lost in a frame without the object."""
+NEWCOMER = 0.2
+"""Evidence a new track has in advance for every factor of e that a look comes later than"""
+LOOK_S = 0.1
+"""this after the one before."""
 MOST = 2.15
 """Evidence is never larger, so that a track that became wrong ends its publishing soon."""
 PUBLISH = 0.5
@@ -77,6 +82,7 @@ def begin(
     *,
     speed: NDArray[np.float64],
     now_s: float,
+    since_s: float,
     sure: bool,
     classes: int,
 ) -> Index:
@@ -88,6 +94,7 @@ def begin(
         detections: of this frame.
         speed: (M, 2) they probably have.
         now_s: time of this frame.
+        since_s: time of the frame looked at before.
         sure: publish them at once.
         classes: number of class columns.
     """
@@ -95,6 +102,7 @@ def begin(
     centred, scores = detections.centred[new], detections.scores[new]
     filters = kalman.start(centred)
     filters[:, 1, :2] = speed
+    expected = NEWCOMER * np.log(max((now_s - since_s) / LOOK_S, 1.0))
     tracks.widen("votes", classes)
     votes = np.zeros((n, tracks.votes.shape[1]))
     votes[np.arange(n), detections.columns[new]] = scores
@@ -107,7 +115,7 @@ def begin(
         "seen_s": np.full(n, now_s),
         "born_s": np.full(n, now_s),
         "hits": np.ones(n, np.int64),
-        "evidence": np.maximum(scores - DOUBT, PUBLISH if sure else -1.0),
+        "evidence": np.maximum(scores - DOUBT + expected, PUBLISH if sure else -1.0),
         "score": scores,
         "best": scores,
         "ids": np.zeros(n, np.int64),

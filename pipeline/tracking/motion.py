@@ -21,7 +21,7 @@ SPEED_NOISE = 1.0 / 240.0
 MAX_STEPS = 60.0
 """No prediction reaches further than this."""
 
-LEAP_STEPS = 4.0
+LEAP_STEPS = 5.0
 """A prediction over more than this is a leap: a straight line is not enough for what comes near."""
 NEAREST, FARTHEST = 3.0, 0.5
 """In one leap nothing is taken to come nearer or go farther than by these factors,"""
@@ -90,13 +90,14 @@ def _leap(position: Array, speed: Array, k: float) -> None:
     What moves steadily in the world at distance z appears with a size and a place proportional to
     1 / z: growing by a share g of its size a step now, it will be 1 / (1 - g k) times as large,
     and have moved as many times further than a straight line says. Width and height both have to
-    grow, or shrink, to tell; only one of them changes where something is hidden or turns.
+    grow, or shrink, to tell, and then do so together; only one of them changes where something is
+    hidden, turns or walks, and does not go on.
     """
     rate = speed[:, 2:] / position[:, 2:]
     together = np.sign(rate[:, 1]) * np.abs(rate).min(axis=1) * (rate[:, 0] * rate[:, 1] > 0)
     nearer = np.clip(1.0 / np.maximum(1.0 - together * k, 1.0 / NEAREST), FARTHEST, NEAREST)
     position[:, :2] += (k * nearer)[:, None] * speed[:, :2]
-    position[:, 2:] *= np.clip(1.0 + k * rate, SHRINKAGE, GROWTH)
+    position[:, 2:] *= np.clip(nearer, SHRINKAGE, GROWTH)[:, None]
 
 
 def correct(filters: Array, observed: Array, doubt: Array | None = None) -> Array:

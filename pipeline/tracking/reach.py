@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-START = 0.18
-"""How far, in own sizes, an object may be from its prediction at once,"""
-PACE = 4.0
-"""and how many times the usual distance at the pace of the stream, as time goes on."""
-HEIGHT = 0.5
-"""Share of the height that it may be too high or low, and factor of heights (as a logarithm)."""
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an object may be from its prediction."""
+
+    start: float
+    """Sideways, in own sizes, at once,"""
+    pace: float
+    """and times the usual distance at the pace of the stream, as time goes on."""
+    level: float
+    """Share of its height that it may be too high or low."""
+    heights: float
+    """Logarithm of the factor its height may be wrong by, at once,"""
+    growth: float
+    """and what is added with every second."""
+    widths: float
+    """Nearness lost when its width is wrong by a factor of e; arms and corners come and go."""
 
 
-def nearness(predicted: Array, found: Array, *, unseen_s: Array, pace: float) -> Array:
+def nearness(
+    predicted: Array, found: Array, reach: Reach, *, unseen_s: Array, pace: float
+) -> Array:
     """1 at the predicted place, 0 at the end of reach, below beyond; (T, N).
 
     Height in the picture and size count most: what stands on the same ground and is as large is as
@@ -24,13 +39,19 @@ def nearness(predicted: Array, found: Array, *, unseen_s: Array, pace: float) ->
     Args:
         predicted: (T, 4) cx, cy, w, h of tracks now.
         found: (N, 4) of detections.
+        reach: how far is too far.
         unseen_s: (T,) seconds since each track was seen.
         pace: of the stream, in own sizes a second.
     """
-    predicted = predicted[:, None]
+    predicted, unseen = predicted[:, None], unseen_s[:, None]
     size = predicted[..., 2:].sum(axis=2) * 0.5
-    reach = START + PACE * pace * unseen_s[:, None]
-    across = np.abs(predicted[..., 0] - found[:, 0]) / (reach * size)
-    level = np.abs(predicted[..., 1] - found[:, 1]) / (HEIGHT * predicted[..., 3])
-    heights = np.abs(np.log(predicted[..., 3] / found[:, 3])) / HEIGHT
-    return np.asarray(1.0 - across - level - heights)
+    aside = np.abs(predicted[..., 0] - found[:, 0]) / size
+    level = np.abs(predicted[..., 1] - found[:, 1]) / predicted[..., 3]
+    widths, heights = np.moveaxis(np.abs(np.log(predicted[..., 2:] / found[:, 2:])), 2, 0)
+    return np.asarray(
+        1.0
+        - aside / (reach.start + reach.pace * pace * unseen)
+        - level / reach.level
+        - heights / (reach.heights + reach.growth * unseen)
+        - widths * reach.widths
+    )

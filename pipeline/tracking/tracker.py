@@ -79,7 +79,7 @@ class StreamTracker:
             self._tracks,
             detections,
             settings=settings,
-            height=image_size[0],
+            image_size=image_size,
             now_s=self._clock_s,
             segmented_s=self._segmented_s,
             pace=self._pace,
@@ -207,6 +207,7 @@ class StreamTracker:
             detections,
             speed=flow.inherited_speed(tracks, self._segmented_s, detections.centred[new]),
             now_s=self._clock_s,
+            since_s=self._segmented_s,
             sure=first,
             classes=len(self._classes.ids),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,14 @@ class Tracks:
         for name in COLUMNS:
             setattr(self, name, np.concatenate((getattr(self, name), columns[name])))
         self.masks = self.masks + masks
+
+    def shifted(self, shift: NDArray[np.float64]) -> Tracks:
+        """The same tracks as if each stood `shift` (T, 2) further; the rest is shared."""
+        other = copy(self)
+        other.filters, other.whole = self.filters.copy(), self.whole.copy()
+        for filters in (other.filters, other.whole):
+            filters[:, 0, :2] += shift
+        return other
 
     def widen(self, name: str, width: int) -> None:
         """Let the rows of a column grow to `width` values, new ones 0."""

@@ -73,14 +73,15 @@ def test_what_comes_nearer_is_expected_nearer_after_a_hole_than_a_straight_line_
     truth = approaching(1.5)
     assert filters[:, 0, :2] == pytest.approx(truth[:, :2], abs=0.1)
     assert straight[0, 0] == pytest.approx(truth[0, 0] - 11.8, abs=0.1)
-    assert filters[0, 0, 2:] == pytest.approx(approaching(0.0)[0, 2:] * 1.375, rel=1e-3)
+    assert filters[0, 0, 2:] == pytest.approx(truth[0, 2:], rel=1e-3)
 
 
-def test_a_width_that_shrinks_alone_is_no_distance() -> None:
+def test_a_width_that_shrinks_alone_is_no_distance_and_does_not_go_on() -> None:
     filters = motion.start(BOXES)
     filters[:, 1, 0], filters[:, 1, 2] = 2.0, -0.1
     motion.predict(filters, 1.0)
     assert filters[:, 0, 0] == pytest.approx(BOXES[:, 0] + 2.0 * 30)
+    assert filters[:, 0, 2:] == pytest.approx(BOXES[:, 2:])
 
 
 def test_no_size_runs_away_in_a_hole() -> None:

@@ -129,6 +129,17 @@ def test_an_object_that_walks_behind_a_wall_is_looked_for_as_a_whole(rectangles:
     assert set(shown) == {1}
 
 
+def test_who_comes_in_where_somebody_left_is_somebody_else(rectangles: Make) -> None:
+    stream = Stream()
+    for x in np.arange(30.0, -16.0, -0.5):
+        stream.see(rectangles([box(max(x, 0), w=x + 20 - max(x, 0))]))
+    for _ in range(12):
+        stream.see(rectangles([]))
+    for x in np.arange(-14.0, 20.0, 2.0):
+        shown = stream.see(rectangles([box(max(x, 0), w=x + 20 - max(x, 0))]))
+    assert ids_of(shown) == [2]
+
+
 def test_after_a_hole_place_and_height_outweigh_a_chance_overlap(rectangles: Make) -> None:
     # Both stopped while nobody looked: the tall one now stands where the small one should be.
     stream = Stream()
