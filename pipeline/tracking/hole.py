@@ -18,7 +18,7 @@ from pipeline.tracking.tracks import Tracks
 Index = NDArray[np.int64]
 Array = NDArray[np.float64]
 
-HOLE_S = 0.15
+HOLE_S = 0.18
 """After longer without a frame overlap is not enough."""
 OVERLAP = 1.36
 """Weight of overlap against nearness."""
