@@ -1,8 +1,8 @@
 """What lost frames cost when truth itself matches: `python -m benchmarks.tracking_floor`.
 
-After every hole the tracks seen before it are told by the truth of the recording where they are, or
-that they are gone; everything else is the tracker's own work. What is lost then no matching
-after a hole can save; what `benchmarks.tracking` loses beyond it is how often holes are read wrong.
+After every hole the tracks seen before it are told by the truth of the recording which detection is
+theirs, or that nobody is there any more; everything else is the tracker's own work. What
+`benchmarks.tracking` loses beyond this is how often holes are read wrong.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pipeline.tracking import tracker
 from pipeline.tracking.cascade import Cascade
 
 Index = NDArray[np.int64]
-SAME = 0.5
-"""Similarity from which a detection shows a true object."""
+SAME = 0.25
+"""Similarity from which a detection may show a true object; the best pairs count."""
 NOBODY = -1
 
 
@@ -69,7 +69,7 @@ def true_ids(moment: Moment) -> Index:
 def told(video: Video, seen: Seen) -> Followed:
     """`follow`, with truth matching after every hole."""
     moments = zip(video.moments, seen(video), strict=True)
-    truth = (true_ids(moment) for moment, here in moments if here)
+    truth = ((true_ids(moment), moment.truth_ids) for moment, here in moments if here)
     known: dict[int, int] = {}
     longest_step = 1.5 / video.fps
 
@@ -77,12 +77,14 @@ def told(video: Video, seen: Seen) -> Followed:
         """Matches by truth after a hole; learns who is who from every other match."""
 
         def pairs(self) -> tuple[Index, Index]:
-            shown = next(truth)[self._detections.rows]
+            shown, there = next(truth)
+            shown = shown[self._detections.rows]
             ids = self._tracks.ids
             if self._hole_s > longest_step:
                 for row in np.flatnonzero((ids > 0) & (self._missed_s <= 0.0)).tolist():
-                    if int(ids[row]) in known:
-                        self._tell(row, np.flatnonzero(shown == known[int(ids[row])]))
+                    itself = known.get(int(ids[row]), NOBODY)
+                    if itself in shown or (itself != NOBODY and itself not in there):
+                        self._tell(row, np.flatnonzero(shown == itself))
             rows, columns = super().pairs()
             sure = (ids[rows] > 0) & (shown[columns] != NOBODY)
             known.update(zip(ids[rows][sure].tolist(), shown[columns][sure].tolist(), strict=True))
