@@ -140,16 +140,20 @@ def forget(tracks: Tracks, *, now_s: float, settings: TrackerSettings) -> None:
     lost = unseen > 0.0
     if not lost.any() and len(tracks) <= MAX_TRACKS:
         return
-    buffer = settings.track_buffer
-    if settings.with_reid:
-        buffer = max(buffer, settings.reid_buffer)
-    keep = unseen <= np.where(tracks.ids > 0, buffer, settings.confirm_within)
+    keep = unseen <= np.where(tracks.ids > 0, buffer_s(settings), settings.confirm_within)
     keep[_duplicates(tracks, lost, settings.duplicate_iou)] = False
     if keep.sum() > MAX_TRACKS:
         order = np.argsort(np.where(keep, unseen, np.inf), kind="stable")
         keep[order[MAX_TRACKS:]] = False
     if not keep.all():
         tracks.keep(keep)
+
+
+def buffer_s(settings: TrackerSettings) -> float:
+    """Seconds a track may be unseen."""
+    if settings.with_reid:
+        return max(settings.track_buffer, settings.reid_buffer)
+    return settings.track_buffer
 
 
 def _duplicates(tracks: Tracks, lost: Bools, limit: float) -> Index:

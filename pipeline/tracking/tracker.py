@@ -68,6 +68,8 @@ class StreamTracker:
         if instances is None:
             return self._carried(image_size)
         settings = self.settings
+        if self._clock_s - self._segmented_s > life.buffer_s(settings):
+            self._tracks = Tracks()  # everybody was unseen for too long
         detections = Detections.of(
             instances,
             self._classes,

@@ -107,3 +107,9 @@ def test_one_that_was_missed_before_the_hole_stands_back(rectangles: Make) -> No
         tracker.update(rectangles(shown), pts_s=i / 30, image_size=SIZE)
     found = tracker.update(rectangles(boxes((113, 100))), pts_s=19 / 30 + 0.3, image_size=SIZE)
     assert ids_of(found) == [2]
+
+
+def test_after_a_hole_longer_than_the_buffer_nobody_is_looked_for(rectangles: Make) -> None:
+    seen = rectangles(boxes((100, 100)))
+    assert after(1.5, seen, seen) == [1]
+    assert after(1.6, seen, seen) == [2]
