@@ -115,7 +115,7 @@ def begin(
         "seen_s": np.full(n, now_s),
         "born_s": np.full(n, now_s),
         "hits": np.ones(n, np.int64),
-        "evidence": np.maximum(scores - DOUBT + expected, PUBLISH if sure else -1.0),
+        "evidence": np.clip(scores - DOUBT + expected, PUBLISH if sure else -1.0, MOST),
         "score": scores,
         "best": scores,
         "ids": np.zeros(n, np.int64),
