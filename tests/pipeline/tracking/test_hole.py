@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from pipeline.instances import Instances
-from pipeline.tracking import flow, make_tracker
+from pipeline.tracking import flow, hole, life, make_tracker, motion
+from pipeline.tracking.compare import UNLIKE, Likeness
+from pipeline.tracking.detections import Detections
 from pipeline.tracking.reach import Reach, nearness
+from pipeline.tracking.similarity import Runs
 
 Make = Callable[..., Instances]
 SIZE = (200, 300)
@@ -45,6 +48,37 @@ def test_nearness_by_hand() -> None:
     )
     near = nearness(track, found, reach, unseen_s=np.array([2.0]), pace=0.25)
     assert near[0] == pytest.approx([1.0, 1 - 1 / 2.5, 0.5, 0.0, 0.9])
+
+
+def test_overlap_and_nearness_make_one_number(rectangles: Make) -> None:
+    # Three detections: at the place; there but a tenth as high; out of reach and of other height.
+    tracker = make_tracker()
+    tracker.update(rectangles(boxes((100, 100))), pts_s=0.0, image_size=SIZE)
+    tracks = tracker._tracks
+    centred = np.array([[100.0, 100, 20, 40], [100, 100, 20, 4], [280, 20, 20, 4]])
+    found = rectangles([(0.0, 0.0, 9.0, 9.0)] * 3)
+    detections = Detections(
+        rows=np.arange(3),
+        boxes=motion.to_corners(centred),
+        centred=centred,
+        scores=np.ones(3),
+        columns=np.zeros(3, np.int64),
+        groups=np.zeros(3, np.int64),
+        runs=Runs.of(found.masks),
+        embeddings=None,
+    )
+    like = Likeness(np.array([[0.5, 0.2, 0.0]]), np.array([[0.4, -0.3, -0.3]]), None)
+    times = {"unseen_s": np.array([0.5]), "missed_s": np.array([0.25])}
+    both = hole.alike(tracks, detections, like, **times, pace=0.1)
+    assert both[0, 0] == pytest.approx(hole.OVERLAP * 0.4 + 1.0 - hole.ABSENCE * 0.25)
+    assert both[0, 1:].tolist() == [hole.LEAST_ALIKE, UNLIKE]
+
+
+def test_evidence_of_a_newcomer_is_bounded_however_long_nobody_looked(rectangles: Make) -> None:
+    tracker = make_tracker()
+    tracker.update(rectangles(boxes((50, 100))), pts_s=0.0, image_size=SIZE)
+    tracker.update(rectangles(boxes((250, 100))), pts_s=1e6, image_size=SIZE)
+    assert tracker.snapshot()["tracks"]["columns"]["evidence"] == [[life.MOST]]
 
 
 def test_neighbours_that_agree_tell_how_far_an_object_moved() -> None:
