@@ -18,6 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.formats.mot import check_ordered, check_unique, text_lines
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.masks.coco import decompress
 
 COLUMNS = "frame id class height width rle [score]"
 IGNORE_CLASS = 10
@@ -119,33 +120,10 @@ def lines(instances: Instances, *, frame: int) -> Iterator[str]:
 
 def disjoint(masks: Masks, scores: NDArray[np.floating]) -> Masks:
     """The same masks (N) without shared pixels: the higher score keeps them, then the larger."""
-    toggles = [_toggles(masks.runs(row)) for row in range(len(masks))]
     order = np.lexsort((-masks.areas(), -np.asarray(scores, np.float64)))
-    taken = np.zeros(0, np.int64)
-    pixels = masks.size[0] * masks.size[1]
-    out: list[NDArray[np.uint32]] = [masks.counts[:0]] * len(masks)
-    for row in order.tolist():
-        left = _without(toggles[row], taken)
-        taken = np.sort(np.concatenate((taken, left)))
-        out[row] = np.diff(left, prepend=0, append=pixels).astype(np.uint32)
-        if len(out[row]) > 1 and out[row][-1] == 0:
-            out[row] = out[row][:-1]
-    return Masks.concatenate_counts(masks.size, out)
-
-
-def _toggles(counts: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Positions where a mask begins and ends, in turn."""
-    ends = np.cumsum(counts, dtype=np.int64)
-    return ends if len(counts) % 2 == 0 else ends[:-1]
-
-
-def _without(mask: NDArray[np.int64], taken: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The toggles of what is in `mask` and not in `taken`; both are ascending toggles."""
-    places = np.unique(np.concatenate((mask, taken)))
-    inside = np.searchsorted(mask, places, side="right") % 2 == 1
-    inside &= np.searchsorted(taken, places, side="right") % 2 == 0
-    changes = np.diff(inside, prepend=False)
-    return np.asarray(places[changes])
+    rank = np.empty(len(masks), np.int64)
+    rank[order] = np.arange(len(masks))
+    return masks.resolve_overlaps(-rank)
 
 
 def _parsed(cells: list[str], where: str) -> tuple[list[int], str, float]:
@@ -166,21 +144,12 @@ def _parsed(cells: list[str], where: str) -> tuple[list[int], str, float]:
 
 def _check_runs(rle: str, pixels: int, where: str) -> None:
     """Refuse a run-length text that does not fill its picture: decoders would read past it."""
-    codes = np.frombuffer(rle.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
-    last = (codes & 32) == 0
-    if codes.min() < 0 or codes.max() > 63 or not last[-1]:
-        raise SourceError(f"{where}: not a compressed COCO run-length text: {rle[:20]!r}")
-    owner = np.concatenate(([0], np.cumsum(last)[:-1]))
-    first = np.concatenate(([0], np.flatnonzero(last)[:-1] + 1))
-    place = np.arange(len(codes)) - first[owner]
-    if place.max() > 6:
-        raise SourceError(f"{where}: a run of the mask is longer than any picture")
-    values = np.bincount(owner, weights=(codes & 31) << (5 * place)).astype(np.int64)
-    bits = 5 * (place[last] + 1)
-    values -= np.where(codes[last] & 16, 1 << bits, 0)  # sign of each value
-    # From the fourth on, a value is the difference to the one two before.
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
+    try:
+        values, _ = decompress([rle.encode("utf-8", "replace")])
+    except ValueError as error:
+        raise SourceError(
+            f"{where}: not a compressed COCO run-length text: {rle[:20]!r}"
+        ) from error
     if (values < 0).any() or values.sum() != pixels:
         raise SourceError(
             f"{where}: the mask's runs fill {int(values.sum())} pixels, the picture has {pixels}"

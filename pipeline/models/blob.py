@@ -62,7 +62,7 @@ class BlobSegmenter:
         classes = self._classes(image)
         boxes: list[tuple[int, int, int, int]] = []
         class_ids: list[int] = []
-        runs: list[NDArray[np.uint32]] = []
+        crops: list[tuple[int, int, NDArray[np.bool_]]] = []
         for class_id in np.unique(classes[classes > 0]).tolist():
             found, areas = cv2.connectedComponentsWithStats(
                 np.equal(classes, class_id).view(np.uint8), connectivity=8
@@ -75,12 +75,12 @@ class BlobSegmenter:
                     continue
                 boxes.append((x, y, x + w, y + h))
                 class_ids.append(class_id)
-                runs.append(_runs(found[y : y + h, x : x + w] == row, (x, y), size))
+                crops.append((x, y, np.equal(found[y : y + h, x : x + w], row)))
         return Instances(
             np.array(boxes, np.float32).reshape(-1, 4),
             np.full(len(boxes), _SCORE, np.float32),
             np.array(class_ids, np.int64),
-            Masks.concatenate_counts(size, runs),
+            Masks.from_crops(size, crops),
         )
 
     def _classes(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -90,16 +90,3 @@ class BlobSegmenter:
         )
         pure = (saturation >= _MIN_SATURATION) & (brightness >= _MIN_BRIGHTNESS)
         return self._class_of_hue[hue] * pure
-
-
-def _runs(
-    crop: NDArray[np.bool_], corner: tuple[int, int], size: tuple[int, int]
-) -> NDArray[np.uint32]:
-    """The counts of one mask: `crop` at `corner` (x, y) of a picture of `size`."""
-    columns, rows = np.nonzero(crop.T)
-    pixels = (columns + corner[0]) * size[0] + rows + corner[1]
-    first = np.concatenate([[True], np.diff(pixels) > 1])
-    last = np.concatenate([first[1:], [True]])
-    edges = np.stack([pixels[first], pixels[last] + 1], axis=1).reshape(-1)
-    counts = np.diff(np.concatenate([[0], edges, [size[0] * size[1]]]))
-    return (counts[:-1] if counts[-1] == 0 else counts).astype(np.uint32)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.masks import Masks
-from pipeline.tracking.similarity import Runs
+from pipeline.masks.raster import covered
 
 POINTS = 300
 WINDOW, LEVELS = 11, 4
@@ -145,24 +145,5 @@ def _is_still(motion: NDArray[np.float64], size: tuple[int, ...]) -> bool:
 
 def outside(masks: Masks, size: tuple[int, int]) -> NDArray[np.uint8]:
     """A small picture (height, width) uint8: 255 where no mask is, 0 on and around masks."""
-    height, width = size
-    full_height, full_width = masks.size
-    runs = Runs.of(masks)
-    columns, last = runs.starts // full_height, (runs.ends - 1) // full_height
-    top, bottom = runs.starts - columns * full_height, runs.ends - last * full_height
-    # Each run opens at its first pixel and closes behind its last one; a running sum down the
-    # columns then counts the masks over every pixel. A run over several columns also opens at
-    # the head of those behind its first, and closes at the foot of those before its last.
-    delta = np.zeros((width, height + 1), np.int32)
-    x = columns * width // full_width
-    np.add.at(delta, (x, top * height // full_height), 1)
-    closing = np.where(last > columns, height, -(-bottom * height // full_height))
-    np.add.at(delta, (x, closing), -1)
-    for row in np.flatnonzero(last > columns).tolist():
-        for column in range(int(columns[row]) + 1, int(last[row]) + 1):
-            end = height if column < last[row] else -(-int(bottom[row]) * height // full_height)
-            delta[column * width // full_width, 0] += 1
-            delta[column * width // full_width, end] -= 1
-    covered = (np.cumsum(delta, axis=1)[:, :height] > 0).T.astype(np.uint8)
-    grown = cv2.dilate(covered, np.ones((5, 5), np.uint8))
+    grown = cv2.dilate(covered(masks, size).view(np.uint8), np.ones((5, 5), np.uint8))
     return np.asarray(255 * (1 - grown), np.uint8)

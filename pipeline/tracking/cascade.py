@@ -15,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking import hole, similarity
+from pipeline.tracking import hole
 from pipeline.tracking.association import match
-from pipeline.tracking.compare import UNLIKE, Likeness, compare
+from pipeline.tracking.boxes import box_iou
 from pipeline.tracking.detections import Detections
+from pipeline.tracking.likeness import UNLIKE, Likeness, compare
 from pipeline.tracking.reach import Reach, nearness
 from pipeline.tracking.settings import TrackerSettings
 from pipeline.tracking.tracks import Tracks
@@ -101,7 +102,7 @@ class Cascade:
         self._round(ranked, published, high, gate)
         if not high.all():
             seen = published & (self._missed_s <= 0.0)
-            trust = MASK_TRUST if len(self._detections.runs.starts) else 0.0
+            trust = MASK_TRUST if len(self._detections.spans.starts) else 0.0
             low_gate = max(1.0 - settings.low_match_thresh - trust, 0.0)
             self._round(like.overlap, seen, ~high, low_gate)
         if self._left(published, high):
@@ -170,7 +171,7 @@ class Cascade:
         )
 
     def _last_seen(self, like: Likeness) -> Array:
-        overlap = similarity.box_iou(self._tracks.last_box, self._detections.boxes)
+        overlap = box_iou(self._tracks.last_box, self._detections.boxes)
         if like.apart is not None:
             overlap[like.apart] = UNLIKE
         return overlap

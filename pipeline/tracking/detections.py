@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.instances import Instances
+from pipeline.masks.spans import Spans
 from pipeline.tracking.classes import ClassTable
-from pipeline.tracking.motion import to_centre
-from pipeline.tracking.similarity import Runs
+from pipeline.tracking.kalman import to_centre
 
 MAX_DETECTIONS = 1000
 """Detections of one frame that are followed, by score: matching grows with the cube."""
@@ -31,7 +31,7 @@ class Detections:
     columns: NDArray[np.int64]
     """(N,) columns of the class table."""
     groups: NDArray[np.int64]
-    runs: Runs
+    spans: Spans
     embeddings: NDArray[np.float64] | None
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class Detections:
             scores=instances.scores.astype(np.float64),
             columns=columns,
             groups=classes.groups(columns),
-            runs=Runs.of(instances.masks),
+            spans=Spans.of(instances.masks),
             embeddings=None if embeddings is None else embeddings.astype(np.float64),
         )
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking import flow
-from pipeline.tracking.compare import UNLIKE, Likeness
+from pipeline.tracking import neighbours
 from pipeline.tracking.detections import Detections
+from pipeline.tracking.likeness import UNLIKE, Likeness
 from pipeline.tracking.reach import Reach, nearness
 from pipeline.tracking.tracks import Tracks
 
@@ -75,4 +75,4 @@ def drift(tracks: Tracks, detections: Detections, found: tuple[Index, Index]) ->
     boxes = tracks.filters[:, 0]
     further = detections.centred[columns, :2] - boxes[rows, :2]
     itself = np.arange(len(tracks))[:, None] == rows
-    return flow.shared(boxes[rows], further, boxes, without=itself)
+    return neighbours.shared(boxes[rows], further, boxes, without=itself)

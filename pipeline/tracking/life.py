@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking import motion as kalman
-from pipeline.tracking import similarity
+from pipeline.masks.spans import shifted_intersections
+from pipeline.tracking import kalman
+from pipeline.tracking.boxes import box_iou
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.settings import TrackerSettings
 from pipeline.tracking.tracks import Tracks
@@ -63,16 +64,16 @@ def covered(new: Index, owner: Index, detections: Detections, share: float) -> B
         detections: of this frame.
         share: of the own mask that has to lie inside.
     """
-    runs, owned = detections.runs, np.flatnonzero(owner >= 0)
+    spans, owned = detections.spans, np.flatnonzero(owner >= 0)
     if not len(owned) or not len(new):
         return np.zeros(len(new), bool)
-    near = similarity.box_iou(detections.boxes[new], detections.boxes[owned]) > 0
+    near = box_iou(detections.boxes[new], detections.boxes[owned]) > 0
     i, j = np.nonzero(near)
-    masks = [runs[row] for row in new.tolist()]
+    masks = [spans[row] for row in new.tolist()]
     still = np.zeros(len(new), np.int64)
-    shared = similarity.intersections(masks, still, runs, (i.astype(np.int64), owned[j]))
+    shared = shifted_intersections(masks, still, spans, (i.astype(np.int64), owned[j]))
     inside = np.bincount(i, weights=shared, minlength=len(new))
-    return np.asarray(inside > share * np.maximum(runs.areas[new], 1))
+    return np.asarray(inside > share * np.maximum(spans.areas[new], 1))
 
 
 def begin(
@@ -111,7 +112,7 @@ def begin(
         "whole": filters,
         "last_box": detections.boxes[new],
         "mask_centre": centred[:, :2],
-        "mask_area": detections.runs.areas[new],
+        "mask_area": detections.spans.areas[new],
         "seen_s": np.full(n, now_s),
         "born_s": np.full(n, now_s),
         "hits": np.ones(n, np.int64),
@@ -123,7 +124,7 @@ def begin(
         "votes": votes,
         "embedding": _embeddings(tracks, new, detections),
     }
-    tracks.append([detections.runs[row] for row in new.tolist()], **columns)
+    tracks.append([detections.spans[row] for row in new.tolist()], **columns)
     return np.arange(before, before + n)
 
 
@@ -162,6 +163,6 @@ def _duplicates(tracks: Tracks, lost: Bools, limit: float) -> Index:
     if not len(gone) or not len(seen):
         return np.zeros(0, np.int64)
     boxes = kalman.to_corners(tracks.filters[:, 0])
-    same = similarity.box_iou(boxes[gone], boxes[seen]) > limit
+    same = box_iou(boxes[gone], boxes[seen]) > limit
     same &= tracks.born_s[gone][:, None] >= tracks.born_s[seen]
     return gone[same.any(axis=1)]

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.tracking import motion as kalman
+from pipeline.masks.spans import counts_of
+from pipeline.tracking import kalman
 from pipeline.tracking.classes import ClassTable
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.life import PUBLISH
@@ -49,7 +50,7 @@ def published(
     rows = detections.rows[shown]
     chosen = instances if len(rows) == len(instances) else instances[rows]
     named = classes.winners(tracks.votes[mine]) if len(mine) else chosen.class_ids
-    boxes, bare = chosen.boxes, detections.runs.areas[shown] == 0
+    boxes, bare = chosen.boxes, detections.spans.areas[shown] == 0
     if bare.any():
         boxes = boxes.copy()
         boxes[bare] = kalman.to_corners(tracks.filters[mine[bare], 0])
@@ -85,11 +86,3 @@ def carried(
         track_ids=tracks.ids[rows],
         predicted=np.ones(len(rows), bool),
     )
-
-
-def counts_of(runs: NDArray[np.int64], pixels: int) -> NDArray[np.uint32]:
-    """COCO counts of a mask given as (2, R) starts and ends."""
-    if not runs.shape[1]:
-        return np.array([pixels], np.uint32)
-    counts = np.diff(runs.T.ravel(), prepend=0, append=pixels).astype(np.uint32)
-    return counts if counts[-1] else counts[:-1]

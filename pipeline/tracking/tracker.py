@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.instances import Instances
-from pipeline.tracking import flow, life, output
-from pipeline.tracking import motion as kalman
+from pipeline.tracking import kalman, life, neighbours, output
 from pipeline.tracking.cascade import Cascade
 from pipeline.tracking.classes import VOTE_DECAY, ClassTable
 from pipeline.tracking.detections import Detections
@@ -49,7 +48,7 @@ class StreamTracker:
         self._clock_s = 0.0  # sum of the time that passed; never goes back
         self._pts_s: float | None = None
         self._segmented_s = -1.0  # clock at the last segmented frame
-        self._pace = flow.START_PACE
+        self._pace = neighbours.START_PACE
         self._size: tuple[int, int] | None = None
 
     def update(
@@ -150,7 +149,7 @@ class StreamTracker:
         doubt = kalman.hidden(whole[:, 0], centred, scores < self.settings.track_high_thresh)
         tracks.whole[rows] = kalman.correct(whole, centred, doubt)
         steady = (tracks.ids[rows] > 0) & (tracks.seen_s[rows] >= self._segmented_s)
-        self._pace = flow.pace_after(self._pace, filters[steady])
+        self._pace = neighbours.pace_after(self._pace, filters[steady])
         tracks.filters[rows] = filters
         tracks.last_box[rows] = detections.boxes[columns]
         tracks.seen_s[rows] = self._clock_s
@@ -160,11 +159,11 @@ class StreamTracker:
         tracks.widen("votes", len(self._classes.ids))
         tracks.votes[rows] *= VOTE_DECAY
         tracks.votes[rows, detections.columns[columns]] += scores
-        if len(detections.runs.starts):
+        if len(detections.spans.starts):
             tracks.mask_centre[rows] = tracks.whole[rows, 0, :2]
-            tracks.mask_area[rows] = detections.runs.areas[columns]
+            tracks.mask_area[rows] = detections.spans.areas[columns]
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-                tracks.masks[row] = detections.runs[column]
+                tracks.masks[row] = detections.spans[column]
         if detections.embeddings is not None:
             self._remember(rows, detections.embeddings[columns], scores)
         self._confirm(rows)
@@ -198,7 +197,7 @@ class StreamTracker:
         """Start tracks from what nobody owns; `owner` learns their rows."""
         settings, tracks = self.settings, self._tracks
         new = np.flatnonzero((owner < 0) & (detections.scores >= settings.new_track_thresh))
-        if len(new) and len(detections.runs.starts):
+        if len(new) and len(detections.spans.starts):
             new = new[~life.covered(new, owner, detections, settings.birth_cover)]
         if not len(new):
             return
@@ -207,7 +206,7 @@ class StreamTracker:
             tracks,
             new,
             detections,
-            speed=flow.inherited_speed(tracks, self._segmented_s, detections.centred[new]),
+            speed=neighbours.inherited_speed(tracks, self._segmented_s, detections.centred[new]),
             now_s=self._clock_s,
             since_s=self._segmented_s,
             sure=first,

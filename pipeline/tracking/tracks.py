@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COLUMNS: Mapping[str, tuple[type, tuple[int, ...]]] = {
-    "filters": (np.float64, (5, 4)),  # see pipeline.tracking.motion
+    "filters": (np.float64, (5, 4)),  # see pipeline.tracking.kalman
     "whole": (np.float64, (5, 4)),  # the same, of the object as if nothing hid a part of it
     "last_box": (np.float64, (4,)),  # last observation, xyxy, carried along with the camera
     "mask_centre": (np.float64, (2,)),  # of the whole object when the mask was seen

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pipeline.instances import Instances
-from pipeline.tracking import flow, hole, life, make_tracker, motion
-from pipeline.tracking.compare import UNLIKE, Likeness
+from pipeline.masks.spans import Spans
+from pipeline.tracking import hole, kalman, life, make_tracker, neighbours
 from pipeline.tracking.detections import Detections
+from pipeline.tracking.likeness import UNLIKE, Likeness
 from pipeline.tracking.reach import Reach, nearness
-from pipeline.tracking.similarity import Runs
 
 Make = Callable[..., Instances]
 SIZE = (200, 300)
@@ -59,12 +59,12 @@ def test_overlap_and_nearness_make_one_number(rectangles: Make) -> None:
     found = rectangles([(0.0, 0.0, 9.0, 9.0)] * 3)
     detections = Detections(
         rows=np.arange(3),
-        boxes=motion.to_corners(centred),
+        boxes=kalman.to_corners(centred),
         centred=centred,
         scores=np.ones(3),
         columns=np.zeros(3, np.int64),
         groups=np.zeros(3, np.int64),
-        runs=Runs.of(found.masks),
+        spans=Spans.of(found.masks),
         embeddings=None,
     )
     like = Likeness(np.array([[0.5, 0.2, 0.0]]), np.array([[0.4, -0.3, -0.3]]), None)
@@ -84,20 +84,22 @@ def test_evidence_of_a_newcomer_is_bounded_however_long_nobody_looked(rectangles
 def test_neighbours_that_agree_tell_how_far_an_object_moved() -> None:
     # Weights: exp(-40 / 120) for the one at 40 px, exp(-160 / 120) for the one at 160.
     moves = np.array([[30.0, 0.0], [30.0, 0.0]])
-    told = flow.shared(PLACES[[0, 2]], moves, PLACES[1:2])
+    told = neighbours.shared(PLACES[[0, 2]], moves, PLACES[1:2])
     total = np.exp(-40 / 120) + np.exp(-np.hypot(160, 10) / 120)
-    assert told == pytest.approx(np.array([[30.0 * total / (total + flow.FEW), 0.0]]))
+    assert told == pytest.approx(np.array([[30.0 * total / (total + neighbours.FEW), 0.0]]))
 
 
 def test_neighbours_that_disagree_tell_nothing() -> None:
     places = PLACES[[0, 1, 0]] + [[0, 0, 0, 0], [0, 0, 0, 0], [80, 0, 0, 0]]
     moves = np.array([[30.0, 0.0], [99.0, 99.0], [-30.0, 0.0]])
-    told = flow.shared(places, moves, PLACES[1:2], without=np.array([[False, True, False]]))
+    told = neighbours.shared(places, moves, PLACES[1:2], without=np.array([[False, True, False]]))
     assert told == pytest.approx(np.zeros((1, 2)))
 
 
 def test_without_neighbours_nobody_moves() -> None:
-    assert flow.shared(np.zeros((0, 4)), np.zeros((0, 2)), PLACES).tolist() == [[0.0, 0.0]] * 3
+    assert (
+        neighbours.shared(np.zeros((0, 4)), np.zeros((0, 2)), PLACES).tolist() == [[0.0, 0.0]] * 3
+    )
 
 
 def test_after_a_hole_who_is_known_again_tells_where_the_others_went(rectangles: Make) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking import similarity
+from pipeline.masks.spans import shifted_intersections
+from pipeline.tracking.boxes import box_iou, height_ratio
 from pipeline.tracking.detections import Detections
-from pipeline.tracking.motion import to_corners
+from pipeline.tracking.kalman import to_corners
 from pipeline.tracking.settings import TrackerSettings
 from pipeline.tracking.tracks import Tracks
 
@@ -53,13 +54,13 @@ def compare(
         unseen_s: (T,) for how long each track has been missed, 0 for those seen last time.
     """
     predicted = tracks.filters[:, 0]
-    boxes = similarity.box_iou(to_corners(predicted), detections.boxes)
+    boxes = box_iou(to_corners(predicted), detections.boxes)
     overlap = boxes
-    if settings.mask_weight > 0 and len(detections.runs.starts):
+    if settings.mask_weight > 0 and len(detections.spans.starts):
         overlap = _with_masks(boxes, tracks, detections, settings.mask_weight, height)
     total = overlap
     if settings.height_weight > 0:
-        ratio = similarity.height_ratio(predicted[:, 3], detections.centred[:, 3])
+        ratio = height_ratio(predicted[:, 3], detections.centred[:, 3])
         if settings.height_weight != 1.0:
             ratio **= settings.height_weight
         total = overlap * ratio
@@ -78,12 +79,12 @@ def _with_masks(
     boxes: Array, tracks: Tracks, detections: Detections, weight: float, height: int
 ) -> Array:
     """Box overlap blended with mask overlap where both sides have a mask."""
-    runs = detections.runs
-    near = (boxes > NEAR) & (tracks.mask_area > 0)[:, None] & (runs.areas > 0)
+    spans = detections.spans
+    near = (boxes > NEAR) & (tracks.mask_area > 0)[:, None] & (spans.areas > 0)
     pairs = (np.nonzero(near)[0].astype(np.int64), np.nonzero(near)[1].astype(np.int64))
     moved = np.rint(tracks.whole[:, 0, :2] - tracks.mask_centre).astype(np.int64)
-    shared = similarity.intersections(tracks.masks, moved[:, 0] * height + moved[:, 1], runs, pairs)
-    union = tracks.mask_area[pairs[0]] + runs.areas[pairs[1]] - shared
+    shared = shifted_intersections(tracks.masks, moved[:, 0] * height + moved[:, 1], spans, pairs)
+    union = tracks.mask_area[pairs[0]] + spans.areas[pairs[1]] - shared
     blended = boxes.copy()
     blended[pairs] = (1 - weight) * boxes[pairs] + weight * shared / np.maximum(union, 1)
     return blended

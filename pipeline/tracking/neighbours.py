@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.tracking.motion import REFERENCE_S
+from pipeline.tracking.kalman import REFERENCE_S
 from pipeline.tracking.tracks import Tracks
 
 Array = NDArray[np.float64]
