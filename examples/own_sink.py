@@ -4,7 +4,7 @@
 
 `docs/sinks.md` explains the steps.
 
-Everything a sink has to know is in `pipeline.stages.Sink`: `write`, `flush`, `resume`, `finish`,
+Everything a sink has to know is in `maskstream.Sink`: `write`, `flush`, `resume`, `finish`,
 `close`. This one stands on `OutputFile`, which refuses existing output, cuts back after a crash and
 ends with the last whole row on a full disk, so it inherits what the built-in file sinks promise.
 """
@@ -15,11 +15,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import track
-from pipeline.results import FrameResult
-from pipeline.sinks import Scheme, SinkTarget, choice, register
-from pipeline.sinks.files import OutputFile
-from pipeline.stages import Picture, Position
+from maskstream import FrameResult, Picture, Position, track
+from maskstream.sinks import OutputFile, Scheme, SinkTarget, choice, register
 
 
 class CsvSink:

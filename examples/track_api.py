@@ -9,7 +9,7 @@ Leaving the loop, by `break` or by an exception, stops everything that was start
 import sys
 from collections import Counter
 
-from pipeline import track
+from maskstream import track
 
 
 def main(source: str | None = None, classes: str | None = None) -> None:

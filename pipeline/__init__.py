@@ -1,7 +1,7 @@
 """What happens to a frame: sources, segmentation, tracking, sinks and the loop that joins them.
 
-`from pipeline import track` is the Python API. Importing this package stays light: no torch, cv2,
-av or ray until something needs them.
+The package `maskstream` is its face. Importing this one stays light: no torch, cv2, av or ray until
+something needs them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["__version__", "track"]
 
 def __getattr__(name: str) -> Any:
     """Load `track` at first use, so that importing the package stays light."""
-    if name == "track":
+    if name == "track":  # where programs found it before there was a face
         from pipeline.runner import track
 
         return track

@@ -3,8 +3,7 @@
 MaskstreamError
 ├── ConfigError            the user's file or flag is wrong; fix it, do not retry
 ├── SourceError            one source is unusable; the other streams go on
-│   ├── SourceOpenError    cannot be opened; a live reader retries with backoff
-│   └── SourceStalled      no frame for `stall_timeout_s`; a live reader reconnects
+│   └── SourceOpenError    cannot be opened; a live reader retries with backoff
 ├── ModelError             weights or device unusable
 ├── SegmentFailed          one frame could not be segmented; carries the `cause` it is counted under
 └── SinkError              one sink stops; the others go on
@@ -35,10 +34,6 @@ class SourceError(MaskstreamError):
 
 class SourceOpenError(SourceError):
     """A source cannot be opened."""
-
-
-class SourceStalled(SourceError):
-    """A source sent no frame for longer than its limit."""
 
 
 class ModelError(MaskstreamError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import nn
 from torchvision.models import resnet18
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn_v2
@@ -103,8 +102,3 @@ def _small(num_classes: int, norm_layer: NormLayer, overrides: dict[str, Any]) -
         "rpn_post_nms_top_n_test": _SMALL_PROPOSALS,
     }
     return MaskRCNN(backbone, num_classes=None, **(settings | overrides))
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Numbers in the state dict, running statistics included."""
-    return sum(t.numel() for t in network.state_dict().values() if isinstance(t, torch.Tensor))

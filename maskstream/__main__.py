@@ -1,0 +1,5 @@
+"""`python -m maskstream` is the `maskstream` command."""
+
+from pipeline.cli.main import main
+
+main()

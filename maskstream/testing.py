@@ -1,0 +1,25 @@
+"""Stand-ins for tests of your own sources, segmenters, trackers and sinks."""
+
+from pipeline.testing import (
+    ListSink,
+    ManualClock,
+    ManualSegmenter,
+    Pause,
+    ScriptedSource,
+    StubSegmenter,
+    make_frame,
+    make_frames,
+    make_instances,
+)
+
+__all__ = [
+    "ListSink",
+    "ManualClock",
+    "ManualSegmenter",
+    "Pause",
+    "ScriptedSource",
+    "StubSegmenter",
+    "make_frame",
+    "make_frames",
+    "make_instances",
+]
