@@ -133,6 +133,8 @@ def _message(error: ErrorDetails) -> str:
         return f"must be {error['ctx']['expected']}"
     if error["type"] == "too_short":
         return f"must have at least {error['ctx']['min_length']}"
+    if error["type"] == "too_long":
+        return f"must have at most {error['ctx']['max_length']}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     return words.get(error["type"], message.replace("input should be", "must be"))

@@ -8,17 +8,41 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Polygon = Annotated[tuple[tuple[float, float], ...], Field(min_length=3)]
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
+"""Far beyond every picture, and small enough that polygons are drawn exactly."""
+
+
+def _has_area(polygon: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    (x0, y0), *rest = polygon
+    widest, highest = (max(side) - min(side) for side in zip(*polygon, strict=True))
+    if widest <= 1 and highest <= 1:
+        raise ValueError("lies within one pixel; coordinates are pixels of the source")
+    x1, y1 = max(rest, key=lambda point: (point[0] - x0) ** 2 + (point[1] - y0) ** 2)
+    if all((x1 - x0) * (y - y0) == (y1 - y0) * (x - x0) for x, y in rest):
+        raise ValueError("has no area; its points lie on one line")
+    return polygon
+
+
+Polygon = Annotated[
+    tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3), AfterValidator(_has_area)
+]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSettings(_Section):
@@ -110,10 +134,13 @@ class SourceSettings(_Section):
     )
     include: tuple[Polygon, ...] = Field(
         (),
-        description="Polygons [[x, y], ...] in source pixels; only inside of them is segmented.",
+        description="Polygons [[x, y], ...] in source pixels: only inside of them is segmented, "
+        "and only instances with at least half of their mask inside are followed and published.",
     )
     ignore: tuple[Polygon, ...] = Field(
-        (), description="Polygons in which instances are not published."
+        (),
+        description="Polygons: instances with more than half of their mask inside are not "
+        "published.",
     )
     open_timeout_s: Positive = Field(
         5.0,

@@ -74,6 +74,8 @@ class Following:
         """
         if found is not None and self._classes is not None:
             found = found[np.isin(found.class_ids, self._classes)]
+        if found is not None and self._region is not None:
+            found = self._region.inside(found)
         if self._tracker is not None:
             found = self._tracker.update(
                 found, pts_s=frame.pts_s, image_size=frame.size, motion=motion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,14 +14,20 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 
+log = logging.getLogger(__name__)
+
 Polygon = Sequence[tuple[float, float]]
 
 
 class PolygonRegion:
     """Polygons in source pixels, filled like those of OpenCV: their outline belongs to them.
 
+    What a segmenter finds it may still place in the black around `include`, and a tracker may carry
+    it there: so instances are judged by their masks, before the tracker sees them and after.
+
     Args:
-        include: only inside of one of these is segmented; empty: everywhere.
+        include: only inside of these is segmented, and only instances with at least half of their
+            mask inside of them (all together) count; empty: everywhere.
         ignore: instances that lie with more than half of their mask inside are not published.
     """
 
@@ -29,6 +36,7 @@ class PolygonRegion:
         self._ignore = [_points(polygon) for polygon in ignore]
         self._size: tuple[int, int] | None = None
         self._inside: NDArray[np.uint8] | None = None
+        self._included: Masks | None = None
         self._ignored: Masks | None = None
 
     def look(self, frame: Frame) -> Frame:
@@ -39,9 +47,17 @@ class PolygonRegion:
         blanked = cv2.bitwise_and(frame.image, frame.image, mask=self._inside)
         return replace(frame, image=np.asarray(blanked, np.uint8))
 
-    def keep(self, instances: Instances) -> Instances:
-        """The instances that do not lie in `ignore`."""
+    def inside(self, instances: Instances) -> Instances:
+        """The instances that lie in `include`."""
         self._fit(instances.masks.size)
+        if self._included is None or not len(instances):
+            return instances
+        covered = instances.masks.intersections(self._included)[:, 0]
+        return instances[(covered > 0) & (2 * covered >= instances.masks.areas())]
+
+    def keep(self, instances: Instances) -> Instances:
+        """The instances that lie in `include` and not in `ignore`."""
+        instances = self.inside(instances)
         if self._ignored is None or not len(instances):
             return instances
         covered = instances.masks.intersections(self._ignored)[:, 0]
@@ -52,7 +68,15 @@ class PolygonRegion:
         if size == self._size:
             return
         self._size = size
-        self._inside = _filled(self._include, size) if self._include else None
+        if self._include:
+            self._inside = _filled(self._include, size)
+            self._included = Masks.from_dense(self._inside[None] > 0)
+            if not self._inside.any():
+                log.warning(
+                    "include lies outside of pictures of %dx%d: nothing will be found; "
+                    "its coordinates are pixels of the source",
+                    *size[::-1],
+                )
         if self._ignore:
             self._ignored = Masks.from_dense(_filled(self._ignore, size)[None] > 0)
 

@@ -28,6 +28,9 @@ class Region(Protocol):
     def look(self, frame: Frame) -> Frame:
         """The frame to segment: the same one, or a copy with pixels blanked."""
 
+    def inside(self, instances: Instances) -> Instances:
+        """The instances that lie where is to be looked; the others are no detections."""
+
     def keep(self, instances: Instances) -> Instances:
         """The instances to publish."""
 

@@ -93,6 +93,11 @@ def test_tracker_keys_stand_beside_the_preset() -> None:
             id="no-step",
         ),
         pytest.param(
+            {"sources": [source(max_fps=float("inf"))]},
+            "c.yaml: sources[0].max_fps: must be a finite number, got inf",
+            id="infinite",
+        ),
+        pytest.param(
             {"sources": [source()], "model": {"precision": "fp8"}},
             "c.yaml: model.precision: must be 'auto', 'fp32', 'fp16' or 'bf16', got 'fp8'",
             id="not-a-choice",
@@ -120,6 +125,77 @@ def test_a_wrong_setting_is_one_line_with_file_key_value_and_choice(
 ) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         parse(values, origin="c.yaml")
+
+
+SQUARE = [[0, 0], [9, 0], [9, 9], [0, 9]]
+
+
+@pytest.mark.parametrize("key", ["include", "ignore"])
+@pytest.mark.parametrize(
+    ("polygon", "message"),
+    [
+        pytest.param(
+            [[0, 0], [9, float("nan")], [9, 9]],
+            "[1][1][1]: must be a finite number, got nan",
+            id="nan",
+        ),
+        pytest.param(
+            [[0, 0], [float("-inf"), 0], [9, 9]],
+            "[1][1][0]: must be a finite number, got -inf",
+            id="infinite",
+        ),
+        pytest.param(
+            [[0, 0], [1e30, 0], [9, 9]],
+            "[1][1][0]: must be less than or equal to 1000000, got 1e+30",
+            id="huge",
+        ),
+        pytest.param(
+            [[0, 0], [9, 0], [9, -1000001]],
+            "[1][2][1]: must be greater than or equal to -1000000, got -1000001",
+            id="far-above",
+        ),
+        pytest.param([], "[1]: must have at least 3, got []", id="empty"),
+        pytest.param(
+            [[0, 0], [9, 9]], "[1]: must have at least 3, got [[0, 0], [9, 9]]", id="two-points"
+        ),
+        pytest.param(
+            [[0, 0], [9, 9], [4, 4]],
+            "[1]: has no area; its points lie on one line, got [[0, 0], [9, 9], [4, 4]]",
+            id="line",
+        ),
+        pytest.param(
+            [[0, 5], [0, 5], [9, 5]],
+            "[1]: has no area; its points lie on one line, got [[0, 5], [0, 5], [9, 5]]",
+            id="line-with-a-point-twice",
+        ),
+        pytest.param(
+            [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]],
+            "[1]: lies within one pixel; coordinates are pixels of the source, "
+            "got [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]",
+            id="fractions",
+        ),
+        pytest.param(
+            [[0, 0, 1], [9, 0], [9, 9]],
+            "[1][0]: must have at most 2, got [0, 0, 1]",
+            id="three-coordinates",
+        ),
+        pytest.param(
+            [[0, "a"], [9, 0], [9, 9]], "[1][0][1]: must be a number, got 'a'", id="no-number"
+        ),
+    ],
+)
+def test_a_polygon_that_encloses_nothing_is_refused(
+    key: str, polygon: list[Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^c.yaml: sources\\[0\\].{key}{re.escape(message)}$"):
+        parse({"sources": [source(**{key: [SQUARE, polygon]})]}, origin="c.yaml")
+
+
+def test_a_polygon_may_leave_the_picture_and_cross_itself() -> None:
+    crossing = [[-50, 0], [9, 9], [9, 0], [-50, 9]]
+    assert parse({"sources": [source(include=[crossing])]}).sources[0].include == (
+        tuple((float(x), float(y)) for x, y in crossing),
+    )
 
 
 @pytest.mark.parametrize(

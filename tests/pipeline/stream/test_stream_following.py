@@ -228,6 +228,9 @@ def test_the_region_is_looked_at_and_instances_outside_are_not_published(
         def look(self, frame: Frame) -> Frame:
             return make_frame(frame.index, size=(12, 24))
 
+        def inside(self, instances: Instances) -> Instances:
+            return instances
+
         def keep(self, instances: Instances) -> Instances:
             return instances[:0]
 

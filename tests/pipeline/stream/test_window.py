@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pipeline.stream import StreamSettings
 from pipeline.stream.capture import Captured, Mark
-from pipeline.stream.region import PolygonRegion
 from pipeline.stream.sampling import Sampled
 from pipeline.stream.window import Flight, Forecast, Verdict, Window
-from pipeline.testing import ManualClock, make_frame, make_instances
+from pipeline.testing import ManualClock, make_frame
 
 
 def waiting(index: int = 0, at_s: float = 0.0, kept: int = 1) -> Captured:
@@ -189,41 +187,3 @@ def test_a_forecast_tells_what_every_frame_needs_from_what_each_one_ahead_adds()
 def test_settings_below_one_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"StreamSettings.{name} must be at least 1, got 0"):
         StreamSettings(**{name: 0})
-
-
-LEFT = [(0.0, 0.0), (7.0, 0.0), (7.0, 11.0), (0.0, 11.0)]
-RIGHT = [(8.0, 0.0), (15.0, 0.0), (15.0, 11.0), (8.0, 11.0)]
-
-
-def test_only_inside_the_included_polygons_pixels_are_left() -> None:
-    frame = make_frame(2)
-    seen = PolygonRegion([LEFT], []).look(frame)
-    assert np.array_equal(seen.image[:, :8], frame.image[:, :8])
-    assert not seen.image[:, 8:].any()
-    assert (seen.index, seen.pts_s) == (frame.index, frame.pts_s)
-
-
-def test_overlapping_polygons_do_not_cancel_each_other_out() -> None:
-    frame = make_frame(2)
-    seen = PolygonRegion([LEFT, LEFT, RIGHT], []).look(frame)
-    assert np.array_equal(seen.image, frame.image)
-
-
-def test_without_included_polygons_the_frame_is_handed_on_as_it_is() -> None:
-    frame = make_frame(2)
-    assert PolygonRegion([], [LEFT]).look(frame) is frame
-
-
-def test_instances_mostly_inside_an_ignored_polygon_are_left_out() -> None:
-    found = make_instances(2)  # squares of 4 × 4 in the top left corner
-    third = [(0.0, 0.0), (0.0, 3.0), (0.0, 3.0)]  # one column of four pixels
-    assert len(PolygonRegion([], [LEFT]).keep(found)) == 0
-    assert len(PolygonRegion([], [RIGHT]).keep(found)) == 2
-    assert len(PolygonRegion([], [third]).keep(found)) == 2
-
-
-def test_a_region_follows_the_size_of_the_pictures() -> None:
-    region = PolygonRegion([LEFT], [LEFT])
-    for size in ((12, 16), (24, 32)):
-        assert region.look(make_frame(0, size=size)).size == size
-        assert len(region.keep(make_instances(1, size=size))) == 0
