@@ -1,4 +1,4 @@
-"""Stand-ins for tests of your own sources, segmenters, trackers and sinks."""
+"""Stand-ins and kits for tests of your own sources, segmenters, trackers and sinks."""
 
 from pipeline.testing import (
     ListSink,
@@ -7,6 +7,10 @@ from pipeline.testing import (
     Pause,
     ScriptedSource,
     StubSegmenter,
+    check_segmenter,
+    check_sink,
+    check_source,
+    check_tracker,
     make_frame,
     make_frames,
     make_instances,
@@ -19,6 +23,10 @@ __all__ = [
     "Pause",
     "ScriptedSource",
     "StubSegmenter",
+    "check_segmenter",
+    "check_sink",
+    "check_source",
+    "check_tracker",
     "make_frame",
     "make_frames",
     "make_instances",

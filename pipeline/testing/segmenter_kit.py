@@ -1,0 +1,99 @@
+"""`check_segmenter`: whether something keeps what `pipeline.stages.Segmenter` promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.instances import Instances
+from pipeline.stages import Segmenter
+from pipeline.testing.promise import promised
+
+Image = NDArray[np.uint8]
+
+
+def check_segmenter(make: Callable[[], Segmenter], images: Sequence[Image]) -> None:
+    """Use a segmenter as a worker does.
+
+    Args:
+        make: loads it.
+        images: at least two pictures, uint8 (H, W, 3) BGR, better of two sizes and with something
+            to be found in each.
+
+    Raises:
+        AssertionError: a promise was broken; the message says which.
+    """
+    promised(len(images) >= 2, f"check_segmenter needs two pictures or more, got {len(images)}")
+    segmenter = make()
+    try:
+        _describes_itself(segmenter)
+        frozen = [_frozen(image) for image in images]
+        found = segmenter.segment(frozen)
+        promised(
+            isinstance(found, list) and len(found) == len(images),
+            f"segment() of {len(images)} pictures gave {found!r:.60}; one Instances a picture",
+        )
+        for image, kept, one in zip(images, frozen, found, strict=True):
+            promised(np.array_equal(image, kept), "segment() wrote into a picture")
+            _fits(one, image, segmenter)
+        _each_by_itself(segmenter, frozen, found)
+        promised(segmenter.segment([]) == [], "segment([]) has to give []")
+    finally:
+        segmenter.close()
+        segmenter.close()  # safe to call twice
+
+
+def _frozen(image: Image) -> Image:
+    copy = image.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _describes_itself(segmenter: Segmenter) -> None:
+    info = segmenter.info
+    promised(info.name, "info.name is empty; records say which model they come from")
+    for class_id, name in info.labels.items():
+        promised(
+            class_id >= 0 and isinstance(name, str) and name,
+            f"info.labels has {class_id!r}: {name!r}; ids are numbers from 0, names are words",
+        )
+
+
+def _fits(found: Instances, image: Image, segmenter: Segmenter) -> None:
+    height, width = image.shape[:2]
+    promised(
+        found.masks.size == (height, width),
+        f"masks of size {found.masks.size} for a picture of {(height, width)}",
+    )
+    x1, y1, x2, y2 = found.boxes.T
+    inside = (x1 >= 0) & (y1 >= 0) & (x1 < x2) & (y1 < y2) & (x2 <= width) & (y2 <= height)
+    promised(
+        inside.all(), f"boxes have to lie in the picture, got {found.boxes[~inside][:1].tolist()}"
+    )
+    sure = np.isfinite(found.scores) & (found.scores >= 0) & (found.scores <= 1)
+    promised(sure.all(), f"scores lie from 0 to 1, got {found.scores[~sure][:1].tolist()}")
+    unknown = set(found.class_ids.tolist()) - set(segmenter.info.labels)
+    promised(not unknown, f"class ids {sorted(unknown)} are not in info.labels")
+    promised((found.masks.areas() > 0).all(), "a mask without a pixel; leave it out")
+    promised(found.track_ids is None, "a segmenter gives no track ids; the tracker does")
+
+
+def _each_by_itself(
+    segmenter: Segmenter, images: Sequence[Image], together: Sequence[Instances]
+) -> None:
+    """What is found in a picture does not depend on the pictures beside it."""
+    for number, (image, one) in enumerate(zip(images, together, strict=True)):
+        alone = segmenter.segment([image])[0]
+        same = (
+            len(alone) == len(one)
+            and np.array_equal(alone.class_ids, one.class_ids)
+            and np.allclose(alone.scores, one.scores, atol=1e-3)
+            and (np.diag(alone.masks.iou(one.masks)) > 0.98).all()
+        )
+        promised(
+            same,
+            f"picture {number} gave {len(alone)} instances alone and {len(one)} in a batch, "
+            "or other ones; what is found may not depend on the pictures beside it",
+        )

@@ -1,0 +1,138 @@
+"""`check_sink`: whether something keeps what `pipeline.stages.Sink` promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.frames import Frame
+from pipeline.results import FrameResult
+from pipeline.stages import Sink
+from pipeline.testing.doubles import make_frame, make_instances
+from pipeline.testing.promise import promised, within
+
+COUNT = 12
+END: Mapping[str, Any] = {
+    "schema": "maskstream.end/1",
+    "run": "check",
+    "source": "cam",
+    "outcome": "complete",
+    "reason": None,
+    "decoded": COUNT,
+    "announced": COUNT,
+    "accounting": {
+        "captured": COUNT,
+        "published": COUNT,
+        "dropped": {},
+        "failed": {},
+        "in_flight": 0,
+        "decode_errors": 0,
+        "reconnects": 0,
+    },
+}
+
+
+def check_sink(
+    open_sink: Callable[[Path, bool], Sink],
+    content: Callable[[Path], object],
+    folder: Path,
+    *,
+    answers_within_s: float = 5.0,
+) -> None:
+    """Use a sink as a stream does: write, flush, crash, go on, end.
+
+    Args:
+        open_sink: opens the sink for the source `cam` below a folder; True: what lies there is
+            its own, or may be replaced.
+        content: what an undisturbed run left below a folder, in any form that can be compared.
+        folder: an empty one, to work in.
+        answers_within_s: time a call may take.
+
+    Raises:
+        AssertionError: a promise was broken; the message says which.
+    """
+    for name in ("whole", "early", "bare"):
+        (folder / name).mkdir()
+    _run(open_sink(folder / "whole", False), range(COUNT), answers_within_s)
+    expected = content(folder / "whole")
+    for flushed, written in ((0, 3), (1, 1), (5, 9), (COUNT, COUNT)):
+        there = folder / f"cut-{flushed}-{written}"
+        there.mkdir()
+        _crash(open_sink(there, False), flushed, written, open_sink, there, answers_within_s)
+        promised(
+            content(there) == expected,
+            f"cut off after frame {written}, resumed at {flushed}: not what an undisturbed run has",
+        )
+    early = open_sink(folder / "early", False)
+    early.close()
+    early.close()  # safe to call twice, and without `finish` after a failure
+    bare = open_sink(folder / "bare", False)
+    bare.finish(END)  # a stream without a frame
+    bare.close()
+
+
+def _run(sink: Sink, numbers: range, limit_s: float) -> None:
+    _write(sink, numbers, limit_s)
+    _flushed(sink, limit_s)
+    with within(limit_s, "finish()"):
+        sink.finish(END)
+    with within(limit_s, "close()"):
+        sink.close()
+    sink.close()  # safe to call twice
+
+
+def _crash(
+    sink: Sink,
+    flushed: int,
+    written: int,
+    open_sink: Callable[[Path, bool], Sink],
+    there: Path,
+    limit_s: float,
+) -> None:
+    """Write on behind the last position that was kept, and die; a second life goes on from it."""
+    _write(sink, range(flushed), limit_s)
+    position = _flushed(sink, limit_s) if flushed else None
+    _write(sink, range(flushed, written), limit_s)
+    sink.close()  # a process that dies gives its locks back, and says no `finish`
+    again = open_sink(there, True)
+    if position is not None:
+        again.resume(json.loads(json.dumps(position)))
+    _run(again, range(flushed, COUNT), limit_s)
+
+
+def _write(sink: Sink, numbers: range, limit_s: float) -> None:
+    for number in numbers:
+        with within(limit_s, f"write() of frame {number}"):
+            sink.write(*_result(number))
+
+
+def _flushed(sink: Sink, limit_s: float) -> Mapping[str, Any]:
+    with within(limit_s, "flush()"):
+        position = sink.flush()
+    promised(
+        json.loads(json.dumps(position)) == dict(position),
+        f"a position is a JSON object, flush() gave {position!r}",
+    )
+    return position
+
+
+class _Picture:
+    """A picture of the kind sinks get; drawing makes it brighter."""
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        self.image = image
+
+    def annotated(self) -> NDArray[np.uint8]:
+        return self.image + np.uint8(60)
+
+
+def _result(number: int) -> tuple[FrameResult, _Picture]:
+    frame: Frame = make_frame(number, size=(48, 64))
+    found = make_instances(2, size=(48, 64)).with_tracks(np.array([1, 2], np.int64))
+    result = FrameResult.of(frame, found, run="check", model="blob", labels={1: "red"})
+    return result, _Picture(frame.image)

@@ -1,0 +1,287 @@
+"""The kits: what ships here passes them, and each broken promise is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.frames import Frame
+from pipeline.instances import Instances
+from pipeline.models import load_segmenter
+from pipeline.results import FrameResult
+from pipeline.sinks import open_sink
+from pipeline.sources import open_source
+from pipeline.stages import Outcome, Picture, Segmenter, Sink, Source, Status
+from pipeline.testing import (
+    ListSink,
+    ScriptedSource,
+    StubSegmenter,
+    check_segmenter,
+    check_sink,
+    check_source,
+    check_tracker,
+    make_frame,
+    make_frames,
+    make_instances,
+)
+from pipeline.tracking import make_tracker
+
+STREET = "synthetic://street?seed=3&frames=12&size=160x120"
+LABELS = {1: "red"}
+
+
+def squares(count: int = 12) -> list[Instances]:
+    """One square on its way to the right."""
+    found = []
+    for x in range(count):
+        dense = np.zeros((1, 40, 60), bool)
+        dense[0, 10:30, x : x + 20] = True
+        masks = make_instances(1, size=(40, 60)).masks.from_dense(dense)
+        box = np.array([[x, 10, x + 20, 30]], np.float32)
+        found.append(replace(make_instances(1, size=(40, 60)), boxes=box, masks=masks))
+    return found
+
+
+def pictures() -> list[np.ndarray]:
+    return [make_frame(3, size=(48, 64)).image, make_frame(9, size=(40, 90)).image]
+
+
+# -- what ships here ---------------------------------------------------------------------------
+
+
+def test_a_rendered_street_passes() -> None:
+    check_source(lambda: open_source(STREET, source_id="street"))
+
+
+def test_a_folder_of_pictures_passes(tmp_path: Path) -> None:
+    import cv2
+
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), make_frame(number).image)
+    check_source(lambda: open_source(str(tmp_path), source_id="pictures"))
+
+
+def test_a_video_file_passes(tmp_path: Path) -> None:
+    sink = open_sink(f"video:{tmp_path}/clip.mp4", source_id="clip", run="r", labels=LABELS)
+    picture = ListPicture(make_frame(0, size=(48, 64)).image)
+    for number in range(10):
+        frame = make_frame(number, size=(48, 64))
+        found = Instances.empty((48, 64))
+        sink.write(FrameResult.of(frame, found, run="r", model="m", labels=LABELS), picture)
+    sink.close()
+    check_source(lambda: open_source(f"{tmp_path}/clip.mp4", source_id="clip"))
+
+
+def test_the_blob_model_passes() -> None:
+    check_segmenter(lambda: load_segmenter("blob", weights=None), pictures())
+
+
+def test_the_network_with_the_bundled_weights_passes() -> None:
+    street = open_source(STREET.replace("160x120", "320x180"), source_id="street")
+    images = [frame.image for frame in street.frames()][:2]
+    check_segmenter(
+        lambda: load_segmenter("maskrcnn_resnet18_fpn", weights="demo", device="cpu"), images
+    )
+
+
+def test_the_tracker_passes() -> None:
+    check_tracker(make_tracker, squares())
+
+
+@pytest.mark.parametrize(
+    ("url", "pattern"),
+    [
+        ("jsonl:{folder}/cam.jsonl", "*.jsonl"),
+        ("coco:{folder}/cam.json", "*.json"),
+        ("mots:{folder}/cam.txt", "*.txt"),
+        ("frames:{folder}/pictures?format=png", "pictures/*.png"),
+    ],
+)
+def test_the_sinks_pass(url: str, pattern: str, tmp_path: Path) -> None:
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        return open_sink(
+            url.format(folder=folder),
+            source_id="cam",
+            run="check",
+            labels=LABELS,
+            overwrite=overwrite,
+        )
+
+    def content(folder: Path) -> object:
+        return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
+
+    check_sink(opened, content, tmp_path)
+
+
+# -- what breaks a promise ---------------------------------------------------------------------
+
+
+class ListPicture:
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+
+    def annotated(self) -> np.ndarray:
+        return self.image
+
+
+class Deaf(ScriptedSource):
+    def stop(self) -> None:
+        """Nobody listens."""
+
+    def frames(self, start: Any = None) -> Any:
+        for number in range(10**9):
+            yield make_frame(number)
+
+
+def finite(frames: list[Frame], **more: Any) -> Callable[[], Source]:
+    return lambda: ScriptedSource(frames, **more)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (finite([]), "not one frame"),
+        (finite([make_frame(1), make_frame(0)]), "frame 0 came after frame 1"),
+        (
+            finite([make_frame(0), make_frame(1, pts_s=0.0)]),
+            "frame 1: 0.0 s after 0.0 s; time grows in an epoch",
+        ),
+        (finite([make_frame(0), make_frame(1, size=(20, 20))]), "another size"),
+        (
+            finite(make_frames(3), outcome=Outcome(Status.COMPLETE, None, 4)),
+            "outcome.decoded is 4, 3 frames came",
+        ),
+        (
+            finite(make_frames(3), outcome=Outcome(Status.INCOMPLETE, None, 3)),
+            "incomplete without a reason",
+        ),
+        (finite(make_frames(2), source_id="door"), "a frame of 'cam'"),
+    ],
+)
+def test_a_source_that_breaks_a_promise_is_told_which(
+    make: Callable[[], Source], message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_source(make)
+
+
+def test_a_source_that_gives_other_frames_when_resumed_is_found() -> None:
+    frames = make_frames(4)
+    lives = iter([frames, *[make_frames(4, start=1)] * 9])
+    with pytest.raises(AssertionError, match="frame"):
+        check_source(lambda: ScriptedSource(next(lives)))
+
+
+def test_a_camera_that_does_not_hear_stop_is_found() -> None:
+    with pytest.raises(AssertionError, match=r"captured_at_s|goes on"):
+        check_source(lambda: Deaf([], live=True), stops_within_s=0.1)
+
+
+def found_with(**changes: Any) -> Callable[[np.ndarray], Instances]:
+    def find(image: np.ndarray) -> Instances:
+        return replace(make_instances(1, size=image.shape[:2]), **changes)
+
+    return find
+
+
+def nth(image: np.ndarray, seen: list[int]) -> Instances:
+    seen.append(1)
+    return make_instances(len(seen), size=image.shape[:2])
+
+
+@pytest.mark.parametrize(
+    ("find", "message"),
+    [
+        (lambda image: make_instances(1, size=(12, 16)), "masks of size"),
+        (found_with(boxes=np.array([[0, 0, 900, 4]], np.float32)), "boxes have to lie"),
+        (found_with(boxes=np.array([[4, 0, 4, 4]], np.float32)), "boxes have to lie"),
+        (found_with(scores=np.array([np.nan], np.float32)), "scores lie from 0 to 1"),
+        (found_with(class_ids=np.array([9])), "class ids \\[9\\] are not in info.labels"),
+        (found_with(track_ids=np.array([1])), "gives no track ids"),
+        (lambda image, seen=[]: nth(image, seen), "may not depend on the pictures"),
+    ],
+)
+def test_a_segmenter_that_breaks_a_promise_is_told_which(
+    find: Callable[[np.ndarray], Instances], message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_segmenter(lambda: StubSegmenter(find), pictures())
+
+
+class Short(StubSegmenter):
+    def segment(self, images: Any) -> list[Instances]:
+        return super().segment(images)[:-1]
+
+
+def test_a_segmenter_that_returns_too_few_is_found() -> None:
+    def make() -> Segmenter:
+        return Short(lambda image: make_instances(1, size=image.shape[:2]))
+
+    with pytest.raises(AssertionError, match="of 2 pictures gave"):
+        check_segmenter(make, pictures())
+
+
+class Forgetful:
+    """Numbers every frame's instances anew."""
+
+    def __init__(self, *, resets: bool = True) -> None:
+        self._next, self._resets = 1, resets
+
+    def update(self, instances: Any, **more: Any) -> Instances:
+        if instances is None:
+            return Instances.empty(more["image_size"])
+        ids = np.arange(self._next, self._next + len(instances))
+        self._next += len(instances)
+        return instances.with_tracks(ids)
+
+    def reset(self) -> None:
+        if self._resets:
+            self._next = 1
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"next_id": self._next}
+
+    def restore(self, snapshot: Any) -> None:
+        """Everything was forgotten."""
+
+
+@pytest.mark.parametrize(
+    ("resets", "message"),
+    [(True, r"after reset\(\) the ids"), (False, "other instances after snapshot")],
+)
+def test_a_tracker_that_breaks_a_promise_is_told_which(resets: bool, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_tracker(lambda: Forgetful(resets=resets), squares())
+
+
+class Torn(ListSink):
+    """Goes on behind what it wrote last, whatever position it is given."""
+
+    def resume(self, position: Any) -> None:
+        self._began = True
+
+
+def test_a_sink_that_does_not_cut_back_is_found(tmp_path: Path) -> None:
+    sinks: dict[Path, Torn] = {}
+
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        left = sinks[folder].results if overwrite else []
+        sinks[folder] = Torn(results=left)
+        return sinks[folder]
+
+    with pytest.raises(AssertionError, match="cut off after frame 9, resumed at 5"):
+        check_sink(opened, lambda folder: sinks[folder].indices, tmp_path)
+
+
+def test_a_sink_that_blocks_is_found(tmp_path: Path) -> None:
+    import time
+
+    class Slow(ListSink):
+        def write(self, result: FrameResult, picture: Picture) -> None:
+            time.sleep(0.05)
+
+    with pytest.raises(AssertionError, match=r"write\(\) of frame 0 took"):
+        check_sink(lambda *_: Slow(), lambda _: None, tmp_path, answers_within_s=0.01)
