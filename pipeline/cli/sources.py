@@ -7,30 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Settings, parse, read
+from pipeline.errors import ConfigError
 
 
 def expand_sources(entries: Sequence[Any]) -> list[Any]:
-    """Give every entry an id; a glob becomes one entry a file.
+    """Give every entry an id; a glob or directory becomes one entry a source.
 
     Args:
         entries: URLs, or mappings as in YAML; those with an `id` stay as they are. Anything else
             is handed on for the validation to name.
     """
-    from pipeline.sources import expand
+    from pipeline.sources import named, singles
 
     expanded: list[Any] = []
     for entry in entries:
         values = {"url": entry} if isinstance(entry, str) else entry
-        if isinstance(values, dict) and "id" not in values and isinstance(values.get("url"), str):
-            expanded += [{**values, "id": None, "url": url} for _, url in expand([values["url"]])]
+        if not isinstance(values, dict) or not isinstance(values.get("url"), str):
+            expanded.append(values)
+        elif "id" not in values:
+            expanded += [{**values, "id": None, "url": url} for url in singles(values["url"])]
         else:
+            _check_single(values["id"], values["url"])
             expanded.append(values)
     # Ids last and all at once, so that two files of one name in different folders differ.
     unnamed = [e for e in expanded if isinstance(e, dict) and "id" in e and e["id"] is None]
     taken = [e["id"] for e in expanded if isinstance(e, dict) and e.get("id")]
-    for entry, (source_id, _) in zip(
-        unnamed, expand([e["url"] for e in unnamed], taken=taken), strict=True
-    ):
+    pairs = named([entry["url"] for entry in unnamed], taken=taken)
+    for entry, (source_id, _) in zip(unnamed, pairs, strict=True):
         entry["id"] = source_id
     return expanded
 
@@ -42,3 +45,18 @@ def load_settings(path: Path) -> Settings:
     if isinstance(sources, list):
         values["sources"] = expand_sources(sources)
     return parse(values, origin=str(path))
+
+
+def _check_single(source_id: object, url: str) -> None:
+    """Refuse a glob or directory of several sources under one id; what is missing fails later."""
+    from pipeline.sources import singles
+
+    try:
+        found = singles(url)
+    except ConfigError:
+        return
+    if found != [url]:
+        raise ConfigError(
+            f"source {source_id}: {url} stands for {len(found)} sources ({', '.join(found[:3])}"
+            f"{', ...' if len(found) > 3 else ''}); leave out its id, or name them one by one"
+        )

@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 from pipeline.errors import ConfigError
-from pipeline.sources.naming import expand, safe_id
+from pipeline.sources.naming import expand, named, safe_id, singles
 from pipeline.sources.probing import Probe, fingerprint, probe
 from pipeline.sources.schemes import SCHEMES, Kind, check_url, kind_of
 from pipeline.stages import Source
@@ -23,9 +23,11 @@ __all__ = [
     "expand",
     "fingerprint",
     "kind_of",
+    "named",
     "open_source",
     "probe",
     "safe_id",
+    "singles",
 ]
 
 _OPENS = {

@@ -22,6 +22,7 @@ from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.header import PictureHeader, read_header
 from pipeline.sources.naming import images_of
 from pipeline.sources.probing import Probe
+from pipeline.sources.regular import open_regular
 from pipeline.stages import Outcome, Position, Status
 
 _READ = cv2.IMREAD_COLOR  # applies EXIF orientation, gives 8 bit BGR
@@ -131,7 +132,8 @@ def load_image(path: Path, max_pixels: int) -> tuple[NDArray[np.uint8] | None, s
         uint8 (H, W, 3) BGR and an empty string, or None and why not, in a few words.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         return None, f"cannot be read: {(error.strerror or 'unknown').lower()}"
     header = read_header(data)
@@ -173,6 +175,7 @@ def probe_images(url: str, *, fps: float = 1.0) -> Probe:
 
 def _header_of(path: Path) -> PictureHeader | None:
     try:
-        return read_header(path.read_bytes())
+        with open_regular(path) as file:
+            return read_header(file.read())
     except OSError:
         return None

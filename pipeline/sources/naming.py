@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import unicodedata
@@ -11,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
+from pipeline.sources.folders import entries_of
 from pipeline.sources.schemes import (
     IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
     Kind,
     check_url,
     is_pattern,
@@ -28,8 +27,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 def expand(urls: Iterable[str], *, taken: Collection[str] = ()) -> list[tuple[str, str]]:
     """Ids and URLs of all sources meant, in the order written; a glob is sorted by number.
 
-    A glob of videos is one source each; a glob or directory of pictures is one source; a
-    directory without pictures stands for the videos in it.
+    A directory or glob stands for its pictures as one source and each of its videos as another.
 
     Args:
         urls: as the user wrote them.
@@ -38,13 +36,18 @@ def expand(urls: Iterable[str], *, taken: Collection[str] = ()) -> list[tuple[st
     Raises:
         ConfigError: a glob or directory has nothing in it, or the scheme is unknown.
     """
+    return named([single for written in urls for single in singles(written)], taken=taken)
+
+
+def named(urls: Iterable[str], *, taken: Collection[str] = ()) -> list[tuple[str, str]]:
+    """An id for each source, different from each other and from those `taken`."""
     used = set(taken)
-    named = []
-    for url in [single for written in urls for single in _singles(written)]:
+    pairs = []
+    for url in urls:
         source_id = _distinct(safe_id(_stem(url)), used)
         used.add(source_id)
-        named.append((source_id, url))
-    return named
+        pairs.append((source_id, url))
+    return pairs
 
 
 def safe_id(text: str) -> str:
@@ -53,63 +56,59 @@ def safe_id(text: str) -> str:
     return _UNSAFE.sub("-", plain).strip("-_.")[:MAX_ID].rstrip("-_.") or "source"
 
 
-def natural_key(path: Path) -> tuple[object, ...]:
-    """Sorts `img2` before `img10`; ties by the exact name."""
-    parts = re.split(r"(\d+)", path.name)
-    return (str(path.parent), [(int(p), "") if p.isdigit() else (-1, p) for p in parts], path.name)
-
-
 def images_of(url: str) -> list[Path]:
-    """The pictures a directory, glob or path stands for, sorted naturally."""
+    """The pictures a directory, glob or path stands for, sorted naturally.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
     path = local_path(url)
-    if is_pattern(url):
-        found = [Path(name) for name in glob.glob(url, recursive=True)]
-    else:
-        found = list(path.iterdir()) if os.path.isdir(path) else [path]
-    return sorted((p for p in found if _is_image(p)), key=natural_key)
+    return entries_of(url).pictures if is_pattern(url) or os.path.isdir(path) else [path]
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+def singles(url: str) -> list[str]:
+    """The sources one argument stands for: its pictures together, each video by itself.
 
+    Pictures go by the name of their directory or glob, so this is asked once of what a user wrote.
 
-def _singles(url: str) -> list[str]:
-    """The sources one argument stands for."""
+    Raises:
+        ConfigError: a glob or directory has nothing in it, or the scheme is unknown.
+    """
     kind = check_url(url)
     if is_pattern(url):
         return _matching(url)
-    if kind is Kind.IMAGES and os.path.isdir(local_path(url)):
-        return _in_directory(url)
-    return [url]
+    if kind is not Kind.IMAGES or not os.path.isdir(local_path(url)):
+        return [url]
+    if inside := _inside(url):
+        return inside
+    raise ConfigError(
+        f"no picture ({' '.join(sorted(IMAGE_SUFFIXES))}) and no video in the directory "
+        f"{local_path(url)}"
+    )
 
 
 def _matching(pattern: str) -> list[str]:
-    found = sorted((Path(name) for name in glob.glob(pattern, recursive=True)), key=natural_key)
-    if not found:
-        raise ConfigError(f"no file matches {pattern!r}")
-    if all(_is_image(path) for path in found):
-        return [pattern]
-    files = [path for path in found if not path.is_dir() and not _is_image(path)]
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    directories = [path for path in found if path.is_dir()]
-    singles = [str(path) for path in videos or ([] if directories else files)]
-    return singles + [one for path in directories for one in _in_directory(str(path))]
+    """Matched folders stand for what is in them, unless the pattern reaches into them itself."""
+    found = entries_of(pattern)
+    reached = {folder for path in found.pictures + found.videos for folder in path.parents}
+    meant = [pattern] if found.pictures else []
+    meant += [str(path) for path in found.videos]
+    for folder in found.folders:
+        meant += [] if folder in reached else _inside(str(folder))
+    if meant := meant or [str(path) for path in found.others]:
+        return meant
+    kinds = "no picture and no video" if found.folders else "no file"
+    raise ConfigError(f"{kinds} matches {pattern!r}")
 
 
-def _in_directory(url: str) -> list[str]:
-    path = local_path(url)
+def _inside(url: str) -> list[str]:
     try:
-        inside = sorted(path.iterdir(), key=natural_key)
+        found = entries_of(url)
     except OSError as error:
-        raise ConfigError(f"cannot read the directory {path}: {error.strerror}") from error
-    if any(_is_image(entry) for entry in inside):
-        return [url]
-    videos = [str(entry) for entry in inside if entry.suffix.lower() in VIDEO_SUFFIXES]
-    if not videos:
         raise ConfigError(
-            f"no picture ({' '.join(sorted(IMAGE_SUFFIXES))}) and no video in the directory {path}"
-        )
-    return videos
+            f"cannot read the directory {local_path(url)}: {error.strerror}"
+        ) from error
+    return ([url] if found.pictures else []) + [str(path) for path in found.videos]
 
 
 def _stem(url: str) -> str:

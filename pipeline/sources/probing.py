@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.sources.naming import images_of
+from pipeline.sources.regular import open_regular
 from pipeline.sources.schemes import Kind, check_url, local_path
 
 _ENDS_BYTES = 1 << 20
@@ -79,7 +80,7 @@ def _size(path: Path) -> int:
 
 def _add_ends(digest: hashlib._Hash, path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             digest.update(f"{size}\0".encode())
             for offset in {0, max(0, size - _ENDS_BYTES)}:
