@@ -101,7 +101,6 @@ class StreamActor:
             connect=_connect,
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_ms / 1000,
-            batch_timeout_s=workers.batch_timeout_s,
             spread=spec.spread,
             tail=logs.collect(),
         )

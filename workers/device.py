@@ -79,6 +79,8 @@ class Device:
         self.buckets = 0
         """Different padded sizes of pictures the model has met."""
         self.seconds_per_frame = 0.0
+        self.steps = 0
+        """Calls of the model that have ended, well or not."""
         self.broken: str | None = None
         self._clock = clock
         self._segmenter: Segmenter | None = None
@@ -87,7 +89,6 @@ class Device:
         self._under_way: deque[_UnderWay] = deque()
         self._last_end = 0.0
         self._bugs = 0
-        self._began: float | None = None
 
     def use(self, segmenter: Segmenter, trial: Sequence[Image]) -> None:
         """Run this model from now on, and time it on `trial`; called in the device's thread."""
@@ -109,12 +110,6 @@ class Device:
         if self._segmenter is not None:
             self._segmenter.close()
 
-    @property
-    def busy_for_s(self) -> float:
-        """How long the oldest batch on the device has been there; safe from any thread."""
-        began = self._began
-        return 0.0 if began is None else self._clock() - began
-
     def _next(self) -> None:
         """Begin the batch whose turn it is; end older ones, and it too if no other waits."""
         self._begin(self._ready.popleft())
@@ -123,12 +118,10 @@ class Device:
             outcomes = self._end(oldest)
             self._note(outcomes, self._clock() - max(oldest.began, self._last_end))
             self._last_end = self._clock()
-            self._began = self._under_way[0].began if self._under_way else None
             oldest.batch.settle(outcomes)
 
     def _begin(self, batch: _Batch) -> None:
         now = self._clock()
-        self._began = now if self._began is None else self._began
         self._under_way.append(_UnderWay(batch, self._started(batch.images), now))
 
     def _started(self, images: list[Image]) -> End:
@@ -151,7 +144,10 @@ class Device:
         begun = [under_way.end]
 
         def attempt(some: Sequence[Image]) -> Sequence[Instances]:
-            return _tried(begun.pop() if begun else partial(self._segment, some), len(some))
+            try:
+                return _tried(begun.pop() if begun else partial(self._segment, some), len(some))
+            finally:
+                self.steps += 1
 
         return list(isolate(attempt, images, SegmentFailed))
 
@@ -176,10 +172,13 @@ class Device:
 def _tried(call: End, frames: int) -> Sequence[Instances]:
     """Call the model; what no model should raise is a failure of its frames too."""
     try:
-        return call()
+        found = call()
+        if len(found) != frames:
+            raise ValueError(f"the model returned {len(found)} results for {frames} frames")
+        return found
     except SegmentFailed:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if frames == 1:  # what failed in company is tried again
             log.exception("the model failed on a frame")
         text = f"{type(error).__name__}: {error}".partition("\n")[0]

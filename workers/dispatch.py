@@ -1,13 +1,17 @@
-"""Which worker gets which frames, when a call is overdue, and what becomes of a lost one.
+"""Which worker gets which frames, and what becomes of those of a lost call.
 
 Pure decisions: no Ray, no thread, no waiting. One `Dispatcher` belongs to one stream and is used by
 one thread; frames are known to it by their tickets only. A ticket leaves it in one of two ways:
 its call is answered, or it is given up after its workers were lost `max_losses` times.
 
 Three rules keep a fault from spreading. A call belongs to one generation of one worker, and once
-that call has been lost or has run over its deadline its answer is refused, so no frame is answered
-twice. A worker that lost a call gets no more until a newer generation has taken its place. Frames
-that have lost two workers travel alone, one at a time, so that the one that kills them is found.
+that call has been lost its answer is refused, so no frame is answered twice. A worker that lost a
+call gets no more until it has been heard of again. Frames that have lost two workers travel alone,
+one at a time, so that the one that kills them is found.
+
+No call has a deadline here: how long it may take depends on the frames of all other streams, of
+which this one knows nothing. Whether a worker still works is judged where its progress is seen, in
+`workers.slots`; a stream only says since when it is owed an answer.
 """
 
 from __future__ import annotations
@@ -19,8 +23,6 @@ from dataclasses import dataclass, field
 from pipeline.clock import Clock
 
 QUARANTINE_LOSSES = 2
-BACKLOG_SLACK = 3.0
-"""A call may take this many times the work ahead of it, beside the timeout of its own batch."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,6 +45,8 @@ class Load:
     """Frames it has accepted and not answered, of all streams."""
     seconds_per_frame: float = 0.0
     """What a frame has cost it lately; 0 where it cannot tell yet."""
+    reports: int = 0
+    """How often it has answered for its health; tells newer news from older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +62,31 @@ class Call:
 
 
 @dataclass(slots=True)
-class _Open:
-    call: Call
-    deadline: float
-
-
-@dataclass(slots=True)
 class _Known:
     """What a stream knows about a worker."""
 
     load: Load
+    open: int = 0
+    """Frames of this stream that it has not answered."""
     sent_since: int = 0
-    """Frames sent after `load` was reported."""
+    """Frames sent after `load` came in."""
+    owes_since: float | None = None
+    """When it was last heard of while it had frames of this stream, or lost them."""
+    doubted_at: int | None = None
+    """How many reports of it were known when it lost a call."""
 
     @property
     def backlog(self) -> int:
         """Frames that are before the next one."""
-        return self.load.waiting + self.sent_since
+        return max(self.open, self.load.waiting + self.sent_since)
+
+    def hear(self, load: Load) -> None:
+        """Take in news; a report asked for after a loss ends the doubt."""
+        if load.reports < self.load.reports:
+            return
+        self.load, self.sent_since = load, 0
+        if self.doubted_at is not None and load.reports > self.doubted_at + 1:
+            self.doubted_at = None
 
     def seconds_with(self, frames: int) -> float:
         """Time until `frames` more would be done; counts frames where times are unknown."""
@@ -88,7 +100,6 @@ class Dispatcher:
     Args:
         max_batch: frames in one call, at most.
         max_wait_s: how long a frame waits for others; where a worker is idle it is sent at once.
-        call_timeout_s: deadline of a call to an idle worker; work ahead of it is added.
         spread: number of the stream; lets streams prefer different workers among equals.
         max_losses: a frame whose worker was lost this many times is given up.
         clock: monotonic seconds.
@@ -96,27 +107,28 @@ class Dispatcher:
 
     max_batch: int
     max_wait_s: float
-    call_timeout_s: float
     spread: int = 0
     max_losses: int = 4
     clock: Clock = time.monotonic
 
     _waiting: dict[int, float] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
-    _open: dict[int, _Open] = field(default_factory=dict)
+    _open: dict[int, Call] = field(default_factory=dict)
     _members: dict[Member, _Known] = field(default_factory=dict)
-    _suspects: set[Member] = field(default_factory=set)
     _next_call: int = 0
-
-    @property
-    def suspects(self) -> frozenset[Member]:
-        """Workers that lost a call and have not been replaced yet."""
-        return frozenset(self._suspects)
 
     @property
     def members(self) -> frozenset[Member]:
         """Workers that get calls."""
-        return frozenset(self._members) - self._suspects
+        return frozenset(m for m, known in self._members.items() if known.doubted_at is None)
+
+    def owed_since(self) -> dict[Member, float]:
+        """Since when each worker has answered nothing, of those that owe this stream an answer."""
+        return {
+            member: known.owes_since
+            for member, known in self._members.items()
+            if known.owes_since is not None
+        }
 
     def add(self, ticket: int) -> None:
         """Take a new frame; tickets grow along the stream."""
@@ -130,14 +142,11 @@ class Dispatcher:
         """
         given_up: list[int] = []
         for member in [m for m in self._members if m not in loads]:
-            for call_id in [c for c, o in self._open.items() if o.call.member == member]:
+            for call_id in [c for c, call in self._open.items() if call.member == member]:
                 given_up += self.lost(call_id)
             del self._members[member]
-        self._suspects &= set(loads)
-        busy = {entry.call.member for entry in self._open.values()}
         for member, load in loads.items():
-            if member not in busy:  # answers of an open call bring fresher news
-                self._members[member] = _Known(load)
+            self._members.setdefault(member, _Known(load)).hear(load)
         return given_up
 
     def calls(self) -> list[Call]:
@@ -152,12 +161,14 @@ class Dispatcher:
 
     def answered(self, call_id: int, load: Load) -> bool:
         """Take note of an answer; False: the call is no longer valid, drop the answer."""
-        entry = self._open.pop(call_id, None)
-        if entry is None:
+        call = self._open.pop(call_id, None)
+        if call is None:
             return False
-        if (known := self._members.get(entry.call.member)) is not None:
-            known.load, known.sent_since = load, 0
-        for ticket in entry.call.tickets:
+        known = self._members[call.member]
+        known.open -= len(call.tickets)
+        known.owes_since = self.clock() if known.open else None
+        known.hear(load)
+        for ticket in call.tickets:
             self._losses.pop(ticket, None)
         return True
 
@@ -167,13 +178,14 @@ class Dispatcher:
         Returns:
             Tickets given up.
         """
-        entry = self._open.pop(call_id, None)
-        if entry is None:
+        call = self._open.pop(call_id, None)
+        if call is None:
             return []
-        if entry.call.member in self._members:
-            self._suspects.add(entry.call.member)
+        known = self._members[call.member]
+        known.open -= len(call.tickets)
+        known.doubted_at = known.load.reports
         given_up = []
-        for ticket in entry.call.tickets:
+        for ticket in call.tickets:
             losses = self._losses.pop(ticket, 0) + 1
             if losses >= self.max_losses:
                 given_up.append(ticket)
@@ -183,22 +195,15 @@ class Dispatcher:
         self._waiting = dict(sorted(self._waiting.items()))  # the oldest holds up its stream
         return given_up
 
-    def overdue(self) -> list[int]:
-        """Ids of the calls past their deadline; hand each to `lost`."""
-        now = self.clock()
-        return [call_id for call_id, entry in self._open.items() if now > entry.deadline]
-
     def wake_in(self) -> float | None:
-        """Seconds until `calls` or `overdue` may have something new without any news, or None."""
-        now = self.clock()
-        times = [entry.deadline - now for entry in self._open.values()]
+        """Seconds until `calls` may have something new without any news, or None."""
         _, ready = self._sorted_waiting()
-        if ready and self.members:
-            times.append(self._waiting[ready[0]] + self.max_wait_s - now)
-        return max(0.0, min(times)) if times else None
+        if not ready or not self.members:
+            return None
+        return max(0.0, self._waiting[ready[0]] + self.max_wait_s - self.clock())
 
     def _least_loaded(self) -> Member | None:
-        candidates = sorted(self._members.keys() - self._suspects)
+        candidates = sorted(self.members)
         if not candidates:
             return None
         turn = self.spread % len(candidates)
@@ -208,7 +213,7 @@ class Dispatcher:
     def _due(self, *, idle: bool) -> tuple[tuple[int, ...], bool]:
         """The tickets of the next call and whether they travel alone; none: wait."""
         held, ready = self._sorted_waiting()
-        if held and not any(entry.call.alone for entry in self._open.values()):
+        if held and not any(call.alone for call in self._open.values()):
             return (held[0],), True
         if not ready:
             return (), False
@@ -229,11 +234,12 @@ class Dispatcher:
     def _start(self, member: Member, tickets: tuple[int, ...], *, alone: bool) -> Call:
         call = Call(self._next_call, member, tickets, alone)
         self._next_call += 1
+        self._open[call.call_id] = call
         known = self._members[member]
-        ahead_s = (known.backlog + len(tickets)) * known.load.seconds_per_frame
-        deadline = self.clock() + self.call_timeout_s + BACKLOG_SLACK * ahead_s
-        self._open[call.call_id] = _Open(call, deadline)
+        known.open += len(tickets)
         known.sent_since += len(tickets)
+        if known.owes_since is None:
+            known.owes_since = self.clock()
         for ticket in tickets:
             del self._waiting[ticket]
         return call

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
-from workers.dispatch import BACKLOG_SLACK, Load
+
+LOOK_WITHIN_S = 0.4
+"""Segment workers are looked at so often, that one is found stuck within a second."""
+SLACK = 3.0
+"""A batch may take this many times what its frames took lately, beside its timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +30,10 @@ class Limits:
     restart_window_s: float = 60.0
     """A worker restarted more often than this many times in this window is let rest."""
 
-    def for_workers(self, count: int) -> Limits:
+    def for_workers(self, count: int, *, at_most_s: float = math.inf) -> Limits:
         """With so many workers, looked at so seldom that looking stays a few percent of a core."""
-        return replace(self, poll_s=self.poll_s * max(1.0, count / 10))
+        poll_s = self.poll_s * max(1.0, count / 10)
+        return replace(self, poll_s=max(self.poll_s, min(poll_s, at_most_s)))
 
 
 @dataclass(slots=True)
@@ -62,7 +69,59 @@ class Restarts:
         return f"{len(self._recent)} restarts within {self.window_s:.0f} s"
 
 
-def stuck(busy_for_s: float, load: Load, *, batch_timeout_s: float, max_batch: int) -> bool:
-    """Whether a batch has been on a device for so long that the device must hang."""
-    expected_s = BACKLOG_SLACK * max_batch * load.seconds_per_frame
-    return busy_for_s > batch_timeout_s + expected_s
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A stream has had no answer of a segment worker, though it sent it frames."""
+
+    since_s: float
+    until_s: float
+    """When the stream said so."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Whether a segment worker gets on: the one judge of it.
+
+    The clock runs only while it has work and ends none of it, however much that work is. It has
+    work when frames wait in it, or when streams wait for answers of one that says it has none:
+    then calls do not reach it, or its answers do not come back.
+
+    Args:
+        batch_timeout_s: what a batch may take, beside `SLACK` times what its frames took lately.
+        max_batch: frames in one batch.
+        silence_s: how long calls may be on their way while none arrives.
+        clock: monotonic seconds.
+    """
+
+    batch_timeout_s: float
+    max_batch: int
+    silence_s: float
+    clock: Clock
+    _state: tuple[int, bool] = (0, False)
+    _since_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._since_s = self.clock()
+
+    def note(
+        self, steps: int, waiting: int, seconds_per_frame: float, owed: Iterable[Owed]
+    ) -> str | None:
+        """Take note of a report; why the worker is stuck, or None.
+
+        Args:
+            steps: calls of the model that have ended.
+            waiting: frames in the worker.
+            seconds_per_frame: what they took lately.
+            owed: by this worker, to any stream.
+        """
+        now, state = self.clock(), (steps, waiting > 0)
+        if state != self._state:
+            self._state, self._since_s = state, now
+        if waiting:
+            limit_s = self.batch_timeout_s + SLACK * self.max_batch * seconds_per_frame
+            still_s = now - self._since_s
+            return f"has worked on one batch for {still_s:.0f} s" if still_s > limit_s else None
+        owed_s = max((o.until_s - max(o.since_s, self._since_s) for o in owed), default=0.0)
+        if owed_s > self.silence_s:
+            return f"gets no calls, or cannot answer them, for {owed_s:.0f} s"
+        return None

@@ -78,14 +78,14 @@ class RemoteSegmenter:
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._closed: _Over | None = None
-        self._suspects: frozenset[Member] = frozenset()
+        self._owed_since: dict[Member, float] = {}
         self._thread = threading.Thread(target=self._run, name="dispatch", daemon=True)
         self._thread.start()
 
-    @property
-    def suspects(self) -> frozenset[Member]:
-        """Workers that lost a call of this stream and should be replaced."""
-        return self._suspects
+    def owed_for_s(self) -> dict[Member, float]:
+        """How long workers that owe this stream an answer have given it none."""
+        now = self._dispatcher.clock()
+        return {member: now - since for member, since in self._owed_since.items()}
 
     def submit(self, frames: Sequence[Frame]) -> list[Future[Instances]]:
         """Hand over frames; one future a frame, resolved exactly once."""
@@ -145,11 +145,9 @@ class RemoteSegmenter:
                     if isinstance(more, _Over):
                         return more
                     self._take(more)
-            for call_id in self._dispatcher.overdue():
-                self._give_up_tickets(self._dispatcher.lost(call_id), "timed out")
             for call in self._dispatcher.calls():
                 self._start(call)
-            self._suspects = self._dispatcher.suspects
+            self._owed_since = self._dispatcher.owed_since()
 
     def _left(self) -> list[_News]:
         """News that came meanwhile, without waiting."""

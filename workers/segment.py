@@ -42,8 +42,8 @@ class SegmentReport:
     counts: WorkerCounts
     load: Load
     pid: int
-    busy_for_s: float = 0.0
-    """How long the batch on the device has been there."""
+    steps: int = 0
+    """Calls of the model that have ended; grows as long as the worker works."""
     broken: str | None = None
     """Why it should be replaced, one line."""
     lines: Sequence[Line] = ()
@@ -113,6 +113,7 @@ class SegmentWorker:
         self._server: asyncio.Task[None] | None = None
         self._running = 0
         self._waiting = 0
+        self._reports = 0
 
     async def load(self) -> Loaded | Refused:
         """Load the model and time it; called once, before anything else.
@@ -166,6 +167,7 @@ class SegmentWorker:
     def report(self) -> SegmentReport:
         """Counts and health; safe from another thread than the loop's."""
         device = self._device
+        self._reports += 1
         return SegmentReport(
             counts=WorkerCounts(
                 worker=self._worker_id,
@@ -178,7 +180,7 @@ class SegmentWorker:
             ),
             load=self._load(),
             pid=os.getpid(),
-            busy_for_s=device.busy_for_s,
+            steps=device.steps,
             broken=device.broken,
             lines=self._tail.take(),
         )
@@ -202,7 +204,7 @@ class SegmentWorker:
                 job.done.set_result(SegmentFailed("closed", "the worker is closing"))
 
     def _load(self) -> Load:
-        return Load(self._waiting, self._device.seconds_per_frame)
+        return Load(self._waiting, self._device.seconds_per_frame, self._reports)
 
     async def _serve(self) -> None:
         """Hand batches to the device for ever."""

@@ -49,8 +49,8 @@ class StreamReport:
     counts: tuple[StreamCounts, ...]
     ends: Mapping[str, End]
     """Streams that are over, by source id."""
-    suspects: frozenset[Member]
-    """Segment workers that lost a call and should be replaced."""
+    owed_for_s: Mapping[Member, float]
+    """How long segment workers that owe an answer have given none."""
     pid: int
     lines: Sequence[Line] = ()
     own_bytes: int = 0
@@ -95,7 +95,6 @@ class StreamWorker:
         connect: makes the function that sends calls to a segment worker.
         max_batch: frames in one call.
         max_wait_s: how long a frame waits for others before it is sent to a busy worker.
-        batch_timeout_s: after it a call to an idle worker is lost.
         spread: number of the first stream, so that streams prefer different workers.
         tail: what this process logs.
     """
@@ -105,7 +104,6 @@ class StreamWorker:
     connect: Connect
     max_batch: int
     max_wait_s: float
-    batch_timeout_s: float
     spread: int = 0
     tail: LogTail = field(default_factory=LogTail)
     _streams: dict[str, _Running] = field(default_factory=dict)
@@ -118,7 +116,6 @@ class StreamWorker:
             dispatcher = Dispatcher(
                 max_batch=self.max_batch,
                 max_wait_s=self.max_wait_s,
-                call_timeout_s=self.batch_timeout_s,
                 spread=self.spread + number,
             )
             send = self.connect(lambda member: self._pool.addresses[member], source.id)
@@ -141,7 +138,7 @@ class StreamWorker:
         return StreamReport(
             counts=tuple(running.account.snapshot() for running in self._streams.values()),
             ends=ends,
-            suspects=frozenset().union(*(r.segmenter.suspects for r in self._streams.values())),
+            owed_for_s=self._owed_for_s(),
             pid=os.getpid(),
             lines=self.tail.take(),
             own_bytes=own_memory(),
@@ -157,6 +154,14 @@ class StreamWorker:
         for running in self._streams.values():
             running.tell(Stream.abort)
             running.segmenter.give_up(cause, detail)
+
+    def _owed_for_s(self) -> dict[Member, float]:
+        """The longest of all streams counts: an answer to one may be lost alone."""
+        longest: dict[Member, float] = {}
+        for running in self._streams.values():
+            for member, owed_s in running.segmenter.owed_for_s().items():
+                longest[member] = max(owed_s, longest.get(member, 0.0))
+        return longest
 
     def _run(self, source: SourceSettings, running: _Running) -> None:
         """One stream, in its own thread, from building to its end."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack
@@ -25,7 +26,7 @@ from pipeline.runner import RunSummary
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import End
 from workers.dispatch import Member
-from workers.lives import Limits
+from workers.lives import LOOK_WITHIN_S, Limits, Owed
 from workers.scaling import groups
 from workers.segment import Refused
 from workers.signals import drained_by_signals
@@ -85,9 +86,7 @@ class Supervisor:
         clock: Clock = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._limits = (limits or Limits()).for_workers(
-            machines.segment_workers + len(settings.sources)
-        )
+        self._limits = limits or Limits()
         self._clock = clock
         self._at_once = machines.stream_workers
         self._news = threading.Event()
@@ -156,8 +155,12 @@ class Supervisor:
 
     def _look(self) -> None:
         """Once at every worker."""
+        owed: defaultdict[Member, list[Owed]] = defaultdict(list)
+        for stream in self.streams:
+            for member, one in stream.owed.items():
+                owed[member].append(one)
         for slot in self.segments:
-            slot.step()
+            slot.step(owed[slot.place[0]])
         self._give_up_without_workers()
         ready = [slot.place for slot in self.segments if slot.ready]
         pool = Pool(
@@ -170,9 +173,6 @@ class Supervisor:
             if members != self._members:
                 stream.look_now()
             stream.step(pool)
-            for member in stream.suspects:
-                for slot in self.segments:
-                    slot.suspect(member)
         self._members = members
 
     def _look_last(self) -> None:
@@ -231,13 +231,13 @@ class Supervisor:
         return replace(end, outcome=outcome, bug=self._hopeless)
 
     def _segment_slot(self, machines: Machines, number: int) -> SegmentSlot:
-        worker_id = f"segment-{number}"
+        worker_id, workers = f"segment-{number}", self._settings.workers
         return SegmentSlot(
             worker_id,
             lambda: machines.start_segment(worker_id),
-            limits=self._limits,
-            batch_timeout_s=self._settings.workers.batch_timeout_s,
-            max_batch=self._settings.workers.max_batch,
+            limits=self._limits.for_workers(machines.segment_workers, at_most_s=LOOK_WITHIN_S),
+            batch_timeout_s=workers.batch_timeout_s + workers.max_wait_ms / 1000,
+            max_batch=workers.max_batch,
             wake=self._news.set,
             clock=self._clock,
         )
@@ -245,6 +245,7 @@ class Supervisor:
     def _stream_slots(self, machines: Machines) -> list[StreamSlot]:
         size = self._settings.workers.streams_per_worker
         live = sources.Kind.LIVE
+        limits = self._limits.for_workers(len(self._settings.sources))
         slots = []
         for number, group in enumerate(groups(self._settings.sources, size)):
             spread = number * size
@@ -257,7 +258,7 @@ class Supervisor:
                     group,
                     live=frozenset(s.id for s in group if sources.check_url(s.url) is live),
                     start=start,
-                    limits=self._limits,
+                    limits=limits,
                     memory_bytes=self._settings.workers.stream_memory_mb * 1e6,
                     wake=self._news.set,
                     clock=self._clock,

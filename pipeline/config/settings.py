@@ -213,7 +213,9 @@ class WorkerSettings(_Section):
         10, description="How long the first frame of a batch waits for others."
     )
     batch_timeout_s: Positive = Field(
-        60.0, description="A worker that has not answered after this is killed and replaced."
+        60.0,
+        description="A segment worker that works on one batch for longer than this, plus three "
+        "times what a full batch took lately, is killed and replaced.",
     )
     streams_per_worker: Annotated[int, Field(ge=1)] = Field(
         1, description="Streams that share one process; fewer isolate, more save memory."

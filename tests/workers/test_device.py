@@ -1,5 +1,6 @@
 """The thread of a device: batches one after another, or several under way."""
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 
@@ -140,7 +141,45 @@ def test_what_fails_under_way_is_halved_and_the_other_batch_keeps_its_results(
     assert device.failed == {}
 
 
-def test_the_oldest_batch_says_how_long_the_device_has_been_busy() -> None:
+def test_every_call_of_the_model_that_ends_is_a_step_also_those_that_fail() -> None:
+    model = Overlapping(depth=2)
+    model.bad_at_end.add(2)
+
+    device, _ = run(model, [1, 2], [3])
+
+    assert device.steps == 4  # both, each of its halves, and the other batch
+
+
+def leave(names: list[int]) -> list[Instances]:
+    sys.exit("no licence")
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        pytest.param(leave, "SystemExit: no licence", id="leaves-the-process"),
+        pytest.param(
+            lambda names: [], "ValueError: the model returned 0 results for 1 frames", id="too-few"
+        ),
+    ],
+)
+def test_what_no_model_should_do_is_the_failure_of_its_frames(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[list[int]], list[Instances]], detail: str
+) -> None:
+    segment = Overlapping.segment
+    monkeypatch.setattr(
+        Overlapping,
+        "segment",
+        lambda model, images: answer([]) if numbers(images) == [1] else segment(model, images),
+    )
+
+    _, settled = run(Overlapping(depth=1), [1], [2])
+
+    assert [str(outcomes[0]) for outcomes in settled[:1]] == [f"model_error: {detail}"]
+    assert isinstance(settled[1][0], Instances)
+
+
+def test_batches_that_overlap_count_their_time_once() -> None:
     model, clock = Overlapping(depth=2), ManualClock()
     device = Device(clock)
     device.thread.submit(device.use, model, pictures(0)).result(PATIENCE_S)
@@ -148,10 +187,8 @@ def test_the_oldest_batch_says_how_long_the_device_has_been_busy() -> None:
     assert model.first_began.wait(PATIENCE_S)
     clock.advance(3.0)
     device.run(pictures(2), lambda outcomes: None)
-    assert device.busy_for_s == 3.0
 
     model.may_begin.set()
     device.thread.submit(device.close).result(PATIENCE_S)
 
-    assert device.busy_for_s == 0.0
     assert device.busy_s == 3.0

@@ -126,7 +126,6 @@ class Machines:
             connect=_connect,
             max_batch=4,
             max_wait_s=0.0,
-            batch_timeout_s=60.0,
             spread=spread,
         )
         self.most_at_once = max(self.most_at_once, 1 + sum(not w.dead for w in self.streams))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pipeline._version import __version__
@@ -13,7 +14,7 @@ from pipeline.clock import Clock
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
 from workers.dispatch import Load, Member
-from workers.lives import Limits, Restarts, stuck
+from workers.lives import Limits, Owed, Progress, Restarts
 from workers.logs import relay
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots.remote import Asked, Remote
@@ -28,7 +29,7 @@ class SegmentSlot:
         worker_id: names the place, through all lives.
         start: starts a worker that has its model still to load.
         limits: how much patience there is.
-        batch_timeout_s: what a batch may take, see `lives.stuck`.
+        batch_timeout_s: what a batch may take, see `lives.Progress`.
         max_batch: frames in one batch.
         wake: called, from any thread, when there is something to look at.
         clock: monotonic seconds.
@@ -54,8 +55,9 @@ class SegmentSlot:
         self.restarts = Restarts(limits.segment_restarts, limits.restart_window_s, clock)
         self._start_worker = start
         self._limits = limits
-        self._batch_timeout_s = batch_timeout_s
-        self._max_batch = max_batch
+        self._new_progress = partial(
+            Progress, batch_timeout_s, max_batch, limits.ping_timeout_s, clock
+        )
         self._wake = wake
         self._clock = clock
         self._past = WorkerCounts(worker=worker_id)
@@ -93,8 +95,8 @@ class SegmentSlot:
         now = self._report.counts if self._report is not None else WorkerCounts()
         return replace(self._past + now, state=self._state, restarts=self.restarts.total)
 
-    def step(self) -> None:
-        """Look once."""
+    def step(self, owed: Iterable[Owed] = ()) -> None:
+        """Look once; `owed` is what streams say of the present life."""
         if self._state == "lost":
             if self._may_restart:
                 self.restarts.note()
@@ -108,14 +110,9 @@ class SegmentSlot:
         elif asked.future.done():
             self._asked = None
             self._ask_at_s = now + self._limits.poll_s
-            self._take(asked.future)
+            self._take(asked.future, owed)
         elif now - asked.at_s > asked.patience_s:
             self.lose(f"did not answer for {asked.patience_s:.0f} s")
-
-    def suspect(self, member: Member) -> None:
-        """A stream lost a call to this worker."""
-        if member == self._member and self.ready:
-            self.lose("did not answer a call in time")
 
     def lose(self, reason: str) -> None:
         """End the present life."""
@@ -149,6 +146,7 @@ class SegmentSlot:
 
     def _start(self) -> None:
         self._state = "starting"
+        self._progress = self._new_progress()
         self._remote = self._start_worker()
         self._ask("load", self._limits.start_timeout_s)
         self._ask_at_s = self._clock()
@@ -158,7 +156,7 @@ class SegmentSlot:
         self._asked = Asked(future, self._clock(), patience_s)
         future.add_done_callback(lambda _: self._wake())
 
-    def _take(self, future: Future[Any]) -> None:
+    def _take(self, future: Future[Any], owed: Iterable[Owed]) -> None:
         if (error := future.exception()) is not None:
             self.lose(self._remote.reason(error))
             return
@@ -169,7 +167,7 @@ class SegmentSlot:
                 self.refused = refused
                 self.lose(f"cannot load the model: {refused.text}")
             case SegmentReport() as report:
-                self._examine(report)
+                self._examine(report, owed)
 
     def _begin(self, loaded: Loaded) -> None:
         if loaded.version != __version__:
@@ -186,14 +184,9 @@ class SegmentSlot:
         self.refused = Refused(text, 2)
         self.lose(text)
 
-    def _examine(self, report: SegmentReport) -> None:
+    def _examine(self, report: SegmentReport, owed: Iterable[Owed]) -> None:
         self.note(report)
-        if report.broken is not None:
-            self.lose(report.broken)
-        elif stuck(
-            report.busy_for_s,
-            report.load,
-            batch_timeout_s=self._batch_timeout_s,
-            max_batch=self._max_batch,
-        ):
-            self.lose(f"has worked on one batch for {report.busy_for_s:.0f} s")
+        load = report.load
+        stuck = self._progress.note(report.steps, load.waiting, load.seconds_per_frame, owed)
+        if (reason := report.broken or stuck) is not None:
+            self.lose(reason)

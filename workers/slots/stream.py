@@ -15,7 +15,7 @@ from pipeline.config import SourceSettings
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import End
 from workers.dispatch import Member
-from workers.lives import Limits, Restarts
+from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
 from workers.slots.remote import Asked, Remote
 from workers.stream import Pool, StreamReport
@@ -53,8 +53,8 @@ class StreamSlot:
         self.ends: dict[str, End] = {}
         """Streams that are over."""
         self.restarts = Restarts(limits.stream_restarts, limits.restart_window_s, clock)
-        self.suspects: frozenset[Member] = frozenset()
-        """Segment workers that lost calls."""
+        self.owed: dict[Member, Owed] = {}
+        """What segment workers owe to its streams."""
         self.pid: int | None = None
         self._sources = {source.id: source for source in sources}
         self._live = live
@@ -178,7 +178,8 @@ class StreamSlot:
     def _take(self, report: StreamReport) -> None:
         self._patience_s = self._limits.ping_timeout_s
         self.pid = report.pid
-        self.suspects = report.suspects
+        now = self._clock()
+        self.owed = {m: Owed(now - owed_s, now) for m, owed_s in report.owed_for_s.items()}
         self._counts.update({counts.source_id: counts for counts in report.counts})
         relay(report.lines, worker="/".join(self._sources))
         for source_id, end in report.ends.items():
@@ -194,7 +195,7 @@ class StreamSlot:
         self._remote.kill()
         self._asked, self._orders = None, []
         self._ask_at_s = self._clock()
-        self.suspects = frozenset()
+        self.owed = {}
         left = [source for source_id, source in self._sources.items() if source_id not in self.ends]
         for source in left:
             lost = self._counts[source.id].lost("worker_died")

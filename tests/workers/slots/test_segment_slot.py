@@ -10,6 +10,7 @@ from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock
 from workers.dispatch import Load, Member
+from workers.lives import Owed
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots import SegmentSlot
 
@@ -42,9 +43,9 @@ def ready_slot(lives: Lives, clock: ManualClock) -> SegmentSlot:
     return slot
 
 
-def health(frames: int = 0, **more: Any) -> SegmentReport:
+def health(frames: int = 0, waiting: int = 2, **more: Any) -> SegmentReport:
     counts = WorkerCounts("segment-0", "ready", batches={1: frames} if frames else {})
-    return SegmentReport(counts, Load(2, 0.1), pid=7, **more)
+    return SegmentReport(counts, Load(waiting, 0.1), pid=7, **more)
 
 
 def test_a_segment_worker_is_ready_once_its_model_is_loaded(
@@ -84,7 +85,11 @@ def lose_by_silence(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> st
 
 
 def lose_by_hanging_device(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
-    worker.answer(health(busy_for_s=31.3))  # 30 s and three times 4 x 0.1 s
+    worker.answer(health())
+    slot.step()
+    clock.advance(31.3)  # 30 s and three times 4 x 0.1 s
+    slot.step()
+    worker.answer(health())
     return "has worked on one batch for 31 s"
 
 
@@ -93,9 +98,14 @@ def lose_by_broken_device(slot: SegmentSlot, worker: Worker, clock: ManualClock)
     return "the model failed 3 batches running: CUDA error"
 
 
-def lose_by_a_lost_call(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
-    slot.suspect(Member("segment-0", 0))
-    return "did not answer a call in time"
+def lose_by_deafness(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
+    worker.answer(health(waiting=0))
+    slot.step()
+    clock.advance(10.5)
+    slot.step()
+    worker.answer(health(waiting=0))
+    slot.step([Owed(clock() - 10.5, clock())])
+    return "gets no calls, or cannot answer them, for 10 s"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +115,7 @@ def lose_by_a_lost_call(slot: SegmentSlot, worker: Worker, clock: ManualClock) -
         lose_by_silence,
         lose_by_hanging_device,
         lose_by_broken_device,
-        lose_by_a_lost_call,
+        lose_by_deafness,
     ],
 )
 def test_a_worker_that_is_lost_is_killed_and_replaced_by_the_next_generation(
@@ -130,15 +140,21 @@ def test_a_worker_that_is_lost_is_killed_and_replaced_by_the_next_generation(
     assert slot.counts().restarts == 1
 
 
-def test_the_suspicion_against_an_earlier_life_is_not_held_against_the_present_one(
+def test_what_an_earlier_life_did_not_end_is_not_held_against_the_present_one(
     lives: Lives, clock: ManualClock
 ) -> None:
     slot = ready_slot(lives, clock)
-    slot.suspect(Member("segment-0", 0))
+    lives.last.answer(health())
+    slot.step()
+    clock.advance(31.3)
+    slot.lose("died")
     slot.step()
     lives.last.answer(LOADED)
     slot.step()
-    slot.suspect(Member("segment-0", 0))
+    clock.advance(1.0)
+    slot.step()
+    lives.last.answer(health())
+    slot.step()
     assert slot.ready
 
 

@@ -13,6 +13,8 @@ from pipeline.config import SourceSettings
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import End
 from pipeline.testing import ManualClock
+from workers.dispatch import Member
+from workers.lives import Owed
 from workers.slots import StreamSlot
 from workers.stream import Pool, StreamReport, own_memory
 
@@ -58,7 +60,7 @@ def ask_again(slot: StreamSlot, clock: ManualClock) -> None:
 
 
 def told(*counts: StreamCounts, ends: dict[str, End] | None = None) -> StreamReport:
-    return StreamReport(counts, ends or {}, frozenset(), pid=8)
+    return StreamReport(counts, ends or {}, {}, pid=8)
 
 
 def end(source_id: str) -> End:
@@ -115,6 +117,20 @@ def test_a_stream_worker_that_is_frozen_is_replaced(lives: Lives, clock: ManualC
     clock.advance(10.1)
     slot.step(POOL)
     assert slot.restarts.total == 1
+
+
+def test_what_streams_are_owed_is_known_with_the_time_they_said_so(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    clock.advance(100.0 - clock())
+    lives.last.answer(replace(told(), owed_for_s={Member("segment-0", 2): 4.0}))
+    slot.step(POOL)
+    assert slot.owed == {Member("segment-0", 2): Owed(96.0, 100.0)}
+    ask_again(slot, clock)
+    lives.last.die()
+    slot.step(POOL)
+    assert slot.owed == {}
 
 
 def test_counts_of_a_file_come_from_its_checkpoint_after_a_restart(
