@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import SourceOpenError
 from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.schemes import VIDEO_SUFFIXES
-from pipeline.sources.truncation import is_cut_off
+from pipeline.sources.truncation import is_cut_off, pictures_are_whole
 
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,f4v,gif,apng,asf,ogg,"
@@ -78,6 +78,8 @@ class VideoFile:
         self._sought = False
         self._end_s = 0.0
         self._cut_packet = False
+        self._smallest = 0  # picture, in bytes: behind the last, fewer cannot be one
+        self._behind = 0
         self._broke_off: str | None = None
 
     def __enter__(self) -> VideoFile:
@@ -141,25 +143,53 @@ class VideoFile:
         """Once `frames` has ended: what is not there of what the file promised."""
         decoded, announced = self.decoder.decoded, self.announced
         count = f"{decoded} of {announced} announced" if announced else f"{decoded}"
-        if self._broke_off is not None:
+        if self._all_read():
+            pass  # whatever sizes and durations say, and whatever lies behind them
+        elif self._broke_off is not None:
             return (
                 f"{count} pictures could be read, then the container broke off: {self._broke_off}"
             )
-        if self._cut_packet or is_cut_off(self._path):
+        elif self._is_cut_off():
             return f"truncated: {count} pictures are there, then the file is cut off"
-        indexed = self.container.format.name.startswith(_INDEXED) and not self._sought
-        if indexed and announced is not None and self._packets < announced:
-            return f"truncated: {count} pictures are there"
-        if self._announced_s is not None and self._end_s < self._announced_s - _SHORT_S:
+        elif self._announced_s is not None and self._end_s < self._announced_s - _SHORT_S:
             return (
                 f"truncated: {count} pictures are there and end at {self._end_s:.2f} s of "
                 f"{self._announced_s:.2f} s announced"
             )
-        if self.decoder.lost:
+        if self.decoder.lost and decoded != announced:
             return (
                 f"damaged: {self.decoder.lost} packets gave no picture; {count} pictures are there"
             )
         return None
+
+    def _all_read(self) -> bool:
+        """Whether every picture that is announced was read whole.
+
+        An index knows its samples; a mere count in a header is believed when it is met exactly.
+        """
+        announced = self.announced
+        if announced is None or (self._cut_packet and self._packets <= announced):
+            return False
+        indexed = self.container.format.name.startswith(_INDEXED)
+        return self._packets >= announced if indexed else self.decoder.decoded == announced
+
+    def _is_cut_off(self) -> bool:
+        """Whether the file ends within its pictures, or before them."""
+        if self._cut_packet:
+            return True
+        if self.announced and self.container.format.name.startswith(_INDEXED):
+            length = self._path.stat().st_size
+            ends = [entry.pos + entry.size for entry in self.stream.index_entries]
+            return max(ends, default=length) > length or not self._sought
+        return is_cut_off(self._path) and not (
+            self._reached_its_end() and pictures_are_whole(self._path)
+        )
+
+    def _reached_its_end(self) -> bool:
+        """Whether there is no time left for another picture; AVI has all in one list."""
+        if self._announced_s is None:
+            return self.times_are_dts
+        return self._end_s > self._announced_s - self.interval_s / 2
 
     def _open(self, max_pixels: int) -> InputContainer:
         options = {
@@ -210,7 +240,8 @@ class VideoFile:
             except IndexError:
                 return  # PyAV's flush, when the container grew a stream while it was read
             except av.FFmpegError as error:
-                self._broke_off = error.strerror or type(error).__name__
+                if self._path.stat().st_size - self._behind >= self._smallest:
+                    self._broke_off = error.strerror or type(error).__name__
                 return
             if not packet.size:
                 continue  # PyAV's flush, or AVI's "repeat the last picture"; would end the decoder
@@ -225,6 +256,8 @@ class VideoFile:
         if packet.stream_index == self.stream.index:
             self._packets += not packet.is_discard
             self._cut_packet = packet.is_corrupt
+            self._behind = (packet.pos or 0) + packet.size
+            self._smallest = min(self._smallest or packet.size, packet.size)
 
 
 def check_file(path: Path, *, name: str) -> None:
