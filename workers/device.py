@@ -7,7 +7,6 @@ What goes wrong with a batch is tried again in halves, until the frames that fai
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +17,13 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.attempt import BUG, attempt
 from pipeline.batching import isolate
 from pipeline.clock import Clock
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.stages import Segmenter
 
-log = logging.getLogger(__name__)
-
-BUG = "model_error"
-"""Cause of frames on which the model raised what no model should."""
 MAX_BUGS = 3
 """Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
 
@@ -130,7 +126,7 @@ class Device:
             return partial(self._segment, images)
         try:
             return self._overlapping.begin(images)
-        except Exception as error:  # noqa: BLE001 - raised again by the function returned
+        except BaseException as error:  # noqa: BLE001 - raised again by the function returned
             failure = error
 
         def fail() -> Sequence[Instances]:
@@ -143,13 +139,13 @@ class Device:
         images = under_way.batch.images
         begun = [under_way.end]
 
-        def attempt(some: Sequence[Image]) -> Sequence[Instances]:
+        def work(some: Sequence[Image]) -> Sequence[Instances]:
             try:
-                return _tried(begun.pop() if begun else partial(self._segment, some), len(some))
+                return attempt(begun.pop() if begun else partial(self._segment, some), some)
             finally:
                 self.steps += 1
 
-        return list(isolate(attempt, images, SegmentFailed))
+        return list(isolate(work, images, SegmentFailed))
 
     def _segment(self, images: Sequence[Image]) -> Sequence[Instances]:
         assert self._segmenter is not None, "`use` comes first"  # noqa: S101 - a bug of ours
@@ -167,19 +163,3 @@ class Device:
         self._bugs = self._bugs + 1 if len(bugs) == len(outcomes) else 0
         if self._bugs >= MAX_BUGS:
             self.broken = f"the model failed {self._bugs} batches running: {bugs[0].detail}"
-
-
-def _tried(call: End, frames: int) -> Sequence[Instances]:
-    """Call the model; what no model should raise is a failure of its frames too."""
-    try:
-        found = call()
-        if len(found) != frames:
-            raise ValueError(f"the model returned {len(found)} results for {frames} frames")
-        return found
-    except SegmentFailed:
-        raise
-    except (Exception, SystemExit) as error:
-        if frames == 1:  # what failed in company is tried again
-            log.exception("the model failed on a frame")
-        text = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise SegmentFailed(BUG, text) from error

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,3 +193,31 @@ def test_batches_that_overlap_count_their_time_once() -> None:
     device.thread.submit(device.close).result(PATIENCE_S)
 
     assert device.busy_s == 3.0
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda found: found[:-1], id="too few"),
+        pytest.param(lambda found: [*found, found[0]], id="too many"),
+        pytest.param(lambda found: None, id="no list"),
+    ],
+)
+def test_a_wrong_answer_costs_its_pictures_and_the_device_goes_on(
+    depth: int, answer: Callable[[list[Instances]], Any]
+) -> None:
+    class Wrong(Overlapping):
+        def begin(self, images: Sequence[Image]) -> Callable[[], list[Instances]]:
+            super().begin(images)
+            return lambda: self.segment(images)
+
+        def segment(self, images: Sequence[Image]) -> list[Instances]:
+            found = super().segment(images)
+            return answer(found) if 3 in numbers(images) else found  # type: ignore[no-any-return]
+
+    device, settled = run(Wrong(depth), [2, 3], [4])
+
+    kinds = [[type(outcome).__name__ for outcome in outcomes] for outcomes in settled]
+    assert kinds == [["Instances", "SegmentFailed"], ["Instances"]]
+    assert device.failed == {"model_error": 1}
