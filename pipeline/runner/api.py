@@ -12,6 +12,7 @@ from pipeline import build, models
 from pipeline.buffers import FrameBuffer
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError, MaskstreamError, SinkError, SourceError
+from pipeline.leaving import closed_at_exit
 from pipeline.results import FrameResult
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.runner.threads import StreamThread
@@ -47,7 +48,9 @@ def track(
 
     Every result carries its picture: `result.image` as it came, `result.plot()` with the instances
     drawn on it. The loop sets the pace of a file: no more than a few frames are worked on ahead.
-    Leaving the loop, however it happens, stops everything that was started.
+    Leaving the loop, however it happens, stops everything that was started, and so does the end of
+    the program: outputs are closed and can be read. What a function raises that is no `Exception`
+    (`sys.exit()` in it, say) ends the loop and is raised there.
 
     ```python
     for result in track("street.mp4", classes=["car"]):
@@ -102,7 +105,9 @@ def track(
     }
     settings = parse(values, origin="track()")
     build.check(settings)
-    return _results(settings, [sink for sink in sinks if callable(sink)])
+    results = _results(settings, [sink for sink in sinks if callable(sink)])
+    closed_at_exit(results)
+    return results
 
 
 class _Handoff:
@@ -155,17 +160,14 @@ def _results(
                 run=run,
                 more_sinks=[*called, ("loop", _Handoff(buffer))],
             ),
+            on_abort=buffer.close,
+            then=buffer.close,
         )
-        stack.callback(_leave, thread, buffer)
-        thread.start(then=buffer.close)
+        stack.callback(thread.join)
+        stack.callback(thread.abort)
+        thread.start()
         yield from buffer
         _raise_for(thread.result())
-
-
-def _leave(thread: StreamThread, buffer: FrameBuffer[FrameResult]) -> None:
-    buffer.close()  # frees a stream that waits for the loop
-    thread.abort()
-    thread.join()
 
 
 def _raise_for(end: End) -> None:

@@ -93,6 +93,8 @@ def _watch(
     told_s = time.monotonic()
     stopping = aborting = False
     while running := [thread for thread in threads if not thread.join(0)]:
+        if any(thread.broken for thread in threads):
+            return  # what it left with is raised by its result, and ends the others
         if stop.is_set() and not stopping:
             stopping = True
             for thread in threads:

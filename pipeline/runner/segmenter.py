@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -12,15 +11,15 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.attempt import attempt
 from pipeline.batching import Batcher, isolate
 from pipeline.clock import Clock
 from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
+from pipeline.leaving import ended_at_exit
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo, Segmenter
-
-log = logging.getLogger(__name__)
 
 
 class LocalSegmenter:
@@ -53,6 +52,7 @@ class LocalSegmenter:
         self._busy_s = 0.0
         self._thread = threading.Thread(target=self._run, name="segment", daemon=True)
         self._thread.start()
+        ended_at_exit(self)
 
     @property
     def info(self) -> ModelInfo:
@@ -75,10 +75,19 @@ class LocalSegmenter:
 
     def close(self) -> None:
         """Fail what still waits and end the thread; the batch in the model is finished first."""
+        self.leave()
+        self._thread.join()
+
+    def leave(self) -> None:
+        """Let the thread end after the batch in the model; does not wait."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread, False when it still runs."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def counts(self) -> WorkerCounts:
         """What went through the model so far."""
@@ -120,20 +129,10 @@ class LocalSegmenter:
         return None
 
     def _segment(self, frames: list[Frame]) -> list[Instances | SegmentFailed]:
-        images = [frame.image for frame in frames]
-        return isolate(self._attempt, images, SegmentFailed)
+        return isolate(self._attempt, [frame.image for frame in frames], SegmentFailed)
 
     def _attempt(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
-        """One call of the model; what no model should raise is a failure of its frames too."""
-        try:
-            return self._segmenter.segment(images)
-        except SegmentFailed:
-            raise
-        except Exception as error:
-            if len(images) == 1:  # what failed in company is tried again
-                log.exception("the model failed on a frame")
-            text = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise SegmentFailed("model_error", text) from error
+        return attempt(lambda: self._segmenter.segment(images), images)
 
 
 def _fail(items: Sequence[tuple[Frame, Future[Instances]]], error: SegmentFailed) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
 from pipeline.accounting import StreamAccount
+from pipeline.leaving import ended_at_exit
 from pipeline.stream import End, Stream
-
-log = logging.getLogger(__name__)
 
 
 class StreamThread:
@@ -18,22 +16,33 @@ class StreamThread:
     Args:
         source_id: names the thread and the account.
         make: builds the stream around an account, in the new thread.
+        on_abort: frees a stream that waits for whoever takes its results.
+        then: called in the thread when all is over.
     """
 
-    def __init__(self, source_id: str, make: Callable[[StreamAccount], Stream]) -> None:
+    def __init__(
+        self,
+        source_id: str,
+        make: Callable[[StreamAccount], Stream],
+        *,
+        on_abort: Callable[[], object] = lambda: None,
+        then: Callable[[], object] = lambda: None,
+    ) -> None:
         self.account = StreamAccount(source_id)
         self._make = make
+        self._on_abort = on_abort
+        self._then = then
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._wanted: set[str] = set()
         self._end: End | None = None
-        self._then: Callable[[], object] | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"stream-{source_id}", daemon=True)
 
-    def start(self, then: Callable[[], object] | None = None) -> None:
-        """Begin; `then` is called in the thread when all is over."""
-        self._then = then
+    def start(self) -> None:
+        """Begin."""
         self._thread.start()
+        ended_at_exit(self)
 
     def stop(self) -> None:
         """Drain the stream, now or as soon as it exists."""
@@ -41,7 +50,10 @@ class StreamThread:
 
     def abort(self) -> None:
         """Leave the stream, now or as soon as it exists."""
+        self._on_abort()
         self._want("abort")
+
+    leave = abort
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for its end; False when it is still running."""
@@ -49,10 +61,21 @@ class StreamThread:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def broken(self) -> bool:
+        """Whether `result` would raise."""
+        return self._error is not None
+
     def result(self) -> End:
-        """How it ended; waits for that."""
+        """How it ended; waits for that.
+
+        Raises:
+            BaseException: what a function of the user's left with instead, `SystemExit` say.
+        """
         self._thread.join()
-        assert self._end is not None  # noqa: S101 - `_run` always sets it
+        if self._error is not None:
+            raise self._error
+        assert self._end is not None, "neither ended nor left"  # noqa: S101 - `_run` sees to it
         return self._end
 
     def _want(self, what: str) -> None:
@@ -65,9 +88,10 @@ class StreamThread:
     def _run(self) -> None:
         try:
             self._end = self._run_stream()
+        except BaseException as error:  # noqa: BLE001 - raised in the owner's thread by `result`
+            self._error = error
         finally:
-            if self._then is not None:
-                self._then()
+            self._then()
 
     def _run_stream(self) -> End:
         try:

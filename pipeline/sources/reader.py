@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from pipeline.buffers import FrameBuffer
 from pipeline.errors import SourceError
+from pipeline.leaving import ended_at_exit
 from pipeline.secrets import scrub
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _AHEAD = 4
 """Pictures a reader may be ahead; a buffer above decides which are dropped."""
+_PATIENCE_S = 1.0
+"""What the end of the interpreter waits for a read that hangs."""
 
 
 class Reader(Generic[T]):
@@ -36,6 +39,7 @@ class Reader(Generic[T]):
         self._handed: FrameBuffer[T] = FrameBuffer(_AHEAD, on_change=wake.set)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        ended_at_exit(self)
 
     @property
     def ended(self) -> bool:
@@ -56,6 +60,11 @@ class Reader(Generic[T]):
         self._handed.close()
         self._handed.clear()
 
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread, though never long; False when its read has not returned."""
+        self._thread.join(min(timeout_s, _PATIENCE_S))
+        return not self._thread.is_alive()
+
     def _run(self) -> None:
         try:
             items = self._items()
@@ -67,7 +76,7 @@ class Reader(Generic[T]):
                     return
         except SourceError as error:
             self.error = _bare(error)
-        except Exception as error:
+        except BaseException as error:
             log.exception("a reader failed")
             self.error = SourceError(scrub(f"{type(error).__name__}: {error}"))
         finally:

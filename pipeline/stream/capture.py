@@ -103,7 +103,7 @@ class Capture:
         self._captured = after.captured if after else 0
         self._thinned = Counter(after.thinned if after else {})
         self._skipped: Counter[str] = Counter()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         """Why reading ended early; read it once `ended`."""
         self._thread = threading.Thread(
             target=self._run, name=f"capture-{source.source_id}", daemon=True
@@ -128,7 +128,7 @@ class Capture:
             self._read()
         except MaskstreamError as error:
             self.error = error
-        except Exception as error:
+        except BaseException as error:
             log.exception("reading failed", extra={"source_id": self._source.source_id})
             self.error = error
         finally:

@@ -7,6 +7,7 @@ that is the whole of keeping order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -145,7 +146,12 @@ class Stream:
         self.stop()
 
     def run(self) -> End:
-        """Run to the end; whatever happens to the stream is told by what is returned."""
+        """Run to the end; whatever happens to the stream is told by what is returned.
+
+        Raises:
+            BaseException: what a function of the user's left with that is no `Exception`, such as
+                `SystemExit`; everything is closed by then.
+        """
         capture: Capture | None = None
         outcome = Outcome(Status.FAILED, "aborted")
         bug: str | None = None
@@ -164,6 +170,10 @@ class Stream:
             log.exception("the stream failed", extra={"source_id": self.source_id})
             bug = f"{type(error).__name__}: {error}"
             outcome = Outcome(Status.FAILED, bug)
+        except BaseException:
+            with contextlib.suppress(BaseException):  # the first is the one to be raised
+                self._release(capture, outcome, bug)
+            raise
         return self._release(capture, outcome, bug)
 
     # -- the loop ----------------------------------------------------------------------------
@@ -355,6 +365,8 @@ class Stream:
 
     def _finish(self, capture: Capture) -> Outcome:
         """Everything is published: tell the sinks how it ended, and that there is nothing left."""
+        if capture.error is not None and not isinstance(capture.error, Exception):
+            raise capture.error
         outcome = self._outcome(capture.error)
         self._progress.save(self._last)
         self._publisher.finish(end_of(self._run_id, outcome, self.account.snapshot()))
@@ -363,7 +375,7 @@ class Stream:
             self._progress.ended(outcome)
         return outcome
 
-    def _outcome(self, error: Exception | None) -> Outcome:
+    def _outcome(self, error: BaseException | None) -> Outcome:
         found = self._source.outcome
         if error is None:
             return found
@@ -379,24 +391,25 @@ class Stream:
 
     def _release(self, capture: Capture | None, outcome: Outcome, bug: str | None) -> End:
         """Close everything, whatever happened before, and say how it ended."""
-        stopped = self._stopped_at_s is not None
         self._source.stop()
         self._buffer.close()
         with self.account.lock:
             if left := self._window.clear() + len(self._buffer.clear()):
                 self.account.dropped("aborted", left)
-        if capture is not None and not capture.join(self._settings.stop_timeout_s):
-            log.warning("the source does not end", extra={"source_id": self.source_id})
-        self._publisher.close()
-        if bug is None and capture is not None and isinstance(capture.error, Exception):
-            bug = None if isinstance(capture.error, MaskstreamError) else outcome.reason
-        failed = bug is not None or outcome.status is Status.FAILED
-        self.account.enter("failed" if failed else "ended")
+        try:
+            self._publisher.close()  # first: outputs are whole also where the source hangs
+        finally:
+            if capture is not None and not capture.join(self._settings.stop_timeout_s):
+                log.warning("the source does not end", extra={"source_id": self.source_id})
+            if bug is None and capture is not None and isinstance(capture.error, Exception):
+                bug = None if isinstance(capture.error, MaskstreamError) else outcome.reason
+            failed = bug is not None or outcome.status is Status.FAILED
+            self.account.enter("failed" if failed else "ended")
         return End(
             source_id=self.source_id,
             outcome=outcome,
             counts=self.account.snapshot(),
             sink_errors=dict(self._publisher.errors),
-            stopped=stopped,
+            stopped=self._stopped_at_s is not None,
             bug=bug,
         )

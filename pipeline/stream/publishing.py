@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from pipeline.accounting import StreamAccount, StreamCounts
@@ -107,12 +108,13 @@ class Publisher:
             self._try(name, sink.finish, end)
 
     def close(self) -> None:
-        """Release every sink; twice is fine."""
+        """Release every sink, whatever another one raises; twice is fine."""
         if self._closed:
             return
         self._closed = True
-        for name, sink in self._alive():
-            self._try(name, sink.close)
+        with ExitStack() as stack:
+            for name, sink in reversed(self._alive()):
+                stack.callback(self._try, name, sink.close)
 
     def _alive(self) -> list[tuple[str, Sink]]:
         return [(name, sink) for name, sink in self._sinks.items() if name not in self.errors]

@@ -175,3 +175,23 @@ def test_a_lost_sink_is_told_when_the_loop_ends(
     with pytest.raises(SinkError, match="sink jsonl: the disk is full"):
         seen.extend(result.index for result in loop)
     assert seen == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt(), GeneratorExit("mine")])
+def test_what_leaves_a_function_sink_reaches_the_loop_and_everything_is_closed(
+    make_pictures: MakePictures, tmp_path: Path, error: BaseException
+) -> None:
+    folder, path = str(make_pictures("clip", 9)), tmp_path / "o.jsonl"
+
+    def leave(result: FrameResult) -> None:
+        if result.index == 3:
+            raise error
+
+    for _ in range(2):  # the second try is not locked out
+        seen: list[int] = []
+        loop = track(folder, model="blob", sinks=[f"jsonl:{path}", leave], overwrite=True)
+        with pytest.raises(type(error)) as caught:
+            seen.extend(result.index for result in loop)
+        assert caught.value is error
+        assert seen == [0, 1, 2]
+        assert len(path.read_text().splitlines()) == 4  # the file was asked first

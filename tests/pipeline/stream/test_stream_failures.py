@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -150,3 +151,52 @@ def test_an_incomplete_source_ends_with_its_own_account(make_stream: MakeStream)
             },
         }
     ]  # fmt: skip
+
+
+def test_what_is_no_exception_passes_through_and_every_sink_is_closed(
+    make_stream: MakeStream,
+) -> None:
+    class Leaving(ListSink):
+        def close(self) -> None:
+            super().close()
+            raise KeyboardInterrupt("close")
+
+    left = SystemExit(7)
+    sinks = [ListSink(), Leaving(), ListSink(errors={2: left})]  # type: ignore[dict-item]
+    stream = make_stream(ScriptedSource(make_frames(9)), sinks)
+    with pytest.raises(SystemExit) as caught:
+        stream.run()
+    assert caught.value is left
+    assert [sink.closes for sink in sinks] == [1, 1, 1]
+    counts = stream.account.snapshot()
+    assert counts.state == "failed"
+    assert counts.balanced()
+
+
+def test_a_source_that_is_left_is_not_taken_for_complete(make_stream: MakeStream) -> None:
+    left = SystemExit(7)
+
+    def leave() -> None:
+        raise left
+
+    sink = ListSink()
+    with pytest.raises(SystemExit) as caught:
+        make_stream(ScriptedSource([*make_frames(2), leave]), [sink]).run()
+    assert caught.value is left
+    assert (sink.indices, sink.ends, sink.closes) == ([0, 1], [], 1)
+
+
+def test_sinks_are_closed_before_a_source_that_hangs_is_waited_for(
+    make_stream: MakeStream, start: Start
+) -> None:
+    go_on = threading.Event()
+    sink = ListSink()
+    source = ScriptedSource([*make_frames(2), go_on.wait])
+    running = start(make_stream(source, [sink], stop_timeout_s=60.0))
+    while sink.indices != [0, 1]:
+        pass
+    running.stream.abort()
+    while not sink.closes:
+        pass  # although the source still hangs
+    go_on.set()
+    assert running.end().outcome.reason == "aborted"

@@ -226,7 +226,7 @@ def test_the_region_is_looked_at_and_instances_outside_are_not_published(
 ) -> None:
     class LeftHalf:
         def look(self, frame: Frame) -> Frame:
-            return make_frame(frame.index, size=(12, 24))
+            return make_frame(frame.index + 4)
 
         def inside(self, instances: Instances) -> Instances:
             return instances
@@ -234,16 +234,16 @@ def test_the_region_is_looked_at_and_instances_outside_are_not_published(
         def keep(self, instances: Instances) -> Instances:
             return instances[:0]
 
-    seen: list[tuple[int, ...]] = []
+    seen: list[Any] = []
 
     def find(image: Any) -> Instances:
-        seen.append(image.shape)
+        seen.append(image)
         return make_instances(size=(12, 16))
 
     local = LocalSegmenter(StubSegmenter(find), max_wait_s=0.0)
     sink = ListSink()
     make_stream(ScriptedSource(make_frames(1)), [sink], segmenter=local, region=LeftHalf()).run()
     local.close()
-    assert seen == [(12, 24, 3)]
+    assert [image.tolist() for image in seen] == [make_frame(4).image.tolist()]
     assert len(sink.results[0].instances) == 0
     assert sink.results[0].size == (12, 16)
