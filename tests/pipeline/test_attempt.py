@@ -13,7 +13,8 @@ from pipeline.attempt import attempt
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.runner import LocalSegmenter
-from pipeline.testing import INFO, make_frame, make_instances
+from pipeline.stages import ModelInfo
+from pipeline.testing import make_frame, make_instances
 
 SIZE = (12, 16)
 IMAGES = [np.zeros((*SIZE, 3), np.uint8)] * 2
@@ -82,7 +83,7 @@ def test_what_a_model_should_do_is_handed_on() -> None:
 class Wrong:
     """Answers wrongly for the third picture, and for any batch with it."""
 
-    info = INFO
+    info = ModelInfo("wrong", {}, "")
 
     def __init__(self, answer: Callable[[list[Instances]], Any]) -> None:
         self._answer = answer

@@ -160,7 +160,9 @@ def leave(names: list[int]) -> list[Instances]:
     [
         pytest.param(leave, "SystemExit: no licence", id="leaves-the-process"),
         pytest.param(
-            lambda names: [], "ValueError: the model returned 0 results for 1 frames", id="too-few"
+            lambda names: [],
+            "ValueError: segment() must return one Instances a picture, got 0 for 1",
+            id="too-few",
         ),
     ],
 )

@@ -15,7 +15,7 @@ MakePictures = Callable[..., Path]
 
 HEAD = """
 import sys, threading
-from pipeline import track
+from maskstream import track
 def opened(name="a", **given):
     sinks = [f"jsonl:{name}.jsonl", f"video:{name}.mp4?preset=ultrafast"]
     return track("clip", model="blob", device="cpu", sinks=sinks, **given)
