@@ -30,8 +30,9 @@ def expand_sources(entries: Sequence[Any]) -> list[Any]:
             _check_single(values["id"], values["url"])
             expanded.append(values)
     # Ids last and all at once, so that two files of one name in different folders differ.
-    unnamed = [e for e in expanded if isinstance(e, dict) and "id" in e and e["id"] is None]
-    taken = [e["id"] for e in expanded if isinstance(e, dict) and e.get("id")]
+    mappings = [e for e in expanded if isinstance(e, dict)]
+    unnamed = [e for e in mappings if e.get("id", "") is None and isinstance(e.get("url"), str)]
+    taken = [e["id"] for e in mappings if isinstance(e.get("id"), str)]
     pairs = named([entry["url"] for entry in unnamed], taken=taken)
     for entry, (source_id, _) in zip(unnamed, pairs, strict=True):
         entry["id"] = source_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.config.settings import Settings
+from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
+from pipeline.reading import read_small
 
 MAX_BYTES = 1_000_000
+_SHOWN = 60
 
 
 def load(path: str | Path) -> Settings:
@@ -32,16 +36,13 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read or is no YAML mapping.
     """
-    path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes; this is no configuration")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_small(path, max_bytes=MAX_BYTES).decode("utf-8")
+    except (OSError, ValueError) as error:  # the latter: no UTF-8, or a NUL in the path
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read: {reason}") from error
     try:
-        values = yaml.safe_load(text)
+        values = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -168,8 +169,11 @@ def _dotted(loc: list[Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """A value in a few words; what it holds is looked at only as far as that is shown."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = _SHOWN
+    text = short.repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _kind(value: Any) -> str:

@@ -26,8 +26,16 @@ from torchvision.models.detection import (
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.errors import ModelError
-from pipeline.models.files import WeightsFile, from_bytes, is_safetensors
+from pipeline.models.files import (
+    EXPECTED,
+    MAX_BYTES,
+    WeightsFile,
+    from_bytes,
+    is_safetensors,
+    setting,
+)
 from pipeline.models.zoo import build_network
+from pipeline.reading import read_small
 
 _HEAD = "roi_heads.box_predictor.cls_score.weight"
 _PUBLISHED = {
@@ -48,7 +56,7 @@ def fetch_published(name: str) -> WeightsFile:
     if not path.exists():
         _fetch(name, url, path, prefix)
     try:
-        file = from_bytes(path.read_bytes(), "COCO_V1")
+        file = from_bytes(read_small(path, max_bytes=MAX_BYTES), "COCO_V1")
     except OSError as error:
         raise ModelError(f"weights COCO_V1: cannot read {path}: {error.strerror}") from error
     if not file.sha256.startswith(prefix):
@@ -87,9 +95,6 @@ def read_tensors(file: WeightsFile) -> dict[str, Tensor]:
 
 
 def _unpickle(file: WeightsFile) -> Any:
-    expected = "expected a .safetensors file or a .pth state dict saved by torch.save"
-    if not file.data.startswith((b"PK", b"\x80")):
-        raise ModelError(f"weights {file.origin}: no weights file; {expected}")
     try:
         with warnings.catch_warnings(action="ignore"):  # about pickle protocols; we say it better
             return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)
@@ -97,9 +102,9 @@ def _unpickle(file: WeightsFile) -> Any:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise ModelError(
                 f"weights {file.origin}: the file holds more than tensors; refused, nothing in it "
-                f"was executed; {expected}"
+                f"was executed; {EXPECTED}"
             ) from error
-        raise ModelError(f"weights {file.origin}: broken file; {expected}") from error
+        raise ModelError(f"weights {file.origin}: broken file; {EXPECTED}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise ModelError(
             f"weights {file.origin}: the file is cut off or damaged; fetch it again"
@@ -173,19 +178,16 @@ def norm_eps(name: str, tensors: Mapping[str, Tensor], file: WeightsFile) -> flo
 
     Files of that layout, fine-tunes included, hold frozen statistics without a batch counter.
     """
-    if "norm_eps" in file.settings:
-        return float(file.settings["norm_eps"])
+    stored = setting(file, "norm_eps", least=0, most=1)
+    if stored is not None:
+        return stored
     frozen = "backbone.body.bn1.num_batches_tracked" not in tensors
     return 0.0 if frozen and name == "maskrcnn_resnet50_fpn" else 1e-5
 
 
 def _sizes(file: WeightsFile) -> dict[str, int]:
-    try:
-        return {
-            key: int(file.settings[key]) for key in ("min_size", "max_size") if key in file.settings
-        }
-    except ValueError as error:
-        raise ModelError(f"weights {file.origin}: metadata min_size, max_size: {error}") from error
+    sizes = {key: setting(file, key, least=32, most=8192) for key in ("min_size", "max_size")}
+    return {key: int(size) for key, size in sizes.items() if size is not None}
 
 
 def _refuse_not_finite(tensors: Mapping[str, Tensor], origin: str) -> None:

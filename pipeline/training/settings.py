@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.config.load import MAX_BYTES
+from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
+from pipeline.reading import read_small
 
 
 class _Section(BaseModel):
@@ -88,11 +92,14 @@ class TrainSettings(_Section):
             ConfigError: the file cannot be read, is no YAML mapping, or a key or value is wrong.
         """
         try:
-            values = yaml.safe_load(path.read_text("utf-8"))
+            values = load_yaml(read_small(path, max_bytes=MAX_BYTES).decode("utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: is no YAML: {str(error).splitlines()[0]}") from error
+            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+            mark = getattr(error, "problem_mark", None)
+            where = f" line {mark.line + 1}" if mark else ""
+            raise ConfigError(f"{path}:{where} is no YAML: {problem}") from error
         return TrainSettings.parse(values if values is not None else {}, where=str(path))
 
     @staticmethod
@@ -109,7 +116,9 @@ class TrainSettings(_Section):
                 known = _known(first["loc"][:-1])
                 raise ConfigError(f"{where}: unknown key {key!r}; known keys are {known}") from None
             got = first["input"]
-            raise ConfigError(f"{where}: {key}: got {got!r}, {first['msg'].lower()}") from None
+            raise ConfigError(
+                f"{where}: {key}: got {reprlib.repr(got)}, {first['msg'].lower()}"
+            ) from None
 
 
 def _known(path: tuple[int | str, ...]) -> str:

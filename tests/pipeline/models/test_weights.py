@@ -1,6 +1,10 @@
 import io
 import json
+import os
 import pickle
+import struct
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +124,118 @@ def test_truncated_files_are_refused(
     for name, data in (("w.pth", buffer.getvalue()), ("w.safetensors", save_safetensors(tensors))):
         (tmp_path / name).write_bytes(data[: int(share * len(data))])
         refused(str(tmp_path / name), "cut off|broken")
+
+
+def sparse(path: Path, head: bytes, size: int = 10_000_000_000) -> Path:
+    """A file that claims to be huge and takes no room."""
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(size)
+    return path
+
+
+def header_of(values: object, length: int | None = None) -> bytes:
+    text = values if isinstance(values, bytes) else json.dumps(values).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text
+
+
+TENSOR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+@pytest.mark.parametrize(
+    ("head", "size", "message"),
+    [
+        pytest.param(b"\0" * 16, 10**10, "no weights file; expected a .safetensors", id="zeros"),
+        pytest.param(b"{" * 16, 3 * 10**9, "header is cut off; fetch it again", id="braces"),
+        pytest.param(b"PK\3\4", 10**10, "10,000,000,000 bytes, more than 4,000,0", id="zip"),
+        pytest.param(b"\x80\2", 10**10, "10,000,000,000 bytes, more than 4,000,0", id="pickle"),
+        pytest.param(b"PK\3\4", 3 * 10**9, "the file is cut off or damaged", id="zip-no-end"),
+        pytest.param(
+            header_of({"a": TENSOR}),
+            3 * 10**9,
+            r"its tensors take 2,999,999,93\d bytes, its header says 4; fetch it again",
+            id="safetensors",
+        ),
+        pytest.param(
+            header_of(b"{", length=99_999_999),
+            3 * 10**9,
+            "the safetensors header is cut off",
+            id="long-header",
+        ),
+        pytest.param(header_of(b"{", length=2**63), 3 * 10**9, "is cut off", id="endless-header"),
+    ],
+)
+def test_a_huge_file_is_refused_from_its_first_bytes(
+    tmp_path: Path, head: bytes, size: int, message: str
+) -> None:
+    path = sparse(tmp_path / "w", head, size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=message) as caught:
+            read_weights(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        pytest.param({"__metadata__": ["a"]}, "metadata must be texts by name", id="list"),
+        pytest.param({"__metadata__": "a"}, "metadata must be texts by name", id="text"),
+        pytest.param({"__metadata__": {"a": 1}}, "metadata must be texts by name", id="number"),
+        pytest.param({"__metadata__": {"a": None}}, "metadata must be texts by name", id="null"),
+        pytest.param(
+            b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "the safetensors header is no JSON",
+            id="nested",
+        ),
+        pytest.param(b'{"a": ' + b"9" * 5_000 + b"}", "header is no JSON", id="5000-digits"),
+        pytest.param(b"{\xff}", "header is no JSON", id="no-utf-8"),
+        pytest.param(
+            {"__metadata__": {"labels": "[" * 100_000}}, "cannot be read as labels", id="labels"
+        ),
+        pytest.param({"a": {"data_offsets": 5}}, "broken safetensors file", id="no-offsets"),
+        pytest.param({"a": 5}, "broken safetensors file", id="no-tensor"),
+    ],
+)
+def test_a_header_that_is_none_is_one_line(tmp_path: Path, header: object, message: str) -> None:
+    (tmp_path / "w.safetensors").write_bytes(header_of(header))
+    refused(str(tmp_path / "w.safetensors"), message)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bounds"),
+    [
+        *(
+            pytest.param("norm_eps", text, "from 0 to 1", id=f"eps-{text}")
+            for text in ("nan", "-1e-5", "inf", "abc", "", "2")
+        ),
+        *(
+            pytest.param(key, text, "from 32 to 8192", id=f"{key}-{text}")
+            for key in ("min_size", "max_size")
+            for text in ("-1", "0", "nan", "1e9", "100000", "wide", "inf")
+        ),
+    ],
+)
+def test_a_number_in_the_metadata_has_bounds(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], key: str, value: str, bounds: str
+) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(save_safetensors(tensors, {key: value}))
+    refused(str(path), rf"metadata {key}: must be a number {bounds}, got '{value}'$")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_a_pipe_or_device_is_no_weights_file_and_no_labels(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "w")
+    refused(str(tmp_path / "w"), "cannot read it: it is a device, pipe or socket")
+    path = write_pth(tmp_path / "own.pth", tensors)
+    make(tmp_path / "own.pth.labels.json")
+    refused(path, r"cannot read own.pth.labels.json: it is a device, pipe or socket")
 
 
 def test_weights_of_another_network_are_refused_by_name_and_shape(
