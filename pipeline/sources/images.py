@@ -12,20 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.errors import SourceError, SourceOpenError
 from pipeline.frames import Frame
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
-from pipeline.sources.header import PictureHeader, read_header
 from pipeline.sources.naming import images_of
 from pipeline.sources.probing import Probe
-from pipeline.sources.regular import open_regular
+from pipeline.sources.stills import look_at, read_stills
 from pipeline.stages import Outcome, Position, Status
-
-_READ = cv2.IMREAD_COLOR  # applies EXIF orientation, gives 8 bit BGR
 
 
 class ImagesSource:
@@ -84,22 +77,28 @@ class ImagesSource:
     def _frames(self, first: int) -> Iterator[Frame]:
         paths = self._paths()
         index, epoch, size, bad = 0, 0, None, ""
+        found, untimed, timed_s = 0, 0, 0.0
         for number, path in enumerate(paths):
-            if self._stopped.is_set():
-                self._outcome = Outcome(Status.INCOMPLETE, "stopped", index, len(paths))
-                return
-            image, reason = load_image(path, self._max_pixels)
-            if image is None:
-                self.decode_errors += 1
-                bad = bad or f"{path.name} {reason}"
-                continue
-            if size is not None and image.shape[:2] != size:
-                epoch += 1
-            size = (image.shape[0], image.shape[1])
-            if index >= first:
-                yield Frame(self.source_id, epoch, index, number / self._fps, image)
-            index += 1
-        self._finish(index, first, len(paths), bad)
+            for still in read_stills(path, self._max_pixels):
+                if self._stopped.is_set():
+                    left = len(paths) - number
+                    self._outcome = Outcome(Status.INCOMPLETE, "stopped", index, found + left)
+                    return
+                found += 1
+                pts_s = untimed / self._fps + timed_s
+                untimed += still.shown_s is None
+                timed_s += still.shown_s or 0.0
+                if still.image is None:
+                    self.decode_errors += 1
+                    bad = bad or f"{path.name} {still.reason}"
+                    continue
+                if size is not None and still.image.shape[:2] != size:
+                    epoch += 1
+                size = (still.image.shape[0], still.image.shape[1])
+                if index >= first:
+                    yield Frame(self.source_id, epoch, index, pts_s, still.image)
+                index += 1
+        self._finish(index, first, found, bad)
 
     def _paths(self) -> list[Path]:
         try:
@@ -125,57 +124,26 @@ class ImagesSource:
         self._outcome = Outcome(status, reason, decoded, found)
 
 
-def load_image(path: Path, max_pixels: int) -> tuple[NDArray[np.uint8] | None, str]:
-    """Read one picture whole.
-
-    Returns:
-        uint8 (H, W, 3) BGR and an empty string, or None and why not, in a few words.
-    """
-    try:
-        with open_regular(path) as file:
-            data = file.read()
-    except OSError as error:
-        return None, f"cannot be read: {(error.strerror or 'unknown').lower()}"
-    header = read_header(data)
-    if header is None:
-        return None, "is empty" if not data else "is not a picture"
-    if header.width * header.height > max_pixels:
-        return None, f"has {header.width}x{header.height} pixels, more than max_pixels"
-    if not header.whole:
-        return None, "is truncated"
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _READ)
-    except cv2.error:
-        image = None
-    if image is None:
-        return None, "cannot be decoded"
-    return np.ascontiguousarray(image, np.uint8), ""
-
-
 def probe_images(url: str, *, fps: float = 1.0) -> Probe:
     """What the headers say: the size of the first picture as stored, and how many there are.
+
+    The pictures inside a file are counted where it is the only one.
 
     Raises:
         SourceOpenError: there is no picture.
     """
     paths = images_of(url)
-    headers = (_header_of(path) for path in paths)
-    first = next((header for header in headers if header is not None), None)
+    looks = (look_at(path, count=len(paths) == 1) for path in paths)
+    first = next((look for look in looks if look is not None), None)
     if first is None:
         raise SourceOpenError(f"no picture in {url}")
+    header, inside = first
+    frames = inside if len(paths) == 1 else len(paths)
     return Probe(
-        size=(first.height, first.width),
+        size=(header.height, header.width),
         fps=fps,
-        codec=first.kind,
+        codec=header.kind,
         pixel_format="bgr24",
-        frames=len(paths),
-        duration_s=len(paths) / fps,
+        frames=frames,
+        duration_s=frames / fps,
     )
-
-
-def _header_of(path: Path) -> PictureHeader | None:
-    try:
-        with open_regular(path) as file:
-            return read_header(file.read())
-    except OSError:
-        return None
