@@ -19,6 +19,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from pipeline.errors import SourceOpenError
+from pipeline.sources.cropping import WHOLE, Crop, crop_of
 from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.schemes import VIDEO_SUFFIXES
 from pipeline.sources.truncation import is_cut_off, pictures_are_whole
@@ -35,6 +36,7 @@ _INDEXED = "mov"
 """Has an index of every sample: what is missing is known."""
 _SAYS_DURATION = ("mov", "matroska", "flv")
 """Their header says how long they are; elsewhere the duration is worked out from what is there."""
+_CROPS = ("mov", "matroska")
 _SHORT_S = 1.0
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat version", b"<?xml", b"[playlist]")
@@ -100,6 +102,14 @@ class VideoFile:
         if entries and self.stream.frames and self.container.format.name.startswith(_INDEXED):
             return sum(not entry.is_discard for entry in entries)
         return self.stream.frames or None
+
+    @property
+    def crop(self) -> Crop:
+        """The edges that the container leaves out of every picture."""
+        if not self.container.format.name.startswith(_CROPS):
+            return WHOLE
+        number = [s.index for s in self.container.streams.video].index(self.stream.index)
+        return crop_of(self._path, track_id=self.stream.id, number=number)
 
     @property
     def interval_s(self) -> float:

@@ -182,6 +182,7 @@ class FileSource:
         origin_s = self._origin_to_wind_from()
         with self._open() as video:
             self._video = video
+            self._converter = PictureConverter(video.crop)
             if origin_s is not None:
                 video.seek(origin_s + self._start_s)
             yield video, origin_s
@@ -236,7 +237,7 @@ def probe_file(path: Path) -> Probe:
         duration_s = duration / av.time_base if duration else None
         estimate = round(duration_s * fps) if duration_s and fps else None
         return Probe(
-            size=PictureConverter().shown_size(first),
+            size=PictureConverter(video.crop).shown_size(first),
             fps=fps,
             codec=video.stream.codec_context.name,
             pixel_format=first.format.name,

@@ -13,6 +13,8 @@ from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from pipeline.sources.cropping import WHOLE, Crop
+
 if TYPE_CHECKING:
     from av.buffer import Buffer
 
@@ -62,24 +64,28 @@ def upright(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.ui
 class PictureConverter:
     """Converts the frames of one stream; keeps swscale's tables and the orientation between calls.
 
+    Args:
+        crop: the edges of a stored picture that its container leaves out.
+
     The display matrix is read once for each size and rotation, not for each frame: PyAV ties a
     frame whose side data was looked at into a reference cycle, and its megabytes would stay until
     the garbage collector comes by.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, crop: Crop = WHOLE) -> None:
+        self._crop = crop
         self._reformatter = VideoReformatter()
         self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT
 
     def shown_size(self, frame: VideoFrame) -> tuple[int, int]:
         """(height, width) of the picture `convert` gives."""
-        if self._orientation_of(frame).transpose:
-            return frame.width, frame.height
-        return frame.height, frame.width
+        rows, columns = self._crop.of((frame.height, frame.width))
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        return (width, height) if self._orientation_of(frame).transpose else (height, width)
 
     def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """The pixels of `frame`, uint8 (H, W, 3) BGR, C-contiguous, display-rotated.
+        """The pixels of `frame`, uint8 (H, W, 3) BGR, C-contiguous, cropped and rotated as shown.
 
         Raises:
             av.FFmpegError: swscale cannot read this pixel format.
@@ -88,7 +94,8 @@ class PictureConverter:
             frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
         )
         # rows are padded unless the width is a multiple of 16; a view of the rest would not do
-        image = np.ascontiguousarray(converted.to_ndarray(), np.uint8)
+        shown = converted.to_ndarray()[self._crop.of((frame.height, frame.width))]
+        image = np.ascontiguousarray(shown, np.uint8)
         return upright(image, self._orientation_of(frame))
 
     def _orientation_of(self, frame: VideoFrame) -> Orientation:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.sources.ebml import elements, find_segment, read_number
+
 _EBML = b"\x1a\x45\xdf\xa3"
-_SEGMENT = b"\x18\x53\x80\x67"
 _CLUSTER = b"\x1f\x43\xb6\x75"
 _PICTURES = (b"moov", b"moof", b"mdat")
 """The boxes of MP4 without which pictures are missing."""
@@ -39,7 +40,7 @@ def pictures_are_whole(path: Path) -> bool:
         length = os.fstat(file.fileno()).st_size
         if file.read(4) == b"RIFF":
             return _movi_is_whole(file, length)
-        return _segment(file) is not None and _clusters_are_whole(file, length)
+        return find_segment(file) and _clusters_are_whole(file, length)
 
 
 def _reader(start: bytes) -> Callable[[BinaryIO, int], bool]:
@@ -77,18 +78,8 @@ def _riff_reaches_beyond(file: BinaryIO, length: int) -> bool:
 
 def _segment_reaches_beyond(file: BinaryIO, length: int) -> bool:
     """Matroska and WebM: a header, then one segment that may say its size."""
-    size = _segment(file)
+    size = read_number(file) if find_segment(file) else None
     return size is not None and file.tell() + size > length
-
-
-def _segment(file: BinaryIO) -> int | None:
-    """The size the segment says, with the file wound to its content; None where it says none."""
-    file.seek(4)
-    header = _number(file)
-    if header is None:
-        return None
-    file.seek(header, os.SEEK_CUR)
-    return _number(file) if file.read(4) == _SEGMENT else None
 
 
 def _movi_is_whole(file: BinaryIO, length: int) -> bool:
@@ -104,26 +95,9 @@ def _movi_is_whole(file: BinaryIO, length: int) -> bool:
 
 
 def _clusters_are_whole(file: BinaryIO, length: int) -> bool:
-    while kind := _name(file):
-        size = _number(file)
+    if read_number(file) is None:
+        return False
+    for name, size in elements(file, length):
         if size is None or file.tell() + size > length:
-            return kind != _CLUSTER
-        file.seek(size, os.SEEK_CUR)
+            return name != _CLUSTER
     return True
-
-
-def _name(file: BinaryIO) -> bytes:
-    """The name of an EBML element, of 1 to 4 bytes; empty where there is none."""
-    first = file.read(1)
-    return first + file.read(8 - first[0].bit_length()) if first and first[0] >= 0x10 else b""
-
-
-def _number(file: BinaryIO) -> int | None:
-    """An EBML number; None when it stands for `unknown`."""
-    first = file.read(1)
-    if not first or not first[0]:
-        return None
-    more = 8 - first[0].bit_length()
-    mask = (1 << (7 - more)) - 1
-    value = int.from_bytes(bytes([first[0] & mask]) + file.read(more), "big")
-    return None if value == (1 << (7 * (more + 1))) - 1 else value
