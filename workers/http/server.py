@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.counts import RunCounts
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 
 Answer: TypeAlias = tuple[int, str, bytes]
 """Status, content type and body."""
+Request: TypeAlias = socket.socket | tuple[bytes, socket.socket]
+"""What the standard library says a request may be."""
+
+MAX_CONNECTIONS = 64
+"""At one time; each costs a thread until it has asked, or for ten seconds."""
 
 
 @contextmanager
@@ -61,7 +67,8 @@ def serve(
 def _server(
     host: str, port: int, counts: Callable[[], RunCounts], healthy: Callable[[], bool]
 ) -> ThreadingHTTPServer:
-    def answer(path: str) -> Answer:
+    def answer(target: str) -> Answer:
+        path = target.partition("?")[0]
         if path == "/metrics":
             return 200, CONTENT_TYPE, exposition(counts())
         if path == "/healthz":
@@ -84,14 +91,45 @@ def _verdict(good: bool) -> Answer:
 
 
 class _Server(ThreadingHTTPServer):
-    """Hands every path to `answer`, a thread a connection."""
+    """Hands every path to `answer`, a thread a connection; the oldest gives way to the newest.
+
+    An answer takes milliseconds, so who is connected for longest among many says nothing.
+    """
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int, answer: Callable[[str], Answer]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.answer = answer
+        self._open: dict[socket.socket, None] = {}
+        self._door = threading.Lock()
         super().__init__((host, port), _Handler)
+
+    def process_request(self, request: Request, client_address: Any) -> None:
+        """Answer one connection, in a thread."""
+        assert isinstance(request, socket.socket)  # noqa: S101 - it is no datagram server
+        with self._door:
+            self._open[request] = None
+            if len(self._open) > MAX_CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with suppress(OSError):  # it went by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Request) -> None:
+        """Close one connection."""
+        assert isinstance(request, socket.socket)  # noqa: S101 - it is no datagram server
+        with self._door:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Request, client_address: Any) -> None:
+        """A client that left early is no news either; anything else is ours, in one line."""
+        error = sys.exception()
+        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+        log.log(level, "metrics: no answer to %s: %r", client_address, error)
 
 
 class _Handler(BaseHTTPRequestHandler):
