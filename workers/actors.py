@@ -8,6 +8,7 @@ the dispatcher sends lost frames again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import ray
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
-from pipeline.config import Settings, SourceSettings
+from pipeline.config import ModelSettings, Settings, SourceSettings, WorkerSettings
 from pipeline.models import WeightsFile
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter
 from pipeline.stream import Stream
@@ -39,8 +40,8 @@ class SegmentSpec:
     """What a segment worker needs to know."""
 
     worker_id: str
-    settings: Settings
-    device: str
+    model: ModelSettings
+    workers: WorkerSettings
     threads: int
     warm_up: bool
 
@@ -50,8 +51,11 @@ class StreamSpec:
     """What a stream worker needs to know."""
 
     settings: Settings
+    """Without what is about other sources: there may be thousands."""
     sources: tuple[SourceSettings, ...]
     runs: Mapping[str, str]
+    folder: str
+    """Where the driver stands: what relative paths start from."""
     spread: int
     again: bool
 
@@ -60,7 +64,7 @@ class SegmentActor:
     """A `SegmentWorker`; calls with frames and questions about health have a loop each."""
 
     def __init__(self, spec: SegmentSpec, weights: WeightsFile | None) -> None:
-        workers = spec.settings.workers
+        workers = spec.workers
         self._worker = SegmentWorker(
             partial(_load, spec, weights),
             worker_id=spec.worker_id,
@@ -94,6 +98,7 @@ class StreamActor:
         import cv2
 
         cv2.setNumThreads(1)  # there are as many stream workers as streams
+        os.chdir(spec.folder)
         workers = spec.settings.workers
         self._worker = StreamWorker(
             sources=spec.sources,
@@ -125,9 +130,8 @@ class StreamActor:
 def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
     from pipeline.build import build_segmenter
 
-    model = spec.settings.model.model_copy(update={"device": spec.device})
     segmenter = build_segmenter(
-        model, weights=weights, threads=spec.threads, max_batch=spec.settings.workers.max_batch
+        spec.model, weights=weights, threads=spec.threads, max_batch=spec.workers.max_batch
     )
     warm_up: Callable[[], object] | None = getattr(segmenter, "warm_up", None)
     if spec.warm_up and warm_up is not None:
@@ -196,7 +200,7 @@ def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float) -> RayWorker:
         "num_gpus": gpus,
         "concurrency_groups": {"data": DATA_LANES, "ping": PING_LANES},
     }
-    if gpus and ":" in spec.device:  # a device by its number: all of them must be in sight
+    if gpus and ":" in spec.model.device:  # a device by its number: all of them must be in sight
         options["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     actor = _remote(SegmentActor, **options)
     return RayWorker(actor.remote(spec, weights))

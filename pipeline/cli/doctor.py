@@ -20,6 +20,8 @@ from pipeline._version import __version__
 FLOORS = {"torch": (2, 10), "ray": (2, 59)}
 """Below these, known holes are open: see docs/decisions/0004-version-floors.md."""
 
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where Ray keeps its objects
+
 PACKAGES = ("torch", "torchvision", "ray", "av", "opencv-python", "numpy", "scipy", "pycocotools")
 
 
@@ -58,6 +60,7 @@ def examine(output: Path) -> Iterator[Finding]:
     yield Finding("cores", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}")
     yield _memory()
     yield from _devices()
+    yield _weights()
     yield _decoders()
     yield from _network()
     yield _disk(output)
@@ -82,9 +85,15 @@ def _package(name: str) -> Finding:
 
 
 def _memory() -> Finding:
+    from workers.private import can_write
+
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    shm = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").exists() else 0  # noqa: S108
+    there = Path(SHARED_MEMORY).is_dir()
+    shm = shutil.disk_usage(SHARED_MEMORY).free if there else 0
     value = f"{pages / 2**30:.1f} GiB free, shared memory {shm / 2**30:.1f} GiB"
+    if not can_write(SHARED_MEMORY):
+        why = f"{SHARED_MEMORY} is not writable: make it so, or frames go through files"
+        return Finding("memory", value, why)
     if shm < 2**30:
         return Finding("memory", value, "Ray wants 1 GiB of /dev/shm; docker run --shm-size=2g")
     return Finding("memory", value)
@@ -130,18 +139,52 @@ def _encodes(name: str) -> bool:
     return True
 
 
+def _weights() -> Finding:
+    """Where published weights are kept; the HOME of a service often cannot be written."""
+    import torch
+
+    from workers.private import can_write
+
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    value = f"kept in {folder}"
+    if not can_write(_existing(folder)):
+        why = "cannot be written: set HOME or TORCH_HOME to a folder of yours, or give --weights"
+        return Finding("weights", value, why)
+    return Finding("weights", value)
+
+
 def _network() -> Iterator[Finding]:
+    from pipeline.errors import ConfigError
+    from workers.private import choose_base, unfit
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         yield Finding("free port", f"127.0.0.1:{free.getsockname()[1]}")
-    token = os.environ.get("RAY_AUTH_MODE")
-    yield Finding("ray auth", token or "Ray's own default (a token, for clusters we start)")
+    yield Finding(
+        "ray ports",
+        "of our own Ray: loopback only, each asks for a token that is new for every run",
+    )
+    try:
+        base = choose_base()
+    except ConfigError as error:
+        yield Finding("ray files", "nowhere to put them", str(error))
+        return
+    wanted = os.environ.get("TMPDIR", base)
+    why = "" if wanted == base else f"; TMPDIR {wanted} {unfit(wanted)}"
+    yield Finding("ray files", f"in {base}, for nobody else to read{why}")
 
 
 def _disk(output: Path) -> Finding:
-    folder = next(p for p in (output.absolute(), *output.absolute().parents) if p.exists())
+    from workers.private import can_write
+
+    folder = _existing(output.absolute())
     free = shutil.disk_usage(folder).free / 2**30
     value = f"{free:.1f} GiB free for {output}"
-    if not os.access(folder, os.W_OK):
+    if not can_write(folder):
         return Finding("output", value, f"{folder} is not writable; choose another --output")
     return Finding("output", value, None if free > 1 else "free some space, or another --output")
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder on the way that is there."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())

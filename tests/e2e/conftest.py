@@ -14,13 +14,14 @@ import pytest
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray for all tests; runs in this process join it instead of starting their own."""
-    from workers.cluster import start_ray
+    from workers.private import PrivateFolder
+    from workers.ray_own import start_ray, stop_ray
 
-    start_ray(512 << 20)
+    folder = PrivateFolder()
+    start_ray(512 << 20, folder)
     yield
-    import ray
-
-    ray.shutdown()
+    stop_ray()
+    folder.remove()
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,45 @@
-"""What is said about a cluster before Ray is asked."""
+"""What is said about a Ray that runs already, before it is joined."""
 
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
+import grpc
 import pytest
 
 from pipeline.errors import ConfigError
-from workers.cluster import join_ray
+from workers.ray_joined import ALIVE, find_token, join_ray, knock
+
+PUT_IT = "put it in RAY_AUTH_TOKEN, in the file RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@contextmanager
+def head(token: str | None) -> Iterator[str]:
+    """Answers the one question as the head of a Ray does; without a token it lets in all."""
+
+    def alive(request: bytes, context: grpc.ServicerContext) -> bytes:
+        bearer = dict(context.invocation_metadata()).get("authorization")
+        if token is not None and bearer != f"Bearer {token}":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+        return b""
+
+    service, _, method = ALIVE.strip("/").partition("/")
+    handlers = {method: grpc.unary_unary_rpc_method_handler(alive)}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait(5)
 
 
 @pytest.mark.parametrize("prefix", ["", "ray://"])
@@ -23,3 +57,73 @@ def test_an_address_nobody_listens_at_is_refused_at_once(prefix: str) -> None:
 def test_an_address_without_a_number_for_its_port_is_refused() -> None:
     with pytest.raises(ConfigError, match="nobody answers there: invalid literal"):
         join_ray("127.0.0.1:head")
+
+
+def test_something_else_that_listens_there_is_not_waited_for() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with pytest.raises(ConfigError) as caught:
+        join_ray(f"127.0.0.1:{port}")
+    server.stop(None).wait(5)
+    assert str(caught.value) == (
+        f"--address 127.0.0.1:{port}: what answers there is not the head of a Ray "
+        "(UNIMPLEMENTED); its port is 6379 unless `ray start --head` was told another"
+    )
+
+
+def test_an_open_ray_is_not_asked_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-another-ray")
+    with head(token=None) as address:
+        assert knock(address) is False
+
+
+def test_without_the_token_it_asks_for_one_line_says_where_to_put_it() -> None:
+    with head(token="right") as address, pytest.raises(ConfigError) as caught:
+        join_ray(address)
+    assert str(caught.value) == f"--address {address}: this Ray asks for a token; {PUT_IT}"
+
+
+@pytest.mark.parametrize("by_file", [True, False], ids=["file", "variable"])
+def test_a_wrong_token_is_told_with_its_place(
+    by_file: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    where = "RAY_AUTH_TOKEN"
+    if by_file:
+        (tmp_path / ".ray").mkdir()
+        where = str(tmp_path / ".ray" / "auth_token")
+        Path(where).write_text("wrong\n")
+    else:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
+    with head(token="right") as address, pytest.raises(ConfigError) as caught:
+        join_ray(address)
+    assert str(caught.value) == (
+        f"--address {address}: the token from {where} is not that of this Ray; {PUT_IT}"
+    )
+
+
+def test_the_token_is_looked_for_where_ray_would(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert find_token() is None
+    usual = tmp_path / ".ray" / "auth_token"
+    usual.parent.mkdir()
+    usual.write_text(" usual \n")
+    assert find_token() == ("usual", str(usual))
+    named = tmp_path / "named"
+    named.write_text("named")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(named))
+    assert find_token() == ("named", str(named))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    assert find_token() == ("given", "RAY_AUTH_TOKEN")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"], ids=["missing", "empty", "binary"])
+def test_a_file_without_a_token_is_none(
+    content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+    assert find_token() is None

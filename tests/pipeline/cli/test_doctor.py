@@ -1,0 +1,67 @@
+"""What `doctor` finds wrong with a machine, and what it says to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.cli import doctor
+from pipeline.cli.doctor import Finding, examine
+from workers import private
+
+Examine = Callable[[], dict[str, Finding]]
+
+
+@pytest.fixture
+def findings(tmp_path: Path) -> Examine:
+    """All there is to say, by name."""
+    return lambda: {finding.name: finding for finding in examine(tmp_path)}
+
+
+def test_a_home_that_cannot_be_written_is_told_with_the_remedy(
+    findings: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "/proc/.cache/torch/hub")
+    assert findings()["weights"] == Finding(
+        "weights",
+        "kept in /proc/.cache/torch/hub/checkpoints",
+        "cannot be written: set HOME or TORCH_HOME to a folder of yours, or give --weights",
+    )
+
+
+def test_shared_memory_that_cannot_be_written_is_told(
+    findings: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", "/proc")
+    problem = findings()["memory"].problem
+    assert problem == "/proc is not writable: make it so, or frames go through files"
+
+
+def test_a_tmpdir_that_does_not_do_is_named_with_the_folder_taken_instead(
+    findings: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/tmp/" + "t" * 60)
+    monkeypatch.setattr(private, "_bases", lambda: ["/tmp/" + "t" * 60, "/var/tmp"])
+    assert findings()["ray files"] == Finding(
+        "ray files",
+        f"in /var/tmp, for nobody else to read; TMPDIR /tmp/{'t' * 60} "
+        "has 65 characters, 19 at most",
+    )
+
+
+def test_a_machine_without_any_place_for_rays_files_has_something_to_mend(
+    findings: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private, "_bases", lambda: ["/tmp/missing"])
+    problem = findings()["ray files"].problem
+    assert problem is not None
+    assert "set TMPDIR to a folder of yours" in problem
+
+
+def test_it_says_what_listens(findings: Examine) -> None:
+    assert findings()["ray ports"].value == (
+        "of our own Ray: loopback only, each asks for a token that is new for every run"
+    )

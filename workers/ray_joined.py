@@ -1,0 +1,138 @@
+"""A Ray that runs already: joined by its address, with its token where it asks for one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from pipeline.errors import ConfigError
+from workers.signals import handlers_kept
+from workers.surroundings import be_quiet, environment, job_config, loopback_only
+
+ANSWER_WITHIN_S = 5.0
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+PUT_IT = "put it in RAY_AUTH_TOKEN, in the file RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
+
+
+def join_ray(address: str) -> None:
+    """Join it.
+
+    Raises:
+        ConfigError: there is none, or it does not let us in.
+    """
+    wants_token = knock(address)
+    be_quiet()
+    import ray
+
+    token = _token_for(address) if wants_token else {}
+    here = loopback_only() if _only_on_loopback(address) else nullcontext()
+    try:
+        with environment(token), here, handlers_kept():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                job_config=job_config(),
+            )
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"--address {address}: cannot join Ray there: {reason}") from error
+
+
+def knock(address: str) -> bool:
+    """Whether it asks for a token; Ray itself would try for minutes where nobody answers.
+
+    Raises:
+        ConfigError: nobody listens there, or it is not Ray.
+    """
+    host, colon, port = _parts(address)
+    if not colon:  # `auto`, or a name Ray knows
+        return False
+    try:
+        socket.create_connection((host, int(port)), ANSWER_WITHIN_S).close()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"--address {address}: nobody answers there: {reason}; "
+            "start Ray with `ray start --head`, or leave the option out"
+        ) from error
+    if address.startswith("ray://") or os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        return False  # Ray asks these in its own way
+    return _lets_in(address, None) is False
+
+
+def find_token() -> tuple[str, str] | None:
+    """The token Ray would take here, and where it is from."""
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token, "RAY_AUTH_TOKEN"
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return (token, path) if token else None
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), colon, port
+
+
+def _only_on_loopback(address: str) -> bool:
+    """Whether this address means the loopback one; Ray takes it for that of the machine."""
+    import ray
+
+    host, colon, port = _parts(address)
+    if not colon or host not in ("localhost", "127.0.0.1", "::1"):
+        return False
+    try:
+        machine: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        socket.create_connection((machine, int(port)), ANSWER_WITHIN_S).close()
+    except OSError:
+        return True
+    return False
+
+
+def _token_for(address: str) -> dict[str, str | None]:
+    """The variables that let us in.
+
+    Raises:
+        ConfigError: there is no token, or it is not the right one.
+    """
+    found = find_token()
+    if found is None:
+        raise ConfigError(f"--address {address}: this Ray asks for a token; {PUT_IT}")
+    token, where = found
+    if not _lets_in(address, token):
+        raise ConfigError(
+            f"--address {address}: the token from {where} is not that of this Ray; {PUT_IT}"
+        )
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+
+
+def _lets_in(address: str, token: str | None) -> bool:
+    """Ask the control store of Ray whether it is alive, as Ray itself does.
+
+    Raises:
+        ConfigError: what answers is not Ray.
+    """
+    import grpc
+
+    bearer: Sequence[tuple[str, str]] = [("authorization", f"Bearer {token}")] if token else []
+    channel = grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)])
+    try:
+        channel.unary_unary(ALIVE)(b"", timeout=ANSWER_WITHIN_S, metadata=bearer)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            return False
+        raise ConfigError(
+            f"--address {address}: what answers there is not the head of a Ray "
+            f"({error.code().name}); its port is 6379 unless `ray start --head` was told another"
+        ) from error
+    finally:
+        channel.close()
+    return True

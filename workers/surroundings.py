@@ -1,0 +1,82 @@
+"""What Ray is told of this process: variables of the environment, and where workers import from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from workers.import_path import handed_on
+
+QUIET = {
+    # Ray prints `(raylet) A worker died ...` over our output; we say it ourselves, in one line.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Actors without GPUs see none, now and in later releases.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+}
+
+
+def be_quiet() -> None:
+    """Ray reads these when it is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
+    """Have these variables for a while, and Ray know of them; None takes one away.
+
+    Ray goes on with what it saw here until it is told to look again.
+    """
+    before = {name: os.environ.get(name) for name in changes}
+    _set(changes)
+    look_again()
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+@contextmanager
+def loopback_only() -> Iterator[None]:
+    """Have Ray start, or look for itself, on the loopback address; it prefers any other."""
+    from ray._private import ray_constants
+
+    # The constant is from when Ray was imported, which may have been long before.
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def look_again() -> None:
+    """Have Ray read its options and its token anew; it keeps them from when it first looked."""
+    import ray
+
+    compiled: Any = ray._raylet
+    compiled.Config.initialize("")
+    compiled.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def job_config() -> Any:
+    """Tells Ray where workers import from, instead of what `ray.init` would add by itself."""
+    from ray.job_config import JobConfig
+
+    class OnlyInstalled(JobConfig):
+        def _get_proto_job_config(self) -> Any:
+            self._py_driver_sys_path[:] = handed_on()
+            return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
+
+    return OnlyInstalled()
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
