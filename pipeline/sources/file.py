@@ -18,7 +18,7 @@ from pipeline.errors import SourceError, SourceOpenError
 from pipeline.frames import Frame
 from pipeline.sources.container import VideoFile
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
-from pipeline.sources.picture import PictureConverter
+from pipeline.sources.picture import PictureConverter, UnconvertibleError
 from pipeline.sources.probing import Probe
 from pipeline.sources.schemes import local_path
 from pipeline.sources.timeline import Moment, Timeline
@@ -65,6 +65,7 @@ class FileSource:
         self._stopped = threading.Event()
         self._converter = PictureConverter()
         self._unreadable = 0
+        self._unreadable_because = ""
         self._reached_end = False  # of the range wanted
         self._video: VideoFile | None = None
         self._outcome = Outcome(Status.INCOMPLETE, "not read to its end")
@@ -127,8 +128,13 @@ class FileSource:
     ) -> Frame | None:
         try:
             image = self._converter.convert(raw)
-        except (av.FFmpegError, ValueError):
+        except UnconvertibleError as error:
+            if not index:
+                raise SourceOpenError(
+                    f"{self.source_id}: no picture can be shown: {error}"
+                ) from error
             self._unreadable += 1
+            self._unreadable_because = str(error)
             return None
         return Frame(
             source_id=self.source_id,
@@ -147,7 +153,7 @@ class FileSource:
             )
         missing = None if self._reached_end else video.missing()
         if missing is None and self._unreadable:
-            missing = f"damaged: {self._unreadable} pictures could not be converted"
+            missing = f"{self._unreadable} pictures left out: {self._unreadable_because}"
         self._outcome = Outcome(
             Status.COMPLETE if missing is None else Status.INCOMPLETE,
             missing,

@@ -18,8 +18,6 @@ from enum import StrEnum
 from functools import partial
 from typing import Literal
 
-import av
-
 from pipeline.clock import Clock
 from pipeline.errors import SourceError
 from pipeline.frames import Frame
@@ -30,7 +28,7 @@ from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.opening import LinkError, Opening
-from pipeline.sources.picture import PictureConverter
+from pipeline.sources.picture import PictureConverter, UnconvertibleError
 from pipeline.sources.reader import Reader
 from pipeline.sources.skipping import Undecoded
 from pipeline.sources.timeline import Timeline
@@ -143,6 +141,7 @@ class LiveSource:
         )
         self._backoff = Backoff(*backoff_s, rng=rng or random.Random())
         self._converter = PictureConverter()
+        self._unconvertible = ""
         self._timeline: Timeline | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -327,8 +326,12 @@ class LiveSource:
         self._index += sum(item.skipped.values())
         try:
             image = self._converter.convert(item.frame)
-        except (av.FFmpegError, ValueError):
+        except UnconvertibleError as error:
             self._damage.pictures += 1
+            if self._unconvertible != str(error):
+                self._unconvertible = str(error)
+                where = {"source_id": self.source_id}
+                log.warning("pictures cannot be shown: %s", error, extra=where)
             return None
         moment = self._timeline.place(item.pts_s, self._converter.shown_size(item.frame))
         index, self._index = self._index, self._index + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
-from av import VideoFrame
+from av import FFmpegError, VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -17,6 +17,25 @@ from pipeline.sources.cropping import WHOLE, Crop
 
 if TYPE_CHECKING:
     from av.buffer import Buffer
+
+
+_MATRICES = {
+    3: "reserved",
+    8: "YCgCo",
+    10: "BT.2020 with constant luminance",
+    11: "SMPTE ST 2085",
+    12: "derived from its primaries",
+    13: "derived from its primaries, with constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+"""Of ITU-T H.273, those that swscale cannot convert."""
+
+
+class UnconvertibleError(ValueError):
+    """A picture was decoded, but there is no way to BGR for it; the message says why."""
 
 
 class Orientation(NamedTuple):
@@ -88,11 +107,14 @@ class PictureConverter:
         """The pixels of `frame`, uint8 (H, W, 3) BGR, C-contiguous, cropped and rotated as shown.
 
         Raises:
-            av.FFmpegError: swscale cannot read this pixel format.
+            UnconvertibleError: swscale cannot read its colours.
         """
-        converted = self._reformatter.reformat(
-            frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
-        )
+        try:
+            converted = self._reformatter.reformat(
+                frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
+            )
+        except (FFmpegError, ValueError) as error:
+            raise UnconvertibleError(_why_not(frame, error)) from error
         # rows are padded unless the width is a multiple of 16; a view of the rest would not do
         shown = converted.to_ndarray()[self._crop.of((frame.height, frame.width))]
         image = np.ascontiguousarray(shown, np.uint8)
@@ -109,3 +131,11 @@ class PictureConverter:
             )
             self._seen = seen
         return self._orientation
+
+
+def _why_not(frame: VideoFrame, error: Exception) -> str:
+    matrix = int(frame.colorspace)
+    if name := _MATRICES.get(matrix):
+        return f"its colour matrix {matrix} ({name}) cannot be converted to RGB; re-encode it"
+    reason = getattr(error, "strerror", None) or error
+    return f"its pixel format {frame.format.name} cannot be converted to RGB: {reason}"

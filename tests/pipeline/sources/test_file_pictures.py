@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.errors import SourceOpenError
 from pipeline.sources import open_source
 from pipeline.sources.picture import Orientation, orientation_of, upright
+from pipeline.stages import Status
 
 
 def first_image(path: Path) -> NDArray[np.uint8]:
@@ -94,6 +96,67 @@ def bgr_of(yuv: NDArray[Any], weights: tuple[float, float], *, full: bool) -> ND
     b, r = y + cb * 2 * (1 - blue), y + cr * 2 * (1 - red)
     g = (y - red * r - blue * b) / green
     return 255 * np.array([b, g, r])
+
+
+NO_WAY = {
+    8: "YCgCo",
+    10: "BT.2020 with constant luminance",
+    11: "SMPTE ST 2085",
+    12: "derived from its primaries",
+    13: "derived from its primaries, with constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+
+
+def in_matrix(clips: Any, matrix: int) -> Path:
+    """A file whose pictures say that they are stored in a matrix of H.273."""
+    return clips.write(
+        "m.mkv",
+        images=[np.full((32, 32, 3), (120, 90, 150), np.uint8)] * 3,
+        pix_fmt="yuv444p",
+        source_format="yuv444p",
+        colour={"colorspace": matrix},
+    )
+
+
+@pytest.mark.parametrize("matrix", range(18))
+def test_a_matrix_is_converted_or_named(clips: Any, matrix: int) -> None:
+    reading = open_source(str(in_matrix(clips, matrix)), source_id="clip")
+    if matrix not in NO_WAY:
+        assert sum(1 for _ in reading.frames()) == 3
+        return
+    with pytest.raises(SourceOpenError) as refused:
+        next(iter(reading.frames()))
+    assert str(refused.value) == (
+        f"clip: no picture can be shown: its colour matrix {matrix} ({NO_WAY[matrix]}) cannot be "
+        "converted to RGB; re-encode it"
+    )
+    assert reading.decode_errors == 0
+
+
+def test_pictures_in_a_matrix_that_begins_later_are_left_out_by_name(clips: Any) -> None:
+    picture = np.full((32, 32, 3), (120, 90, 150), np.uint8)
+    parts = [
+        clips.write(
+            f"{matrix}.h264",
+            images=[picture] * 4,
+            pix_fmt="yuv444p",
+            source_format="yuv444p",
+            options={"bf": "0"},
+            colour={"colorspace": matrix},
+        )
+        for matrix in (1, 8)
+    ]
+    reading = open_source(str(clips.join("m.h264", *parts)), source_id="clip")
+    assert sum(1 for _ in reading.frames()) == 4
+    assert reading.outcome.status is Status.INCOMPLETE
+    assert reading.outcome.reason == (
+        "4 pictures left out: its colour matrix 8 (YCgCo) cannot be converted to RGB; re-encode it"
+    )
+    assert reading.decode_errors == 4
 
 
 @pytest.mark.parametrize("hflip", [False, True])

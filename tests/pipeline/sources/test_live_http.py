@@ -72,6 +72,25 @@ def test_a_transport_stream_is_read_until_the_sender_stops(server: Any, clips: A
     assert source.reconnects == 2
 
 
+def test_colours_that_cannot_be_converted_are_named_once(
+    server: Any, clips: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, answers = server
+    unknown = {"pix_fmt": "yuv444p", "colour": {"colorspace": 8}, "source_format": "yuv444p"}
+    pictures = [np.full((48, 64, 3), 90, np.uint8)] * 12
+    seen = transport_stream(clips) + transport_stream(clips, images=pictures, **unknown)
+    answers["/cam.ts"] = sends(seen)
+    source = once(f"http://{host}/cam.ts")
+    for frame in source.frames():
+        if frame.index == 12:  # of the second connection
+            source.stop()
+    told = [r.getMessage() for r in caplog.records if "cannot be shown" in r.getMessage()]
+    assert told == [
+        "pictures cannot be shown: its colour matrix 8 (YCgCo) cannot be converted to RGB; "
+        "re-encode it"
+    ]
+
+
 def test_credentials_reach_the_server_and_no_text(
     server: Any, clips: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
