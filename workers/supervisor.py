@@ -272,10 +272,10 @@ def _error(refused: Refused) -> MaskstreamError:
     return kind(refused.text)
 
 
-def _fetch_weights(settings: Settings) -> models.WeightsFile | None:
+def _fetch_weights(ready: build.Prepared) -> models.WeightsFile | None:
     """The weights, read once for all workers, and refused here if they are none."""
-    name, chosen = build.choose_model(settings.model)
-    weights = models.fetch_weights(name, chosen)
+    name, chosen = build.choose_model(ready.settings.model)
+    weights = ready.weights or models.fetch_weights(name, chosen)
     if weights is not None:
         models.model_labels(name, weights)
     return weights
@@ -311,12 +311,13 @@ def run(
     from workers.http import serve
 
     build.check(settings)
-    runs = build.prepare(settings)
-    weights = _fetch_weights(settings)
+    ready = build.prepare(settings)
+    settings = ready.settings
+    weights = _fetch_weights(ready)
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
-        cluster = Cluster(settings, runs=runs, weights=weights, address=address)
+        cluster = Cluster(settings, runs=ready.runs, weights=weights, address=address)
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(
             serve(

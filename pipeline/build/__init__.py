@@ -7,17 +7,28 @@ never loads torch.
 """
 
 from pipeline.build.checking import check, choose_model, class_ids, masked
+from pipeline.build.inventory import Use, keep_apart
+from pipeline.build.manifest import SCHEMA as MANIFEST_SCHEMA
+from pipeline.build.manifest import manifest
+from pipeline.build.naming import targets_of
 from pipeline.build.objects import build_segmenter, build_stream
-from pipeline.build.preparing import manifest, prepare, run_id
+from pipeline.build.preparing import Prepared, prepare, run_id
+from pipeline.build.state import state_files
 
 __all__ = [
+    "MANIFEST_SCHEMA",
+    "Prepared",
+    "Use",
     "build_segmenter",
     "build_stream",
     "check",
     "choose_model",
     "class_ids",
+    "keep_apart",
     "manifest",
     "masked",
     "prepare",
     "run_id",
+    "state_files",
+    "targets_of",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from pipeline import models, sinks, sources, tracking
+from pipeline.build.inventory import keep_apart, reads, writes
 from pipeline.build.naming import preset_of
 from pipeline.config import ModelSettings, Settings, SourceSettings
 from pipeline.errors import ConfigError
@@ -14,8 +16,12 @@ from pipeline.secrets import mask_url as masked
 __all__ = ["check", "choose_model", "class_ids", "masked"]
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, *, config: str | os.PathLike[str] | None = None) -> None:
     """Refuse settings that cannot run; opens no source, sink or network.
+
+    Args:
+        settings: of the run.
+        config: the file they were read from, which is not to be written over either.
 
     Raises:
         ConfigError: the first thing that is wrong, with the nearest right word.
@@ -24,18 +30,18 @@ def check(settings: Settings) -> None:
     name, weights = choose_model(settings.model)
     _check_sources(settings)
     _check_trackers(settings)
-    for sink in settings.sinks:
-        sinks.check_sink(sink.url)
-    ids = [source.id for source in settings.sources]
-    sinks.check_targets((sink.url, sink.sources or ids) for sink in settings.sinks)
+    _check_sinks(settings)
+    keep_apart(reads(settings, config=config), writes(settings))
     if any(source.classes for source in settings.sources):
         labels = models.model_labels(name, weights)
         for source in settings.sources:
             class_ids(source, labels)
 
 
-def choose_model(model: ModelSettings) -> tuple[str, str | None]:
-    """Name and weights, the defaults filled in.
+def choose_model(
+    model: ModelSettings, read: models.WeightsFile | None = None
+) -> tuple[str, str | None]:
+    """Name and weights, the defaults filled in; `read` are the weights, if they were read already.
 
     Raises:
         ConfigError: the name is unknown, or weights are needed and none are known.
@@ -48,7 +54,7 @@ def choose_model(model: ModelSettings) -> tuple[str, str | None]:
         )
     if name is None and model.weights is None and model.device == "cpu":
         name = "maskrcnn_resnet50_fpn"  # `choose` would look for a GPU that is not to be used
-    return models.choose(name, model.weights)
+    return models.choose(name, model.weights, read=read)
 
 
 def class_ids(source: SourceSettings, labels: Mapping[int, str]) -> frozenset[int] | None:
@@ -83,6 +89,21 @@ def _check_sources(settings: Settings) -> None:
             )
         if source.username is None and (source.password_env or source.password_file):
             raise ConfigError(f"source {source.id}: a password is given and no username")
+
+
+def _check_sinks(settings: Settings) -> None:
+    for sink in settings.sinks:
+        sinks.check_sink(sink.url)
+    ids = [source.id for source in settings.sources]
+    sinks.check_targets((sink.url, sink.sources or ids) for sink in settings.sinks)
+    for source in settings.sources:
+        for sink in settings.sinks_of(source.id):
+            if preset_of(settings, source) == "none" and sinks.needs_tracks(sink.url):
+                raise ConfigError(
+                    f"sink {sink.url!r}: needs track ids and the tracker of the source "
+                    f"{source.id!r} is none; choose a tracker or the sink coco:"
+                )
+            sinks.look_at(sink.url, source.id, now=False)
 
 
 def _check_trackers(settings: Settings) -> None:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline import sinks
 from pipeline.config import Settings, SourceSettings
-
-if TYPE_CHECKING:
-    from pipeline.stream import Checkpoint
 
 
 def preset_of(settings: Settings, source: SourceSettings) -> str:
@@ -39,13 +34,3 @@ def _distinct(name: str, taken: Collection[str]) -> str:
         number += 1
         candidate = f"{name}-{number}"
     return candidate
-
-
-def checkpoint_of(settings: Settings, source: SourceSettings, run: str) -> Checkpoint | None:
-    """Where the progress of a source is kept; None without `run.state_dir`."""
-    if settings.run.state_dir is None:
-        return None
-    from pipeline.stream import Checkpoint
-
-    path = Path(settings.run.state_dir) / f"{source.id}.json"
-    return Checkpoint(path, run=run, source_id=source.id)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import models, sinks, sources, tracking
 from pipeline.build.checking import choose_model, class_ids
-from pipeline.build.naming import checkpoint_of, preset_of, sink_names
+from pipeline.build.naming import preset_of, sink_names
 from pipeline.build.preparing import run_id
+from pipeline.build.state import checkpoint_of
 from pipeline.config import ModelSettings, Settings, SourceSettings
-from pipeline.errors import ConfigError, SourceError
+from pipeline.errors import ConfigError, SourceError, SourceOpenError
 
 if TYPE_CHECKING:
     from pipeline.accounting import StreamAccount
@@ -80,6 +81,8 @@ def build_stream(
     from pipeline.render.picture import LazyPicture
     from pipeline.stream import Stream
 
+    if reason := sources.unreadable(source.url):  # before a sink is opened for nothing
+        raise SourceOpenError(f"{source.id}: cannot open {source.url}: {reason}")
     run = run or run_id(settings, source)
     labels = segmenter.info.labels
     checkpoint = checkpoint_of(settings, source, run)

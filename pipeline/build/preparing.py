@@ -1,57 +1,93 @@
-"""What is settled once, where a run is started: its identity, its outputs, `run.json`."""
+"""What is settled once, where a run is started: what it reads, its identity, its outputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from pipeline import sources
-from pipeline.build.checking import choose_model, masked
-from pipeline.build.naming import checkpoint_of, preset_of, sink_names, targets_of
+from pipeline import models, sinks, sources
+from pipeline.build.checking import choose_model
+from pipeline.build.inventory import Use, keep_apart, writes
+from pipeline.build.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
+from pipeline.build.naming import preset_of, sink_names, targets_of
+from pipeline.build.state import checkpoint_of, claim, forget_claims, live_run
 from pipeline.config import Settings, SourceSettings
-from pipeline.errors import ConfigError
-
-MANIFEST = "run.json"
-MANIFEST_SCHEMA = "maskstream.run/1"
+from pipeline.errors import ConfigError, SourceOpenError
 
 
-def prepare(settings: Settings) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that may start."""
+
+    settings: Settings
+    """With the model's name filled in."""
+    runs: Mapping[str, str]
+    """What the records call the run of each source, by source id."""
+    weights: models.WeightsFile | None
+    """Read from this machine's disk; None where there are none, or they are still to be fetched."""
+
+
+def prepare(settings: Settings) -> Prepared:
     """Settle what must be settled before the first stream starts, once for the whole run.
 
-    Existing output is refused here, before anything is loaded, unless it is to be overwritten or
-    belongs to the same run; `run.json` is written beside the outputs.
-
-    Returns:
-        The run of each source, by source id; hand it to `build_stream`.
+    In the order of what a mistake costs: is there anything to read, can the output be written, are
+    the weights readable. Existing output is refused, unless it is to be overwritten or belongs to
+    the same run; the manifest is written beside the outputs.
 
     Raises:
-        ConfigError: output exists, or its folder cannot be written.
+        SourceError: none of the sources can be read.
+        ModelError: the weights cannot be read.
+        ConfigError: output exists, or cannot be written.
+        SinkError: another process is writing the output.
     """
-    runs = {source.id: run_id(settings, source) for source in settings.sources}
+    _refuse_nothing_to_read(settings)
     for source in settings.sources:
-        if not _resumes(settings, source, runs[source.id]):
-            _refuse_existing(settings, source)
-    _write_manifest(settings, runs)
-    return runs
+        for sink in settings.sinks_of(source.id):
+            sinks.look_at(sink.url, source.id, now=True)
+    settings, weights = _with_weights(settings)
+    for source in settings.sources:
+        claim(settings, source)
+    runs = {source.id: run_id(settings, source, weights=weights) for source in settings.sources}
+    resumed = {s.id for s in settings.sources if _resumes(settings, s, runs[s.id])}
+    fresh = [source for source in settings.sources if source.id not in resumed]
+    for source in fresh:
+        _refuse_existing(settings, source)
+    values = manifest(settings, runs)
+    beside = manifest_paths(settings, values)
+    keep_apart((), [*writes(settings), *(Use(path, "the manifest") for path in beside)])
+    refuse_foreign(beside)
+    forget_claims(settings, fresh)
+    write_manifest(beside, values)
+    return Prepared(settings, runs, weights)
 
 
-def run_id(settings: Settings, source: SourceSettings) -> str:
+def run_id(
+    settings: Settings, source: SourceSettings, *, weights: models.WeightsFile | None = None
+) -> str:
     """What the records call this run: for the same work on the same file the same text.
 
     For files a hash of the settings that change results and of the source; for cameras random,
     and kept in `state_dir` where there is one.
+
+    Args:
+        settings: of the whole run.
+        source: which of its sources.
+        weights: as they were read already; None: looked for.
     """
     if sources.check_url(source.url) is sources.Kind.LIVE:
-        return _live_run(settings, source)
-    name, weights = choose_model(settings.model)
+        return live_run(settings, source)
+    name, chosen = choose_model(settings.model)
+    weights = weights or models.local_weights(chosen)
     model = settings.model
     parts = {
-        "model": [name, _weights_print(weights), model.precision, model.score_threshold],
+        # by their content, so that a copy elsewhere is the same; words as they are
+        "model": [
+            *(name, weights.sha256 if weights and chosen != "demo" else chosen),
+            *(model.precision, model.score_threshold),
+        ],
         "tracker": [preset_of(settings, source), settings.tracker.settings],
         "source": source.model_dump(
             mode="json",
@@ -64,61 +100,25 @@ def run_id(settings: Settings, source: SourceSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def manifest(settings: Settings, runs: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What `run.json` says: enough to evaluate a run from its files, and nothing secret."""
-    runs = runs if runs is not None else {s.id: run_id(settings, s) for s in settings.sources}
-    name, weights = choose_model(settings.model)
-    together = "\0".join(runs[source.id] for source in settings.sources)
-    return {
-        "schema": MANIFEST_SCHEMA,
-        "run": hashlib.sha256(together.encode()).hexdigest()[:16],
-        "sources": [
-            {
-                "id": source.id,
-                "run": runs[source.id],
-                "url": masked(source.url),
-                "tracker": preset_of(settings, source),
-                "min_score": source.min_score,
-                "stride": source.stride,
-                "max_fps": source.max_fps,
-                "start": source.start,
-                "duration": source.duration,
-            }
-            for source in settings.sources
-        ],
-        "model": {
-            "name": name,
-            "weights": weights,
-            "score_threshold": settings.model.score_threshold,
-            "precision": settings.model.precision,
-        },
-        "sinks": [masked(sink.url) for sink in settings.sinks],
-    }
+def _refuse_nothing_to_read(settings: Settings) -> None:
+    """One source that is missing fails alone; where all are, nothing needs to be started."""
+    reasons = [sources.unreadable(source.url) for source in settings.sources]
+    if all(reasons):
+        first = settings.sources[0]
+        more = f"; none of the {len(reasons)} sources can be read" if len(reasons) > 1 else ""
+        raise SourceOpenError(f"{first.id}: cannot open {first.url}: {reasons[0]}{more}")
 
 
-def _live_run(settings: Settings, source: SourceSettings) -> str:
-    fresh = secrets.token_hex(8)
-    if settings.run.state_dir is None:
-        return fresh
-    path = Path(settings.run.state_dir) / f"{source.id}.run"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with path.open("x", encoding="ascii") as file:
-                file.write(fresh)
-        except FileExistsError:
-            return path.read_text(encoding="ascii").strip() or fresh
-    except OSError as error:
-        raise ConfigError(f"run.state_dir: {path} cannot be written: {error.strerror}") from error
-    return fresh
-
-
-def _weights_print(weights: str | None) -> str | None:
-    """Weights by their content, so that a copy elsewhere is the same; words as they are."""
-    if weights is None or not Path(weights).is_file():
-        return weights
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _with_weights(settings: Settings) -> tuple[Settings, models.WeightsFile | None]:
+    """The weights, read once for all that ask for them, and settings that name the model."""
+    asked = settings.model
+    weights = models.local_weights(asked.weights)
+    name, chosen = choose_model(asked, weights)
+    if weights is None:
+        weights = models.local_weights(chosen)
+    return settings.model_copy(
+        update={"model": asked.model_copy(update={"name": name, "weights": chosen})}
+    ), weights
 
 
 def _resumes(settings: Settings, source: SourceSettings, run: str) -> bool:
@@ -144,20 +144,3 @@ def _refuse_existing(settings: Settings, source: SourceSettings) -> None:
             raise ConfigError(
                 f"source {source.id}: {path} exists already; use --overwrite, or another --output"
             )
-
-
-def _write_manifest(settings: Settings, runs: Mapping[str, str]) -> None:
-    folders = {
-        os.path.dirname(path)
-        for source in settings.sources
-        for path in targets_of(settings, source)
-    }
-    text = json.dumps(manifest(settings, runs), indent=1, ensure_ascii=False) + "\n"
-    for folder in sorted(folders):
-        try:
-            os.makedirs(folder, exist_ok=True)
-            fresh = Path(folder, f".{MANIFEST}.new")
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(Path(folder, MANIFEST))
-        except OSError as error:
-            raise ConfigError(f"{folder}: cannot write there: {error.strerror}") from error

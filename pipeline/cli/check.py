@@ -17,7 +17,7 @@ def check(
     from pipeline import build
 
     settings = load_settings(config)
-    build.check(settings)
+    build.check(settings, config=config)
     model = settings.model.name or "the default model of the device"
     typer.echo(f"{config}: valid")
     typer.echo(f"model    {model}, weights {settings.model.weights or 'its own'}")

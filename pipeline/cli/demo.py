@@ -15,8 +15,10 @@ import typer
 
 from pipeline.cli.execute import Output, execute
 from pipeline.config import parse
+from pipeline.errors import ConfigError
 
 CLIP_SEED = 7_001
+LEFT_TOO = ("contact-sheet.png", "report.txt")
 UNSEEN_SEEDS = (7_101, 7_102, 7_103, 7_104, 7_105, 7_106)
 """Training draws 10,000 to 10,399 (configs/train-demo.yaml)."""
 
@@ -34,16 +36,21 @@ def demo(
     from pipeline.evaluation import evaluate_run, format_table
 
     started = time.monotonic()
+    for name in () if overwrite else LEFT_TOO:
+        if (output / name).exists():
+            raise ConfigError(
+                f"{output / name}: exists already; use --overwrite, or another --output"
+            )
     settings = parse(_settings(output, frames, local=local, overwrite=overwrite), origin="demo")
     execute(settings, output=Output(folder=output, quiet=quiet))
     report = evaluate_run(output)
     seconds = time.monotonic() - started
-    sheet = output / "contact-sheet.png"
+    sheet, words = (output / name for name in LEFT_TOO)
     draw_contact_sheet(output / "street.mp4", sheet)
     text = f"{format_table(report)}\n\n{frames} frames tracked; all of it took {seconds:.0f} s.\n"
-    (output / "report.txt").write_text(text, encoding="utf-8")
+    words.write_text(text, encoding="utf-8")
     typer.echo(f"\n{text}")
-    for name in ("street.mp4", "street.jsonl", "street.mots.txt", sheet.name, "report.txt"):
+    for name in ("street.mp4", "street.jsonl", "street.mots.txt", *LEFT_TOO):
         typer.echo(f"  {output / name}")
 
 

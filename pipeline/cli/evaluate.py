@@ -23,6 +23,7 @@ def evaluate_run_command(
     """Mask AP and mask HOTA of a run against the truth of its sources."""
     from pipeline.evaluation import evaluate_run, format_table
 
+    _keep(json, [*folder.glob("*.jsonl"), *folder.glob("run*.json"), *_truth(gt)])
     report = evaluate_run(folder, gt=gt)
     typer.echo(format_table(report))
     if json is not None:
@@ -48,10 +49,26 @@ def evaluate_track_command(
     """HOTA, MOTA/sMOTSA and IDF1 of recorded tracks, as the official tools compute them."""
     from pipeline.evaluation import evaluate_tracks
 
+    judged = "*.jsonl" if format == "jsonl" else "*.txt"
+    _keep(json, [*results.glob(judged), *_truth(gt)])
     report = evaluate_tracks(gt, results, format=format, resolve_overlaps=resolve_overlaps)
     typer.echo(report)
     if json is not None:
         _write(json, report.to_json())
+
+
+def _truth(gt: Path | None) -> list[Path]:
+    """The files that may be read below a ground truth."""
+    if gt is None or not gt.is_dir():
+        return [gt] if gt else []
+    return [path for ending in ("*.txt", "*.json") for path in gt.rglob(ending)]
+
+
+def _keep(output: Path | None, read: list[Path]) -> None:
+    from pipeline.build import Use, keep_apart
+
+    if output is not None:
+        keep_apart([Use(str(path), "to be judged") for path in read], [Use(str(output), "--json")])
 
 
 def _write(path: Path, text: str) -> None:

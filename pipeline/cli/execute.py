@@ -31,13 +31,16 @@ class Output:
     quiet: bool
 
 
-def execute(settings: Settings, *, output: Output, address: str | None = None) -> None:
+def execute(
+    settings: Settings, *, output: Output, address: str | None = None, config: Path | None = None
+) -> None:
     """Run, show progress, print the end of every stream.
 
     Args:
         settings: what to run.
         output: what to show.
         address: Ray cluster to join; None starts an own one.
+        config: the file the settings were read from.
 
     Raises:
         typer.Exit: with the exit code of the run, unless that is 0.
@@ -46,7 +49,7 @@ def execute(settings: Settings, *, output: Output, address: str | None = None) -
     from pipeline import build
 
     _log_to_stderr(quiet=output.quiet)
-    build.check(settings)
+    build.check(settings, config=config)
     if not output.quiet:
         typer.echo(plan(settings), err=True)
     summary = _run(settings, quiet=output.quiet, address=address)

@@ -28,10 +28,14 @@ def retrack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:
     """Follow recorded detections again, to tune a tracker in seconds."""
+    from pipeline.build import Use, keep_apart
     from pipeline.config import read
     from pipeline.errors import ConfigError
+    from pipeline.evaluation.retrack import inputs
     from pipeline.evaluation.retrack import retrack as follow
 
+    read_too = [Use(str(config), "--config")] if config else []
+    keep_apart([*inputs(source, affines), *read_too], [Use(str(output), "--output")])
     if output.exists() and not overwrite:
         raise ConfigError(f"{output}: exists already; add --overwrite to replace it")
     overrides = dict(read(config)) if config else {}

@@ -33,4 +33,5 @@ def run(
         settings.model_copy(update={"run": run_settings}),
         output=Output(folder=None, quiet=quiet),
         address=address,
+        config=config,
     )

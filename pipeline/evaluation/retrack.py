@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.build import Use, keep_apart
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl, mot, mots
 from pipeline.instances import Instances
@@ -91,6 +92,7 @@ def retrack(
         raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
     if format != "jsonl" and (fps is None or not math.isfinite(fps) or fps <= 0):
         raise ConfigError(f"--fps: {format} text carries no times; give its frames a second")
+    keep_apart(inputs(source, affines), [Use(str(output), "--output")])
     steps, names = _read(source, format, fps or 1.0, image_size)
     motions = _read_affines(affines) if affines is not None else {}
     tracker = make_tracker(preset, class_names=names, **dict(overrides or {}))
@@ -99,6 +101,11 @@ def retrack(
     return Summary(
         output, counted.frames, counted.detections, counted.published, len(counted.tracks)
     )
+
+
+def inputs(source: Path, affines: Path | None) -> list[Use]:
+    """The files a retracking reads, which its output must not be."""
+    return [Use(str(source), "INPUT"), *([Use(str(affines), "--affines")] if affines else [])]
 
 
 class _Counted:

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.build import MANIFEST_SCHEMA as SCHEMA
 from pipeline.errors import ConfigError
 from pipeline.evaluation.average_precision import AveragePrecision, Pair, mask_ap
 from pipeline.evaluation.counts import TrackCounts
 from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.metrics import count
 from pipeline.evaluation.truth import Truth, truth_of
-from pipeline.formats.jsonl import read_run
+from pipeline.formats.jsonl import RunRecords, read_run
 from pipeline.results import FrameResult
 
 
@@ -55,7 +56,7 @@ def evaluate_run(folder: str | Path, *, gt: Path | None = None) -> RunReport:
     """Judge the records in the output folder of a run.
 
     Args:
-        folder: holds `run.json` and `<source id>.jsonl`.
+        folder: holds `run-*.json` and `<source id>.jsonl`, of one run or several.
         gt: the truth of sources that do not know their own: a COCO or MOTS file, or a folder of
             them named by source id.
 
@@ -83,33 +84,63 @@ def evaluate_run(folder: str | Path, *, gt: Path | None = None) -> RunReport:
 
 
 def _judgeable(folder: Path, gt: Path | None) -> Iterator[_Judgeable]:
-    for source in _manifest(folder)["sources"]:
-        source_id = source["id"]
+    for source_id, entries in _sources(folder).items():
         records = folder / f"{source_id}.jsonl"
         if not records.exists():
             raise ConfigError(
                 f"{folder}: {records.name} is missing; a run is judged by its records, "
                 "add the sink jsonl:"
             )
+        read = read_run(records)
+        source = _said_of(read, entries)
         truth = truth_of(source_id, source["url"], gt)
         if truth is not None:
             tracked = source["tracker"] != "none"
-            yield _Judgeable(source_id, tracked, read_run(records).results, truth)
+            yield _Judgeable(source_id, tracked, read.results, truth)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "run.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: no output of a run: run.json cannot be read: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != "maskstream.run/1":
-        raise ConfigError(f"{path}: is not a manifest of a run (schema maskstream.run/1)")
-    return manifest
+def _sources(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the manifests say of each source, the latest first.
+
+    Runs without records are left out, if there is one that has them.
+    """
+    manifests = _manifests(folder)
+    judged = [m for m in manifests if any(s.startswith("jsonl:") for s in m.get("sinks", ()))]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for manifest in judged or manifests:
+        for source in manifest["sources"]:
+            found.setdefault(source["id"], []).append(source)
+    return found
+
+
+def _said_of(records: RunRecords, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The entry that is of the run which wrote the records; one that is overwritten is not."""
+    run = records.results[0].run if records.results else (records.end or {}).get("run")
+    return next((entry for entry in entries if entry.get("run") == run), entries[0])
+
+
+def _manifests(folder: Path) -> list[dict[str, Any]]:
+    """Every manifest in a folder, the latest first; `run.json` is that of earlier versions."""
+    paths = [*folder.glob("run-*.json"), *folder.glob("run.json")]
+    if not paths:
+        raise ConfigError(f"{folder}: no output of a run: there is no run-*.json in it")
+    manifests = []
+    problems = []
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            problems.append(f"{path}: cannot be read: {error.strerror}")
+        except ValueError as error:
+            problems.append(f"{path}: is not JSON: {error}")
+        else:
+            if isinstance(values, dict) and values.get("schema") == SCHEMA:
+                manifests.append(values)
+            else:
+                problems.append(f"{path}: is not a manifest of a run (schema {SCHEMA})")
+    if not manifests:
+        raise ConfigError(problems[0])
+    return manifests
 
 
 def pair_up(results: Iterable[FrameResult], truth: Truth) -> Iterator[Pair]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
 from pipeline.models.coco import COCO_CLASSES, COCO_LABELS
-from pipeline.models.files import WeightsFile, is_safetensors, labels_for, read_weights
+from pipeline.models.files import DEMO_FILE, WeightsFile, is_safetensors, labels_for, read_weights
 from pipeline.models.files import safetensors_header as _header
+from pipeline.paths import expanded
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
@@ -27,8 +28,10 @@ __all__ = [
     "fetch_weights",
     "gpu_present",
     "load_segmenter",
+    "local_weights",
     "model_labels",
     "names",
+    "weights_paths",
 ]
 
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
@@ -101,17 +104,20 @@ def gpu_present() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def choose(name: str | None = None, weights: str | None = None) -> tuple[str, str | None]:
+def choose(
+    name: str | None = None, weights: str | None = None, *, read: WeightsFile | None = None
+) -> tuple[str, str | None]:
     """Fill in what was left open: the model's name and its weights.
 
-    Without a name, the one named inside the weights is taken, then the default.
+    Without a name, the one named inside the weights is taken, then the default; `read` are those
+    weights, where somebody has read them already.
 
     Raises:
         ConfigError: the name is unknown, or weights are needed and none are known.
         ModelError: the weights cannot be read to find the model's name.
     """
     if name is None and weights is not None:
-        name = _name_for(weights)
+        name = _name_for(read or weights)
     if name is None:
         name = DEFAULT
     model = _model(name)
@@ -146,6 +152,26 @@ def fetch_weights(name: str, weights: str | None = None) -> WeightsFile | None:
 
         return fetch_published(name)
     return read_weights(weights)
+
+
+def local_weights(weights: str | None) -> WeightsFile | None:
+    """Weights that are on this machine's disk, read once; None where they are published or none.
+
+    Raises:
+        ModelError: the file is missing or broken.
+    """
+    if weights is None or weights in _WORDS - {"demo"}:
+        return None
+    return read_weights(weights)
+
+
+def weights_paths(weights: str | None) -> list[str]:
+    """The files weights are read from on this machine, the bundled ones among them."""
+    paths = [str(DEMO_FILE)]
+    if weights is not None and weights not in _WORDS:
+        path = expanded(weights)
+        paths += [path, f"{path}.labels.json"]
+    return paths
 
 
 def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping[int, str]:
@@ -231,12 +257,12 @@ def _model(name: str) -> Model:
         raise ConfigError(f"model {name!r} is not known; known are {', '.join(MODELS)}") from None
 
 
-def _name_for(weights: str) -> str | None:
+def _name_for(weights: str | WeightsFile) -> str | None:
     if weights == "demo":
         return "maskrcnn_resnet18_fpn"
-    if weights in _WORDS:
+    if isinstance(weights, str) and weights in _WORDS:
         return None
-    file = read_weights(weights)
+    file = read_weights(weights) if isinstance(weights, str) else weights
     if file.model is not None or is_safetensors(file.data):
         return file.model
     from pipeline.models.weights import guess_name, read_tensors

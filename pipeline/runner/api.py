@@ -141,10 +141,13 @@ def _results(
     """Start everything at the first step; stop everything at the last, however it comes."""
     source, workers = settings.sources[0], settings.workers
     buffer: FrameBuffer[FrameResult] = FrameBuffer(_AHEAD)
-    run = build.prepare(settings)[source.id]
+    ready = build.prepare(settings)
+    settings, run = ready.settings, ready.runs[source.id]
     called = [(f"function-{n}", FunctionSink(call)) for n, call in enumerate(functions, start=1)]
     with ExitStack() as stack:
-        model = build.build_segmenter(settings.model, max_batch=workers.max_batch)
+        model = build.build_segmenter(
+            settings.model, weights=ready.weights, max_batch=workers.max_batch
+        )
         stack.callback(model.close)
         segmenter = LocalSegmenter(
             model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_ms / 1000

@@ -51,14 +51,18 @@ def run_local(
 
     Raises:
         ConfigError: a setting is wrong, or output exists; nothing was started.
+        SourceError: there is nothing to read; nothing was started.
         ModelError: weights or device are unusable.
     """
     build.check(settings)
-    runs = build.prepare(settings)
+    ready = build.prepare(settings)
+    settings, runs = ready.settings, ready.runs
     stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
         workers = settings.workers
-        model = build.build_segmenter(settings.model, max_batch=workers.max_batch)
+        model = build.build_segmenter(
+            settings.model, weights=ready.weights, max_batch=workers.max_batch
+        )
         stack.callback(model.close)
         segmenter = LocalSegmenter(
             model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_ms / 1000

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.paths import Place, place_of
 from pipeline.results import FrameResult
+from pipeline.sinks.destination import refuse_kind, refuse_unready
 from pipeline.sinks.schemes import (
     SCHEMES,
     Option,
@@ -38,9 +40,12 @@ __all__ = [
     "choice",
     "flag",
     "integer",
+    "look_at",
+    "needs_tracks",
     "open_sink",
     "register",
     "targets",
+    "writes_folder",
 ]
 
 
@@ -126,6 +131,36 @@ def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
     return {id_: os.path.abspath(parsed.located(id_)) for id_ in source_ids}
 
 
+def writes_folder(url: str) -> bool:
+    """Whether what the URL names is a folder of files."""
+    return parse_sink(url).scheme.writes == "directory"
+
+
+def needs_tracks(url: str) -> bool:
+    """Whether a sink can do nothing with instances that are not tracked."""
+    return parse_sink(url).scheme.tracked
+
+
+def look_at(url: str, source_id: str, *, now: bool) -> None:
+    """Refuse a destination `open_sink` could not write to; makes and opens nothing for writing.
+
+    Args:
+        url: of the sink.
+        source_id: fills `{source}`.
+        now: it is to be written at once: folders, permissions, locks and the disk count too.
+
+    Raises:
+        ConfigError: what is there is of another kind, or nothing can be written there.
+        SinkError: another process is writing there.
+    """
+    parsed = parse_sink(url)
+    for path in targets(url, [source_id]).values():
+        folder = parsed.scheme.writes == "directory"
+        refuse_kind(path, root=parsed.root, folder=folder)
+        if now:
+            refuse_unready(path, folder=folder)
+
+
 def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
     """Refuse sinks that would write the same file.
 
@@ -135,11 +170,12 @@ def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
     Raises:
         ConfigError: names the file and the two that claim it.
     """
-    owners: dict[str, tuple[str, str]] = {}
+    owners: dict[Place, tuple[str, str]] = {}
     for url, source_ids in sinks:
         for source_id, path in targets(url, source_ids).items():
-            if path in owners:
-                other_url, other_id = owners[path]
+            place = place_of(path)
+            if place in owners:
+                other_url, other_id = owners[place]
                 if other_url == url:
                     raise ConfigError(
                         f"sink {url!r}: the sources {other_id!r} and {source_id!r} would write the "
@@ -149,7 +185,7 @@ def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
                     f"sinks {other_url!r} and {url!r} would write the same file for the source "
                     f"{source_id!r}; give them different paths"
                 )
-            owners[path] = url, source_id
+            owners[place] = url, source_id
 
 
 def _drawn_for_it(result: FrameResult, image: NDArray[np.uint8]) -> Picture:

@@ -56,7 +56,8 @@ class CocoSink:
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without instances is an empty list, not an empty file."""
-        self._file.begin()
+        if not self._file.never_began(end):
+            self._file.begin()
 
     def close(self) -> None:
         """Release the file."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, SinkError, SinkFull
+from pipeline.sinks.destination import FULL, lock, refuse_outside
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Position
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class OutputFile:
@@ -46,6 +44,14 @@ class OutputFile:
     def began(self) -> bool:
         """True once something was written or resumed; before, an older file may still stand."""
         return self._began
+
+    def never_began(self, end: Mapping[str, Any]) -> bool:
+        """Whether the stream failed before there was anything to write.
+
+        Then no file is made, so that nothing stands in the way of the next try, and an older one
+        that was to be overwritten stays.
+        """
+        return not self._began and end.get("outcome") == "failed"
 
     def begin(self) -> None:
         """Drop what an older run left; done by the first `append` if not before, or resumed."""
@@ -173,22 +179,15 @@ def prepare_folder(target: SinkTarget, folder: Path) -> None:
     """Make a folder for output, inside the target's root.
 
     Raises:
-        ConfigError: it would lie outside the root (through a symbolic link), or cannot be made.
+        ConfigError: it would lie outside the root, or cannot be made.
     """
-    root = Path(target.root)
+    refuse_outside(folder, Path(target.root))
     try:
-        inside = folder.resolve().is_relative_to(root.resolve())
-        if inside:
-            folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise write_error(folder, error) from error
         raise ConfigError(f"{folder}: cannot make the output folder: {error.strerror}") from error
-    if not inside:
-        raise ConfigError(
-            f"{folder}: a symbolic link leads out of {root}; output stays inside its folder, "
-            "remove the link or name the other folder in the sink"
-        )
 
 
 def check_position(path: Path, position: Position) -> None:
@@ -198,7 +197,7 @@ def check_position(path: Path, position: Position) -> None:
         ConfigError: names both.
     """
     other = position.get("path", "another kind of sink")
-    if other != str(path):
+    if os.path.abspath(other) != os.path.abspath(path):
         raise ConfigError(
             f"{path}: cannot be resumed, the last checkpoint is of {other}; name that one again or "
             "start over with --overwrite"
@@ -207,7 +206,7 @@ def check_position(path: Path, position: Position) -> None:
 
 def write_error(path: Path, error: OSError) -> SinkError:
     """The sink's error for an operating system's: a full disk has its own class."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return SinkFull(
             f"{path}: the disk is full ({error.strerror}); what was written is whole, "
             "free some space and run again"
@@ -239,7 +238,7 @@ def _open(path: Path, *, overwrite: bool) -> tuple[int, bool]:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ConfigError(f"{path}: is no regular file; name one that can be cut back")
-        _lock(fd, path)
+        lock(fd, path)
     except BaseException:
         os.close(fd)
         raise
@@ -251,18 +250,9 @@ def _open_error(path: Path, error: OSError) -> ConfigError | SinkError:
         return ConfigError(f"{path}: exists; use --overwrite to replace it or name another path")
     if error.errno == errno.ELOOP:
         return ConfigError(f"{path}: is a symbolic link; remove it or name the file it leads to")
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return write_error(path, error)
     return ConfigError(f"{path}: cannot be written: {error.strerror}; check folder and permissions")
-
-
-def _lock(fd: int, path: Path) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SinkError(f"{path}: another process is writing it; stop that one first") from None
-    except OSError:  # a file system without locks
-        return
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

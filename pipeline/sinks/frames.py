@@ -97,7 +97,8 @@ class FramesSink:
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """There is no place for the end record."""
-        self._begin()
+        if self._began or end.get("outcome") != "failed":
+            self._begin()
 
     def close(self) -> None:
         """Nothing to release."""

@@ -47,7 +47,8 @@ class JsonlSink:
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Append the end record."""
-        self._file.append(jsonl.dumps(end) + b"\n")
+        if not self._file.never_began(end):
+            self._file.append(jsonl.dumps(end) + b"\n")
 
     def close(self) -> None:
         """Release the file."""

@@ -65,7 +65,8 @@ class MotsSink:
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """A run without instances is an empty file."""
-        self._file.begin()
+        if not self._file.never_began(end):
+            self._file.begin()
 
     def close(self) -> None:
         """Release the file."""

@@ -36,6 +36,8 @@ class Scheme:
     options: Mapping[str, Option] = field(default_factory=dict)
     suffixes: tuple[str, ...] = ()
     """File name endings allowed; empty: any."""
+    tracked: bool = False
+    """It needs instances with track ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ _BUILT_IN = [
         "mots",
         "pipeline.sinks.mots:open_mots",
         "MOTS text, six columns, masks made disjoint",
+        tracked=True,
         options={
             "start": integer(0, 1, default=0, help="number of the first frame; MOTSChallenge has 1")
         },

@@ -163,6 +163,8 @@ class VideoSink:
     def finish(self, end: Mapping[str, Any]) -> None:
         """Write what is left, the index and the duration; without any frame there is no file."""
         self._write_rest()
+        if self._file.never_began(end):
+            return
         if not self._file.began:
             self._file.remove()
             return

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.sources.naming import expand, named, safe_id, singles
-from pipeline.sources.probing import Probe, fingerprint, probe
+from pipeline.sources.probing import Probe, fingerprint, probe, unreadable
 from pipeline.sources.schemes import SCHEMES, Kind, check_url, kind_of
 from pipeline.stages import Source
 
@@ -28,6 +28,7 @@ __all__ = [
     "probe",
     "safe_id",
     "singles",
+    "unreadable",
 ]
 
 _OPENS = {

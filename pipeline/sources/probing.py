@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,30 @@ def probe(url: str) -> Probe | None:
     return None
 
 
+def unreadable(url: str) -> str | None:
+    """Why a local source cannot be read, as far as its name tells; None where it may be."""
+    kind = check_url(url)
+    if kind is Kind.FILE:
+        return _closed(local_path(url))
+    if kind is not Kind.IMAGES:
+        return None
+    try:
+        reasons = [_closed(path) for path in images_of(url)]
+    except OSError as error:
+        return error.strerror
+    if not reasons:
+        return "no picture there"
+    return reasons[0] if all(reasons) else None
+
+
+def _closed(path: Path) -> str | None:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.strerror
+    return None if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+
+
 def fingerprint(url: str) -> str:
     """Tells one source from another without reading it all; the same at every call for files.
 
@@ -65,9 +91,9 @@ def fingerprint(url: str) -> str:
         _add_ends(digest, local_path(url))
     elif kind is Kind.IMAGES:
         for path in images_of(url):
-            digest.update(f"{path.name}\0{_size(path)}\0".encode())
+            digest.update(os.fsencode(f"{path.name}\0{_size(path)}\0"))
     else:
-        digest.update(url.encode())
+        digest.update(os.fsencode(url))
     return digest.hexdigest()
 
 

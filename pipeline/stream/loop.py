@@ -368,7 +368,9 @@ class Stream:
         if capture.error is not None and not isinstance(capture.error, Exception):
             raise capture.error
         outcome = self._outcome(capture.error)
-        self._progress.save(self._last)
+        began = self._last is not None or self.account.snapshot().captured > 0
+        if began or outcome.status is not Status.FAILED:  # else no file is made, see `never_began`
+            self._progress.save(self._last)
         self._publisher.finish(end_of(self._run_id, outcome, self.account.snapshot()))
         self._publisher.close()
         if self._stopped_at_s is None and outcome.status is not Status.FAILED:

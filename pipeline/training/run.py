@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import MaskstreamError
+from pipeline.build import Use, keep_apart
+from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.models.files import read_weights
 from pipeline.models.weights import load_network
 from pipeline.training.data import FrameStore, render_all
@@ -19,6 +20,13 @@ from pipeline.training.measure import mask_ap, unseen_frames
 from pipeline.training.settings import DataSettings, TrainSettings
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pth"
+WRITTEN = (
+    *(CHECKPOINT, "checkpoint.tmp", "log.csv"),
+    *("weights.safetensors", "weights.safetensors.labels.json", "figures.json"),
+)
+"""What a training leaves in its folder."""
 
 ENOUGH_TO_START = 400
 """Frames that must stand before the first step; the rest is rendered beside the training."""
@@ -35,6 +43,7 @@ def run_training(
     settings = config if isinstance(config, TrainSettings) else TrainSettings.read(config)
     if output is not None:
         settings = settings.model_copy(update={"output": str(output)})
+    _refuse_foreign(Path(settings.output), config if isinstance(config, Path) else None)
     say = report or log.info
     store = FrameStore(settings.data)
     with rendering_beside(store, settings.data):
@@ -49,6 +58,18 @@ def run_training(
         path.with_name("figures.json").write_text(text + "\n", "ascii")
         say(f"mask AP on unseen streets: {figures['AP']:.3f}")
     return path
+
+
+def _refuse_foreign(output: Path, config: Path | None) -> None:
+    """Refuse to write over the configuration, or over files no training here has left."""
+    written = [output / name for name in WRITTEN]
+    read = [Use(str(config), "the configuration")] if config else []
+    keep_apart(read, [Use(str(path), "the training") for path in written])
+    if not (output / CHECKPOINT).exists() and (there := [p for p in written if p.exists()]):
+        raise ConfigError(
+            f"{there[0]}: exists already, and {output} holds no {CHECKPOINT} of a training to go "
+            "on with; name another --output"
+        )
 
 
 def progress_line(row: Mapping[str, float], steps: int) -> str:

@@ -242,7 +242,8 @@ def test_a_password_that_is_refused_is_found_nowhere(
         left = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
         seen += [path.read_bytes().decode(errors="replace") for path in left]
         names = {path.name for path in left}
-    assert {"run.json", "good.jsonl", "said.txt", "raylet.out"} <= names
+    assert {"good.jsonl", "said.txt", "raylet.out"} <= names
+    assert any(name.startswith("run-") and name.endswith(".json") for name in names)
     assert "run run.yaml" in "\n".join(seen)
     for text in seen:
         for password in WAYS:

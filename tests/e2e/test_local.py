@@ -62,7 +62,8 @@ def test_real_videos_side_by_side_give_one_record_a_frame(
         assert lines[-1]["accounting"]["published"] == expected
         assert lines[-1]["outcome"] == "complete"
         assert len(presentation_times(tmp_path / f"{id_}.mp4")) == expected
-    run = json.loads((tmp_path / "run.json").read_text())
+    (manifest,) = tmp_path.glob("run-*.json")
+    run = json.loads(manifest.read_text())
     assert [source["run"] for source in run["sources"]] == [
         records(tmp_path / f"{id_}.jsonl")[0]["run"] for id_ in paths
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +17,6 @@ from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError
 from pipeline.models.blob import BlobSegmenter
 from pipeline.runner import LocalSegmenter
-from pipeline.stream import Checkpoint
-from pipeline.stream.checkpoint import State
 from pipeline.testing import ListSink
 
 
@@ -186,67 +183,6 @@ def test_a_camera_has_a_run_of_its_own_that_is_kept_with_its_state(tmp_path: Pat
     assert run_of("rtsp://cam/1") != run_of("rtsp://cam/1")
     kept = {"state_dir": str(tmp_path / "state")}
     assert run_of("rtsp://cam/1", run=kept) == run_of("rtsp://cam/1", run=kept)
-
-
-# -- what is settled once --------------------------------------------------------------------------
-
-
-def files(tmp_path: Path, clip: Path, **run: Any) -> Settings:
-    return settings_of(
-        source("a", str(clip)),
-        source("cam", "rtsp://user:S3cret@cam/1", tracker="none"),
-        sinks=[f"jsonl:{tmp_path}/out/{{source}}.jsonl"],
-        run=run,
-    )
-
-
-def test_the_manifest_says_what_was_run_and_no_secret(clip: Path, tmp_path: Path) -> None:
-    settings = files(tmp_path, clip)
-    runs = build.prepare(settings)
-    text = (tmp_path / "out" / "run.json").read_text()
-    written = json.loads(text)
-    assert written == build.manifest(settings, runs)
-    assert written["schema"] == "maskstream.run/1"
-    assert written["model"]["name"] == "blob"
-    assert [(s["id"], s["run"], s["url"], s["tracker"]) for s in written["sources"]] == [
-        ("a", runs["a"], str(clip), "default"),
-        ("cam", runs["cam"], "rtsp://***@cam/1", "none"),
-    ]
-    assert "S3cret" not in text
-
-
-def test_existing_output_is_refused_before_anything_is_written(clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "cam.jsonl").write_text("precious")
-    with pytest.raises(ConfigError, match=r"source cam: .*cam.jsonl exists already; use --overw"):
-        build.prepare(files(tmp_path, clip))
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["cam.jsonl"]
-    build.prepare(files(tmp_path, clip, overwrite=True))
-
-
-def test_output_of_the_same_run_is_not_refused(clip: Path, tmp_path: Path) -> None:
-    state_dir = tmp_path / "state"
-    settings = files(tmp_path, clip, state_dir=str(state_dir))
-    runs = build.prepare(settings)
-    (tmp_path / "out" / "a.jsonl").write_text("half a run")
-    Checkpoint(state_dir / "a.json", run=runs["a"], source_id="a").save(State({"jsonl": None}))
-    assert build.prepare(settings) == runs
-
-
-def test_overwriting_forgets_the_checkpoint(clip: Path, tmp_path: Path) -> None:
-    state_dir = tmp_path / "state"
-    settings = files(tmp_path, clip, state_dir=str(state_dir), overwrite=True)
-    runs = build.prepare(settings)
-    path = state_dir / "a.json"
-    Checkpoint(path, run=runs["a"], source_id="a").save(State({"jsonl": None}))
-    build.prepare(settings)
-    assert not path.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_named(clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("a file in the way")
-    with pytest.raises(ConfigError, match=f"{tmp_path}/out: cannot write there"):
-        build.prepare(files(tmp_path, clip))
 
 
 # -- the objects -----------------------------------------------------------------------------------

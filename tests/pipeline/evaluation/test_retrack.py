@@ -234,7 +234,7 @@ def test_records_are_judged_as_tracks_against_mots_text(
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
-    [(None, "run.json cannot be read"), ("[", "is not JSON"), ("{}", "is not a manifest")],
+    [(None, "there is no run-.*json"), ("[", "is not JSON"), ("{}", "is not a manifest")],
 )
 def test_what_is_no_run_is_refused(tmp_path: Path, manifest: str | None, message: str) -> None:
     if manifest is not None:

@@ -95,7 +95,7 @@ def test_one_unreadable_source_is_told_after_the_others_have_finished(
     for end in (summary.ends[0], summary.ends[2]):
         assert end.outcome.reason is not None
         assert "\n" not in end.outcome.reason
-        assert records(tmp_path / "out" / f"{end.source_id}.jsonl")[-1]["outcome"] == "failed"
+        assert not (tmp_path / "out" / f"{end.source_id}.jsonl").exists()  # nothing in the way
 
 
 def test_a_stop_publishes_what_was_captured_and_ends_well(

@@ -228,3 +228,23 @@ def test_mots_without_track_ids_is_one_clear_line(
         f"{tmp_path}/x.txt: MOTS needs track ids and frame 4 of gate has none; choose a tracker "
         "or the sink coco:"
     )
+
+
+FAILED = jsonl.end_record(
+    run="r1", source_id="gate", outcome="failed", reason="not a video", decoded=0, announced=None,
+    captured=0, published=0, dropped={}, failed={},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["jsonl:{}/x", "coco:{}/x", "mots:{}/x", "video:{}/x.mp4"])
+def test_a_source_that_gave_no_picture_leaves_no_file_and_an_older_one_as_it_was(
+    name: str, tmp_path: Path, open_for_test: Callable[..., Sink]
+) -> None:
+    path = tmp_path / name[name.index("x") :]
+    for older in (None, b"of an older run"):
+        if older is not None:
+            path.write_bytes(older)
+        sink = open_for_test(name.format(tmp_path), overwrite=True)
+        sink.finish(FAILED)
+        sink.close()
+        assert (path.read_bytes() if path.exists() else None) == older

@@ -1,0 +1,101 @@
+"""What can be said of an output before it is opened or made; nothing is touched to tell."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from pipeline.errors import ConfigError, SinkError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says of a full disk."""
+_A_BLOCK = 4096
+
+
+def refuse_kind(path: str, *, root: str, folder: bool) -> None:
+    """Refuse what can never be an output there.
+
+    Raises:
+        ConfigError: it would lie outside the root, or what is there is of another kind.
+    """
+    refuse_outside(Path(path) if folder else Path(path).parent, Path(root))
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        mode = None
+    if folder:
+        if mode is not None and not stat.S_ISDIR(mode):
+            raise ConfigError(f"{path}: is no folder; name one for the pictures")
+        return
+    if mode is not None and not stat.S_ISREG(mode):
+        raise ConfigError(f"{path}: is no regular file; name one that can be cut back")
+    if os.path.islink(path):
+        raise ConfigError(f"{path}: is a symbolic link; remove it or name the file it leads to")
+
+
+def refuse_outside(folder: Path, root: Path) -> None:
+    """Refuse a folder that is not below the root, whatever leads out of it.
+
+    Raises:
+        ConfigError: `..` or a symbolic link does.
+    """
+    if folder.resolve().is_relative_to(root.resolve()):
+        return
+    plainly = Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(root))
+    guide = "a symbolic link leads" if plainly else "its `..` leads"
+    raise ConfigError(
+        f"{folder}: {guide} out of {root}; output stays inside its folder, name the other folder "
+        "in the sink"
+    )
+
+
+def refuse_unready(path: str, *, folder: bool) -> None:
+    """Refuse where nothing can be written now.
+
+    Raises:
+        ConfigError: permissions, or a disk without room.
+        SinkError: another process is writing there.
+    """
+    inside = path if folder else os.path.dirname(path)
+    there = inside
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise ConfigError(f"{inside}: cannot write there: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{inside}: cannot write there: no permission for {there}")
+    disk = os.statvfs(there)
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < _A_BLOCK:
+        raise ConfigError(f"{inside}: cannot write there: the disk is full")
+    if not folder and os.path.exists(path):
+        _refuse_taken(path)
+
+
+def lock(fd: int, path: str | os.PathLike[str]) -> None:
+    """Make an open file ours until it is closed.
+
+    Raises:
+        SinkError: it is another's.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SinkError(f"{path}: another process is writing it; stop that one first") from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _refuse_taken(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be written: {error.strerror}; check its permissions"
+        ) from error
+    try:
+        lock(fd, path)
+    finally:
+        os.close(fd)

@@ -1,0 +1,45 @@
+"""Several runs may leave their output in one folder; all of it is judged, each by its own words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import parse
+from pipeline.evaluation import evaluate_run
+from pipeline.runner import run_local
+
+
+def run(folder: Path, id_: str, frames: int, sink: str = "jsonl", **more: Any) -> None:
+    settings = parse(
+        {
+            "model": {"name": "blob"},
+            "sources": [
+                {"id": id_, "url": f"synthetic://street?seed=3&frames={frames}&size=128x96", **more}
+            ],
+            "sinks": [f"{sink}:{folder}/{{source}}.{sink}"],
+            "run": {"executor": "local", "overwrite": True},
+        }
+    )
+    assert run_local(settings).exit_code == 0
+
+
+def test_every_run_in_a_folder_is_judged(tmp_path: Path) -> None:
+    run(tmp_path, "a", 3)
+    run(tmp_path, "b", 4)
+    assert evaluate_run(tmp_path).tracked_frames == 7
+
+
+def test_what_was_written_over_is_judged_by_what_the_last_run_says(tmp_path: Path) -> None:
+    run(tmp_path, "a", 3, tracker="none")
+    (untracked,) = tmp_path.glob("run-*.json")
+    run(tmp_path, "a", 4)
+    untracked.touch()  # of the two the one that counts wrote the records, not the later one
+    assert evaluate_run(tmp_path).tracked_frames == 4
+
+
+def test_a_run_without_records_beside_them_and_files_of_others_do_no_harm(tmp_path: Path) -> None:
+    run(tmp_path, "a", 3)
+    run(tmp_path, "b", 3, sink="coco")
+    (tmp_path / "run.json").write_text('{"mine": 1}')
+    assert evaluate_run(tmp_path).tracked_frames == 3
