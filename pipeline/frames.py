@@ -28,6 +28,8 @@ class Frame:
     """Unix time of capture; None for files."""
     clock: Literal["sender", "arrival"] | None = None
     """Whose clock `captured_at_s` comes from; None for files."""
+    file: str | None = None
+    """Name of the picture file this is from, within its folder or glob; None for anything else."""
 
     def __post_init__(self) -> None:
         image = self.image

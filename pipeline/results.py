@@ -36,6 +36,8 @@ class FrameResult:
     instances: Instances
     labels: Mapping[int, str]
     """Names by class id; may hold more classes than occur here."""
+    file: str | None = None
+    """Name of the picture file the frame is from, within its folder or glob; None for videos."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds per stage of this frame; never serialised."""
     image: NDArray[np.uint8] | None = None
@@ -78,6 +80,7 @@ class FrameResult:
             captured_at_s=frame.captured_at_s,
             clock=frame.clock,
             size=frame.size,
+            file=frame.file,
             model=model,
             instances=instances,
             labels=labels,

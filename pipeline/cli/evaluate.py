@@ -14,7 +14,12 @@ app = typer.Typer(no_args_is_help=True, help="Measure a run or tracking results 
 def evaluate_run_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's output folder.")],
     gt: Annotated[
-        Path | None, typer.Option("--gt", metavar="FILE", help="COCO or MOTS ground truth.")
+        Path | None,
+        typer.Option(
+            "--gt",
+            metavar="FILE",
+            help="COCO or MOTS ground truth; pictures are matched by file name.",
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")

@@ -8,7 +8,8 @@ come from the files of the run alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ class RunReport:
     tracked_frames: int
     tracks: Mapping[str, Mapping[str, float]]
     """Scores by label, and under `all` of every class together; empty without tracked truth."""
+    unknown: int = 0
+    """Frames that were published and of which the truth knows nothing: they are not judged."""
+    missing: int = 0
+    """Pictures of the truth that were not published: they are not judged either."""
 
     def to_json(self) -> str:
         """All figures as JSON."""
@@ -48,8 +53,15 @@ class _Judgeable:
 
     source_id: str
     tracked: bool
-    results: list[FrameResult]
     truth: Truth
+    pairs: list[Pair]
+    unknown: int
+    """Frames without a truth."""
+
+    @property
+    def missing(self) -> int:
+        """Pictures of the truth without a frame."""
+        return max((self.truth.pictures or len(self.pairs)) - len(self.pairs), 0)
 
 
 def evaluate_run(folder: str | Path, *, gt: Path | None = None) -> RunReport:
@@ -73,13 +85,19 @@ def evaluate_run(folder: str | Path, *, gt: Path | None = None) -> RunReport:
     labels = {class_id: name for s in sources for class_id, name in s.truth.labels.items()}
     detected = [s for s in sources if not s.tracked] or sources
     followed = [s for s in sources if s.tracked and s.truth.tracked]
+    precision = mask_ap((pair for s in detected for pair in s.pairs), labels)
+    if not precision.objects:
+        raise ConfigError(
+            f"{folder}: the truth has no object in the {precision.pictures} frames that can be "
+            "judged, so there is no average precision"
+        )
     return RunReport(
         folder=str(folder),
-        average_precision=mask_ap(
-            (pair for s in detected for pair in pair_up(s.results, s.truth)), labels
-        ),
-        tracked_frames=sum(len(s.results) for s in followed),
+        average_precision=precision,
+        tracked_frames=sum(len(s.pairs) for s in followed),
         tracks=_track_scores(followed, labels),
+        unknown=sum(s.unknown for s in sources),
+        missing=sum(s.missing for s in sources),
     )
 
 
@@ -96,7 +114,8 @@ def _judgeable(folder: Path, gt: Path | None) -> Iterator[_Judgeable]:
         truth = truth_of(source_id, source["url"], gt)
         if truth is not None:
             tracked = source["tracker"] != "none"
-            yield _Judgeable(source_id, tracked, read.results, truth)
+            pairs = paired(source_id, read.results, truth)
+            yield _Judgeable(source_id, tracked, truth, pairs, len(read.results) - len(pairs))
 
 
 def _sources(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -143,10 +162,35 @@ def _manifests(folder: Path) -> list[dict[str, Any]]:
     return manifests
 
 
-def pair_up(results: Iterable[FrameResult], truth: Truth) -> Iterator[Pair]:
-    """Truth and answer of every frame that was published."""
-    for result in results:
-        yield Pair(truth.at(result.index, result.size), result.instances)
+def paired(source_id: str, results: Sequence[FrameResult], truth: Truth) -> list[Pair]:
+    """Truth and answer of every published frame that the truth knows.
+
+    Raises:
+        ConfigError: it knows none of them, or nothing that it tells of is in them.
+    """
+    _check_names(source_id, results, truth)
+    found = [(truth.at(result), result.instances) for result in results]
+    pairs = [Pair(there, answer) for there, answer in found if there is not None]
+    if results and (not pairs or (truth.objects and not any(len(pair.truth) for pair in pairs))):
+        first = results[0].file or f"frame {results[0].index}"
+        what = f"has nothing in the {len(pairs)} frames" if pairs else "knows none of the frames"
+        raise ConfigError(
+            f"{truth.origin}: {what} of {source_id} ({first}, ...); frames are matched by file "
+            "name where both sides have one, else image ids are frame indices from 0"
+        )
+    return pairs
+
+
+def _check_names(source_id: str, results: Sequence[FrameResult], truth: Truth) -> None:
+    """A file of several pictures is one picture to a truth that goes by file names."""
+    if truth.pictures is None:
+        return
+    times = Counter(result.file for result in results if result.file is not None)
+    if several := [file for file, count in times.items() if count > 1]:
+        raise ConfigError(
+            f"{truth.origin}: {several[0]} of {source_id} holds {times[several[0]]} pictures, "
+            "which a truth by file names cannot tell apart; store them as files of their own"
+        )
 
 
 def _track_scores(sources: list[_Judgeable], labels: Mapping[int, str]) -> dict[str, Any]:
@@ -155,7 +199,7 @@ def _track_scores(sources: list[_Judgeable], labels: Mapping[int, str]) -> dict[
         return {}
     together = TrackCounts()
     scores = {}
-    frames = [list(pair_up(s.results, s.truth)) for s in sources]
+    frames = [s.pairs for s in sources]
     for class_id, label in labels.items():
         counts = [count(judge_class(pairs, class_id)) for pairs in frames]
         of_class = sum(counts, TrackCounts())

@@ -22,6 +22,11 @@ def format_table(report: RunReport) -> str:
     if report.tracks:
         head = f"mask tracks in {report.tracked_frames} frames"
         parts.append(f"{head}\n{track_table(report.tracks)}")
+    if report.unknown or report.missing:
+        parts.append(
+            f"not judged: {report.unknown} frames the truth does not know, "
+            f"{report.missing} of its pictures that were not published"
+        )
     return "\n\n".join(parts)
 
 

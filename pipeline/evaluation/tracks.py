@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.evaluation.counts import TrackCounts
 from pipeline.evaluation.metrics import count
 from pipeline.evaluation.rules import MOT_RULES, check_disjoint, judge_mot, judge_mots
-from pipeline.evaluation.run import judge_class, pair_up
+from pipeline.evaluation.run import judge_class, paired
 from pipeline.evaluation.table import track_table
 from pipeline.evaluation.truth import truth_of
 from pipeline.formats.jsonl import read_run
@@ -114,7 +114,7 @@ def _count_records(gt: Path, file: Path) -> dict[str, TrackCounts]:
     truth = truth_of(file.stem, "", gt)
     if truth is None or not truth.tracked:
         raise ConfigError(f"{gt}: the truth of {file.stem} has no track ids")
-    pairs = list(pair_up(read_run(file).results, truth))
+    pairs = paired(file.stem, read_run(file).results, truth)
     return {name: count(judge_class(pairs, class_id)) for class_id, name in truth.labels.items()}
 
 

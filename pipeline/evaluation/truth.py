@@ -1,7 +1,8 @@
 """What was really there: the truth of a source, frame by frame.
 
-A synthetic source knows its own; for any other the user names a COCO ground truth (`.json`, image
-ids are frame indices) or a MOTS text (`.txt`, frames from 0).
+A synthetic source knows its own; for any other the user names a COCO ground truth (`.json`; image
+ids are frame indices, images with a file name are matched to pictures by it) or a MOTS text
+(`.txt`, frames from 0).
 """
 
 from __future__ import annotations
@@ -16,21 +17,29 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError
+from pipeline.formats.image_ids import ImageIds
 from pipeline.formats.mots import IGNORE_CLASS, read_mots
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.results import FrameResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
     """The truth of one source."""
 
-    at: Callable[[int, tuple[int, int]], Instances]
-    """From frame index and picture size (height, width) to what is there."""
+    at: Callable[[FrameResult], Instances | None]
+    """What is there in a frame; None: nothing is known of it, it cannot be judged."""
     labels: Mapping[int, str]
     """Names of the classes that are judged."""
     tracked: bool
     """Whether the instances carry track ids."""
+    origin: str
+    """As messages call it."""
+    objects: int | None = None
+    """Instances in all frames; None where they are drawn as they are asked for."""
+    pictures: int | None = None
+    """Frames it knows of; None where it knows every one."""
 
 
 def truth_of(source_id: str, url: str, gt: Path | None) -> Truth | None:
@@ -51,7 +60,7 @@ def truth_of(source_id: str, url: str, gt: Path | None) -> Truth | None:
     from pipeline.sources.synthetic import SyntheticSource
 
     source = SyntheticSource(url, source_id=source_id)
-    return Truth(lambda index, _: source.truth(index), source.labels, tracked=True)
+    return Truth(lambda result: source.truth(result.index), source.labels, True, origin=url)
 
 
 def _file_for(source_id: str, gt: Path) -> Path:
@@ -68,14 +77,15 @@ def _read(path: Path) -> Truth:
         return _read_mots(path)
     try:
         dataset = json.loads(path.read_text(encoding="utf-8"))
-        return _from_coco(dataset)
+        return _from_coco(dataset, str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: no COCO ground truth: {error!r}") from error
 
 
-def _from_coco(dataset: Mapping[str, Any]) -> Truth:
+def _from_coco(dataset: Mapping[str, Any], origin: str) -> Truth:
+    images = ImageIds.of(dataset.get("images", ()))
     labels = {int(c["id"]): str(c["name"]) for c in dataset["categories"]}
     rows: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for row in dataset["annotations"]:
@@ -83,15 +93,26 @@ def _from_coco(dataset: Mapping[str, Any]) -> Truth:
             rows[int(row["image_id"])].append(row)
     tracked = bool(dataset["annotations"]) and all("track_id" in r for r in dataset["annotations"])
 
-    def at(index: int, size: tuple[int, int]) -> Instances:
-        here = rows.get(index, [])
+    def at(result: FrameResult) -> Instances | None:
+        image_id = _image_id(result, images)
+        if image_id is None:
+            return None
+        here = rows.get(image_id, [])
         return _instances(
-            Masks.from_coco([_rle(row["segmentation"], size) for row in here], size),
+            Masks.from_coco([_rle(row["segmentation"], result.size) for row in here], result.size),
             [int(row["category_id"]) for row in here],
             [int(row["track_id"]) for row in here] if tracked else None,
         )
 
-    return Truth(at, labels, tracked)
+    objects = sum(map(len, rows.values()))
+    return Truth(at, labels, tracked, origin, objects, len(images.ids) or None)
+
+
+def _image_id(result: FrameResult, images: ImageIds) -> int | None:
+    """By the name of the file where both sides have one, else by the frame index."""
+    if result.file is not None and images.names[0]:
+        return images.id_of(result.file)
+    return result.index if result.index in images.ids or not images.ids else None
 
 
 def _rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
@@ -111,15 +132,16 @@ def _read_mots(path: Path) -> Truth:
     judged = sorted(set(table.classes.tolist()) - {IGNORE_CLASS})
     labels = {class_id: known.get(class_id, f"class {class_id}") for class_id in judged}
 
-    def at(index: int, size: tuple[int, int]) -> Instances:
-        here = np.flatnonzero((table.frames == index) & (table.classes != IGNORE_CLASS))
+    def at(result: FrameResult) -> Instances:
+        here = np.flatnonzero((table.frames == result.index) & (table.classes != IGNORE_CLASS))
         return _instances(
-            Masks.from_coco(table.coco(here), size),
+            Masks.from_coco(table.coco(here), result.size),
             table.classes[here].tolist(),
             table.ids[here].tolist(),
         )
 
-    return Truth(at, labels, tracked=True)
+    objects = int(np.count_nonzero(table.classes != IGNORE_CLASS))
+    return Truth(at, labels, True, str(path), objects)
 
 
 def _instances(masks: Masks, class_ids: list[int], track_ids: list[int] | None) -> Instances:

@@ -1,7 +1,8 @@
 """COCO's two JSON forms: the results of a run, and a ground truth to judge it by.
 
-`image_id` is the frame index, counted from 0 as in every record of the project. Boxes are
-`[x, y, width, height]`, masks compressed RLE. pycocotools reads both files as they are.
+`image_id` is the frame index, counted from 0 as in every record of the project, or the id a data
+set gives the picture. Boxes are `[x, y, width, height]`, masks compressed RLE. pycocotools reads
+both files as they are.
 """
 
 from __future__ import annotations
@@ -23,12 +24,19 @@ from pipeline.results import FrameResult
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def result_rows(result: FrameResult) -> list[dict[str, Any]]:
-    """One row of a results file for each instance of a frame."""
+def result_rows(result: FrameResult, image_id: int | None = None) -> list[dict[str, Any]]:
+    """One row of a results file for each instance of a frame.
+
+    Args:
+        result: of the frame; a picture's rows have its name as `file_name`.
+        image_id: what a data set calls the picture; None: the frame index.
+    """
     found = result.instances
+    named = {} if result.file is None else {"file_name": result.file}
     return [
         {
-            "image_id": result.index,
+            "image_id": result.index if image_id is None else image_id,
+            **named,
             "category_id": class_id,
             "segmentation": mask,
             "score": score,
@@ -44,9 +52,9 @@ def result_rows(result: FrameResult) -> list[dict[str, Any]]:
     ]
 
 
-def dumps_rows(result: FrameResult) -> bytes:
-    """The rows of a frame, comma and newline between them; empty where there are none."""
-    return ",\n".join(_encode(row) for row in result_rows(result)).encode()
+def dumps_rows(result: FrameResult, image_id: int | None = None) -> bytes:
+    """`result_rows`, comma and newline between them; empty where there are none."""
+    return ",\n".join(_encode(row) for row in result_rows(result, image_id)).encode()
 
 
 def write_ground_truth(

@@ -41,6 +41,8 @@ def record(result: FrameResult) -> dict[str, Any]:
     }
     if result.clock is not None:
         head["clock"] = result.clock
+    if result.file is not None:
+        head["file"] = result.file
     return head | {
         "width": width,
         "height": height,
@@ -170,6 +172,7 @@ def parse_record(fields: Mapping[str, Any]) -> FrameResult:
             model=str(fields["model"]),
             instances=_parse_instances(fields["instances"], size),
             labels={int(row["class_id"]): str(row["label"]) for row in fields["instances"]},
+            file=fields.get("file"),
         )
     except KeyError as error:
         raise ValueError(f"field {error} is missing") from error

@@ -106,6 +106,12 @@ def _fraction(text: str) -> float:
     return value
 
 
+def _path(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError
+    return text
+
+
 COMMON = {
     "min_score": Option(
         _fraction,
@@ -145,7 +151,19 @@ _BUILT_IN = [
         },
         suffixes=(".mp4", ".m4v", ".mov"),
     ),
-    Scheme("coco", "pipeline.sinks.coco:open_coco", "COCO results, one JSON list"),
+    Scheme(
+        "coco",
+        "pipeline.sinks.coco:open_coco",
+        "COCO results, one JSON list",
+        options={
+            "images": Option(
+                _path,
+                None,
+                "the path of a COCO file",
+                "for pictures: `image_id` is that of the image with the same `file_name` in there",
+            )
+        },
+    ),
     Scheme(
         "mots",
         "pipeline.sinks.mots:open_mots",

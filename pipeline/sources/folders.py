@@ -59,6 +59,18 @@ def entries_of(url: str) -> Entries:
     return Entries.of(path.iterdir() if os.path.isdir(path) else [path])
 
 
+def name_within(url: str, path: Path) -> str:
+    """What an entry is called within a folder or glob: its path from there, with `/`, as text."""
+    base = local_path(url)
+    if is_pattern(url):
+        while is_pattern(str(base)):  # the first part without a wildcard
+            base = base.parent
+    elif not os.path.isdir(base):
+        base = base.parent
+    name = os.path.relpath(path, base) if path.is_relative_to(base) else path.name
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def natural_key(path: Path) -> tuple[object, ...]:
     """Sorts `img2` before `img10`, in every part of a path; ties by the exact name."""
     return (

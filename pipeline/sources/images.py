@@ -8,15 +8,17 @@ its place in time with it, not its index.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from pipeline.errors import SourceError, SourceOpenError
 from pipeline.frames import Frame
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
+from pipeline.sources.folders import name_within
 from pipeline.sources.naming import images_of
 from pipeline.sources.probing import Probe
+from pipeline.sources.still import Still
 from pipeline.sources.stills import look_at, read_stills
 from pipeline.stages import Outcome, Position, Status
 
@@ -76,29 +78,34 @@ class ImagesSource:
 
     def _frames(self, first: int) -> Iterator[Frame]:
         paths = self._paths()
-        index, epoch, size, bad = 0, 0, None, ""
-        found, untimed, timed_s = 0, 0, 0.0
-        for number, path in enumerate(paths):
+        index, epoch, size, bad, found = 0, 0, None, "", 0
+        for path, still, pts_s in self._timed(paths):
+            if self._stopped.is_set():
+                announced = max(found, len(paths))
+                self._outcome = Outcome(Status.INCOMPLETE, "stopped", index, announced)
+                return
+            found += 1
+            if still.image is None:
+                self.decode_errors += 1
+                bad = bad or f"{path.name} {still.reason}"
+                continue
+            if size is not None and still.image.shape[:2] != size:
+                epoch += 1
+            size = (still.image.shape[0], still.image.shape[1])
+            if index >= first:
+                file = name_within(self._url, path)
+                yield Frame(self.source_id, epoch, index, pts_s, still.image, file=file)
+            index += 1
+        self._finish(index, first, found, bad)
+
+    def _timed(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Still, float]]:
+        """Every picture of every file with its time; those that cannot be had take theirs too."""
+        untimed, timed_s = 0, 0.0
+        for path in paths:
             for still in read_stills(path, self._max_pixels):
-                if self._stopped.is_set():
-                    left = len(paths) - number
-                    self._outcome = Outcome(Status.INCOMPLETE, "stopped", index, found + left)
-                    return
-                found += 1
-                pts_s = untimed / self._fps + timed_s
+                yield path, still, untimed / self._fps + timed_s
                 untimed += still.shown_s is None
                 timed_s += still.shown_s or 0.0
-                if still.image is None:
-                    self.decode_errors += 1
-                    bad = bad or f"{path.name} {still.reason}"
-                    continue
-                if size is not None and still.image.shape[:2] != size:
-                    epoch += 1
-                size = (still.image.shape[0], still.image.shape[1])
-                if index >= first:
-                    yield Frame(self.source_id, epoch, index, pts_s, still.image)
-                index += 1
-        self._finish(index, first, found, bad)
 
     def _paths(self) -> list[Path]:
         try:
