@@ -22,7 +22,7 @@ from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.opening import LinkError, Opening, choose_stream, open_stream, reason_of
 from pipeline.sources.skipping import Skipping, Undecoded
 
-_NO_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "mpegvideo")
+_NO_TIMES = ("mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc", "mpegvideo")
 """Formats without time stamps: FFmpeg invents 25 a second, the arrival is nearer the truth."""
 _ENDS_WITHIN_S = 1.0
 

@@ -39,6 +39,7 @@ _SAYS_DURATION = ("mov", "matroska", "flv")
 _CROPS = ("mov", "matroska")
 _SHORT_S = 1.0
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+_JPEG = b"\xff\xd8\xff"
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat version", b"<?xml", b"[playlist]")
 
 
@@ -209,12 +210,18 @@ class VideoFile:
         }
         try:
             # the prefix keeps a name such as `concat:a|b` from being anything but a name
-            return av.open(f"file:{self._path.absolute()}", options=options)
+            name = f"file:{self._path.absolute()}"
+            return av.open(name, format=self._raw_format(), options=options)
         except (av.FFmpegError, ValueError) as error:
             raise SourceOpenError(
                 f"{self._name}: cannot open {self._path}: {self._diagnosis()}; "
                 f"check it with `ffprobe`"
             ) from error
+
+    def _raw_format(self) -> str | None:
+        """Of JPEG after JPEG, which FFmpeg does not always guess; None: it does."""
+        with self._path.open("rb") as file:
+            return "mjpeg" if file.read(3) == _JPEG else None
 
     def _diagnosis(self) -> str:
         with self._path.open("rb") as file:

@@ -27,8 +27,8 @@ _PROTOCOLS = {
 }
 """What a connection of each scheme may open; never `file`, whatever a playlist says."""
 _FORMATS = (
-    "rtsp,rtp,hls,mpegts,mpegtsraw,mpjpeg,mjpeg,flv,live_flv,mov,mp4,matroska,webm,h264,hevc,"
-    "mpeg,mpegvideo,ogg,avi,asf,nut,ivf,obu,gif,video4linux2,v4l2,mp3,aac,wav"
+    "rtsp,rtp,hls,mpegts,mpegtsraw,mpjpeg,mjpeg,jpeg_pipe,flv,live_flv,mov,mp4,matroska,webm,h264,"
+    "hevc,mpeg,mpegvideo,ogg,avi,asf,nut,ivf,obu,gif,video4linux2,v4l2,mp3,aac,wav"
 )
 _LOOK_S, _LOOK_BYTES = 1.5, 4_000_000
 """How long and far FFmpeg may look at a stream before its first picture."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -96,6 +97,51 @@ def bgr_of(yuv: NDArray[Any], weights: tuple[float, float], *, full: bool) -> ND
     b, r = y + cb * 2 * (1 - blue), y + cr * 2 * (1 - red)
     g = (y - red * r - blue * b) / green
     return 255 * np.array([b, g, r])
+
+
+def jpegs(count: int, size: tuple[int, int] = (48, 64), **options: int) -> list[bytes]:
+    """JPEG pictures, each a little brighter than the one before."""
+    settings = [value for key, on in options.items() for value in (getattr(cv2, key), on)]
+    pictures = [np.full((*size, 3), 20 + 9 * i, np.uint8) for i in range(count)]
+    return [cv2.imencode(".jpg", picture, settings)[1].tobytes() for picture in pictures]
+
+
+def with_thumbnail(picture: bytes) -> bytes:
+    """A JPEG that holds another one in its first segment, as cameras write them."""
+    inner = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + jpegs(1, (12, 16))[0]
+    return picture[:2] + b"\xff\xe1" + (len(inner) + 2).to_bytes(2, "big") + inner + picture[2:]
+
+
+@pytest.mark.parametrize("name", ["raw.mjpeg", "raw.mjpg", "raw"])
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        pytest.param(jpegs(10), id="baseline"),
+        pytest.param(jpegs(10, IMWRITE_JPEG_PROGRESSIVE=1), id="progressive"),
+        pytest.param([with_thumbnail(picture) for picture in jpegs(10)], id="thumbnails"),
+        pytest.param(jpegs(1), id="a single one"),
+    ],
+)
+def test_pictures_one_after_another_are_a_film(
+    tmp_path: Path, clips: Any, name: str, pictures: list[bytes]
+) -> None:
+    path = tmp_path / name
+    for behind in (b"", b"\n", bytes(5000)):
+        path.write_bytes(b"".join(pictures) + behind)
+        reading = open_source(str(path), source_id="clip")
+        frames = list(reading.frames())
+        assert [clips.number(frame.image) for frame in frames] == list(range(len(pictures)))
+        assert [frame.pts_s for frame in frames] == [i / 25 for i in range(len(pictures))]
+        assert reading.outcome.status is Status.COMPLETE
+
+
+def test_a_film_of_pictures_may_change_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "raw.mjpeg"
+    path.write_bytes(b"".join(jpegs(2) + jpegs(3, (32, 48))))
+    frames = list(open_source(str(path), source_id="clip").frames())
+    assert [(frame.epoch, frame.size) for frame in frames] == [(0, (48, 64))] * 2 + [
+        (1, (32, 48))
+    ] * 3
 
 
 NO_WAY = {

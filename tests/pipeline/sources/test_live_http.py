@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -70,6 +71,32 @@ def test_a_transport_stream_is_read_until_the_sender_stops(server: Any, clips: A
     assert [(frame.epoch, frame.index) for frame in frames] == [(i // 12, i) for i in range(30)]
     assert {frame.clock for frame in frames} == {"arrival"}
     assert source.reconnects == 2
+
+
+@pytest.mark.parametrize("kind", ["video/x-motion-jpeg", "application/octet-stream"])
+def test_pictures_one_after_another_are_read_as_they_come(
+    server: Any, clips: Any, kind: str
+) -> None:
+    host, answers = server
+    noise = np.random.default_rng(2).integers(-15, 16, (48, 64, 3))
+    shaded = [(clips.picture(i) + noise).astype(np.uint8) for i in range(10)]
+    pictures = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in shaded]
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        for picture in pictures:
+            handler.wfile.write(picture)
+
+    answers["/raw"] = answer
+    source = once(f"http://{host}/raw")
+    seen = []
+    for frame in source.frames():
+        seen.append(clips.number(frame.image))
+        if len(seen) == 10:
+            source.stop()
+    assert seen == list(range(10))
 
 
 def test_colours_that_cannot_be_converted_are_named_once(
