@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import cv2
 from pipeline.errors import ConfigError, SinkError
 from pipeline.results import FrameResult
 from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
+from pipeline.sinks.listed import Listed, called_alike, unfinished
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Picture, Position
 
-_OURS = re.compile(r"(\d{8,})\.(jpg|png)(\.part)?")
+log = logging.getLogger(__name__)
+
 _UNSYNCED = 256
 """Pictures that may wait for a flush; more are made durable by `write` itself."""
 
@@ -27,6 +29,7 @@ class FramesSink:
 
     A picture is called by its frame index, `00000123.jpg`. It is written under another name and
     renamed, so that no reader ever sees half of one. On a full disk the pictures written stay.
+    Removed is only what the folder's list says was written by a sink of this kind.
 
     Args:
         folder: where the pictures go; it exists and belongs to this source alone.
@@ -53,6 +56,7 @@ class FramesSink:
         self._count = 0
         self._last = -1
         self._began = False
+        self._listed = Listed(folder)
         self._unsynced: list[Path] = []
 
     def write(self, result: FrameResult, picture: Picture) -> None:
@@ -84,12 +88,15 @@ class FramesSink:
         check_position(self._folder, position)
         self._count, self._last = position["records"], position["last"]
         self._began = self._last >= 0
+        self._adopt()
         self._remove_after(self._last)
 
     def resume_keeping(self, position: Position) -> None:
         """Keep every picture that is there; they come into being whole."""
         check_position(self._folder, position)
-        there = [index for _, index, part in _pictures(self._folder) if not part]
+        self._count, self._last = position["records"], position["last"]
+        self._adopt()
+        there = [index for picture, index in self._listed.pictures() if picture.exists()]
         self._count = position["records"] + sum(index > position["last"] for index in there)
         self._last = max([position["last"], *there])
         self._began = True
@@ -101,16 +108,24 @@ class FramesSink:
             self._begin()
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Let go of the folder."""
+        self._listed.close()
 
     def _begin(self) -> None:
         if not self._began:
             self._began = True
+            if not self._listed.known and next(called_alike(self._folder), None) is not None:
+                log.warning(
+                    "%s: pictures called like ours are there and no list says that they are; "
+                    "they stay, remove them yourself if they are of an older run",
+                    self._folder,
+                )
             self._remove_after(-1)
 
     def _put(self, path: Path, data: bytes) -> None:
-        part = path.with_name(path.name + ".part")
+        part = unfinished(path)
         try:
+            self._listed.add(path)
             part.write_bytes(data)
             os.replace(part, path)
         except OSError as error:
@@ -123,6 +138,7 @@ class FramesSink:
 
     def _sync(self) -> None:
         try:
+            self._listed.sync()
             for path in self._unsynced:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
@@ -132,9 +148,19 @@ class FramesSink:
         self._unsynced.clear()
 
     def _remove_after(self, last: int) -> None:
-        for path, index, part in list(_pictures(self._folder)):
-            if part or index > last:
-                path.unlink()
+        try:
+            self._listed.remove_after(last)
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+
+    def _adopt(self) -> None:
+        """A checkpoint from before there was a list knows how many pictures it speaks of."""
+        if self._listed.known:
+            return
+        alike = sorted(called_alike(self._folder), key=lambda found: found[1])
+        ours = [p for p, i in alike if i <= self._last and p.suffix == f".{self._suffix}"]
+        if ours and len(ours) == self._count:
+            self._listed.adopt(ours)
 
 
 def open_frames(target: SinkTarget) -> FramesSink:
@@ -147,7 +173,7 @@ def open_frames(target: SinkTarget) -> FramesSink:
     prepare_folder(target, folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"{folder}: cannot be written; check its permissions")
-    if not target.overwrite and next(_pictures(folder), None) is not None:
+    if not target.overwrite and next(called_alike(folder), None) is not None:
         raise ConfigError(
             f"{folder}: holds pictures already; use --overwrite to replace them or name another "
             "folder"
@@ -159,11 +185,3 @@ def open_frames(target: SinkTarget) -> FramesSink:
         annotated=target.options["annotated"],
         every=target.options["every"],
     )
-
-
-def _pictures(folder: Path) -> Iterator[tuple[Path, int, bool]]:
-    """Path and frame index of what a sink of this kind wrote, and whether it is unfinished."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if match := _OURS.fullmatch(entry.name):
-                yield Path(entry.path), int(match[1]), match[3] is not None

@@ -26,7 +26,7 @@ END = jsonl.end_record(
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    files = [p for p in sorted(folder.rglob("[!.]*")) if p.is_file()]
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
