@@ -14,6 +14,7 @@ from typing import NamedTuple
 TIMESCALE = 90_000
 """Ticks a second of all times here."""
 
+_LONGEST_TICKS = 2**31 - 1
 _MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _MOOF_TO_TFDT = 8 + 16 + 8 + 16 + 12
 """Bytes from the start of our moof to the decode time in it."""
@@ -63,11 +64,17 @@ def fragment(sequence: int, samples: Sequence[Sample], end: int) -> bytes:
     Args:
         sequence: number of the fragment, from 1.
         samples: at least one, times increasing.
-        end: ticks at which the last sample ends.
+        end: ticks at which the last sample ends. There are 31 bits for how long it is shown (6.6
+            hours); what comes later has its exact time all the same, from the next fragment.
     """
     ends = [s.ticks for s in samples[1:]] + [end]
     rows = b"".join(
-        struct.pack(">3I", until - s.ticks, len(s.data), 0x02000000 if s.key else 0x01010000)
+        struct.pack(
+            ">3I",
+            min(until - s.ticks, _LONGEST_TICKS),
+            len(s.data),
+            0x02000000 if s.key else 0x01010000,
+        )
         for s, until in zip(samples, ends, strict=True)
     )
 

@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 from pipeline.errors import ConfigError, SinkFull
 from pipeline.results import FrameResult
 from pipeline.sinks.video import Timeline, fit
-from pipeline.stages import Picture, Sink
+from pipeline.stages import Picture, Sink, resume_keeping
 
 Open = Callable[..., Sink]
 MakeResult = Callable[..., FrameResult]
@@ -221,6 +221,60 @@ def test_a_whole_file_knows_its_duration_and_can_be_searched(
     assert data[4:12] == b"ftypiso5"
     assert data.count(b"moof") == 8
     assert int.from_bytes(data[-4:], "big") == len(data) - data.rindex(b"mfra") + 4
+
+
+YEAR_S = 365.0 * 86_400
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param([0.0, 0.04, 100_000.0, 200_000.0, 200_000.04], id="a day"),
+        pytest.param([0.0, 50 * YEAR_S, 100 * YEAR_S], id="half a century"),
+        pytest.param([0.0, 23_860.0, 47_722.0, 71_584.0], id="about the most one field holds"),
+    ],
+)
+def test_pictures_may_be_any_time_apart(
+    tmp_path: Path,
+    open_for_test: Open,
+    make_result: MakeResult,
+    make_picture: MakePicture,
+    times: list[float],
+) -> None:
+    sink = open_for_test(f"video:{tmp_path}/x.mp4")
+    for i, pts_s in enumerate(times):
+        sink.write(make_result(i, pts_s=pts_s), make_picture(i))
+    sink.finish({})
+    sink.close()
+    pictures = decoded(tmp_path / "x.mp4")
+    assert [p[0] for p in pictures] == pytest.approx(times, abs=0.6 / 90_000)
+    assert numbers(pictures) == list(range(len(times)))
+    if times[-1] < YEAR_S:  # the command drops time stamps that leap by more than 30 hours
+        assert ffmpeg_complaints(tmp_path / "x.mp4") == ""
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        assert container.duration is not None
+        assert container.duration > times[-1] * 1e6
+
+
+def test_a_video_of_days_goes_on_after_its_last_picture(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    sink = open_for_test(f"video:{tmp_path}/x.mp4")
+    for i in range(3):
+        sink.write(make_result(i, pts_s=i * 1e5), make_picture(i))
+    position = sink.flush()
+    for i in range(3, 6):
+        sink.write(make_result(i, pts_s=i * 1e5), make_picture(i))
+    sink.close()  # without an end, as after a crash
+    sink = open_for_test(f"video:{tmp_path}/x.mp4", overwrite=True)
+    resume_keeping(sink, position)
+    sink.write(make_result(6, epoch=1, pts_s=0.0), make_picture(6))
+    sink.finish({})
+    sink.close()
+    pictures = decoded(tmp_path / "x.mp4")
+    assert [p[0] for p in pictures[:6]] == [i * 1e5 for i in range(6)]
+    assert pictures[6][0] > 5e5
+    assert numbers(pictures) == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_odd_sizes_are_padded_by_repeating_the_edge() -> None:
