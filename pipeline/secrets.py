@@ -16,6 +16,8 @@ import traceback
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
+from pipeline.plain import plain
+
 MASK = "***"
 _SHORTEST = 3
 """A shorter value is no secret worth the name, and would turn up in every other word."""
@@ -105,25 +107,26 @@ def scrub(text: str) -> str:
 
 
 def hide_in_logs() -> None:
-    """Scrub every log record of this process, message and traceback; safe to call again."""
+    """Scrub every log record of this process, message and traceback, and show it in plain lines.
+
+    Safe to call again.
+    """
     factory = logging.getLogRecordFactory()
     if getattr(factory, "scrubs", False):
         return
 
     def scrubbing(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = factory(*args, **kwargs)
-        if _pattern is None:
-            return record
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a wrong format string is for the handler to tell
             return record
-        clean = scrub(message)
+        clean = plain(scrub(message))
         if clean != message:
             record.msg, record.args = clean, None
         if record.exc_info and record.exc_info[0] is not None:
-            lines = traceback.format_exception(*record.exc_info)
-            record.exc_text = scrub("".join(lines).rstrip("\n"))  # what formatters print
+            trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            record.exc_text = "\n".join(map(plain, scrub(trace).split("\n")))
         return record
 
     scrubbing.scrubs = True  # type: ignore[attr-defined]

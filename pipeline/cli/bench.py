@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.telling import give_lines
+
 app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 
 
@@ -35,7 +37,7 @@ def model(
     from pipeline.cli.retrack import parse_size
     from pipeline.models.bench import bench_model
 
-    typer.echo(
+    give_lines(
         bench_model(
             name,
             weights=weights,

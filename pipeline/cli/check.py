@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.sources import load_settings
+from pipeline.cli.telling import give
 
 
 def check(
@@ -19,11 +20,11 @@ def check(
     settings = load_settings(config)
     build.check(settings, config=config)
     model = settings.model.name or "the default model of the device"
-    typer.echo(f"{config}: valid")
-    typer.echo(f"model    {model}, weights {settings.model.weights or 'its own'}")
-    typer.echo(f"tracker  {settings.tracker.preset}")
-    typer.echo(f"workers  {settings.workers.segment}, at most {settings.workers.max_batch} a batch")
+    give(f"{config}: valid")
+    give(f"model    {model}, weights {settings.model.weights or 'its own'}")
+    give(f"tracker  {settings.tracker.preset}")
+    give(f"workers  {settings.workers.segment}, at most {settings.workers.max_batch} a batch")
     for source in settings.sources:
-        typer.echo(f"source   {source.id}: {build.masked(source.url)}")
+        give(f"source   {source.id}: {build.masked(source.url)}")
     for sink in settings.sinks:
-        typer.echo(f"sink     {build.masked(sink.url)}")
+        give(f"sink     {build.masked(sink.url)}")

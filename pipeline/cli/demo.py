@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.execute import Output, execute
+from pipeline.cli.telling import give, give_lines
 from pipeline.config import parse
 from pipeline.errors import ConfigError
 
@@ -49,9 +50,9 @@ def demo(
     draw_contact_sheet(output / "street.mp4", sheet)
     text = f"{format_table(report)}\n\n{frames} frames tracked; all of it took {seconds:.0f} s.\n"
     words.write_text(text, encoding="utf-8")
-    typer.echo(f"\n{text}")
+    give_lines(f"\n{text}")
     for name in ("street.mp4", "street.jsonl", "street.mots.txt", *LEFT_TOO):
-        typer.echo(f"  {output / name}")
+        give(f"  {output / name}")
 
 
 def _settings(output: Path, frames: int, *, local: bool, overwrite: bool) -> dict[str, object]:

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from pipeline._version import __version__
+from pipeline.cli.telling import give
 
 FLOORS = {"torch": (2, 10), "ray": (2, 59)}
 """Below these, known holes are open: see docs/decisions/0004-version-floors.md."""
@@ -44,11 +45,11 @@ def doctor(
     problems = 0
     for finding in examine(output):
         mark = "!" if finding.problem else " "
-        typer.echo(f"{mark} {finding.name:<14} {finding.value}")
+        give(f"{mark} {finding.name:<14} {finding.value}")
         if finding.problem:
             problems += 1
-            typer.echo(f"  {'':<14} -> {finding.problem}")
-    typer.echo("all is well" if not problems else f"{problems} thing(s) to mend")
+            give(f"  {'':<14} -> {finding.problem}")
+    give("all is well" if not problems else f"{problems} thing(s) to mend")
     raise typer.Exit(0 if not problems else 1)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.telling import give_lines
+
 app = typer.Typer(no_args_is_help=True, help="Measure a run or tracking results against the truth.")
 
 
@@ -30,7 +32,7 @@ def evaluate_run_command(
 
     _keep(json, [*folder.glob("*.jsonl"), *folder.glob("run*.json"), *_truth(gt)])
     report = evaluate_run(folder, gt=gt)
-    typer.echo(format_table(report))
+    give_lines(format_table(report))
     if json is not None:
         _write(json, report.to_json())
 
@@ -57,7 +59,7 @@ def evaluate_track_command(
     judged = "*.jsonl" if format == "jsonl" else "*.txt"
     _keep(json, [*results.glob(judged), *_truth(gt)])
     report = evaluate_tracks(gt, results, format=format, resolve_overlaps=resolve_overlaps)
-    typer.echo(report)
+    give_lines(report)
     if json is not None:
         _write(json, report.to_json())
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.cli.progress import Progress
+from pipeline.cli.telling import say
 from pipeline.config import Settings
-from pipeline.secrets import hide_in_logs, mask_url, scrub
+from pipeline.secrets import hide_in_logs
 
 if TYPE_CHECKING:
     from pipeline.runner import RunSummary
@@ -51,14 +52,14 @@ def execute(
     _log_to_stderr(quiet=output.quiet)
     build.check(settings, config=config)
     if not output.quiet:
-        typer.echo(plan(settings), err=True)
+        say(plan(settings))
     summary = _run(settings, quiet=output.quiet, address=address)
     for end in summary.ends:
         tell(end, quiet=output.quiet)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
     if output.folder is not None and not output.quiet:
-        typer.echo(f"results in {output.folder}", err=True)
+        say(f"results in {output.folder}")
 
 
 def plan(settings: Settings) -> str:
@@ -118,7 +119,7 @@ def tell(end: End, *, quiet: bool) -> None:
     if end.bug and end.bug != outcome.reason:
         lines.append(f"{end.source_id}: {end.bug}")
     for line in lines:
-        typer.echo(mask_url(scrub(line)), err=True)
+        say(line)
 
 
 def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:

@@ -5,26 +5,52 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
+import typer
+
+from pipeline.cli import telling
 from pipeline.cli.hiding import arguments
 from pipeline.errors import MaskstreamError
-from pipeline.secrets import mask_url, scrub
 
 
 def main() -> NoReturn:
     """Run the command line; never shows a traceback for a user's mistake."""
+    telling.open_streams()
     given = arguments()
     from pipeline.cli.app import app  # takes a while: passwords are hidden by then
 
+    sys.exit(_run(lambda: app(args=given, standalone_mode=False)))
+
+
+def _run(command: Callable[[], int | None]) -> int:
+    """The exit code of the command, after what there is to say has been said."""
     try:
-        app(args=given)
+        code = command() or 0
     except MaskstreamError as error:
-        print(f"maskstream: {mask_url(scrub(str(error)))}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(0)
+        telling.say(f"maskstream: {error}")
+        code = error.exit_code
+    except typer.Abort:
+        code = 1
+    except Exception as error:
+        usage: Callable[[], str] | None = getattr(error, "format_message", None)
+        if usage is not None:  # typer's own error: it cannot read the command line
+            _explain(usage().strip(), error)
+            code = 2
+        elif telling.failure() is None:
+            raise
+    if (unwritten := telling.failure()) is None:
+        return code
+    if unwritten.errno != errno.EPIPE:  # a reader that has enough, as `| head`, need not be told
+        telling.say(f"maskstream: standard output cannot be written: {unwritten.strerror}")
+    return 1
+
+
+def _explain(message: str, error: Exception) -> None:
+    context = getattr(error, "ctx", None)
+    more = "" if context is None else f" (see {context.command_path} --help)"
+    if message:  # none where the help was shown instead
+        telling.say(f"maskstream: {message}{more}")

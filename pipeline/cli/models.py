@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from pipeline.cli.telling import give
 
 
 def models() -> None:
@@ -19,4 +19,4 @@ def models() -> None:
         own = "a file" if model.family != "blob" else "none"
         table.add_row(name, ", ".join(model.published) or own, model.summary)
     Console().print(table)
-    typer.echo("Own weights: --weights FILE.safetensors or FILE.pth, label names beside them.")
+    give("Own weights: --weights FILE.safetensors or FILE.pth, label names beside them.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 
@@ -11,8 +10,10 @@ from rich.live import Live
 from rich.text import Text
 
 from pipeline.accounting import Histogram, StreamCounts
+from pipeline.cli.telling import say
 from pipeline.clock import Clock
 from pipeline.metrics.counts import RunCounts
+from pipeline.plain import plain
 
 PLAIN_EVERY_S = 10.0
 
@@ -53,10 +54,10 @@ class Progress:
         """Show this moment."""
         now = self._clock()
         if self._live is not None:
-            self._live.update(Text(line(counts, fps=self._fps(now, counts)), no_wrap=True))
+            self._live.update(Text(plain(line(counts, fps=self._fps(now, counts))), no_wrap=True))
         elif self._plain and now - self._told_s >= PLAIN_EVERY_S:
             self._told_s = now
-            print(line(counts, fps=self._fps(now, counts)), file=sys.stderr, flush=True)
+            say(line(counts, fps=self._fps(now, counts)))
 
     def _fps(self, now: float, counts: RunCounts) -> float:
         """Published frames a second since the last time somebody asked."""

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.telling import give_lines
+
 
 def retrack(
     source: Annotated[
@@ -50,7 +52,7 @@ def retrack(
         preset=chosen,
         overrides=overrides,
     )
-    typer.echo(summary)
+    give_lines(summary)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.telling import give
+
 
 def train(
     config: Annotated[
@@ -19,5 +21,5 @@ def train(
     """Train on the synthetic street; a stopped training goes on where it was."""
     from pipeline.training import train as train_network
 
-    weights = train_network(config, output=output, report=typer.echo)
-    typer.echo(f"weights in {weights}")
+    weights = train_network(config, output=output, report=give)
+    give(f"weights in {weights}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.evaluation.average_precision import SUMMARY
 from pipeline.evaluation.run import RunReport
+from pipeline.plain import plain
 
 TRACK_COLUMNS = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "sMOTA", "IDF1", "IDSW", "FP", "FN")
 _COUNTS = frozenset({"IDSW", "FP", "FN", "TP", "MT", "ML", "Frag"})
@@ -17,7 +18,7 @@ def format_table(report: RunReport) -> str:
     if (precision := report.average_precision) is not None:
         head = f"mask AP of {precision.objects} objects in {precision.pictures} pictures"
         overall = " ".join(f"{name} {precision.overall[name]:.3f}" for name in SUMMARY[:3])
-        classes = "  ".join(f"{label} {ap:.3f}" for label, ap in precision.by_class.items())
+        classes = "  ".join(f"{plain(label)} {ap:.3f}" for label, ap in precision.by_class.items())
         parts.append(f"{head}\n  {overall}\n  {classes}")
     if report.tracks:
         head = f"mask tracks in {report.tracked_frames} frames"
@@ -39,6 +40,7 @@ def track_table(
         rows: scores, as `TrackCounts.scores` names them, by name of the row.
         columns: which scores, in order.
     """
+    rows = {plain(name): scores for name, scores in rows.items()}
     width = max(len(name) for name in rows)
     lines = ["  " + " " * width + "".join(f"{name:>8}" for name in columns)]
     for name, scores in rows.items():

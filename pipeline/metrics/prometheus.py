@@ -19,6 +19,7 @@ from pipeline._version import __version__
 from pipeline.accounting import BUCKETS_S, Histogram, StreamCounts
 from pipeline.metrics import names
 from pipeline.metrics.counts import WORKER_STATES, RunCounts, WorkerCounts
+from pipeline.plain import plain
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -62,7 +63,7 @@ def _family(metric: names.Metric) -> Metric:
 def _add(families: Families, metric: names.Metric, labels: tuple[str, ...], value: float) -> None:
     family = families[metric]
     assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)  # noqa: S101 - the table
-    family.add_metric(labels, value)
+    family.add_metric(tuple(map(plain, labels)), value)
 
 
 def _add_causes(
@@ -86,7 +87,7 @@ def _add_histogram(
     assert isinstance(family, HistogramMetricFamily)  # noqa: S101 - the table
     edges = [*(str(float(bound)) for bound in bounds), "+Inf"]
     cumulated = [float(count) for count in accumulate(counts)]
-    family.add_metric(labels, list(zip(edges, cumulated, strict=True)), total)
+    family.add_metric(tuple(map(plain, labels)), list(zip(edges, cumulated, strict=True)), total)
 
 
 def _add_stream(families: Families, stream: StreamCounts, restarts: int) -> None:

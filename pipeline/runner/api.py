@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from pipeline import build, models
+from pipeline import build, descriptors, models
 from pipeline.buffers import FrameBuffer
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError, MaskstreamError, SinkError, SourceError
@@ -139,6 +139,7 @@ def _results(
     settings: Settings, functions: Sequence[Callable[[FrameResult], object]]
 ) -> Generator[FrameResult, None, None]:
     """Start everything at the first step; stop everything at the last, however it comes."""
+    descriptors.taken()
     source, workers = settings.sources[0], settings.workers
     buffer: FrameBuffer[FrameResult] = FrameBuffer(_AHEAD)
     ready = build.prepare(settings)

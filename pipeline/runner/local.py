@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pipeline import build
+from pipeline import build, descriptors
 from pipeline.accounting import StreamAccount
 from pipeline.config import Settings, SourceSettings
 from pipeline.metrics.counts import RunCounts
@@ -54,6 +54,7 @@ def run_local(
         SourceError: there is nothing to read; nothing was started.
         ModelError: weights or device are unusable.
     """
+    descriptors.taken()
     build.check(settings)
     ready = build.prepare(settings)
     settings, runs = ready.settings, ready.runs

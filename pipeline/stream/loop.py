@@ -239,10 +239,11 @@ class Stream:
         count = 0
         while count < max(1, self._settings.window // 4):
             flight = self._window.oldest
-            if flight is None or self._aborted.is_set():
+            if flight is None:
                 break
             self._prepare(flight)
-            if not flight.landed:
+            # Asked in this order, what failed because all is being left is not told as a failure.
+            if not flight.landed or self._aborted.is_set():
                 break
             self._settle(flight)
             count += 1

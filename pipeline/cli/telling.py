@@ -1,0 +1,108 @@
+"""What the command says: in plain lines, and whether or not anybody still listens.
+
+Whoever reads our messages may go away (a pager, a log collector, a full disk): what cannot be told
+is dropped and the work goes on. Results on standard output are another matter: where they cannot
+be written, the command has failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import typer
+
+from pipeline import descriptors
+from pipeline.plain import plain
+from pipeline.secrets import mask_url, scrub
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+def say(text: str) -> None:
+    """One line for the user, on standard error; dropped where nobody hears it."""
+    typer.echo(_shown(text), err=True)
+
+
+def give(line: str = "") -> None:
+    """One line of a result, on standard output."""
+    typer.echo(_shown(line))
+
+
+def give_lines(table: object) -> None:
+    """A table of ours, the names in which are `plain` already."""
+    for line in str(table).split("\n"):
+        give(line)
+
+
+def _shown(line: str) -> str:
+    return plain(mask_url(scrub(line)))
+
+
+class _Unheard(io.FileIO):
+    """Bytes that cannot be written are dropped."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        size = memoryview(data).nbytes
+        try:
+            return super().write(data) or size  # None: it is full and does not wait
+        except OSError:
+            return size
+
+
+class _Output(io.FileIO):
+    """Remembers why bytes could not be written."""
+
+    error: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def open_streams() -> None:
+    """Standard streams that are there whatever the shell did, and an error stream that never fails.
+
+    Streams somebody put in their place (tests, a program around us) stay.
+    """
+    descriptors.taken()
+    if _is_ours(sys.stdout, 1):
+        sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout)
+    if _is_ours(sys.stderr, 2):
+        sys.stderr = _text(_Unheard(2, "wb", closefd=False), sys.stderr)
+
+
+def failure() -> OSError | None:
+    """Why standard output could not be written, all of it written out; None: it could be."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    error = raw.error if isinstance(raw, _Output) else None
+    if error is not None:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)  # or the interpreter tries once more at its end, and says so
+        os.close(nothing)
+    return error
+
+
+def _is_ours(stream: TextIO | None, number: int) -> bool:
+    try:
+        return stream is None or stream.fileno() == number
+    except (OSError, ValueError):
+        return False
+
+
+def _text(file: io.FileIO, before: TextIO | None) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(file),
+        "utf-8" if before is None else before.encoding,
+        errors="backslashreplace",  # a name that is no text is shown all the same
+        line_buffering=True,
+    )
