@@ -134,7 +134,8 @@ def _writes(process: Path, fd: str, below: str) -> bool:
 
 
 def _bases() -> list[str]:
-    places = [os.environ.get("XDG_RUNTIME_DIR"), "/tmp", "/var/tmp"]  # noqa: S108 - 0700 below
+    # That of the session comes last: it goes when its user logs out, a run may stay.
+    places = ["/tmp", "/var/tmp", os.environ.get("XDG_RUNTIME_DIR")]  # noqa: S108 - 0700 below
     with contextlib.suppress(FileNotFoundError):  # Python found none
         places.insert(0, tempfile.gettempdir())
     return list(dict.fromkeys(place for place in places if place))

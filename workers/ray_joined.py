@@ -6,12 +6,18 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from pipeline.errors import ConfigError
 from workers.signals import handlers_kept
-from workers.surroundings import be_quiet, environment, job_config, loopback_only
+from workers.surroundings import (
+    NO_FOLDER_OF_UV,
+    ONLY_LOOPBACK,
+    be_quiet,
+    constants,
+    environment,
+    job_config,
+)
 
 ANSWER_WITHIN_S = 5.0
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
@@ -29,9 +35,9 @@ def join_ray(address: str) -> None:
     import ray
 
     token = _token_for(address) if wants_token else {}
-    here = loopback_only() if _only_on_loopback(address) else nullcontext()
+    here = ONLY_LOOPBACK if _only_on_loopback(address) else {}
     try:
-        with environment(token), here, handlers_kept():
+        with environment(token), constants(**here, **NO_FOLDER_OF_UV), handlers_kept():
             ray.init(
                 address=address,
                 log_to_driver=False,

@@ -19,7 +19,15 @@ from pipeline.errors import MaskstreamError
 from workers.import_path import handed_on
 from workers.private import RAY, PrivateFolder, can_write
 from workers.signals import handlers_kept
-from workers.surroundings import be_quiet, environment, job_config, look_again, loopback_only
+from workers.surroundings import (
+    NO_FOLDER_OF_UV,
+    ONLY_LOOPBACK,
+    be_quiet,
+    constants,
+    environment,
+    job_config,
+    look_again,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +39,9 @@ CLOSED: Mapping[str, str | None] = {
     "RAY_ENABLE_K8S_TOKEN_AUTH": None,
     "RAY_enable_cluster_auth": None,
     "RAY_ADDRESS": None,
+    # Either may hand folders of others to workers.
+    "RAY_RUNTIME_ENV_HOOK": None,
+    "RAY_JOB_CONFIG_JSON_ENV_VAR": None,
     # What macOS and Windows have by default: no cluster, so every address is the loopback one.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Metrics of Ray itself answer everybody. A port that cannot be had is logged and left alone.
@@ -104,7 +115,8 @@ def _closed() -> Iterator[None]:
     """The environment the processes of Ray inherit; that of this process is put back."""
     path = {"PYTHONPATH": os.pathsep.join(handed_on()) or None}
     token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with environment({**CLOSED, **PLAIN_PYTHON, **path, **token}), loopback_only():
+    changes = {**CLOSED, **PLAIN_PYTHON, **path, **token}
+    with environment(changes), constants(**ONLY_LOOPBACK, **NO_FOLDER_OF_UV):
         yield
 
 

@@ -18,6 +18,12 @@ QUIET = {
 }
 
 
+ONLY_LOOPBACK = {"ENABLE_RAY_CLUSTER": False}
+"""Ray starts, or looks for itself, on the loopback address; it prefers any other."""
+NO_FOLDER_OF_UV = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": False}
+"""Below `uv run` Ray would hand the working folder to its workers."""
+
+
 def be_quiet() -> None:
     """Ray reads these when it is imported."""
     for name, value in QUIET.items():
@@ -40,17 +46,16 @@ def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
 
 
 @contextmanager
-def loopback_only() -> Iterator[None]:
-    """Have Ray start, or look for itself, on the loopback address; it prefers any other."""
+def constants(**changes: bool) -> Iterator[None]:
+    """Have Ray's constants so for a while; they are from when Ray was imported, maybe long ago."""
     from ray._private import ray_constants
 
-    # The constant is from when Ray was imported, which may have been long before.
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    before = {name: getattr(ray_constants, name) for name in changes}
+    vars(ray_constants).update(changes)
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        vars(ray_constants).update(before)
 
 
 def look_again() -> None:

@@ -160,14 +160,19 @@ def test_without_any_place_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
     )
 
 
-def test_tmpdir_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tmpdir_is_asked_first_and_what_goes_at_logout_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("TMPDIR", "/var/tmp")
-    assert private._bases()[0] == "/var/tmp"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    assert private._bases() == ["/var/tmp", "/tmp", "/run/user/1000"]
 
 
 def test_the_longest_path_of_a_socket_is_the_longest_linux_takes() -> None:
     assert LONGEST_BASE + len(private.SOCKET) == LONGEST_SOCKET == 107
+    page = Path(__file__).parents[2] / "docs" / "reliability.md"
+    assert f"too long for sockets ({LONGEST_BASE} characters)" in page.read_text(encoding="utf-8")
 
 
 def test_a_folder_that_claims_to_be_writable_and_is_not_is_passed_over() -> None:
