@@ -1,16 +1,19 @@
 """From a decoded PyAV frame to the pixels of a `Frame`: BGR, 8 bit, upright, contiguous.
 
-One swscale call does depth, matrix and range, with the settings the `ffmpeg` command uses by
-default, so that both give the same bytes. Alpha is dropped, HDR is not tone-mapped.
+Depth, matrix and range are left to the filter that the `ffmpeg` command puts there, with its
+defaults, so that both give the same bytes: pictures are taken for progressive, whatever their flag
+says, and where exactly subsampled colour lies is not looked at, whatever the stream says. Alpha is
+dropped, HDR is not tone-mapped.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from av import FFmpegError, VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.filter import Graph
 from numpy.typing import NDArray
 
 from pipeline.sources.cropping import WHOLE, Crop
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from av.buffer import Buffer
 
 
+_ANY_TIME = Fraction(1, 90_000)
 _MATRICES = {
     3: "reserved",
     8: "YCgCo",
@@ -80,8 +84,42 @@ def upright(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.ui
     return image if code is None else np.asarray(cv2.flip(image, code), np.uint8)
 
 
+class _Scaler:
+    """The command's own filter for pictures of one size and format; built anew when they change."""
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._takes: tuple[object, ...] = ()
+
+    def to_bgr(self, frame: VideoFrame) -> VideoFrame:
+        takes = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        if self._graph is None or takes != self._takes:
+            self._graph, self._takes = _graph_for(frame), takes
+        try:
+            self._graph.vpush(frame)
+            return self._graph.vpull()
+        except (FFmpegError, ValueError):
+            self._graph = None  # it would not take another one
+            raise
+
+
+def _graph_for(frame: VideoFrame) -> Graph:
+    graph = Graph()
+    graph.threads = 1
+    steps = [
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=_ANY_TIME
+        ),
+        graph.add("scale", "flags=bicubic"),
+        graph.add("format", "bgr24"),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*steps).configure()
+    return graph
+
+
 class PictureConverter:
-    """Converts the frames of one stream; keeps swscale's tables and the orientation between calls.
+    """Converts the frames of one stream; keeps the scaler's tables and the orientation.
 
     Args:
         crop: the edges of a stored picture that its container leaves out.
@@ -93,7 +131,7 @@ class PictureConverter:
 
     def __init__(self, crop: Crop = WHOLE) -> None:
         self._crop = crop
-        self._reformatter = VideoReformatter()
+        self._scaler = _Scaler()
         self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT
 
@@ -110,9 +148,7 @@ class PictureConverter:
             UnconvertibleError: swscale cannot read its colours.
         """
         try:
-            converted = self._reformatter.reformat(
-                frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
-            )
+            converted = self._scaler.to_bgr(frame)
         except (FFmpegError, ValueError) as error:
             raise UnconvertibleError(_why_not(frame, error)) from error
         # rows are padded unless the width is a multiple of 16; a view of the rest would not do

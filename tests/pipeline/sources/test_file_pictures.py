@@ -270,7 +270,13 @@ def test_pixels_are_those_of_ffmpeg(clips: Any, ffmpeg: Any, pix_fmt: str) -> No
     np.testing.assert_array_equal(np.stack([frame.image for frame in frames]), expected)
 
 
-@pytest.mark.parametrize("name", ["bt709_full_range.mp4", "dog.mp4", "walk.mkv", "classroom.gif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("bt709_full_range.mp4", "dog.mp4", "walk.mkv", "classroom.gif"),
+        *("h264_10bits.mp4", "h265_10bits.mp4"),
+    ],
+)
 def test_pixels_of_real_videos_are_those_of_ffmpeg(
     shared_data: Path, ffmpeg: Any, name: str
 ) -> None:
@@ -282,10 +288,34 @@ def test_pixels_of_real_videos_are_those_of_ffmpeg(
     np.testing.assert_array_equal(ours.reshape(-1), np.frombuffer(judge.stdout, np.uint8))
 
 
-def test_ten_bit_video_is_near_ffmpegs(shared_data: Path, ffmpeg: Any) -> None:
-    """FFmpeg versions place subsampled colour a quarter of a pixel apart; brightness agrees."""
-    path = shared_data / "videos" / "h264_10bits.mp4"
-    judge = ffmpeg("-i", str(path), "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
-    image = first_image(path)
-    expected = np.frombuffer(judge.stdout, np.uint8).reshape(image.shape)
-    assert np.abs(image.astype(int).mean(2) - expected.astype(int).mean(2)).mean() < 2
+COLOUR_PLACES = ["left", "center", "topleft", "top", "bottomleft", "bottom"]
+
+
+@pytest.mark.parametrize("place", range(-1, 6), ids=["not said", *COLOUR_PLACES])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "yuv422p10le"])
+def test_where_colour_lies_between_pixels_is_not_looked_at(
+    clips: Any, ffmpeg: Any, pix_fmt: str, place: int
+) -> None:
+    said = {} if place < 0 else {"x264-params": f"chromaloc={place}"}
+    path = clips.write("p.mkv", images=[noise((46, 62, 3))] * 2, pix_fmt=pix_fmt, options=said)
+    assert_pixels_of(ffmpeg, path)
+
+
+@pytest.mark.parametrize("field", ["tff", "bff"])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le", "yuv422p"])
+def test_a_picture_is_taken_for_progressive_whatever_its_flag_says(
+    clips: Any, ffmpeg: Any, pix_fmt: str, field: str
+) -> None:
+    images = [noise((64, 64, 3)), noise((64, 64, 3))[::-1]]
+    options = {"x264-params": f"{field}=1"}
+    path = clips.write("i.mkv", images=images, pix_fmt=pix_fmt, options=options)
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).interlaced_frame
+    assert_pixels_of(ffmpeg, path)
+
+
+def assert_pixels_of(ffmpeg: Any, path: Path) -> None:
+    judge = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "bgr24", "-")
+    frames = open_source(str(path), source_id="clip").frames()
+    ours = np.stack([frame.image for frame in frames])
+    np.testing.assert_array_equal(ours.reshape(-1), np.frombuffer(judge.stdout, np.uint8))
