@@ -296,4 +296,6 @@ def check_file(path: Path, *, name: str) -> None:
                 return
     except OSError as error:
         reason = error.strerror or type(error).__name__
+    except UnicodeEncodeError as error:
+        reason = f"file names are {error.encoding} here; set PYTHONUTF8=1"
     raise SourceOpenError(f"{name}: cannot open {path}: {reason}")

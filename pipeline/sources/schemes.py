@@ -111,7 +111,7 @@ def local_path(url: str) -> Path:
     """The path of a local source."""
     if scheme_of(url) == "file":
         parts = urlsplit(url)
-        return Path(unquote(parts.path))
+        return Path(unquote(parts.path, errors="surrogateescape"))  # names need not be UTF-8
     return Path(url)
 
 
