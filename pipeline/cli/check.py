@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.home import home
 from pipeline.cli.sources import load_settings
 from pipeline.cli.telling import give
 
 
 def check(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="See configs/.")],
+    config: Annotated[
+        Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
+    ],
 ) -> None:
     """Validate a configuration and print what would run; opens no source, sink or network."""
     from pipeline import build

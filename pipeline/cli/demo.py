@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.execute import Output, execute
+from pipeline.cli.home import home
 from pipeline.cli.telling import give, give_lines
 from pipeline.config import parse
 from pipeline.errors import ConfigError
@@ -25,9 +26,9 @@ UNSEEN_SEEDS = (7_101, 7_102, 7_103, 7_104, 7_105, 7_106)
 
 
 def demo(
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to leave it all.")] = Path(
-        "out/demo"
-    ),
+    output: Annotated[
+        Path, typer.Option(callback=home, metavar="DIR", help="Where to leave it all.")
+    ] = Path("out/demo"),
     frames: Annotated[int, typer.Option(min=10, help="Frames of the clip.")] = 150,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from pipeline._version import __version__
+from pipeline.cli.home import home
 from pipeline.cli.telling import give
 
 FLOORS = {"torch": (2, 10), "ray": (2, 59)}
@@ -38,7 +39,7 @@ class Finding:
 
 def doctor(
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where outputs would be written.")
+        Path, typer.Option(callback=home, metavar="DIR", help="Where outputs would be written.")
     ] = Path("out"),
 ) -> None:
     """Show versions, devices, precision, decoders and what would be chosen, and why."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.home import home
 from pipeline.cli.telling import give_lines
 
 app = typer.Typer(no_args_is_help=True, help="Measure a run or tracking results against the truth.")
@@ -14,17 +15,21 @@ app = typer.Typer(no_args_is_help=True, help="Measure a run or tracking results 
 
 @app.command("run")
 def evaluate_run_command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run's output folder.")],
+    folder: Annotated[
+        Path, typer.Argument(callback=home, metavar="DIR", help="A run's output folder.")
+    ],
     gt: Annotated[
         Path | None,
         typer.Option(
             "--gt",
+            callback=home,
             metavar="FILE",
             help="COCO or MOTS ground truth; pictures are matched by file name.",
         ),
     ] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+        Path | None,
+        typer.Option("--json", callback=home, metavar="FILE", help="Write the figures here too."),
     ] = None,
 ) -> None:
     """Mask AP and mask HOTA of a run against the truth of its sources."""
@@ -39,9 +44,11 @@ def evaluate_run_command(
 
 @app.command("track")
 def evaluate_track_command(
-    gt: Annotated[Path, typer.Option("--gt", metavar="DIR", help="Folder of the ground truth.")],
+    gt: Annotated[
+        Path, typer.Option("--gt", callback=home, metavar="DIR", help="Folder of the ground truth.")
+    ],
     results: Annotated[
-        Path, typer.Option("--results", metavar="DIR", help="Folder of the results.")
+        Path, typer.Option("--results", callback=home, metavar="DIR", help="Folder of the results.")
     ],
     format: Annotated[
         str, typer.Option("--format", help="mots, kitti-mots, mot17, mot15 or jsonl.")
@@ -50,7 +57,8 @@ def evaluate_track_command(
         bool, typer.Option("--resolve-overlaps", help="Make overlapping masks disjoint first.")
     ] = False,
     json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
+        Path | None,
+        typer.Option("--json", callback=home, metavar="FILE", help="Write the figures here too."),
     ] = None,
 ) -> None:
     """HOTA, MOTA/sMOTSA and IDF1 of recorded tracks, as the official tools compute them."""

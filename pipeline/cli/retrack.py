@@ -7,25 +7,29 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.home import home
 from pipeline.cli.telling import give_lines
 
 
 def retrack(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Records, MOTS text or MOT text.")
+        Path, typer.Argument(callback=home, metavar="INPUT", help="Records, MOTS text or MOT text.")
     ],
     format: Annotated[str, typer.Option("--format", help="mots, mot or jsonl.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="Same format, with ids.")],
+    output: Annotated[
+        Path, typer.Option(callback=home, metavar="FILE", help="Same format, with ids.")
+    ],
     fps: Annotated[float | None, typer.Option(help="Frames a second of the input.")] = None,
     image_size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Picture size, for MOT text.")
     ] = None,
     affines: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Camera motion, 2x3 numbers a line.")
+        Path | None,
+        typer.Option(callback=home, metavar="FILE", help="Camera motion, 2x3 numbers a line."),
     ] = None,
     preset: Annotated[str, typer.Option(help="A tracker preset.")] = "default",
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML with tracker settings.")
+        Path | None, typer.Option(callback=home, metavar="FILE", help="YAML with tracker settings.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.execute import Output, execute
+from pipeline.cli.home import home
 from pipeline.cli.sources import load_settings
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="See configs/.")],
+    config: Annotated[
+        Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
+    ],
     address: Annotated[
         str | None,
         typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config import Settings, parse, read
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 
 
 def expand_sources(entries: Sequence[Any]) -> list[Any]:
@@ -19,24 +20,24 @@ def expand_sources(entries: Sequence[Any]) -> list[Any]:
     """
     from pipeline.sources import named, singles
 
-    expanded: list[Any] = []
+    single: list[Any] = []
     for entry in entries:
         values = {"url": entry} if isinstance(entry, str) else entry
         if not isinstance(values, dict) or not isinstance(values.get("url"), str):
-            expanded.append(values)
+            single.append(values)
         elif "id" not in values:
-            expanded += [{**values, "id": None, "url": url} for url in singles(values["url"])]
+            single += [{**values, "id": None, "url": url} for url in singles(values["url"])]
         else:
             _check_single(values["id"], values["url"])
-            expanded.append(values)
+            single.append(values)
     # Ids last and all at once, so that two files of one name in different folders differ.
-    mappings = [e for e in expanded if isinstance(e, dict)]
+    mappings = [e for e in single if isinstance(e, dict)]
     unnamed = [e for e in mappings if e.get("id", "") is None and isinstance(e.get("url"), str)]
     taken = [e["id"] for e in mappings if isinstance(e.get("id"), str)]
     pairs = named([entry["url"] for entry in unnamed], taken=taken)
     for entry, (source_id, _) in zip(unnamed, pairs, strict=True):
         entry["id"] = source_id
-    return expanded
+    return single
 
 
 def load_settings(path: Path) -> Settings:
@@ -56,7 +57,7 @@ def _check_single(source_id: object, url: str) -> None:
         found = singles(url)
     except ConfigError:
         return
-    if found != [url]:
+    if found != [expanded(url)]:
         raise ConfigError(
             f"source {source_id}: {url} stands for {len(found)} sources ({', '.join(found[:3])}"
             f"{', ...' if len(found) > 3 else ''}); leave out its id, or name them one by one"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.execute import Output, execute
+from pipeline.cli.home import home
 from pipeline.cli.sources import expand_sources
 from pipeline.config import Settings, parse
 
@@ -32,7 +33,10 @@ def track(
         typer.Option(metavar="URL", help="Where results go, e.g. jsonl:out/{source}.jsonl."),
     ] = None,
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the default sinks, jsonl and video.")
+        Path,
+        typer.Option(
+            callback=home, metavar="DIR", help="Folder of the default sinks, jsonl and video."
+        ),
     ] = Path("out"),
     min_score: Annotated[float, typer.Option(help="Publish tracks that reached this score.")] = 0.5,
     classes: Annotated[Text, typer.Option(metavar="A,B", help="Only these classes.")] = None,

@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.home import home
 from pipeline.cli.telling import give
 
 
 def train(
     config: Annotated[
-        Path, typer.Option(metavar="CONFIG.yaml", help="See configs/train-demo.yaml.")
+        Path,
+        typer.Option(callback=home, metavar="CONFIG.yaml", help="See configs/train-demo.yaml."),
     ] = Path("configs/train-demo.yaml"),
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints, log, weights.")] = Path(
-        "out/train"
-    ),
+    output: Annotated[
+        Path, typer.Option(callback=home, metavar="DIR", help="Checkpoints, log, weights.")
+    ] = Path("out/train"),
 ) -> None:
     """Train on the synthetic street; a stopped training goes on where it was."""
     from pipeline.training import train as train_network

@@ -5,6 +5,7 @@ The descriptions are the text of docs/configuration.md.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -12,11 +13,14 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
+
+from pipeline.paths import expanded
 
 SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -42,6 +46,14 @@ Polygon = Annotated[
 ]
 
 
+def _spelled_out(value: Any) -> Any:
+    """A path as text, `~` spelled out; URLs stay what they are."""
+    return expanded(value) if isinstance(value, str | os.PathLike) else value
+
+
+LocalPath = Annotated[str, BeforeValidator(_spelled_out)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,7 +66,7 @@ class ModelSettings(_Section):
         description="A name from `maskstream models`; by default the one named inside `weights`, "
         "or maskrcnn_resnet50_fpn_v2.",
     )
-    weights: str | None = Field(
+    weights: LocalPath | None = Field(
         None,
         description="`COCO_V1` (fetched and verified by torchvision), `demo` (bundled), or a path "
         "to a .safetensors or .pth file; by default the model's own.",
@@ -94,7 +106,7 @@ class SourceSettings(_Section):
     """One source; every key but `id` and `url` may also stand under `defaults`."""
 
     id: str = Field(description="Letters, digits, `_`, `.` and `-`, at most 64, first one no sign.")
-    url: str = Field(description="A path, glob, directory of images or URL.")
+    url: LocalPath = Field(description="A path, glob, directory of images or URL.")
     min_score: Fraction = Field(
         0.5, description="Publish an instance once its track has reached this score."
     )
@@ -164,7 +176,7 @@ class SourceSettings(_Section):
         description="Check the certificate of `rtsps://` and `https://`; false takes whoever "
         "answers.",
     )
-    tls_ca_file: str | None = Field(
+    tls_ca_file: LocalPath | None = Field(
         None,
         description="Certificates (PEM) to trust instead of the system's, such as the camera's "
         "own.",
@@ -173,7 +185,7 @@ class SourceSettings(_Section):
     password_env: str | None = Field(
         None, description="Name of the environment variable that holds the password."
     )
-    password_file: str | None = Field(None, description="A file that holds the password.")
+    password_file: LocalPath | None = Field(None, description="A file that holds the password.")
 
     @field_validator("id")
     @classmethod
@@ -189,7 +201,9 @@ class SourceSettings(_Section):
 class SinkSettings(_Section):
     """One place results go, for every source; `{source}` in the URL stands for the source's id."""
 
-    url: str = Field(description="See docs/sinks.md: `jsonl:out/{source}.jsonl`, `video:`, ...")
+    url: LocalPath = Field(
+        description="See docs/sinks.md: `jsonl:out/{source}.jsonl`, `video:`, ..."
+    )
     min_score: Fraction | None = Field(
         None, description="Publish to this sink only instances of at least this score."
     )
@@ -200,7 +214,7 @@ class SinkSettings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _bare_url(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
+        return {"url": value} if isinstance(value, str | os.PathLike) else value
 
 
 class WorkerSettings(_Section):
@@ -255,7 +269,7 @@ class RunSettings(_Section):
     executor: Literal["ray", "local"] = Field(
         "ray", description="`ray`, or `local`: everything in one process."
     )
-    state_dir: str | None = Field(
+    state_dir: LocalPath | None = Field(
         None, description="Where checkpoints are kept; with it an interrupted run is resumed."
     )
     overwrite: bool = Field(False, description="Replace existing output.")

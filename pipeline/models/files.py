@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import ModelError
 from pipeline.models.coco import COCO_CLASSES, COCO_LABELS
+from pipeline.paths import expanded
 from pipeline.reading import read_small
 
 DEMO_FILE = Path(__file__).parent / "weights_demo" / "demo.safetensors"
@@ -57,7 +58,7 @@ def read_weights(origin: str) -> WeightsFile:
     Raises:
         ModelError: it cannot be read, or what stands beside it cannot be understood.
     """
-    path = DEMO_FILE if origin == "demo" else Path(origin).expanduser()
+    path = DEMO_FILE if origin == "demo" else Path(expanded(origin))
     try:
         data = read_whole(path, origin)
     except FileNotFoundError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from os import PathLike, fspath
+from typing import Any, TypeAlias
 
 from pipeline import build, descriptors, models
 from pipeline.buffers import FrameBuffer
@@ -23,18 +24,21 @@ from pipeline.stream import End
 
 log = logging.getLogger(__name__)
 
+SinkLike: TypeAlias = str | PathLike[str] | Callable[[FrameResult], object]
+"""A URL such as `video:out/street.mp4`, or a function that is called with every result."""
+
 _AHEAD = 2
 """Results that wait for the loop, at most."""
 
 
 def track(
-    source: str,
+    source: str | PathLike[str],
     *,
     model: str | None = None,
-    weights: str | None = None,
-    sinks: Sequence[str | Callable[[FrameResult], object]] = (),
+    weights: str | PathLike[str] | None = None,
+    sinks: SinkLike | Sequence[SinkLike] = (),
     tracker: str = "default",
-    classes: Sequence[str] | None = None,
+    classes: str | Sequence[str] | None = None,
     min_score: float = 0.5,
     device: str = "auto",
     precision: str = "auto",
@@ -61,10 +65,10 @@ def track(
         source: a path, a directory of pictures or a URL; see `maskstream track --help`.
         model: a name from `maskstream models`; None: the default of the machine.
         weights: `COCO_V1`, `demo`, or a path; None: the model's own.
-        sinks: where results go as well: URLs such as `video:out/street.mp4`, or functions that
-            are called with every result, its picture in `result.image`.
+        sinks: where results go as well, one or several: URLs such as `video:out/street.mp4`, or
+            functions that are called with every result, its picture in `result.image`.
         tracker: a preset, or `none` for raw detections.
-        classes: names of the classes to follow; None: all.
+        classes: names of the classes to follow, one or several; None: all.
         min_score: of what is published.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32`, `fp16` or `bf16`.
@@ -79,7 +83,10 @@ def track(
         ModelError: weights or device are unusable; raised by the loop.
         SourceError: the source cannot be read; raised by the loop.
     """
-    found = expand([source])
+    if not isinstance(source, str | PathLike):
+        raise ConfigError(f"track(): source must be a path or URL, got {source!r}")
+    several = _listed("sinks", sinks)
+    found = expand([fspath(source)])
     if len(found) != 1:
         raise ConfigError(f"track() takes one source, {source!r} stands for {len(found)}")
     source_id, url = found[0]
@@ -91,23 +98,32 @@ def track(
                 "id": source_id,
                 "url": url,
                 "min_score": min_score,
-                "classes": None if classes is None else list(classes),
+                "classes": None if classes is None else _listed("classes", classes),
                 "stride": stride,
                 "max_fps": max_fps,
                 "start": start,
                 "duration": duration,
             }
         ],
-        "sinks": [sink for sink in sinks if not callable(sink)],
+        "sinks": [sink for sink in several if not callable(sink)],
         # On a CPU a batch saves nothing and a loop that is left would wait for it.
         "workers": {"max_batch": 8 if device != "cpu" and models.gpu_present() else 1},
         "run": {"executor": "local", "overwrite": overwrite},
     }
     settings = parse(values, origin="track()")
     build.check(settings)
-    results = _results(settings, [sink for sink in sinks if callable(sink)])
+    results = _results(settings, [sink for sink in several if callable(sink)])
     closed_at_exit(results)
     return results
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    """One or several, as a list."""
+    if isinstance(value, str | PathLike) or callable(value):
+        return [value]
+    if not isinstance(value, Iterable):
+        raise ConfigError(f"track(): {name} must be one or a list of them, got {value!r}")
+    return list(value)
 
 
 class _Handoff:

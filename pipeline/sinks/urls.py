@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme, register
 
 SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -64,6 +65,8 @@ def parse_sink(url: str) -> SinkUrl:
         )
     scheme = _scheme(name, shown)
     location, _, query = rest.partition("?")
+    if scheme.writes != "elsewhere":
+        location = expanded(location)
     _check_location(scheme, location, shown)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
     min_score = values.pop("min_score", None)
@@ -100,6 +103,13 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
             f"sink {shown!r}: expected a path after the colon, {scheme.name}:/{path} "
             f"or {scheme.name}:{path}"
         )
+    if location == "-":
+        raise ConfigError(
+            f"sink {shown!r}: standard output takes no results; name a file ({scheme.name}:./- for "
+            "one of that name)"
+        )
+    if location.partition("/")[0] == "~":
+        raise ConfigError(f"sink {shown!r}: no home folder is known for ~; write the path out")
     if scheme.suffixes and not location.endswith(scheme.suffixes):
         raise ConfigError(
             f"sink {shown!r}: {scheme.name} writes {', '.join(scheme.suffixes)}; "

@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 from pipeline.sources.naming import expand, named, safe_id, singles
 from pipeline.sources.probing import Probe, fingerprint, probe, unreadable
 from pipeline.sources.schemes import SCHEMES, Kind, check_url, kind_of
@@ -77,6 +78,7 @@ def open_source(url: str, *, source_id: str, **options: Any) -> Source:
     Raises:
         ConfigError: unknown scheme or option, or a range of time of a source that has none.
     """
+    url = expanded(url)
     kind = check_url(url)
     if unknown := sorted(set(options) - _KNOWN):
         raise ConfigError(f"{source_id}: unknown options {unknown}; sources know {sorted(_KNOWN)}")

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.paths import expanded
 from pipeline.sources.schemes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_pattern, local_path
 
 
@@ -55,7 +56,7 @@ def entries_of(url: str) -> Entries:
     """
     path = local_path(url)
     if is_pattern(url):
-        return Entries.of(matches(url))
+        return Entries.of(matches(expanded(url)))
     return Entries.of(path.iterdir() if os.path.isdir(path) else [path])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 from pipeline.sources.folders import entries_of
 from pipeline.sources.schemes import (
     IMAGE_SUFFIXES,
@@ -74,6 +75,7 @@ def singles(url: str) -> list[str]:
     Raises:
         ConfigError: a glob or directory has nothing in it, or the scheme is unknown.
     """
+    url = expanded(url)
     kind = check_url(url)
     if is_pattern(url):
         return _matching(url)

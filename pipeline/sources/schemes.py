@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 
 
 class Kind(StrEnum):
@@ -111,10 +112,12 @@ def local_path(url: str) -> Path:
     """The path of a local source."""
     if scheme_of(url) == "file":
         parts = urlsplit(url)
-        return Path(unquote(parts.path, errors="surrogateescape"))  # names need not be UTF-8
-    return Path(url)
+        home = parts.netloc if parts.netloc.startswith("~") else ""
+        path = unquote(parts.path, errors="surrogateescape")  # names need not be UTF-8
+        return Path(expanded(home + path))
+    return Path(expanded(url))
 
 
 def is_pattern(url: str) -> bool:
     """Whether a path is a glob; a path that exists is itself."""
-    return bool(scheme_of(url) is None and _MAGIC.search(url) and not os.path.exists(url))
+    return bool(scheme_of(url) is None and _MAGIC.search(url) and not os.path.exists(expanded(url)))

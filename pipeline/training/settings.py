@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.config.load import MAX_BYTES
+from pipeline.config.settings import LocalPath
 from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
 from pipeline.reading import read_small
@@ -33,7 +34,7 @@ class DataSettings(_Section):
     min_scale: float = Field(0.75, gt=0.1, description="smallest resizing before the crop")
     max_scale: float = Field(1.15, gt=0.1, description="largest resizing before the crop")
     colour_jitter: float = Field(0.12, ge=0, lt=1, description="spread of gain and brightness")
-    cache: str = Field("out/street-cache", description="folder of the rendered frames")
+    cache: LocalPath = Field("out/street-cache", description="folder of the rendered frames")
 
 
 class ModelSettings(_Section):
@@ -79,7 +80,7 @@ class TrainSettings(_Section):
     model: ModelSettings = ModelSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     check: CheckSettings = CheckSettings()
-    output: str = Field("out/train", description="folder of checkpoints, log and weights")
+    output: LocalPath = Field("out/train", description="folder of checkpoints, log and weights")
     checkpoint_every: int = Field(250, ge=1)
     log_every: int = Field(20, ge=1)
     device: str = "cpu"

@@ -212,3 +212,10 @@ def test_the_page_about_sinks_lists_every_scheme_and_option() -> None:
         assert f"## `{scheme.name}:`" in page
         for name, option in scheme.options.items():
             assert f"| `{name}` | {option.expected} |" in page, f"{scheme.name}: {name}"
+
+
+@pytest.mark.parametrize("scheme", ["jsonl", "coco", "mots", "frames"])
+def test_standard_output_is_refused_by_name(scheme: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{scheme}:-'.*name a file \({scheme}:\./- for one of"):
+        check_sink(f"{scheme}:-")
+    check_sink(f"{scheme}:./-")
