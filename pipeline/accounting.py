@@ -137,11 +137,33 @@ class StreamCounts:
             },
         )
 
+    def never_below(self, shown: StreamCounts) -> StreamCounts:
+        """These counts of a file that went back to a checkpoint, as who saw `shown` may see them.
+
+        No counter falls: what was counted and is done again stays counted until it is done, and
+        is in flight meanwhile.
+        """
+        dropped, failed = _larger(shown.dropped, self.dropped), _larger(shown.failed, self.failed)
+        published = max(shown.published, self.published)
+        settled = published + sum(dropped.values()) + sum(failed.values())
+        captured = max(shown.captured, self.captured, settled)
+        again = captured - settled - self.in_flight
+        captured -= min(again, 0)
+        return replace(
+            self,
+            captured=captured,
+            published=published,
+            dropped=dropped,
+            failed=failed,
+            buffered=self.buffered + max(again, 0),
+            decode_errors=max(shown.decode_errors, self.decode_errors),
+            reconnects=max(shown.reconnects, self.reconnects),
+        )
+
     def lost(self, cause: str) -> StreamCounts:
         """The last known counts of a stream that died: what was in flight is dropped as `cause`.
 
-        For live streams, whose next incarnation counts from zero. A file's next incarnation takes
-        its counts from the checkpoint and replaces these.
+        For live streams, whose next incarnation counts from zero; for files see `never_below`.
         """
         dropped = {cause: self.in_flight} if self.in_flight else {}
         sinks = {
@@ -162,6 +184,10 @@ class StreamCounts:
 
 def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
     return {cause: a.get(cause, 0) + b.get(cause, 0) for cause in sorted({*a, *b})}
+
+
+def _larger(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {cause: max(a.get(cause, 0), b.get(cause, 0)) for cause in sorted({*a, *b})}
 
 
 def _nothing() -> int:

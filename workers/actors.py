@@ -86,6 +86,11 @@ class SegmentActor:
         return await self._worker.segment(source_id, images, alone=alone)
 
     @ray.method(concurrency_group="ping")
+    async def alive(self) -> int:
+        """See `SegmentWorker.alive`."""
+        return self._worker.alive()
+
+    @ray.method(concurrency_group="ping")
     async def report(self) -> SegmentReport:
         """See `SegmentWorker.report`."""
         return self._worker.report()

@@ -17,6 +17,7 @@ from workers.ray_own import free_for_objects, start_ray, stop_ray
 from workers.scaling import Plan, at_once, in_flight_share_mb, plan, store_bytes
 from workers.slots import Remote
 from workers.surroundings import be_quiet
+from workers.vital import Vital
 
 
 class Cluster:
@@ -44,6 +45,7 @@ class Cluster:
         self._folder: PrivateFolder | None = None
         self._ours = False
         self._weights_ref: Any = None
+        self._vital = Vital()
 
     @property
     def segment_workers(self) -> int:
@@ -98,6 +100,10 @@ class Cluster:
             stop_ray()
         if self._folder is not None:
             self._folder.remove()
+
+    def fault(self) -> str | None:
+        """Why no worker can be started or reached any more, one line for the user; or None."""
+        return self._vital.fault()
 
     def start_segment(self, worker_id: str) -> Remote:
         """A `SegmentWorker` that has its model still to load."""

@@ -21,14 +21,18 @@ class Limits:
 
     ping_timeout_s: float = 10.0
     """A process that does not answer for this long is frozen."""
+    process_timeout_s: float = 60.0
+    """A process that has not come up by then never will."""
     start_timeout_s: float = 300.0
     """Loading a model may take minutes, but not for ever."""
+    drain_timeout_s: float = 60.0
+    """A drain in which nothing has moved for this long waits for what cannot come."""
     poll_s: float = 0.25
     """Time between two looks at a worker, as long as there are few; a look costs some 2 ms."""
     segment_restarts: int = 5
     stream_restarts: int = 3
     restart_window_s: float = 60.0
-    """A worker restarted more often than this many times in this window is let rest."""
+    """A worker restarted so often in this window is let rest, and for good if it was in vain."""
 
     def for_workers(self, count: int, *, at_most_s: float = math.inf) -> Limits:
         """With so many workers, looked at so seldom that looking stays a few percent of a core."""
@@ -38,7 +42,10 @@ class Limits:
 
 @dataclass(slots=True)
 class Restarts:
-    """Counts the restarts of one worker and says when there were too many lately.
+    """Counts the restarts of one worker and says when there were too many.
+
+    However long it takes to fail, what has failed `limit` times without any success in between
+    is not tried again.
 
     Args:
         limit: restarts allowed in any window.
@@ -50,6 +57,7 @@ class Restarts:
     window_s: float
     clock: Clock
     total: int = 0
+    _in_vain: int = 0
     _recent: deque[float] = field(default_factory=deque)
 
     @property
@@ -58,15 +66,22 @@ class Restarts:
         horizon = self.clock() - self.window_s
         while self._recent and self._recent[0] <= horizon:
             self._recent.popleft()
-        return len(self._recent) < self.limit
+        return len(self._recent) < self.limit and self._in_vain < self.limit
 
     def note(self) -> None:
         """One more happened."""
         self.total += 1
+        self._in_vain += 1
         self._recent.append(self.clock())
 
+    def worked(self) -> None:
+        """The worker did what it is there for."""
+        self._in_vain = 0
+
     def __str__(self) -> str:
-        return f"{len(self._recent)} restarts within {self.window_s:.0f} s"
+        if len(self._recent) >= self.limit:
+            return f"{len(self._recent)} restarts within {self.window_s:.0f} s"
+        return f"{self._in_vain} restarts in vain"
 
 
 @dataclass(frozen=True, slots=True)

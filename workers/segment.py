@@ -164,6 +164,10 @@ class SegmentWorker:
             self._server = asyncio.get_running_loop().create_task(self._serve())
         self._news.set()
 
+    def alive(self) -> int:
+        """The process, as soon as it is there; safe from another thread than the loop's."""
+        return os.getpid()
+
     def report(self) -> SegmentReport:
         """Counts and health; safe from another thread than the loop's."""
         device = self._device

@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM mean for a run: the first drains, the second leaves at once."""
+"""What SIGINT, SIGTERM and SIGHUP mean for a run: the first drains, the second leaves at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 LEAVE_AFTER_S = 1.5
 """Time the second signal leaves for closing files before the process is ended."""
 
-ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
+ASKED_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -49,14 +50,26 @@ def drained_by_signals(
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Whatever the block does to the handlers, they are put back; `ray.init` sets its own."""
+    """Nobody else sets handlers in the block, and processes started in it are spared SIGHUP.
+
+    `ray.init` sets a handler of its own, before it does what takes long: a second signal would
+    meet that one. And a terminal that goes away tells all its processes so, when those of Ray are
+    needed to drain; they have SIGINT blocked by Ray itself. A mask is inherited, handlers are not.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in ASKED_TO_END}
+    set_handler = signal.signal
+
+    def keep(number: int, handler: Any) -> Any:
+        if number in ASKED_TO_END:
+            return signal.getsignal(number)
+        return set_handler(number, handler)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    signal.signal = keep  # type: ignore[assignment]
     try:
         yield
     finally:
-        for number, handler in before.items():
-            if handler is not None:  # None: set by somebody who is not Python
-                signal.signal(number, handler)
+        signal.signal = set_handler
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Protocol
 
 from pipeline import build, models, sources
 from pipeline.clock import Clock
@@ -27,6 +26,7 @@ from pipeline.stages import ModelInfo, Status
 from pipeline.stream import End
 from workers.dispatch import Member
 from workers.lives import LOOK_WITHIN_S, Limits, Owed
+from workers.machines import Machines
 from workers.scaling import groups
 from workers.segment import Refused
 from workers.signals import drained_by_signals
@@ -45,26 +45,6 @@ SAID = {
 }
 
 Progress = Callable[[RunCounts], None]
-
-
-class Machines(Protocol):
-    """Where workers are started."""
-
-    @property
-    def segment_workers(self) -> int:
-        """How many there should be."""
-
-    @property
-    def stream_workers(self) -> int:
-        """How many may read files at once; cameras are never kept waiting."""
-
-    def start_segment(self, worker_id: str) -> Remote:
-        """A `SegmentWorker` that has its model still to load."""
-
-    def start_stream(
-        self, sources: Sequence[SourceSettings], *, spread: int, again: bool
-    ) -> Remote:
-        """A `StreamWorker` for these sources."""
 
 
 class Supervisor:
@@ -88,12 +68,15 @@ class Supervisor:
         self._settings = settings
         self._limits = limits or Limits()
         self._clock = clock
+        self._machines = machines
         self._at_once = machines.stream_workers
         self._news = threading.Event()
         self._info: ModelInfo | None = None
         self._members: frozenset[Member] = frozenset()
         self._hopeless: str | None = None
-        self._looked_at_s = clock()
+        self._told: set[str] = set()
+        self._looked_at_s = self._moved_at_s = clock()
+        self._published = 0
         self.segments = [self._segment_slot(machines, n) for n in range(machines.segment_workers)]
         self.streams = self._stream_slots(machines)
 
@@ -108,19 +91,18 @@ class Supervisor:
 
         Raises:
             ModelError: the model cannot be loaded; nothing was read.
-            MaskstreamError: no segment worker lived long enough to load it.
+            MaskstreamError: no segment worker lived long enough to load it, or the machines on
+                which everything runs are gone.
         """
-        told: set[str] = set()
         progress_at_s = self._clock()
         while not all(slot.over for slot in self.streams):
             self._news.clear()
+            if (fault := self._machines.fault()) is not None:
+                raise MaskstreamError(fault)
             self._look()
-            for event, method in ((stop, "stop"), (abort, "abort")):
-                if event.is_set() and method not in told:
-                    told.add(method)
-                    log.warning("%s", SAID[method])
-                    self._tell(method)
             now = self._looked_at_s = self._clock()
+            self._see_what_moves(now)
+            self._obey(stop, abort)
             if on_progress is not None and now >= progress_at_s:
                 progress_at_s = now + PROGRESS_EVERY_S
                 on_progress(self.counts())
@@ -132,9 +114,11 @@ class Supervisor:
         return tuple(self._end(ends[source.id]) for source in self._settings.sources)
 
     @property
-    def awake(self) -> bool:
-        """Whether the loop goes round; safe from any thread."""
-        return self._clock() - self._looked_at_s < ASLEEP_AFTER_S
+    def healthy(self) -> bool:
+        """Whether the loop goes round, and something moves or could; safe from any thread."""
+        now = self._clock()
+        awake = now - self._looked_at_s < ASLEEP_AFTER_S
+        return awake and now - self._moved_at_s < self._limits.start_timeout_s
 
     def counts(self) -> RunCounts:
         """Everything there is to see at this moment; safe from any thread."""
@@ -152,6 +136,26 @@ class Supervisor:
             segment.close()
         for stream in self.streams:
             stream.close()
+
+    def _see_what_moves(self, now: float) -> None:
+        """Remember when a segment worker was last ready, or a stream has last moved."""
+        ready = any(slot.ready for slot in self.segments)
+        published = 0 if ready else sum(counts.published for counts in self.counts().streams)
+        if ready or published != self._published:
+            self._published, self._moved_at_s = published, now
+
+    def _obey(self, stop: threading.Event, abort: threading.Event) -> None:
+        """Pass on what is asked for, once; a drain that gets nowhere is given up."""
+        asked = [name for name, event in (("stop", stop), ("abort", abort)) if event.is_set()]
+        still_s = self._clock() - self._moved_at_s
+        if "stop" in self._told and still_s > self._limits.drain_timeout_s:
+            asked.append("abort")
+        for method in asked:
+            if method not in self._told:
+                self._told.add(method)
+                self._moved_at_s = self._clock()  # a drain has its time from here on
+                log.warning("%s", SAID[method])
+                self._tell(method)
 
     def _look(self) -> None:
         """Once at every worker."""
@@ -324,7 +328,7 @@ def run(
                 settings.metrics.host,
                 settings.metrics.port,
                 counts=lambda: watched[0].counts() if watched else RunCounts(),
-                healthy=lambda: all(supervisor.awake for supervisor in watched),
+                healthy=lambda: all(supervisor.healthy for supervisor in watched),
             )
         )
         supervisor = Supervisor(settings, stack.enter_context(cluster), limits=limits)

@@ -75,8 +75,8 @@ def workers_of(kind: str, root: int | None = None) -> list[int]:
     return sorted(pid for pid, title in titles.items() if title.startswith(f"ray::{kind}"))
 
 
-def wait_until_gone(pids: Callable[[], list[int]]) -> None:
-    gone_by = time.monotonic() + 30
+def wait_until_gone(pids: Callable[[], list[int]], within_s: float = 30) -> None:
+    gone_by = time.monotonic() + within_s
     while left := pids():
         assert time.monotonic() < gone_by, left
         time.sleep(0.05)
@@ -317,6 +317,30 @@ def test_told_to_end_the_command_drains_its_own_ray_and_leaves_nothing_behind(
     assert printed == ""
     assert "Traceback" not in errors
     wait_until_gone(lambda: [pid for pid in family if _alive(pid)])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("raylet", "raylet"), ("gcs_server", "control store (GCS)")]
+)
+def test_a_ray_that_loses_one_of_its_own_processes_ends_the_run_with_one_line(
+    name: str, said: str, driver: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    source = "synthetic://street?seed=1&frames=100000&size=160x96"
+    process = driver("track", source, "--model", "blob", "--sink", f"jsonl:{tmp_path}/a.jsonl")
+    wait_for_lines(tmp_path / "a.jsonl", 40, process)
+    family = below(process.pid)
+    (victim,) = (pid for pid, title in family.items() if Path(title.split("\0")[0]).name == name)
+    os.kill(victim, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors.splitlines()[-1:]) == (
+        1,
+        [
+            f"maskstream: the {said} of Ray was ended by signal 9; the same command starts anew, "
+            "with --state-dir where it was"
+        ],
+    )
+    assert "Traceback" not in errors
+    wait_until_gone(lambda: [pid for pid in family if _alive(pid)], within_s=90)
 
 
 def _alive(pid: int) -> bool:

@@ -119,6 +119,40 @@ def test_what_a_dead_stream_had_in_flight_is_dropped_under_the_cause_of_its_deat
     assert lost.balanced()
 
 
+@pytest.mark.parametrize(
+    ("now", "seen"),
+    [
+        pytest.param(
+            StreamCounts("a"),
+            StreamCounts("a", captured=9, published=5, dropped={"stride": 1}, buffered=3),
+            id="just-begun",
+        ),
+        pytest.param(
+            StreamCounts("a", "streaming", 7, 5, {"stride": 1}, window=1, decode_errors=2),
+            StreamCounts("a", "streaming", 9, 5, {"stride": 1}, {}, 2, 1, decode_errors=2),
+            id="has-not-caught-up",
+        ),
+        pytest.param(
+            StreamCounts("a", "streaming", 20, 15, {"stride": 2}, window=3),
+            StreamCounts("a", "streaming", 20, 15, {"stride": 2}, window=3),
+            id="has-caught-up",
+        ),
+        pytest.param(
+            StreamCounts("a", "ended", 9, 9),
+            StreamCounts("a", "ended", 10, 9, {"stride": 1}),
+            id="what-was-dropped-before-is-not-now",
+        ),
+    ],
+)
+def test_the_counters_of_a_file_that_went_back_never_fall_and_stay_balanced(
+    now: StreamCounts, seen: StreamCounts
+) -> None:
+    shown = StreamCounts("a", "streaming", 9, 5, {"stride": 1}, window=3)
+    after = now.never_below(shown)
+    assert after == seen
+    assert after.balanced()
+
+
 def test_a_source_speaks_for_itself_only_while_it_streams() -> None:
     account = StreamAccount("cam")
     account.watch(source_state=lambda: "reconnecting")

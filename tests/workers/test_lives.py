@@ -10,6 +10,7 @@ def test_restarts_are_allowed_up_to_the_limit_and_again_once_the_window_has_pass
     for _ in range(2):
         assert restarts.allowed
         restarts.note()
+        restarts.worked()
         clock.advance(10.0)
     assert not restarts.allowed
     assert str(restarts) == "2 restarts within 60 s"
@@ -18,6 +19,19 @@ def test_restarts_are_allowed_up_to_the_limit_and_again_once_the_window_has_pass
     clock.advance(0.1)
     assert restarts.allowed
     assert restarts.total == 2
+
+
+def test_what_fails_again_and_again_is_not_tried_for_ever_however_long_each_time_takes() -> None:
+    clock = ManualClock()
+    restarts = Restarts(limit=2, window_s=60.0, clock=clock)
+    for _ in range(2):
+        assert restarts.allowed
+        restarts.note()
+        clock.advance(300.0)
+    assert not restarts.allowed
+    assert str(restarts) == "2 restarts in vain"
+    restarts.worked()
+    assert restarts.allowed
 
 
 def progress(clock: ManualClock) -> Progress:

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from workers import signals
 from workers.signals import drained_by_signals, handlers_kept
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_drains_and_the_second_ends_the_process(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,8 +77,54 @@ def test_another_thread_sets_no_handlers() -> None:
     assert seen == [before]
 
 
-def test_handlers_set_meanwhile_are_put_back() -> None:
+def test_nobody_else_sets_handlers_meanwhile() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with handlers_kept():
         signal.signal(signal.SIGTERM, lambda number, frame: None)
+        assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_signal_while_others_set_handlers_leaves_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals, "LEAVE_AFTER_S", 0.0)
+    stop, abort, ended = threading.Event(), threading.Event(), threading.Event()
+    with drained_by_signals(stop, abort, end_now=ended.set), handlers_kept():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert abort.is_set()
+        assert ended.wait(5)
+
+
+def test_processes_started_meanwhile_survive_the_end_of_their_terminal() -> None:
+    with handlers_kept():
+        child = subprocess.Popen(["sleep", "60"])
+    try:
+        child.send_signal(signal.SIGHUP)
+        blocked = Path(f"/proc/{child.pid}/status").read_text().partition("SigBlk:")[2].split()[0]
+        assert int(blocked, 16) >> (signal.SIGHUP - 1) & 1 == 1
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_hangup_that_comes_meanwhile_is_not_lost() -> None:
+    stop = threading.Event()
+    with drained_by_signals(stop, threading.Event(), end_now=stop.set):
+        with handlers_kept():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.is_set()
+
+
+def test_a_command_that_ignores_hangups_goes_on() -> None:
+    stop = threading.Event()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with drained_by_signals(stop, threading.Event(), end_now=stop.set):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not stop.is_set()

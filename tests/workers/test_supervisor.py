@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
 from pipeline.config import Settings, SourceSettings, WorkerSettings, parse
-from pipeline.errors import ModelError
+from pipeline.errors import MaskstreamError, ModelError
 from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
 from pipeline.stages import AsyncSegmenter, Segmenter
 from pipeline.stream import Stream, StreamSettings
-from pipeline.testing import ListSink, ScriptedSource, StubSegmenter, make_frames, make_instances
+from pipeline.testing import (
+    ListSink,
+    ManualClock,
+    ScriptedSource,
+    StubSegmenter,
+    make_frames,
+    make_instances,
+)
 from workers.dispatch import Call, Member
 from workers.lives import Limits
 from workers.segment import SegmentWorker
@@ -107,10 +114,16 @@ class Machines:
     stream_workers: int = 4
     before_frame: Callable[[str, int], object] = lambda source_id, index: None
     most_at_once: int = 0
+    broken: str | None = None
+    at_look: Callable[[], object] = lambda: None
     sinks: dict[str, list[ListSink]] = field(default_factory=dict)
     segments: list[LocalWorker] = field(default_factory=list)
     streams: list[LocalWorker] = field(default_factory=list)
     stream_targets: list[StreamWorker] = field(default_factory=list)
+
+    def fault(self) -> str | None:
+        self.at_look()
+        return self.broken
 
     def start_segment(self, worker_id: str) -> LocalWorker:
         worker = SegmentWorker(self.model, worker_id=worker_id, max_batch=4, max_wait_s=0.0)
@@ -365,6 +378,60 @@ def test_told_to_stop_while_the_model_loads_a_run_ends_at_once(loop: Loop) -> No
     finally:
         over.set()
     assert (end.exit_code, end.counts.captured) == (0, 0)
+
+
+def test_a_run_whose_machines_are_gone_ends_with_their_line(loop: Loop) -> None:
+    def before_frame(source_id: str, index: int) -> None:
+        if index == 20:
+            machines.broken = "the raylet of Ray was ended by signal 9"
+
+    machines = Machines(loop, stub, before_frame=before_frame)
+    with pytest.raises(MaskstreamError, match=r"^the raylet of Ray was ended by signal 9$"):
+        run(Supervisor(settings("cam"), machines, limits=LIMITS), machines)
+
+
+STILL = Limits(poll_s=0.01, ping_timeout_s=1e6, process_timeout_s=1e6, drain_timeout_s=60.0)
+"""Only what the whole run decides by its clock."""
+
+
+@pytest.mark.parametrize("drained_at_s", [10.0, 400.0])
+def test_a_run_in_which_nothing_moves_is_not_healthy_and_its_drain_does_not_wait_for_ever(
+    loop: Loop, drained_at_s: float
+) -> None:
+    numbers, clock, stop = itertools.count(), ManualClock(), threading.Event()
+    loading, over = threading.Event(), threading.Event()
+    healthy: dict[float, bool] = {}
+
+    def model() -> Segmenter:
+        if next(numbers):
+            loading.set()
+            assert over.wait(20)  # the replacement is never there
+        return stub()
+
+    def before_frame(source_id: str, index: int) -> None:
+        if index == 20:
+            machines.segments[0].kill()
+
+    def at_look() -> None:
+        if not loading.is_set():
+            clock.advance(0.05)
+            return
+        still_s = 5.0 * len(healthy)
+        healthy[still_s] = supervisor.healthy
+        if still_s >= drained_at_s:
+            stop.set()
+        clock.advance(5.0)
+
+    machines = Machines(loop, model, before_frame=before_frame, at_look=at_look)
+    supervisor = Supervisor(settings("cam"), machines, limits=STILL, clock=clock)
+    try:
+        (end,) = run(supervisor, machines, stop=stop)
+    finally:
+        over.set()
+    assert end.stopped
+    assert end.counts.balanced()
+    assert healthy == {s: s < 300.0 or s > 400.0 for s in healthy}
+    assert max(healthy) > drained_at_s + 60.0
 
 
 def test_progress_ends_with_the_final_counts(loop: Loop) -> None:

@@ -30,3 +30,12 @@ class Asked:
     future: Future[Any]
     at_s: float
     patience_s: float
+
+    def overdue(self, now_s: float) -> bool:
+        """Whether there is no answer yet though there should be."""
+        return not self.future.done() and now_s - self.at_s > self.patience_s
+
+    def answer(self) -> Any:
+        """The answer; None where there is none, or none yet."""
+        done = self.future.done() and self.future.exception() is None
+        return self.future.result() if done else None

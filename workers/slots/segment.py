@@ -66,6 +66,7 @@ class SegmentSlot:
         self._member = Member(worker_id, 0)
         self._state = "starting"
         self._asked: Asked | None = None
+        self._alive: Asked | None = None
         self._ask_at_s = clock()
         self._start()
 
@@ -87,8 +88,8 @@ class SegmentSlot:
 
     @property
     def pid(self) -> int | None:
-        """Process of the present life, once it has reported."""
-        return None if self._report is None else self._report.pid
+        """Process of the present life, once it is there."""
+        return None if self._alive is None else self._alive.answer()
 
     def counts(self) -> WorkerCounts:
         """Of all lives."""
@@ -111,8 +112,10 @@ class SegmentSlot:
             self._asked = None
             self._ask_at_s = now + self._limits.poll_s
             self._take(asked.future, owed)
-        elif now - asked.at_s > asked.patience_s:
+        elif asked.overdue(now):
             self.lose(f"did not answer for {asked.patience_s:.0f} s")
+        elif self._alive is not None and self._alive.overdue(now):
+            self.lose(f"did not start within {self._alive.patience_s:.0f} s")
 
     def lose(self, reason: str) -> None:
         """End the present life."""
@@ -148,8 +151,9 @@ class SegmentSlot:
         self._state = "starting"
         self._progress = self._new_progress()
         self._remote = self._start_worker()
+        alive = self._remote.call("alive")
+        self._alive = Asked(alive, self._clock(), self._limits.process_timeout_s)
         self._ask("load", self._limits.start_timeout_s)
-        self._ask_at_s = self._clock()
 
     def _ask(self, method: str, patience_s: float) -> None:
         future = self._remote.call(method)
@@ -186,6 +190,8 @@ class SegmentSlot:
 
     def _examine(self, report: SegmentReport, owed: Iterable[Owed]) -> None:
         self.note(report)
+        if report.steps:
+            self.restarts.worked()
         load = report.load
         stuck = self._progress.note(report.steps, load.waiting, load.seconds_per_frame, owed)
         if (reason := report.broken or stuck) is not None:

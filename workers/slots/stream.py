@@ -18,6 +18,7 @@ from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
 from workers.slots.remote import Asked, Remote
+from workers.slots.totals import Totals
 from workers.stream import Pool, StreamReport
 
 log = logging.getLogger(__name__)
@@ -63,14 +64,13 @@ class StreamSlot:
         self._memory_bytes = memory_bytes
         self._wake = wake
         self._clock = clock
-        self._past = {source_id: StreamCounts(source_id) for source_id in self._sources}
-        self._counts = {source_id: StreamCounts(source_id, "queued") for source_id in self._sources}
+        self._totals = {i: Totals(i, live=i in live) for i in self._sources}
         self._info: ModelInfo | None = None
         self._wishes: list[tuple[Any, ...]] = []
         self._orders: list[Future[Any]] = []
         self._asked: Asked | None = None
         self._ask_at_s = 0.0
-        self._patience_s = limits.start_timeout_s
+        self._heard = False
         self._worker: Remote | None = None
         self._closed = False
 
@@ -101,14 +101,13 @@ class StreamSlot:
 
     def counts(self, source_id: str) -> StreamCounts:
         """Of all lives of a stream."""
-        if source_id in self._live:
-            return self._past[source_id] + self._counts[source_id]
-        return self._counts[source_id]  # a file's counts are in its checkpoint
+        return self._totals[source_id].shown
 
     def launch(self) -> None:
         """Start the process, so that it is there when there is a model."""
         self._worker = self._start_worker(list(self._sources.values()), False)
-        self._counts = {source_id: StreamCounts(source_id) for source_id in self._sources}
+        for source_id, totals in self._totals.items():
+            totals.note(StreamCounts(source_id))
 
     def begin(self, info: ModelInfo, pool: Pool) -> None:
         """Let the streams run."""
@@ -125,6 +124,8 @@ class StreamSlot:
             return
         self._wishes.append((method, *args))
         self._call(method, *args)
+        if not self._heard and self._asked is not None:
+            self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
 
     def step(self, pool: Pool) -> None:
         """Look once."""
@@ -148,8 +149,9 @@ class StreamSlot:
                 report: StreamReport = asked.future.result()
                 self._take(report)
                 self._check_memory(report, pool)
-        elif now - asked.at_s > asked.patience_s:
-            self._lose(f"did not answer for {asked.patience_s:.0f} s", pool)
+        elif asked.overdue(now):
+            what = "answer for" if self._heard else "start within"
+            self._lose(f"did not {what} {asked.patience_s:.0f} s", pool)
 
     def look_now(self) -> None:
         """Tell the worker at the next step, without waiting for its turn."""
@@ -160,6 +162,12 @@ class StreamSlot:
         if self._worker is not None and not self._closed:
             self._closed = True
             self._worker.kill()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long the next answer may take; a drain does not wait for who may never start."""
+        starting = not self._heard and not self._wishes
+        return self._limits.process_timeout_s if starting else self._limits.ping_timeout_s
 
     @property
     def _remote(self) -> Remote:
@@ -176,15 +184,24 @@ class StreamSlot:
         return next((error for order in done if (error := order.exception()) is not None), None)
 
     def _take(self, report: StreamReport) -> None:
-        self._patience_s = self._limits.ping_timeout_s
+        self._heard = True
         self.pid = report.pid
         now = self._clock()
         self.owed = {m: Owed(now - owed_s, now) for m, owed_s in report.owed_for_s.items()}
-        self._counts.update({counts.source_id: counts for counts in report.counts})
         relay(report.lines, worker="/".join(self._sources))
+        for counts in (*report.counts, *(end.counts for end in report.ends.values())):
+            self._note(counts)
         for source_id, end in report.ends.items():
-            self._counts[source_id] = end.counts
-            self.ends[source_id] = replace(end, counts=self.counts(source_id))
+            # A file's end is that of an undisturbed run.
+            counts = self.counts(source_id) if source_id in self._live else end.counts
+            self.ends[source_id] = replace(end, counts=counts)
+
+    def _note(self, counts: StreamCounts) -> None:
+        totals = self._totals[counts.source_id]
+        before = totals.shown.published
+        totals.note(counts)
+        if totals.shown.published > before:
+            self.restarts.worked()
 
     def _check_memory(self, report: StreamReport, pool: Pool) -> None:
         if report.own_bytes > self._memory_bytes and not self.over:
@@ -198,11 +215,11 @@ class StreamSlot:
         self.owed = {}
         left = [source for source_id, source in self._sources.items() if source_id not in self.ends]
         for source in left:
-            lost = self._counts[source.id].lost("worker_died")
-            self._past[source.id] += lost
-            self._counts[source.id] = (
-                StreamCounts(source.id) if source.id in self._live else replace(lost, state="lost")
-            )
+            self._totals[source.id].next_life()
+        if self._leaving:
+            for source in left:
+                self.ends[source.id] = self._left(source.id, reason)
+            return
         if not self.restarts.allowed:
             for source in left:
                 self.ends[source.id] = self._failed(source.id, reason)
@@ -210,7 +227,7 @@ class StreamSlot:
         self.restarts.note()
         names = ", ".join(source.id for source in left)
         log.warning("%s: the stream worker %s; it starts again", names, reason)
-        self._patience_s = self._limits.start_timeout_s
+        self._heard = False
         self._worker = self._start_worker(left, True)
         self._call("begin", self._info, pool)
         for wish in self._wishes:
@@ -219,5 +236,15 @@ class StreamSlot:
     def _failed(self, source_id: str, reason: str) -> End:
         text = f"the stream worker {reason}, after {self.restarts}"
         log.error("%s: %s", source_id, text)
-        counts = replace(self.counts(source_id), state="failed")
+        counts = self._totals[source_id].give_up("failed")
         return End(source_id, Outcome(Status.FAILED, text), counts, bug=text)
+
+    @property
+    def _leaving(self) -> bool:
+        """Whether another life would come too late: told to leave, or to drain and not started."""
+        return bool(self._wishes) and (not self._heard or self._wishes[-1][0] == "abort")
+
+    def _left(self, source_id: str, reason: str) -> End:
+        counts = self._totals[source_id].give_up("ended")
+        outcome = Outcome(Status.INCOMPLETE, f"stopped; its worker {reason}")
+        return End(source_id, outcome, counts, stopped=True)

@@ -74,6 +74,21 @@ def test_a_worker_is_asked_again_only_after_the_pause(lives: Lives, clock: Manua
     assert slot.pid == 7
 
 
+def work_and_die(slot: SegmentSlot, lives: Lives, clock: ManualClock) -> None:
+    """One life, from loading over a first batch to its death, and the look that replaces it."""
+    lives.last.answer(LOADED)
+    slot.step()
+    clock.advance(1.0)
+    slot.step()
+    lives.last.answer(health(steps=1))
+    slot.step()
+    clock.advance(1.0)
+    slot.step()
+    lives.last.die()
+    slot.step()
+    slot.step()
+
+
 def lose_by_death(slot: SegmentSlot, worker: Worker, clock: ManualClock) -> str:
     worker.die("signal 9")
     return "died (signal 9)"
@@ -179,13 +194,52 @@ def test_a_worker_that_dies_too_often_rests_until_the_window_has_passed(
 ) -> None:
     slot = segment_slot(lives, clock)
     for _ in range(3):
-        lives.last.die()
-        slot.step()
-        slot.step()
+        work_and_die(slot, lives, clock)
     assert (slot.given_up, len(lives.workers)) == (True, 3)
+    assert str(slot.restarts) == "2 restarts within 60 s"
     clock.advance(60.0)
     slot.step()
     assert (slot.given_up, len(lives.workers)) == (False, 4)
+
+
+def test_a_worker_that_dies_seldom_comes_back_however_often(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = segment_slot(lives, clock)
+    for _ in range(20):
+        work_and_die(slot, lives, clock)
+        clock.advance(31.0)
+        slot.step()
+    assert len(lives.workers) == 21
+
+
+def test_a_worker_that_never_works_does_not_come_back_however_long_it_takes_to_fail(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = segment_slot(lives, clock)
+    for _ in range(5):
+        clock.advance(100.1)  # its model is never loaded
+        slot.step()
+        slot.step()
+    assert (slot.given_up, len(lives.workers)) == (True, 3)
+    assert str(slot.restarts) == "2 restarts in vain"
+    clock.advance(1000.0)
+    slot.step()
+    assert slot.given_up
+
+
+def test_a_process_that_does_not_come_up_is_not_waited_for_as_long_as_a_model(
+    lives: Lives, clock: ManualClock
+) -> None:
+    lives.up = False
+    slot = segment_slot(lives, clock)
+    clock.advance(40.0)
+    slot.step()
+    assert slot.reason == ""
+    clock.advance(0.1)
+    slot.step()
+    assert slot.reason == "did not start within 40 s"
+    assert lives.last.killed
 
 
 def test_a_model_that_is_refused_is_not_tried_again(lives: Lives, clock: ManualClock) -> None:

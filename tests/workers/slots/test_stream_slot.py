@@ -133,7 +133,7 @@ def test_what_streams_are_owed_is_known_with_the_time_they_said_so(
     assert slot.owed == {}
 
 
-def test_counts_of_a_file_come_from_its_checkpoint_after_a_restart(
+def test_counters_of_a_file_wait_after_a_restart_until_the_new_worker_has_caught_up(
     lives: Lives, clock: ManualClock
 ) -> None:
     slot = running_slot(lives, clock, "gate")
@@ -141,12 +141,34 @@ def test_counts_of_a_file_come_from_its_checkpoint_after_a_restart(
     ask_again(slot, clock)
     lives.last.die()
     slot.step(POOL)
-    between = slot.counts("gate")
-    assert (between.captured, between.dropped, between.state) == (9, {"worker_died": 3}, "lost")
+    assert slot.counts("gate") == StreamCounts("gate", "lost", 9, 6, buffered=3)
     slot.step(POOL)
-    lives.last.answer(told(StreamCounts("gate", "streaming", captured=7, published=6, window=1)))
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=7, published=4, window=3)))
     slot.step(POOL)
-    assert slot.counts("gate") == StreamCounts("gate", "streaming", 7, 6, window=1)
+    assert slot.counts("gate") == StreamCounts("gate", "streaming", 9, 6, window=3)
+    ask_again(slot, clock)
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=12, published=10, window=2)))
+    slot.step(POOL)
+    assert slot.counts("gate") == StreamCounts("gate", "streaming", 12, 10, window=2)
+
+
+def test_the_end_of_a_file_whose_worker_was_replaced_is_that_of_an_undisturbed_run(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.answer(
+        told(StreamCounts("gate", "streaming", 9, 5, failed={"worker_lost": 1}, window=3))
+    )
+    ask_again(slot, clock)
+    lives.last.die()
+    slot.step(POOL)
+    slot.step(POOL)
+    lives.last.answer(told(ends={"gate": end("gate")}))
+    slot.step(POOL)
+    assert slot.ends["gate"] == end("gate")
+    counts = slot.counts("gate")
+    assert (counts.captured, counts.published, counts.failed) == (10, 9, {"worker_lost": 1})
+    assert counts.balanced()
 
 
 def test_counts_of_a_camera_go_on_after_a_restart_and_what_was_in_flight_is_dropped(
@@ -176,6 +198,7 @@ def test_a_stream_whose_worker_dies_too_often_has_failed_with_the_reason(
     assert slot.over
     ended = slot.ends["gate"]
     text = "the stream worker died (signal 11), after 1 restarts within 60 s"
+    assert slot.counts("gate").state == "failed"
     assert (ended.outcome.reason, ended.outcome.status) == (text, Status.FAILED)
     assert ended.exit_code == 1
     assert caplog.records[-1].levelno == logging.ERROR
@@ -233,6 +256,83 @@ def test_a_worker_started_while_draining_is_told_to_stop_too(
     lives.last.die()
     slot.step(POOL)
     assert lives.last.methods == ["begin", "stop"]
+
+
+def test_a_drain_does_not_wait_for_a_worker_that_may_never_start(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=9, published=6, window=3)))
+    ask_again(slot, clock)
+    lives.last.die()
+    slot.step(POOL)
+    slot.step(POOL)
+    clock.advance(30.0)
+    slot.tell("stop")
+    clock.advance(10.0)
+    slot.step(POOL)
+    assert not slot.over
+    clock.advance(0.1)
+    slot.step(POOL)
+    ended = slot.ends["gate"]
+    assert ended.outcome.reason == "stopped; its worker did not start within 10 s"
+    assert (ended.stopped, ended.exit_code, len(lives.workers)) == (True, 0, 2)
+    assert (ended.counts.state, ended.counts.dropped) == ("ended", {"worker_died": 3})
+    assert lives.last.killed
+
+
+def test_a_worker_that_dies_while_it_leaves_is_not_started_again(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.last.answer(told())
+    slot.step(POOL)
+    slot.tell("abort", "aborted", "told to leave at once")
+    lives.last.die()
+    slot.step(POOL)
+    assert slot.ends["gate"].outcome.reason == "stopped; its worker died (killed)"
+    assert len(lives.workers) == 1
+
+
+def test_a_stream_worker_that_never_starts_is_given_up_after_some_tries(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    for _ in range(2):
+        clock.advance(40.1)
+        slot.step(POOL)
+        slot.step(POOL)
+    assert slot.ends["gate"].outcome.reason == (
+        "the stream worker did not start within 40 s, after 1 restarts within 60 s"
+    )
+
+
+def test_a_file_that_always_kills_its_worker_at_the_same_place_has_failed_however_long_that_takes(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    for _ in range(2):
+        lives.last.answer(told(StreamCounts("gate", "streaming", captured=9, published=9)))
+        ask_again(slot, clock)
+        clock.advance(100.0)
+        lives.last.die("signal 11")
+        slot.step(POOL)
+        slot.step(POOL)
+    assert slot.ends["gate"].outcome.reason == (
+        "the stream worker died (signal 11), after 1 restarts in vain"
+    )
+
+
+def test_a_file_that_gets_further_in_every_life_goes_on(lives: Lives, clock: ManualClock) -> None:
+    slot = running_slot(lives, clock, "gate")
+    for published in range(9, 99, 9):
+        lives.last.answer(told(StreamCounts("gate", "streaming", published, published)))
+        ask_again(slot, clock)
+        clock.advance(100.0)
+        lives.last.die()
+        slot.step(POOL)
+        slot.step(POOL)
+    assert not slot.over
 
 
 def test_streams_told_to_stop_before_there_is_a_model_are_over_at_once(

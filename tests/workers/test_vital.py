@@ -1,0 +1,99 @@
+"""Which processes of Ray are gone, without a Ray."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.testing import ManualClock
+from workers.vital import Vital
+
+NEXT = "the same command starts anew, with --state-dir where it was"
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The node of a Ray that listens where it should; the test takes away what it likes."""
+    import ray._private.worker as worker
+
+    with (
+        socket.socket(socket.AF_UNIX) as raylet,
+        socket.create_server(("127.0.0.1", 0)) as store,
+    ):
+        raylet.bind(str(tmp_path / "raylet"))
+        raylet.listen()
+        host, port = store.getsockname()
+        made = SimpleNamespace(
+            all_processes={},
+            dead=[],
+            raylet=raylet,
+            store=store,
+            raylet_socket_name=str(tmp_path / "raylet"),
+            gcs_address=f"{host}:{port}",
+        )
+        made.dead_processes = lambda: made.dead
+        monkeypatch.setattr(worker, "_global_node", made)
+        yield made
+
+
+def ours(node: Any, kind: str, code: int) -> None:
+    node.all_processes = {"raylet": [], "gcs_server": []}
+    node.dead = [(kind, SimpleNamespace(returncode=code))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"),
+    [
+        ("raylet", -9, "the raylet of Ray was ended by signal 9"),
+        ("raylet", 1, "the raylet of Ray ended with exit code 1"),
+        ("gcs_server", -15, "the control store (GCS) of Ray was ended by signal 15"),
+    ],
+)
+def test_a_process_of_our_own_ray_that_ended_is_named(
+    node: Any, kind: str, code: int, said: str
+) -> None:
+    ours(node, kind, code)
+    assert Vital().fault() == f"{said}; {NEXT}"
+
+
+def test_a_process_of_ray_that_nothing_hangs_on_may_end(node: Any) -> None:
+    ours(node, "log_monitor", 1)
+    assert Vital().fault() is None
+
+
+def test_without_ray_nothing_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray._private.worker as worker
+
+    monkeypatch.setattr(worker, "_global_node", None)
+    assert Vital().fault() is None
+
+
+def test_the_raylet_of_a_ray_we_joined_is_missed_as_soon_as_it_is_gone(node: Any) -> None:
+    clock = ManualClock()
+    vital = Vital(clock)
+    assert vital.fault() is None
+    node.raylet.close()
+    clock.advance(1.9)
+    assert vital.fault() is None  # not looked at
+    clock.advance(0.1)
+    assert vital.fault() == f"the raylet of the Ray at --address is gone; {NEXT}"
+
+
+def test_the_control_store_of_a_ray_we_joined_may_be_started_again(node: Any) -> None:
+    clock = ManualClock()
+    vital = Vital(clock)
+    node.store.close()
+    for _ in range(5):
+        assert vital.fault() is None
+        clock.advance(3.0)
+    with socket.create_server(("127.0.0.1", int(node.gcs_address.rpartition(":")[2]))):
+        assert vital.fault() is None
+    clock.advance(3.0)
+    assert vital.fault() is None
+    clock.advance(19.9)
+    assert vital.fault() is None
+    clock.advance(2.0)
+    assert vital.fault() == f"the control store (GCS) of the Ray at --address is gone; {NEXT}"

@@ -1,0 +1,87 @@
+"""The processes of Ray on which a run hangs: are they still there?
+
+Ray itself says little when one of them dies: without its raylet a machine starts no actor any more
+and says nothing, without its control store (GCS) Ray ends everything after a minute, the driver
+with lines of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.clock import Clock
+
+NAMES = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
+KNOCK_EVERY_S = 2.0
+GONE_AFTER_S = 20.0
+"""The control store of a cluster may be started again by those who look after it."""
+NEXT_STEP = "the same command starts anew, with --state-dir where it was"
+
+
+@dataclass(slots=True)
+class Vital:
+    """Looks after Ray as this process sees it.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    clock: Clock = time.monotonic
+    _knock_at_s: float = 0.0
+    _gone_since_s: dict[str, float] = field(default_factory=dict)
+
+    def fault(self) -> str | None:
+        """Which of them is gone, one line for the user; None while all is well. Never waits."""
+        import ray
+
+        node: Any = ray._private.worker._global_node
+        if node is None:
+            return None
+        for kind, process in node.dead_processes():
+            if kind in NAMES:
+                return f"the {NAMES[kind]} of Ray {_ended(process.returncode)}; {NEXT_STEP}"
+        return self._refused(node)
+
+    def _refused(self, node: Any) -> str | None:
+        """Whether nobody listens any more where those of a Ray that is not ours did."""
+        now = self.clock()
+        if node.all_processes or now < self._knock_at_s:
+            return None
+        self._knock_at_s = now + KNOCK_EVERY_S
+        for kind, refused in (
+            ("raylet", _refuses(socket.AF_UNIX, node.raylet_socket_name)),
+            ("gcs_server", _refuses(socket.AF_INET, _host_and_port(node.gcs_address))),
+        ):
+            if not refused:
+                self._gone_since_s.pop(kind, None)
+            elif now - self._gone_since_s.setdefault(kind, now) >= GONE_AFTER_S * (
+                kind != "raylet"
+            ):
+                return f"the {NAMES[kind]} of the Ray at --address is gone; {NEXT_STEP}"
+        return None
+
+
+def _ended(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def _refuses(family: int, address: Any) -> bool:
+    """Whether a connection is refused at once; whoever is slow to answer may still be there."""
+    knocking = socket.socket(family, socket.SOCK_STREAM)
+    knocking.settimeout(0.2)
+    try:
+        code = knocking.connect_ex(address)
+    except OSError:
+        code = 0
+    finally:
+        knocking.close()
+    return code in (errno.ECONNREFUSED, errno.ENOENT)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
