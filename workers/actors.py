@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter
 from pipeline.stream import Stream
 from workers import logs
 from workers.dispatch import Call, Member
+from workers.last_words import last_lines, pid_in, why_gone
 from workers.segment import Loaded, Refused, SegmentReport, SegmentWorker
 from workers.stream import Pool, StreamReport, StreamWorker
 from workers.transport import Answer
@@ -179,10 +181,16 @@ class RayWorker:
 
     def __init__(self, address: Any) -> None:
         self.address = address
+        self._started = False
 
     def call(self, method: str, *args: Any) -> Future[Any]:
         """Call a method and return at once."""
-        return getattr(self.address, method).remote(*args).future()
+        future: Future[Any] = getattr(self.address, method).remote(*args).future()
+        future.add_done_callback(self._note)
+        return future
+
+    def _note(self, answered: Future[Any]) -> None:
+        self._started |= answered.exception() is None
 
     def kill(self) -> None:
         """End the process; Ray does not start it again."""
@@ -192,11 +200,17 @@ class RayWorker:
         """Why a call failed, in few words."""
         if isinstance(error, ray.exceptions.RayTaskError):
             return f"failed: {error.cause!r}".partition("\n")[0]
-        if "low on memory" in str(error):
-            return "was killed by Ray because the machine ran out of memory"
-        if isinstance(error, ray.exceptions.RayActorError):
-            return "died: its process was killed or crashed"
-        return f"cannot be reached: {type(error).__name__}"
+        text = str(error)
+        if isinstance(error, ray.exceptions.RayActorError) or "low on memory" in text:
+            return why_gone(text, self._last_lines(text))
+        return f"cannot be reached: {type(error).__name__}: {text}".partition("\n")[0]
+
+    def _last_lines(self, text: str) -> list[str]:
+        node: Any = ray._private.worker._global_node
+        pid = pid_in(text)
+        if node is None or pid is None:
+            return []
+        return last_lines(Path(node.get_logs_dir_path()), pid, started=self._started)
 
 
 def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float) -> RayWorker:
