@@ -126,6 +126,8 @@ class SegmentWorker:
             info = await loop.run_in_executor(self._device.thread, self._load_and_try_out)
         except MaskstreamError as error:
             return Refused(str(error), error.exit_code)
+        except SystemExit as error:  # it would end the loop, and with it every answer
+            return Refused(f"loading the model left the process: SystemExit: {error}", 1)
         return Loaded(info, __version__, socket.gethostname(), self._load())
 
     def _load_and_try_out(self) -> ModelInfo:

@@ -8,7 +8,6 @@ the process itself is stuck.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,11 @@ from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.config import SourceSettings
-from pipeline.errors import MaskstreamError
-from pipeline.stages import AsyncSegmenter, ModelInfo, Outcome, Status
+from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import End, Stream
 from workers.dispatch import Dispatcher, Load, Member
 from workers.logs import Line, LogTail
 from workers.remote import RemoteSegmenter, Send
-
-log = logging.getLogger(__name__)
 
 Build: TypeAlias = Callable[[SourceSettings, AsyncSegmenter, StreamAccount], Stream]
 """Settings of a source, the segmenter and the account -> the stream, not yet running."""
@@ -169,12 +165,8 @@ class StreamWorker:
             stream = self.build(source, running.segmenter, running.account)
             running.built(stream)
             end = stream.run()
-        except MaskstreamError as error:
-            end = _failed(running.account, str(error))
-        except Exception as error:
-            log.exception("the stream could not be built", extra={"source_id": source.id})
-            text = f"{type(error).__name__}: {error}".partition("\n")[0]
-            end = _failed(running.account, text, bug=text)
+        except BaseException as error:  # noqa: BLE001 - told to the owner by the end
+            end = End.not_started(running.account, error)
         running.segmenter.close()
         running.end = end
 
@@ -194,10 +186,3 @@ def own_memory() -> int:
         if name == "RssAnon":
             return int(value.split()[0]) * 1024
     return 0
-
-
-def _failed(account: StreamAccount, reason: str, *, bug: str | None = None) -> End:
-    """The end of a stream that never ran."""
-    account.enter("failed")
-    counts = account.snapshot()
-    return End(account.source_id, Outcome(Status.FAILED, reason), counts, bug=bug)

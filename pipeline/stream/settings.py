@@ -64,11 +64,17 @@ class End:
     """An error nobody expected, one line; the traceback is in the log."""
 
     @staticmethod
-    def not_started(account: StreamAccount, error: Exception) -> End:
-        """The end of a stream that could not be built."""
+    def not_started(account: StreamAccount, error: BaseException) -> End:
+        """The end of a stream that could not be built, wherever it should have run.
+
+        What is wrong with source, settings or weights is the fault of nobody here: the exit code
+        is theirs. A sink that cannot be opened is lost, anything else nobody expected.
+        """
         account.enter("failed")
         known = isinstance(error, MaskstreamError | OSError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
+        text = (str(error) if known else f"{type(error).__name__}: {error}").partition("\n")[0]
+        sink = isinstance(error, SinkError | OSError)
+        input_error = isinstance(error, MaskstreamError) and error.exit_code == 2
         log.error(
             "%s", text, exc_info=None if known else error, extra={"source_id": account.source_id}
         )
@@ -76,8 +82,8 @@ class End:
             source_id=account.source_id,
             outcome=Outcome(Status.FAILED, text),
             counts=account.snapshot(),
-            sink_errors={"": text} if isinstance(error, SinkError | OSError) else {},
-            bug=None if known else text,
+            sink_errors={"": text} if sink else {},
+            bug=None if sink or input_error else text,
         )
 
     @property

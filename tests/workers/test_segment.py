@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -287,6 +288,21 @@ def test_a_loaded_worker_says_what_it_runs() -> None:
     assert (loaded.info, loaded.version) == (Model.info, __version__)
     assert loaded.node == socket.gethostname()
     assert loaded.load.seconds_per_frame > 0  # it has been tried out
+
+
+def test_a_model_that_leaves_the_process_when_it_is_loaded_is_refused() -> None:
+    def leave() -> Model:
+        sys.exit("no licence")
+
+    async def main() -> object:
+        worker = SegmentWorker(leave, worker_id="s", max_batch=4, max_wait_s=0.0)
+        refused = await worker.load()
+        await worker.close()
+        return refused
+
+    assert asyncio.run(main()) == Refused(
+        "loading the model left the process: SystemExit: no licence", 1
+    )
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_in_the_words_for_the_user() -> None:
