@@ -61,14 +61,15 @@ def _default(value: Any) -> str:
 
 def _takes(annotation: Any) -> str:
     """A type in words."""
-    words = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-    if annotation in words:
-        return words[annotation]
+    plain = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    if annotation in plain:
+        return plain[annotation]
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _takes(args[0])
     if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in args)
+        words = [str(choice).lower() if isinstance(choice, bool) else choice for choice in args]
+        return ", ".join(f"`{word}`" for word in words)
     if origin in (Union, UnionType):
         return " or ".join(_takes(a) for a in args if a is not type(None))
     if origin is tuple:

@@ -43,7 +43,8 @@ class FrameBuffer(Generic[T]):
         if capacity < 1:
             raise ValueError(f"FrameBuffer.capacity must be at least 1, got {capacity}")
         self._capacity = capacity
-        self._when_full = when_full
+        self.when_full = when_full
+        """May be changed until the first put."""
         self._on_drop = on_drop
         self._on_change = on_change
         self._changed = threading.Condition(lock)
@@ -72,7 +73,7 @@ class FrameBuffer(Generic[T]):
         The caller must stop on False: nothing will ever be taken again.
         """
         with self._changed:
-            if self._when_full is WhenFull.BLOCK:
+            if self.when_full is WhenFull.BLOCK:
                 self._wait_for_room()
             elif len(self._items) >= self._capacity and not self._closed:
                 oldest = self._items.popleft()

@@ -79,6 +79,7 @@ def _check_sources(settings: Settings) -> None:
     for source in settings.sources:
         try:
             kind = sources.check_url(source.url)
+            sources.check_live(source.url, None if source.live == "auto" else source.live)
         except ConfigError as error:
             raise ConfigError(f"source {source.id}: {error}") from error
         ranged = source.start is not None or source.duration is not None

@@ -195,6 +195,7 @@ def _source_options(source: SourceSettings) -> dict[str, Any]:
         "max_pixels": source.max_pixels,
         "stride": source.stride,
         "max_fps": source.max_fps,
+        "live": None if source.live == "auto" else source.live,
         "open_timeout_s": source.open_timeout_s,
         "stall_timeout_s": source.stall_timeout_s,
         "first_connect_s": source.first_connect_s,

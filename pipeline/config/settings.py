@@ -155,6 +155,12 @@ class SourceSettings(_Section):
         description="Polygons: instances with more than half of their mask inside are not "
         "published.",
     )
+    live: Literal["auto", True, False] = Field(
+        "auto",
+        description="Of `http://` and `https://`: `false` reads a recording, every frame of it, "
+        "`true` a camera, asked again for ever; `auto` goes by the answer: what has an end is a "
+        "recording.",
+    )
     open_timeout_s: Positive = Field(
         5.0,
         description="For connecting to a live source, and again for a first look at what it sends.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pipeline import build, descriptors, models
 from pipeline.buffers import FrameBuffer
@@ -46,6 +46,7 @@ def track(
     max_fps: float | None = None,
     start: float | None = None,
     duration: float | None = None,
+    live: bool | Literal["auto"] = "auto",
     overwrite: bool = False,
 ) -> Iterator[FrameResult]:
     """Segment and follow everything in one source, in this process.
@@ -76,6 +77,8 @@ def track(
         max_fps: thin to this rate by time stamps.
         start: seconds into a file at which to begin.
         duration: seconds of a file to take.
+        live: False reads what is behind `http://` as a recording, True as a camera; by default the
+            server's answer says which it is.
         overwrite: replace existing output of `sinks`.
 
     Raises:
@@ -103,6 +106,7 @@ def track(
                 "max_fps": max_fps,
                 "start": start,
                 "duration": duration,
+                "live": live,
             }
         ],
         "sinks": [sink for sink in several if not callable(sink)],

@@ -13,13 +13,14 @@ from pipeline.errors import ConfigError
 from pipeline.paths import expanded
 from pipeline.sources.naming import expand, named, safe_id, singles
 from pipeline.sources.probing import Probe, fingerprint, probe, unreadable
-from pipeline.sources.schemes import SCHEMES, Kind, check_url, kind_of
+from pipeline.sources.schemes import SCHEMES, Kind, check_live, check_url, kind_of, scheme_of
 from pipeline.stages import Source
 
 __all__ = [
     "SCHEMES",
     "Kind",
     "Probe",
+    "check_live",
     "check_url",
     "expand",
     "fingerprint",
@@ -53,6 +54,7 @@ _LIVE_OPTIONS = {
     "tls_ca_file",
     "username",
     "password",
+    "live",
 }
 OPTIONS: dict[Kind, frozenset[str]] = {
     Kind.FILE: frozenset({"start_s", "duration_s", "max_pixels", "threads"}),
@@ -85,7 +87,13 @@ def open_source(url: str, *, source_id: str, **options: Any) -> Source:
     given = {name: value for name, value in options.items() if value is not None}
     if kind is not Kind.FILE and (wrong := sorted(_RANGE & set(given))):
         raise ConfigError(f"{source_id}: {wrong[0]} is for video files, not for {kind} sources")
-    module, _, name = _OPENS[kind].partition(":")
+    check_live(url, given.get("live"))
+    remote = scheme_of(url) in ("http", "https") and given.get("live") is not True
+    module, _, name = (
+        "pipeline.sources.remote:RemoteSource" if remote else _OPENS[kind]
+    ).partition(":")
+    if not remote:
+        given.pop("live", None)
     chosen = {name: value for name, value in given.items() if name in OPTIONS[kind]}
     source: Source = getattr(importlib.import_module(module), name)(
         url, source_id=source_id, **chosen

@@ -18,9 +18,12 @@ from pipeline.clock import Clock
 from pipeline.errors import SourceOpenError
 from pipeline.sources.address import Address
 from pipeline.sources.arrival import Arrivals, Arrived
+from pipeline.sources.body import CAMERA, Body
 from pipeline.sources.decoder import StreamDecoder, check_size
-from pipeline.sources.opening import LinkError, Opening, choose_stream, open_stream, reason_of
+from pipeline.sources.link import FoundRecording, LinkError, Opening
+from pipeline.sources.opening import choose_stream, open_stream, open_web, reason_of
 from pipeline.sources.skipping import Skipping, Undecoded
+from pipeline.sources.web import Web
 
 _NO_TIMES = ("mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc", "mpegvideo")
 """Formats without time stamps: FFmpeg invents 25 a second, the arrival is nearer the truth."""
@@ -61,6 +64,8 @@ def pictures(
     address: Address,
     *,
     how: Opening,
+    web: Web | None = None,
+    ends: bool = False,
     threads: int,
     damage: Damage,
     undecoded: Undecoded,
@@ -71,12 +76,22 @@ def pictures(
 ) -> Iterator[Arrived]:
     """Connect, and yield pictures until the sender ends the stream.
 
-    Returns when a stream of announced length has come to its end.
+    Returns when a stream of announced length has come to its end, or, where it `ends`, to one that
+    the server has marked.
 
     Raises:
         LinkError: it cannot be opened, or broke off.
+        FoundRecording: its end is known before it is read.
     """
-    container = open_stream(address, how)
+    body = None if web is None else web.open_first()
+    if web is None or body is None:
+        container = open_stream(address, how)
+    else:
+        if ends and web.is_recording(body):
+            body.close()
+            raise FoundRecording("it is a recording")
+        container = open_web(web, body)
+    ending = _Ending(web, body, ends)
     try:
         stream = choose_stream(container)
         try:
@@ -97,11 +112,44 @@ def pictures(
             undecoded=undecoded,
             clock=clock,
         )
-        reading = _Reading(container, stream, decoder, damage, clock, arrivals, skipping)
+        reading = _Reading(container, stream, decoder, damage, clock, arrivals, skipping, ending)
         for arrived in reading.run():
             yield replace(arrived, skipped=undecoded.take())
     finally:
         container.close()
+        if body is not None:
+            body.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What HTTP knows of the end of a stream; nothing where it is not HTTP."""
+
+    web: Web | None
+    body: Body | None
+    ends: bool
+
+    def renew(self) -> None:
+        """The next packet is waited for."""
+        if self.web is not None:
+            self.web.renew(self.web.how.read_timeout_s)
+
+    @property
+    def marked(self) -> bool:
+        """Whether the server has said that this was the end."""
+        if self.body is None or self.body.is_playlist or self.body.content_type == CAMERA:
+            return False
+        return self.ends and self.body.whole
+
+    @property
+    def endless(self) -> bool:
+        """Whether it is a camera because the user says so, whatever it announces."""
+        return self.web is not None and not self.ends
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong."""
+        return None if self.web is None else self.web.failure
 
 
 class _Reading:
@@ -116,7 +164,9 @@ class _Reading:
         clock: Clock,
         arrivals: Arrivals,
         skipping: Skipping,
+        ending: _Ending,
     ) -> None:
+        self._ending = ending
         self._container = container
         self._stream = stream
         self._decoder = decoder
@@ -138,12 +188,14 @@ class _Reading:
         """
         packets = self._container.demux(self._stream)
         while True:
+            self._ending.renew()
             try:
                 packet = next(packets)
             except (StopIteration, IndexError):  # the latter: PyAV, when streams were added
                 break
             except av.FFmpegError as error:
-                raise LinkError(reason_of(error)) from None  # its text names the full URL
+                reason = self._ending.failure or reason_of(error)
+                raise LinkError(reason) from None  # its text names the full URL
             if not packet.size:
                 continue
             self._arrivals.note(packet)
@@ -154,8 +206,8 @@ class _Reading:
                 self._flagged = packet.pts
             yield from self._show(self._decode(packet))
         yield from self._show(self._decoder.drain())
-        if not self._came_to_its_end():
-            raise LinkError("the sender ended the stream")
+        if not self._ending.marked and not self._came_to_its_end():
+            raise LinkError(self._ending.failure or "the sender ended the stream")
 
     def _decode(self, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
         before = self._decoder.lost
@@ -178,7 +230,7 @@ class _Reading:
 
     def _came_to_its_end(self) -> bool:
         """Whether what has ended was a recording that announced its length."""
-        duration = self._container.duration
+        duration = None if self._ending.endless else self._container.duration
         if not duration or self._arrivals.last_pts_s is None:
             return False
         start_s = (self._container.start_time or 0) / av.time_base

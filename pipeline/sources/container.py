@@ -59,17 +59,17 @@ class VideoFile:
     def __init__(self, path: Path, *, name: str, max_pixels: int, threads: int) -> None:
         self._path = path
         self._name = name
-        check_file(path, name=name)
+        self._shown = self._place()
         self.container = self._open(max_pixels)
         try:
             self.stream = self._choose_stream()
             size = (self.stream.codec_context.height, self.stream.codec_context.width)
-            check_size(size, max_pixels, name=f"{name}: {path}")
+            check_size(size, max_pixels, name=f"{name}: {self._shown}")
             # AVI has decoding times only; they come shifted out of a decoder with frame threads
             self.times_are_dts = self.container.format.name == "avi"
             self.decoder = StreamDecoder(
                 self.stream,
-                name=f"{name}: {path}",
+                name=f"{name}: {self._shown}",
                 max_pixels=max_pixels,
                 threads=1 if self.times_are_dts else threads,
             )
@@ -189,18 +189,31 @@ class VideoFile:
         if self._cut_packet:
             return True
         if self.announced and self.container.format.name.startswith(_INDEXED):
-            length = self._path.stat().st_size
+            length = self._length()
             ends = [entry.pos + entry.size for entry in self.stream.index_entries]
             return max(ends, default=length) > length or not self._sought
-        return is_cut_off(self._path) and not (
-            self._reached_its_end() and pictures_are_whole(self._path)
-        )
+        return self._ends_early()
 
     def _reached_its_end(self) -> bool:
         """Whether there is no time left for another picture; AVI has all in one list."""
         if self._announced_s is None:
             return self.times_are_dts
         return self._end_s > self._announced_s - self.interval_s / 2
+
+    def _place(self) -> str:
+        """How errors call the place; refuses what cannot be one."""
+        check_file(self._path, name=self._name)
+        return str(self._path)
+
+    def _length(self) -> int:
+        """Bytes there are."""
+        return self._path.stat().st_size
+
+    def _ends_early(self) -> bool:
+        """Whether the sizes written down reach beyond the end, and pictures are lost by that."""
+        return is_cut_off(self._path) and not (
+            self._reached_its_end() and pictures_are_whole(self._path)
+        )
 
     def _open(self, max_pixels: int) -> InputContainer:
         options = {
@@ -237,7 +250,7 @@ class VideoFile:
         if not streams:
             kinds = ", ".join(sorted({stream.type for stream in self.container.streams}))
             raise SourceOpenError(
-                f"{self._name}: no video stream in {self._path}; it holds {kinds or 'nothing'}"
+                f"{self._name}: no video stream in {self._shown}; it holds {kinds or 'nothing'}"
             )
         return streams[0]
 
@@ -248,7 +261,7 @@ class VideoFile:
 
     def _read(self) -> Iterator[av.Packet[Any]]:
         """The packets of the stream, and a note of where everything ends."""
-        packets = self.container.demux()
+        packets = self._demux()
         while True:
             try:
                 packet = next(packets)
@@ -257,7 +270,7 @@ class VideoFile:
             except IndexError:
                 return  # PyAV's flush, when the container grew a stream while it was read
             except av.FFmpegError as error:
-                if self._path.stat().st_size - self._behind >= self._smallest:
+                if self._length() - self._behind >= self._smallest:
                     self._broke_off = error.strerror or type(error).__name__
                 return
             if not packet.size:
@@ -265,6 +278,9 @@ class VideoFile:
             self._note(packet)
             if packet.stream_index == self.stream.index:
                 yield packet
+
+    def _demux(self) -> Iterator[av.Packet[Any]]:
+        return self.container.demux()
 
     def _note(self, packet: av.Packet[Any]) -> None:
         pts = packet.pts if packet.pts is not None else packet.dts

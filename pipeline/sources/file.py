@@ -58,6 +58,7 @@ class FileSource:
     ) -> None:
         self.source_id = source_id
         self._path = local_path(url)
+        self._shown = str(self._path)
         self._start_s = start_s
         self._end_s = None if duration_s is None else start_s + duration_s
         self._max_pixels = max_pixels
@@ -147,9 +148,9 @@ class FileSource:
     def _finish(self, video: VideoFile, decoded: int) -> None:
         if not decoded:
             raise SourceOpenError(
-                f"{self.source_id}: no picture of {self._path} could be decoded"
+                f"{self.source_id}: no picture of {self._shown} could be decoded"
                 if not self._start_s
-                else f"{self.source_id}: {self._path} ends before start = {self._start_s:g} s"
+                else f"{self.source_id}: {self._shown} ends before start = {self._start_s:g} s"
             )
         missing = None if self._reached_end else video.missing()
         if missing is None and self._unreadable:
@@ -222,7 +223,7 @@ class FileSource:
 
     def _changed(self, index: int) -> SourceError:
         return SourceError(
-            f"{self.source_id}: cannot resume {self._path} at frame {index}: the file has changed "
+            f"{self.source_id}: cannot resume {self._shown} at frame {index}: the file has changed "
             "since; start anew with --overwrite"
         )
 

@@ -27,12 +27,13 @@ from pipeline.sources.arrival import Arrived
 from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
-from pipeline.sources.opening import LinkError, Opening
+from pipeline.sources.link import FoundRecording, LinkError, Opening
 from pipeline.sources.picture import PictureConverter, UnconvertibleError
 from pipeline.sources.reader import Reader
 from pipeline.sources.skipping import Undecoded
 from pipeline.sources.timeline import Timeline
 from pipeline.sources.tls import Trust
+from pipeline.sources.web import Web
 from pipeline.stages import Outcome, Position, Status
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class LiveSource:
             `Skipping`; 1 decodes all.
         max_fps: likewise; None decodes all.
         threads: of the decoder; more than one delays pictures.
+        ends: an end that the server marks is the end, and what has one is no camera; False: it is
+            asked again for ever.
         dial: makes a connection; for tests.
         clock: seconds, monotonic.
         rng: for the jitter.
@@ -109,6 +112,7 @@ class LiveSource:
         stride: int = 1,
         max_fps: float | None = None,
         threads: int = 1,
+        ends: bool = False,
         dial: Callable[[], Iterator[Arrived]] | None = None,
         clock: Clock = time.monotonic,
         rng: random.Random | None = None,
@@ -122,16 +126,19 @@ class LiveSource:
         self._first_connect_s = first_connect_s
         self._clock = clock
         self._damage, self._undecoded = Damage(), Undecoded()
-        self._dial = dial or partial(
+        self.how = Opening(
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s,
+            transport=transport,
+            max_pixels=max_pixels,
+            trust=Trust(tls_verify, tls_ca_file),
+        )
+        self._web: Web | None = None
+        self._pictures = partial(
             pictures,
             self.address,
-            how=Opening(
-                open_timeout_s=open_timeout_s,
-                read_timeout_s=read_timeout_s,
-                transport=transport,
-                max_pixels=max_pixels,
-                trust=Trust(tls_verify, tls_ca_file),
-            ),
+            how=self.how,
+            ends=ends,
             stride=stride,
             max_fps=max_fps,
             threads=threads,
@@ -139,6 +146,7 @@ class LiveSource:
             undecoded=self._undecoded,
             clock=clock,
         )
+        self._dial = dial or self._connected
         self._backoff = Backoff(*backoff_s, rng=rng or random.Random())
         self._converter = PictureConverter()
         self._unconvertible = ""
@@ -232,6 +240,10 @@ class LiveSource:
         else:
             self._outcome = Outcome(Status.INCOMPLETE, f"no picture ever came: {self._why}")
 
+    def begin_with(self, web: Web) -> None:
+        """Let the first connection be one that was made already, for a look."""
+        self._web = web
+
     # -- one connection --------------------------------------------------------------------
 
     def _connect(self) -> Reader[Arrived] | None:
@@ -250,11 +262,18 @@ class LiveSource:
         self._wake.clear()
         return Reader(self._dial, name=f"read-{self.source_id}", wake=self._wake)
 
+    def _connected(self) -> Iterator[Arrived]:
+        web, self._web = self._web, None
+        if web is None and self.address.scheme in ("http", "https"):
+            web = Web(self.address, self.how, source_id=self.source_id)
+        return self._pictures(web=web)
+
     def _receive(self, reader: Reader[Arrived], epoch: int) -> Iterator[Frame]:
         """The frames of one connection; returns when stopped or the recording has ended.
 
         Raises:
             LinkError: the connection ended or went silent.
+            FoundRecording: it is none of a camera.
         """
         opened_s = self._clock()
         fresh = True
@@ -279,6 +298,8 @@ class LiveSource:
 
     def _end_of(self, reader: Reader[Arrived]) -> None:
         error = reader.error
+        if isinstance(error, FoundRecording):
+            raise FoundRecording("it is a recording")
         if error is not None:  # a new one: raised again, it would hold the reader that holds it
             patient = isinstance(error, LinkError) and error.patient
             raise LinkError(str(error), patient=patient)

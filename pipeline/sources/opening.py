@@ -5,23 +5,25 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.errors import SourceError
 from pipeline.secrets import scrub
 from pipeline.sources.address import Address
-from pipeline.sources.tls import Trust
+from pipeline.sources.body import Body
+from pipeline.sources.link import LinkError, Opening
+from pipeline.sources.web import Web
+
+__all__ = ["LinkError", "Opening", "choose_stream", "open_stream", "open_web", "reason_of"]
 
 _PROTOCOLS = {
     "rtsp": "rtsp,rtp,srtp,tcp,udp,crypto",
     "rtsps": "rtsp,rtsps,rtp,srtp,tcp,udp,tls,crypto",
-    "http": "http,https,httpproxy,tcp,tls,crypto,data",
-    "https": "http,https,httpproxy,tcp,tls,crypto,data",
+    "http": "http,https,data",  # of playlists; FFmpeg itself opens none of them, see `Web`
+    "https": "http,https,data",
     "rtmp": "rtmp,tcp",
     "udp": "udp,rtp",
 }
@@ -32,33 +34,6 @@ _FORMATS = (
 )
 _LOOK_S, _LOOK_BYTES = 1.5, 4_000_000
 """How long and far FFmpeg may look at a stream before its first picture."""
-
-
-class LinkError(SourceError):
-    """A connection ended or could not be made.
-
-    Args:
-        reason: a few words, without address and without secrets.
-        patient: trying again soon is pointless or unwelcome.
-    """
-
-    def __init__(self, reason: str, *, patient: bool = False) -> None:
-        super().__init__(reason)
-        self.patient = patient
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """How a connection is made."""
-
-    open_timeout_s: float
-    """For connecting, and again for the first look at the stream."""
-    read_timeout_s: float
-    """For everything after."""
-    transport: str
-    """Of RTSP: tcp or udp."""
-    max_pixels: int
-    trust: Trust
 
 
 def open_stream(address: Address, how: Opening) -> InputContainer:
@@ -94,6 +69,20 @@ def open_stream(address: Address, how: Opening) -> InputContainer:
         ) from None
 
 
+def open_web(web: Web, body: Body, *, hurried: bool = True) -> InputContainer:
+    """FFmpeg over a body, within its limits; of time only where it is `hurried`.
+
+    Raises:
+        LinkError: likewise.
+    """
+    web.renew(web.how.open_timeout_s if hurried else None)
+    try:
+        return web.open_container(body, _options(web.address.scheme, web.how))
+    except (av.FFmpegError, ValueError) as error:
+        body.close()
+        raise LinkError(web.failure or reason_of(error), patient=_is_patient(error)) from None
+
+
 def _options(scheme: str | None, how: Opening) -> dict[str, str]:
     options = {
         "max_pixels": str(how.max_pixels),
@@ -110,11 +99,13 @@ def _options(scheme: str | None, how: Opening) -> dict[str, str]:
     if scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": how.transport, "timeout": patience}
         options["allowed_media_types"] = "video"
+    elif scheme in ("http", "https"):
+        return options
     elif scheme == "udp":
         options |= {"timeout": patience, "overrun_nonfatal": "1", "fifo_size": "50000"}
     else:  # RTMP's own `timeout` would mean: wait for callers
         options["rw_timeout"] = patience
-    if scheme in ("rtsps", "http", "https"):  # the second may be sent on to the third
+    if scheme == "rtsps":
         options |= how.trust.options()
     return options
 

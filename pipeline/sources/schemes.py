@@ -95,6 +95,19 @@ def check_url(url: str) -> Kind:
     return kind
 
 
+def check_live(url: str, live: bool | None) -> None:
+    """Refuse to read a file as a camera, or as a file what has no end of its own.
+
+    Raises:
+        ConfigError: `live` says so; None: what it is may say it.
+    """
+    scheme, is_live = scheme_of(url), kind_of(url) is Kind.LIVE
+    if live is False and is_live and scheme not in ("http", "https"):
+        raise ConfigError(f"live: false is for http:// and https://, not for {scheme or url}")
+    if live is True and not is_live:
+        raise ConfigError("live: true is for cameras and streams; of a file every frame counts")
+
+
 def kind_of(url: str) -> Kind:  # os.path below: it takes a name that is too long for a no
     """The kind of source `url` names; a path is looked at in the file system."""
     scheme = scheme_of(url)

@@ -53,6 +53,22 @@ class Trust:
         known = self.ca_file or _system_ca()
         return {"tls_verify": "1", **({"ca_file": known} if known else {})}
 
+    def context(self) -> ssl.SSLContext:
+        """The same for Python's own connections."""
+        context = ssl.create_default_context(cafile=self.ca_file or _system_ca())
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    @staticmethod
+    def refusal(error: ssl.SSLCertVerificationError) -> str:
+        """What is said of a certificate that is not trusted."""
+        return (
+            f"its certificate is not trusted ({error.verify_message.rstrip('.')}); name it in "
+            "tls_ca_file, or set tls_verify: false to take whoever answers"
+        )
+
     def objection(self, url: str, *, timeout_s: float) -> str | None:
         """Why the certificate at `url` is not trusted; None: it is, or nobody shows one.
 
@@ -61,7 +77,7 @@ class Trust:
         parts = urlsplit(url)
         if not self.verify or parts.scheme not in _PORTS or not parts.hostname:
             return None
-        context = ssl.create_default_context(cafile=self.ca_file or _system_ca())
+        context = self.context()
         address = parts.hostname, parts.port or _PORTS[parts.scheme]
         try:
             with (
@@ -70,10 +86,7 @@ class Trust:
             ):
                 return None
         except ssl.SSLCertVerificationError as error:
-            return (
-                f"its certificate is not trusted ({error.verify_message.rstrip('.')}); name it in "
-                "tls_ca_file, or set tls_verify: false to take whoever answers"
-            )
+            return self.refusal(error)
         except OSError:
             return None
 

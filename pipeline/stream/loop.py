@@ -101,7 +101,7 @@ class Stream:
             sinks,
             account=account,
             source_id=source.source_id,
-            patience_s=settings.patience_s if source.live else None,
+            patience_s=settings.patience_s,
             aborted=self._aborted,
             clock=clock,
         )
@@ -113,10 +113,10 @@ class Stream:
             account=account,
             clock=clock,
         )
-        self._window = Window(settings, live=source.live, tracked=tracker is not None, clock=clock)
+        self._window = Window(settings, live=True, tracked=tracker is not None, clock=clock)
         self._buffer: FrameBuffer[Captured] = FrameBuffer(
             settings.buffer,
-            WhenFull.DROP_OLDEST if source.live else WhenFull.BLOCK,
+            WhenFull.DROP_OLDEST,
             on_drop=lambda _: account.dropped("buffer_full"),
             on_change=self._wake.set,
             lock=account.lock,
@@ -156,6 +156,8 @@ class Stream:
         outcome = Outcome(Status.FAILED, "aborted")
         bug: str | None = None
         try:
+            if not self._source.live:  # not asked before: what is behind HTTP has to look
+                self._take_every_frame()
             state = self._progress.load()
             if state is not None and state.ended is not None and not self._source.live:
                 outcome = self._ended_before(state, state.ended)
@@ -175,6 +177,12 @@ class Stream:
                 self._release(capture, outcome, bug)
             raise
         return self._release(capture, outcome, bug)
+
+    def _take_every_frame(self) -> None:
+        """Nothing is dropped to stay fresh: all that was made for a camera waits instead."""
+        self._buffer.when_full = WhenFull.BLOCK
+        self._window.take_every_frame()
+        self._publisher.patience_s = None
 
     # -- the loop ----------------------------------------------------------------------------
 

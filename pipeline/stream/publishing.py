@@ -50,7 +50,7 @@ class Publisher:
             account.open_sink(name)
         self._account = account
         self._source_id = source_id
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._aborted = aborted
         self._clock = clock
         self._closed = False
@@ -128,7 +128,7 @@ class Publisher:
                 if self._aborted.wait(busy.retry_after_s):
                     self._account.sink_dropped(name, "aborted")
                     return
-                if self._patience_s is not None and self._clock() - first >= self._patience_s:
+                if self.patience_s is not None and self._clock() - first >= self.patience_s:
                     self._account.sink_dropped(name, "busy")
                     return
             except Exception as error:  # noqa: BLE001 - told to the owner by `errors`

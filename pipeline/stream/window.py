@@ -127,6 +127,10 @@ class Window:
         self._segmented = 0
         self._forecast = Forecast()
 
+    def take_every_frame(self) -> None:
+        """No frame may be dropped, as if it had been made for a file."""
+        self._max_latency_s = None
+
     def __len__(self) -> int:
         """Frames in flight."""
         return len(self._flights)

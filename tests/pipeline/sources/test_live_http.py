@@ -41,7 +41,7 @@ def sends(*chunks: bytes, then: threading.Event | None = None) -> Answer:
 def once(url: str, **options: Any) -> LiveSource:
     """A source that fails at the first thing that goes wrong."""
     limits = {"open_timeout_s": 2.0, "read_timeout_s": 1.0, "first_connect_s": 0.0}
-    source = open_source(url, source_id="gate", **limits, **options)
+    source = open_source(url, source_id="gate", live=True, **limits, **options)
     assert isinstance(source, LiveSource)
     return source
 
@@ -271,7 +271,7 @@ def test_a_playlist_with_an_end_is_a_recording_that_ends(server: Any, clips: Any
         answers[f"/{number}.ts"] = sends(part.read_bytes())
     lines = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n0.ts\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n"
     answers["/list.m3u8"] = sends(lines.encode())
-    source = once(f"http://{host}/list.m3u8")
+    source = open_source(f"http://{host}/list.m3u8", source_id="gate")
     assert [clips.number(frame.image) for frame in source.frames()] == list(range(20))
     assert source.outcome.status is Status.COMPLETE
 

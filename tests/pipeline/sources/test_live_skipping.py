@@ -23,7 +23,7 @@ FRAMES, FPS = 60, 10
 
 def live(url: str, **options: Any) -> LiveSource:
     limits = {"open_timeout_s": 2.0, "read_timeout_s": 1.0, "first_connect_s": 0.0}
-    source = open_source(url, source_id="gate", **limits, **options)
+    source = open_source(url, source_id="gate", live=True, **limits, **options)
     assert isinstance(source, LiveSource)
     return source
 

@@ -1,0 +1,325 @@
+"""Behind HTTP a body with an end is a file: every picture of it once, or the reason why not."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.runner import track
+from pipeline.sources import open_source
+from pipeline.stages import Source, Status
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+LIMITS = {"open_timeout_s": 2.0, "read_timeout_s": 1.0}
+
+
+def remote(url: str, **options: Any) -> Source:
+    return open_source(url, source_id="gate", **{**LIMITS, **options})
+
+
+def file(
+    content: bytes,
+    *,
+    ranges: bool = True,
+    cut: int | None = None,
+    cuts: int = 99,
+    kind: str = "application/octet-stream",
+) -> Answer:
+    """A file server; the first `cuts` connections end behind byte `cut`."""
+    left = [cuts]
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
+        first = int(asked[1]) if asked and ranges else 0
+        last = int(asked[2]) + 1 if asked and asked[2] and ranges else len(content)
+        handler.send_response(206 if ranges else 200)
+        if ranges:
+            handler.send_header("Content-Range", f"bytes {first}-{last - 1}/{len(content)}")
+        handler.send_header("Content-Length", str(last - first))
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        ends = last
+        if cut is not None and left[0] > 0:
+            left[0] -= 1
+            ends = min(last, cut)
+        handler.wfile.write(content[first:ends])
+
+    return answer
+
+
+def chunks(*parts: bytes, end: bool = True, kind: str = "video/mp2t") -> Answer:
+    """A body in chunks, with or without the chunk that says it was all."""
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        for part in parts:
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+        if end:
+            handler.wfile.write(b"0\r\n\r\n")
+        handler.close_connection = True
+
+    return answer
+
+
+def written(clips: Any, name: str, **more: Any) -> bytes:
+    path: Path = clips.write(name, frames=20, **more)
+    return path.read_bytes()
+
+
+KINDS = {
+    "a.ts": {"options": {"bf": "0", "g": "6"}},
+    "a.mp4": {},
+    "a.mkv": {},
+    "a.webm": {"codec": "libvpx"},
+    "a.avi": {"codec": "mpeg4"},
+    "a.nut": {"codec": "mpeg4"},
+    "a.flv": {"codec": "flv1"},
+    "a.ogv": {"codec": "libvpx"},
+    "a.h264": {"options": {"bf": "0"}},
+    "a.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "live.webm": {"codec": "libvpx", "mux": {"live": "1"}},
+}
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no-ranges"])
+def test_every_picture_of_a_recording_comes_once(
+    server: Any, clips: Any, name: str, ranges: bool
+) -> None:
+    host, answers = server
+    content = written(clips, name, **KINDS[name])
+    answers[f"/{name}"] = file(content, ranges=ranges)
+    source = remote(f"http://{host}/{name}")
+    assert not source.live
+    frames = list(source.frames())
+    local = list(open_source(str(clips.folder / name), source_id="gate").frames())
+    assert [(f.epoch, f.index, f.pts_s) for f in frames] == [(0, f.index, f.pts_s) for f in local]
+    assert all(np.array_equal(f.image, g.image) for f, g in zip(frames, local, strict=True))
+    assert len(frames) == 20
+    assert source.outcome.status is Status.COMPLETE
+    assert source.reconnects == 0
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no-ranges"])
+@pytest.mark.parametrize("name", ["a.ts", "a.mp4", "a.mkv"])
+def test_a_connection_that_breaks_is_gone_on_with_and_said(
+    server: Any, clips: Any, name: str, ranges: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, answers = server
+    content = written(clips, name, **KINDS[name])
+    cut = len(content) * 2 // 3
+    answers[f"/{name}"] = file(content, ranges=ranges, cut=cut, cuts=2)
+    source = remote(f"http://{host}/{name}")
+    frames = list(source.frames())
+    assert [clips.number(frame.image) for frame in frames] == list(range(20))
+    assert [(frame.epoch, frame.index) for frame in frames] == [(0, i) for i in range(20)]
+    assert source.outcome.status is Status.COMPLETE
+    assert source.reconnects >= 1
+    assert (
+        f"gate: http://{host}/{name}: the connection broke off at byte {cut:,} of "
+        f"{len(content):,}; it goes on from there"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no-ranges"])
+def test_a_body_that_never_comes_whole_is_incomplete(server: Any, clips: Any, ranges: bool) -> None:
+    host, answers = server
+    content = written(clips, "a.ts", **KINDS["a.ts"])
+    cut = len(content) // 2
+    answers["/a.ts"] = file(content, ranges=ranges, cut=cut)
+    source = remote(f"http://{host}/a.ts")
+    frames = list(source.frames())
+    assert 0 < len(frames) < 20
+    assert [clips.number(frame.image) for frame in frames] == list(range(len(frames)))
+    assert source.outcome.status is Status.INCOMPLETE
+    assert source.outcome.reason == (
+        f"{len(frames)} pictures could be read, then: the connection broke off at byte {cut:,} "
+        f"of {len(content):,}"
+    )
+
+
+def test_another_file_in_the_middle_is_not_gone_on_with(server: Any, clips: Any) -> None:
+    host, answers = server
+    content = written(clips, "a.ts", **KINDS["a.ts"])
+    rest = iter([file(content, cut=len(content) // 2)])
+    answers["/a.ts"] = lambda h: next(rest, file(content + content))(h)
+    source = remote(f"http://{host}/a.ts")
+    assert len(list(source.frames())) < 20
+    assert source.outcome.status is Status.INCOMPLETE
+    assert "what is there has changed meanwhile at byte" in str(source.outcome.reason)
+
+
+def test_an_index_at_the_end_is_found_without_ranges_too(server: Any, clips: Any) -> None:
+    host, answers = server
+    content = written(clips, "a.mp4")
+    assert content.index(b"mdat") < content.index(b"moov")
+    answers["/a.mp4"] = file(content, ranges=False)
+    source = remote(f"http://{host}/a.mp4")
+    assert [clips.number(frame.image) for frame in source.frames()] == list(range(20))
+    assert source.outcome.status is Status.COMPLETE
+
+
+def test_a_recording_goes_on_where_an_interrupted_run_stood(server: Any, clips: Any) -> None:
+    host, answers = server
+    answers["/a.ts"] = file(written(clips, "a.ts", **KINDS["a.ts"]))
+    whole = list(remote(f"http://{host}/a.ts").frames())
+    rest = list(remote(f"http://{host}/a.ts").frames({"epoch": 0, "index": 12}))
+    assert [(f.index, f.pts_s) for f in rest] == [(f.index, f.pts_s) for f in whole[12:]]
+
+
+def test_chunks_with_an_end_are_played_once(server: Any, clips: Any) -> None:
+    host, answers = server
+    content = written(clips, "a.ts", **KINDS["a.ts"])
+    answers["/a.ts"] = chunks(content[:5000], content[5000:])
+    source = remote(f"http://{host}/a.ts")
+    assert source.live  # nothing says so before it is read
+    assert [clips.number(frame.image) for frame in source.frames()] == list(range(20))
+    assert source.outcome.status is Status.COMPLETE
+
+
+def jpegs(clips: Any) -> bytes:
+    """Ten numbered pictures, as a camera's own page shows them."""
+    with av.open(str(clips.write("m.avi", codec="mjpeg", pix_fmt="yuvj420p"))) as container:
+        pictures = [bytes(packet) for packet in container.demux() if packet.size]
+    head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+    return b"".join(head % len(picture) + picture + b"\r\n" for picture in pictures)
+
+
+@pytest.mark.parametrize("name", ["chunks-without-the-last", "pictures", "pictures-and-a-length"])
+def test_what_has_no_marked_end_is_a_camera_that_is_asked_again(
+    server: Any, clips: Any, name: str
+) -> None:
+    host, answers = server
+    camera = "multipart/x-mixed-replace"
+    answers["/a.ts"] = {
+        "chunks-without-the-last": chunks(written(clips, "a.ts", **KINDS["a.ts"]), end=False),
+        "pictures": chunks(jpegs(clips), kind=camera),
+        "pictures-and-a-length": file(jpegs(clips), kind=camera),
+    }[name]
+    source = remote(f"http://{host}/a.ts")
+    assert source.live
+    epochs = []
+    for frame in source.frames():
+        epochs.append(frame.epoch)
+        if frame.epoch == 1:
+            source.stop()
+    assert epochs.count(0) >= 10
+
+
+def test_live_false_reads_all_of_what_does_not_say_its_length(server: Any, clips: Any) -> None:
+    host, answers = server
+    answers["/a.ts"] = chunks(written(clips, "a.ts", **KINDS["a.ts"]))
+    source = remote(f"http://{host}/a.ts", live=False)
+    assert not source.live
+    assert len(list(source.frames())) == 20
+    assert source.outcome.status is Status.COMPLETE
+
+
+def test_live_true_asks_for_a_recording_again_and_again(server: Any, clips: Any) -> None:
+    host, answers = server
+    answers["/a.ts"] = file(written(clips, "a.ts", **KINDS["a.ts"]))
+    source = remote(f"http://{host}/a.ts", live=True)
+    assert source.live
+    for frame in source.frames():
+        if frame.epoch == 1:
+            source.stop()
+    assert source.reconnects == 1
+
+
+@pytest.mark.parametrize("address", ["rtsp://h/1", "rtmp://h/1", "udp://h:1", "/dev/video7"])
+def test_live_false_is_for_http_alone(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^live: false is for http:// and https://, not for "):
+        open_source(address, source_id="gate", live=False)
+
+
+@pytest.mark.parametrize("address", ["a.mp4", "a.png", "synthetic://street"])
+def test_live_true_is_for_cameras_alone(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^live: true is for cameras and streams; of a file"):
+        open_source(address, source_id="gate", live=True)
+
+
+@pytest.mark.parametrize("master", [False, True])
+def test_a_playlist_with_an_end_is_a_recording(server: Any, clips: Any, master: bool) -> None:
+    host, answers = server
+    for number in range(2):
+        pts = [10 * number + i for i in range(10)]
+        images = [clips.picture(i) for i in pts]
+        part = clips.write(f"{number}.ts", images=images, pts=pts, options={"bf": "0"})
+        answers[f"/{number}.ts"] = file(part.read_bytes())
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n0.ts\n#EXTINF:1,\n1.ts\n#EXT-X-ENDLIST\n"
+    answers["/list.m3u8"] = file(text.encode())
+    answers["/all.m3u8"] = file(b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nlist.m3u8\n")
+    source = remote(f"http://{host}/{'all' if master else 'list'}.m3u8")
+    assert not source.live
+    assert [clips.number(frame.image) for frame in source.frames()] == list(range(20))
+    assert source.outcome.status is Status.COMPLETE
+    del answers["/1.ts"]
+    source = remote(f"http://{host}/list.m3u8")
+    assert len(list(source.frames())) == 10
+    assert source.outcome.reason == (
+        "10 pictures could be read, then: a part of its playlist: no such stream there (404); "
+        "check the path"
+    )
+
+
+def test_a_server_that_is_not_up_yet_is_asked_again_and_its_recording_read_once(
+    server: Any, clips: Any
+) -> None:
+    host, answers = server
+    content = written(clips, "a.ts", **KINDS["a.ts"])
+    first = iter([lambda h: h.send_error(503)])
+    answers["/a.ts"] = lambda h: next(first, file(content))(h)
+    source = remote(f"http://{host}/a.ts")
+    assert source.live  # taken for a camera until it has answered
+    assert [clips.number(frame.image) for frame in source.frames()] == list(range(20))
+    assert source.outcome.status is Status.COMPLETE
+
+
+def test_stop_is_heard_while_the_first_answer_is_waited_for(server: Any) -> None:
+    host, answers = server
+    asked, never = threading.Event(), threading.Event()
+
+    def answer(_: http.server.BaseHTTPRequestHandler) -> None:
+        asked.set()
+        never.wait(20)
+
+    answers["/a.ts"] = answer
+    source = remote(f"http://{host}/a.ts", open_timeout_s=60.0)
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: found.append(source.live))
+    thread.start()
+    assert asked.wait(10)
+    source.stop()
+    thread.join(10)
+    assert found == [True]
+    assert list(source.frames()) == []
+    never.set()
+
+
+def test_what_is_no_video_says_so_and_ends(server: Any) -> None:
+    host, answers = server
+    answers["/a"] = file(b"<html>" * 100)
+    with pytest.raises(SourceError, match=rf"^gate: cannot open http://{host}/a: what comes is no"):
+        list(remote(f"http://{host}/a").frames())
+
+
+def test_a_slow_loop_loses_no_picture_of_a_recording(server: Any, clips: Any) -> None:
+    host, answers = server
+    path: Path = clips.write("long.ts", images=[clips.picture(i % 20) for i in range(200)])
+    answers["/long.ts"] = file(path.read_bytes())
+    assert [result.index for result in track(f"http://{host}/long.ts", model="blob")] == list(
+        range(200)
+    )
