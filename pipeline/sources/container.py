@@ -98,10 +98,10 @@ class VideoFile:
 
     @property
     def announced(self) -> int | None:
-        """Pictures the container announces, those an edit list hides left out; None: no word."""
+        """Pictures the container announces, without hidden and empty ones; None: no word."""
         entries = getattr(self.stream, "index_entries", None)
         if entries and self.stream.frames and self.container.format.name.startswith(_INDEXED):
-            return sum(not entry.is_discard for entry in entries)
+            return sum(bool(entry.size) and not entry.is_discard for entry in entries)
         return self.stream.frames or None
 
     @property

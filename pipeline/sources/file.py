@@ -238,13 +238,17 @@ def probe_file(path: Path) -> Probe:
         first = next(video.frames(), None)
         if first is None:
             raise SourceOpenError(f"{path.stem}: no picture of {path} could be decoded")
+        try:
+            height, width, _ = PictureConverter(video.crop).convert(first).shape
+        except UnconvertibleError as error:
+            raise SourceOpenError(f"{path.stem}: no picture can be shown: {error}") from error
         rate = video.stream.average_rate or video.stream.guessed_rate
         fps = float(rate) if rate else None
         duration = video.container.duration
         duration_s = duration / av.time_base if duration else None
         estimate = round(duration_s * fps) if duration_s and fps else None
         return Probe(
-            size=PictureConverter(video.crop).shown_size(first),
+            size=(height, width),
             fps=fps,
             codec=video.stream.codec_context.name,
             pixel_format=first.format.name,

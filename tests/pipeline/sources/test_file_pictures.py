@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import SourceOpenError
-from pipeline.sources import open_source
+from pipeline.sources import open_source, probe
 from pipeline.sources.picture import Orientation, orientation_of, upright
 from pipeline.stages import Status
 
@@ -181,6 +181,8 @@ def test_a_matrix_is_converted_or_named(clips: Any, matrix: int) -> None:
         "converted to RGB; re-encode it"
     )
     assert reading.decode_errors == 0
+    with pytest.raises(SourceOpenError, match="no picture can be shown: its colour matrix"):
+        probe(str(in_matrix(clips, matrix)))
 
 
 def test_pictures_in_a_matrix_that_begins_later_are_left_out_by_name(clips: Any) -> None:

@@ -177,3 +177,12 @@ def test_a_sample_that_is_not_whole_is_missing_although_the_index_counts_it(
     path = clips.write("a.mp4", mux={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[:-less])
     assert outcome(path).status is Status.INCOMPLETE
+
+
+def test_a_sample_without_a_byte_is_no_picture_that_is_missing(clips: Any) -> None:
+    def empty(data: bytearray) -> None:
+        sizes = data.index(b"stsz") + 16  # behind version, common size and count
+        struct.pack_into(">I", data, sizes + 4 * 9, 0)  # of the last one
+
+    path = clips.write("a.mp4", options={"bf": "0"})
+    assert outcome(patched(path, empty)) == Outcome(Status.COMPLETE, None, 9, 9)
