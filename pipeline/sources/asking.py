@@ -116,12 +116,15 @@ class _Encrypted(urllib.request.HTTPSHandler):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     max_redirections = MAX_REDIRECTS
 
-    def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
+    def http_error_302(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
+    ) -> Any:
         """The next request, without credentials: they are given anew where they belong."""
-        check_step(req.full_url, newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        if target := headers.get("Location"):
+            check_step(req.full_url, target)
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def _said(error: Exception, how: Opening) -> LinkError:
