@@ -32,6 +32,8 @@ def check(settings: Settings, *, config: str | os.PathLike[str] | None = None) -
     _check_trackers(settings)
     _check_sinks(settings)
     keep_apart(reads(settings, config=config), writes(settings))
+    for source in settings.sources:
+        sources.check_trust(source.tls_ca_file, name=f"source {source.id}")
     if any(source.classes for source in settings.sources):
         labels = models.model_labels(name, weights)
         for source in settings.sources:
@@ -80,6 +82,8 @@ def _check_sources(settings: Settings) -> None:
         try:
             kind = sources.check_url(source.url)
             sources.check_live(source.url, None if source.live == "auto" else source.live)
+            if kind is sources.Kind.SYNTHETIC:
+                sources.check_scene(source.url)
         except ConfigError as error:
             raise ConfigError(f"source {source.id}: {error}") from error
         ranged = source.start is not None or source.duration is not None

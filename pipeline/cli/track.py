@@ -9,8 +9,9 @@ import typer
 
 from pipeline.cli.execute import Output, execute
 from pipeline.cli.home import home
+from pipeline.cli.shown import as_yaml
 from pipeline.cli.sources import expand_sources
-from pipeline.config import Settings, parse
+from pipeline.config import parse
 
 Text = str | None
 
@@ -96,14 +97,6 @@ def track(
         typer.echo(as_yaml(settings), nl=False)
         return
     execute(settings, output=Output(folder=output, quiet=quiet))
-
-
-def as_yaml(settings: Settings) -> str:
-    """The settings that differ from the defaults, as a configuration file."""
-    import yaml
-
-    values = settings.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
 from pipeline.reading import read_small
+from pipeline.secrets import mask_url
 
 MAX_BYTES = 1_000_000
 _SHOWN = 60
@@ -172,7 +173,7 @@ def _shown(value: Any) -> str:
     """A value in a few words; what it holds is looked at only as far as that is shown."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = _SHOWN
-    text = short.repr(value)
+    text = mask_url(short.repr(value))
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
+from pipeline.sources.address import Address
 from pipeline.sources.naming import expand, named, safe_id, singles
 from pipeline.sources.probing import Probe, fingerprint, probe, unreadable
 from pipeline.sources.schemes import SCHEMES, Kind, check_live, check_url, kind_of, scheme_of
@@ -20,7 +21,10 @@ __all__ = [
     "SCHEMES",
     "Kind",
     "Probe",
+    "address_of",
     "check_live",
+    "check_scene",
+    "check_trust",
     "check_url",
     "expand",
     "fingerprint",
@@ -65,7 +69,33 @@ OPTIONS: dict[Kind, frozenset[str]] = {
 """The options each kind of source makes use of."""
 
 _KNOWN = frozenset().union(*OPTIONS.values())
+address_of = Address.parse
 _RANGE = frozenset({"start_s", "duration_s"})
+
+
+def check_scene(url: str) -> None:
+    """Refuse an address of a rendered scene that says something wrong.
+
+    Raises:
+        ConfigError: what.
+    """
+    from pipeline.sources.street.url import StreetUrl
+
+    StreetUrl.parse(url)
+
+
+def check_trust(ca_file: str | None, *, name: str) -> None:
+    """Refuse a file that holds no certificates.
+
+    Raises:
+        ConfigError: it begins with `name`.
+    """
+    from pipeline.sources.tls import Trust
+
+    try:
+        Trust(ca_file=ca_file)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 def open_source(url: str, *, source_id: str, **options: Any) -> Source:

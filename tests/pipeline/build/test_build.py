@@ -65,6 +65,42 @@ def test_a_right_configuration_passes_though_nothing_of_it_exists() -> None:
             r"tracker.min_score: set min_score of a source \(or under defaults\)",
             id="min_score of the tracker",
         ),
+        *(
+            pytest.param(
+                {"sources": [source(url=f"synthetic://street?{wish}")]},
+                rf"^source a: synthetic://street\?{wish}: {said}",
+                id=wish,
+            )
+            for wish, said in (
+                ("size=100000x100000", r"size must be WIDTHxHEIGHT, each 96\.\.4096"),
+                ("size=8x8", "size must be WIDTHxHEIGHT"),
+                ("frames=-1", "frames must be a whole number 1"),
+                ("frames=0", "frames must be a whole number 1"),
+                ("fps=nan", "fps must be above 0"),
+                ("seed=x", "seed must be a whole number"),
+                ("sede=1", "unknown key 'sede'"),
+            )
+        ),
+        pytest.param(
+            {"sources": [source(url="synthetic://road")]},
+            "^source a: synthetic://road: unknown scene 'road'",
+            id="scene",
+        ),
+        pytest.param(
+            {"sources": [source(url="rtsp://cam/1", live=False)]},
+            "^source a: live: false is for http:// and https://, not for rtsp",
+            id="camera as a file",
+        ),
+        pytest.param(
+            {"sources": [source(live=True)]},
+            "^source a: live: true is for cameras and streams",
+            id="file as a camera",
+        ),
+        pytest.param(
+            {"sources": [source(url="https://cam/1", tls_ca_file="no/such.pem")]},
+            r"^source a: tls_ca_file no/such\.pem cannot be used: No such file or directory",
+            id="certificates",
+        ),
         pytest.param(
             {"sources": [source(url="rtps://cam/1")]},
             r"source a: unknown kind of source rtps://.*did you mean rtsps?://\?",

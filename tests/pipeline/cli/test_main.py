@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli.main import main
+from pipeline.config import load
 
 
 class Answer(NamedTuple):
@@ -92,6 +93,29 @@ def test_show_config_prints_what_run_would_take(
     assert maskstream("check", path).code == 0
     assert maskstream("run", path, "--quiet").code == 0
     assert (tmp_path / "out" / "clip.jsonl").exists()
+
+
+def test_show_config_keeps_secrets_out_and_says_which(maskstream: Command, tmp_path: Path) -> None:
+    shown = maskstream(
+        *("track", "rtsp://me:p%40ss@cam/1", "http://me:hunter22@h:81/2?token=T0k3n&x=1"),
+        *("rtsp://only@h/3", "--model", "blob", "--show-config"),
+    )
+    assert shown.code == 0
+    assert not [word for word in ("p%40ss", "p@ss", "hunter22", "T0k3n") if word in shown.out]
+    assert shown.out.splitlines()[:3] == [
+        "# put the password of cam-1 into the environment: PASSWORD_1=",
+        "# put the password of h-2 into the environment: PASSWORD_2=",
+        "# in the url of h-2 *** stands for a secret that was left out",
+    ]
+    path = tmp_path / "shown.yaml"
+    path.write_text(shown.out)
+    found = [(s.url, s.username, s.password_env) for s in load(path).sources]
+    assert found == [
+        ("rtsp://cam/1", "me", "PASSWORD_1"),
+        ("http://h:81/2?token=***&x=1", "me", "PASSWORD_2"),
+        ("rtsp://h/3", "only", None),
+    ]
+    assert maskstream("check", path).code == 0
 
 
 def test_a_stride_is_told_with_what_it_left_out(
