@@ -21,10 +21,11 @@ from torchvision.models.detection import MaskRCNN
 from pipeline.models.devices import Placement
 from pipeline.models.engine.anchors import Grid, level_shapes, make_grid
 from pipeline.models.engine.box_head import BoxHead
+from pipeline.models.engine.cuda import Cuda, cuda_for
 from pipeline.models.engine.dense import DensePart
 from pipeline.models.engine.detections import CANDIDATES, DetectionRules, Detections, detect
-from pipeline.models.engine.kernels import kernels_for
-from pipeline.models.engine.lanes import Fetch, Lane, Lanes, Pass, Steps
+from pipeline.models.engine.kernels import Kernels, kernels_for
+from pipeline.models.engine.lanes import Lane, Lanes, Pass, Steps
 from pipeline.models.engine.layers import conv_maker
 from pipeline.models.engine.mask_head import MaskHead
 from pipeline.models.engine.preprocess import Batch, InputRules, Size
@@ -57,6 +58,8 @@ class Engine:
         placement: device and number format of the dense part.
         score_threshold: detections above it are returned.
         depth: passes that may be under way at once; None: two on a GPU, one on a CPU.
+        cuda: of the device; None: what the device has. Another for tests.
+        kernels: forms of the operations; None: the fastest that are right on the device.
     """
 
     def __init__(
@@ -66,8 +69,11 @@ class Engine:
         *,
         score_threshold: float,
         depth: int | None = None,
+        cuda: Cuda | None = None,
+        kernels: Kernels | None = None,
     ) -> None:
         device, dtype = placement.device, placement.dtype
+        self._cuda = cuda or cuda_for(device)
         make = conv_maker(device, dtype)
         self.placement = placement
         self.input_rules = InputRules.of(network)
@@ -79,11 +85,11 @@ class Engine:
         self._dense = DensePart(network, make)
         self._box_head = BoxHead(network, make, device, dtype)
         self._mask_head = MaskHead(network, make, device, dtype)
-        self._kernels = kernels_for(device)
-        self.depth = depth or (_DEPTH_ON_GPU if device.type == "cuda" else 1)
-        self._lanes = Lanes(device, self.depth)
+        self._kernels = kernels or kernels_for(device)
+        self.depth = depth or (_DEPTH_ON_GPU if self._cuda else 1)
+        self._lanes = Lanes(self._cuda, self.depth)
         self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
-        _finish(device)
+        self._finish()
 
     def run(self, images: Sequence[NDArray[np.uint8]], lap: Lap | None = None) -> list[Found]:
         """Find what is in pictures uint8 (H, W, 3) BGR that share a bucket."""
@@ -122,11 +128,11 @@ class Engine:
         run = lane.graphs.run if lap is None else _directly
         call = partial(self._until_detections, bucket, lap)
         table, *found = run(bucket.key, call, batch.pixels, batch.sizes)
-        (count,) = yield Fetch(found[-1:])
+        (count,) = yield found[-1:]
         kept = int(count)  # the one number a pass waits for
         if kept < 0:
             found = self._detect_all(found, batch.sizes)
-            (count,) = yield Fetch(found[-1:])
+            (count,) = yield found[-1:]
             kept = int(count)
         _done(lap, "detections")
         rows = mask_batch(kept, found[1].numel(), self.placement.device)
@@ -203,6 +209,11 @@ class Engine:
         scale = (source / sizes).flip(1).repeat(1, 2)[pictures]
         return pictures, at * scale, scores.flatten()[index], labels, logits
 
+    def _finish(self) -> None:
+        """Wait for what all lanes will read."""
+        if self._cuda:
+            self._cuda.synchronize()
+
     def _bucket(self, batch: Batch) -> _Bucket:
         key = (batch.bucket, len(batch.sizes))
         if key not in self._made:
@@ -212,7 +223,7 @@ class Engine:
                 make_grid(self._generator, batch.bucket, device),
                 make_layout(level_shapes(batch.bucket)[:-1], len(batch.sizes), device),
             )
-            _finish(device)
+            self._finish()
             if len(self._made) > _KNOWN_BUCKETS:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -234,12 +245,6 @@ def _directly(
     key: object, call: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
 ) -> tuple[Tensor, ...]:
     return call(*inputs)
-
-
-def _finish(device: torch.device) -> None:
-    """Wait for what all lanes will read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _done(lap: Lap | None, stage: str) -> None:

@@ -16,14 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.models.engine.cuda import Cuda, Tensors
+
 _log = logging.getLogger(__name__)
 _GRAPHS_KEPT = 24
-Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    graph: torch.cuda.CUDAGraph
+    replay: Callable[[], None]
     inputs: Tensors
     outputs: Tensors
 
@@ -33,10 +34,13 @@ class Graphs:
 
     Outputs are overwritten by the next replay of the same key. All records share one pool of memory
     for what lies between their inputs and outputs, which is safe because they run one at a time.
+
+    Args:
+        cuda: of the device; None: it has none, and everything runs operation by operation.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._usable = device.type == "cuda"
+    def __init__(self, cuda: Cuda | None) -> None:
+        self._cuda = cuda
         self._made: OrderedDict[Hashable, _Recorded] = OrderedDict()
         self._pool: Any = None
 
@@ -45,16 +49,16 @@ class Graphs:
 
         `call` must do the same operations on the same shapes whenever the key is the same.
         """
-        if not self._usable:
+        if self._cuda is None:
             return call(*inputs)
-        if key not in self._made and not self._record(key, call, inputs):
+        if key not in self._made and not self._record(self._cuda, key, call, inputs):
             return call(*inputs)
         self._made.move_to_end(key)
         recorded = self._made[key]
         for own, given in zip(recorded.inputs, inputs, strict=True):
             if own.data_ptr() != given.data_ptr():
                 own.copy_(given)
-        recorded.graph.replay()
+        recorded.replay()
         return recorded.outputs
 
     def clear(self) -> None:
@@ -69,26 +73,22 @@ class Graphs:
                 return given
         return torch.empty_like(given).copy_(given)
 
-    def _record(self, key: Hashable, call: Callable[..., Tensors], inputs: Tensors) -> bool:
+    def _record(
+        self, cuda: Cuda, key: Hashable, call: Callable[..., Tensors], inputs: Tensors
+    ) -> bool:
         try:
             own = tuple(self._own(given) for given in inputs)
-            aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):  # libraries allocate and choose in the first calls
-                for _ in range(2):
-                    call(*own)
-            torch.cuda.current_stream().wait_stream(aside)
-            graph = torch.cuda.CUDAGraph()
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            with torch.cuda.graph(graph, pool=self._pool):
-                outputs = call(*own)
+            for _ in range(2):
+                cuda.aside(lambda: call(*own))
+            self._pool = self._pool or cuda.pool()
+            replay, outputs = cuda.record(lambda: call(*own), self._pool)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self._usable = False
+            self._cuda = None
             _log.warning("CUDA graphs are not used: %s", str(error).partition("\n")[0])
             return False
-        self._made[key] = _Recorded(graph, own, outputs)
+        self._made[key] = _Recorded(replay, own, outputs)
         if len(self._made) > _GRAPHS_KEPT:
             self._made.popitem(last=False)
         return True

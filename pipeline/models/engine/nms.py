@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,25 +69,52 @@ def _one_picture(
     """
     lowest = torch.finfo(scores.dtype).min
     least = lowest
+    places = _places(boxes, groups, scores)
     if scores.numel() > 2 * enough:
         least = max(least, float(scores.flatten().topk(2 * enough, sorted=False).values.min()))
     while True:
         for row in range(len(boxes)):
             candidates = (scores[row] >= least).nonzero()[:, 0]
-            kept = _survivors(boxes[row, candidates], groups[row, candidates], threshold)
+            kept = _survivors(places[row][candidates], threshold)
             keep[row, candidates[kept]] = True
         if least == lowest or int(keep.sum()) >= enough:
             return
         least = lowest
 
 
-def _survivors(boxes: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """Indices of the survivors of one problem.
+def set_apart(boxes: Tensor, groups: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the groups of each row are moved apart, so that they cannot overlap.
 
-    Groups are moved apart in float64, where that costs no digit of the boxes.
+    Returns:
+        (R,) bool, whether the boxes that count are of several groups: these rows are computed in
+        float64, where moving costs no digit that could matter; and (R,) float64, the distance.
     """
-    if len(boxes) and bool((groups != groups[0]).any()):
-        boxes = boxes.double()
-        boxes = boxes + (groups * (boxes.max() - boxes.min() + 1.0))[:, None]
+    there = scores > -torch.inf
+    largest = torch.iinfo(groups.dtype).max
+    first = torch.where(there, groups, largest).amin(dim=1)
+    several = torch.where(there, groups, -1).amax(dim=1) > first
+    edges = boxes.double()
+    low = torch.where(there[..., None], edges, torch.inf).amin(dim=(1, 2))
+    high = torch.where(there[..., None], edges, -torch.inf).amax(dim=(1, 2))
+    return several, torch.where(several, high - low + 1.0, 0.0)
+
+
+def just_below(threshold: float) -> float:
+    """The largest float32 that is not above: what a float32 must exceed to exceed `threshold`."""
+    near = np.float32(threshold)
+    return float(near if float(near) <= threshold else np.nextafter(near, np.float32(-1)))
+
+
+def _places(boxes: Tensor, groups: Tensor, scores: Tensor) -> list[Tensor]:
+    """The boxes of each row, (K, 4), those of several groups moved apart."""
+    several, spans = set_apart(boxes, groups, scores)
+    return [
+        boxes[row].double() + (groups[row] * spans[row])[:, None] if apart else boxes[row]
+        for row, apart in enumerate(several.tolist())
+    ]
+
+
+def _survivors(boxes: Tensor, threshold: float) -> Tensor:
+    """Indices of the survivors of one problem."""
     scores = torch.arange(len(boxes), 0, -1, dtype=boxes.dtype, device=boxes.device)
     return torch.ops.torchvision.nms(boxes, scores, threshold)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.models.engine.lanes import Fetch, Steps
+from pipeline.models.engine.lanes import Steps
 from pipeline.models.engine.toggles import masks_of
 from pipeline.models.found import Found
 
@@ -54,7 +54,7 @@ def bring(
     """
     tensors = [getattr(results, field.name) for field in fields(results)]
     if paste is None or not len(results.scores):
-        arrived = yield Fetch(tensors)
+        arrived = yield tensors
         pictures, boxes, scores, classes, logits = (tensor.numpy() for tensor in arrived)
         probabilities = sigmoid(logits)
         return [
@@ -70,7 +70,7 @@ def bring(
         max(width for _, width in sizes),
         capacity,
     )
-    arrived = yield Fetch([*tensors[:4], toggles, counts])
+    arrived = yield [*tensors[:4], toggles, counts]
     pictures, boxes, scores, classes, positions, numbers = (tensor.numpy() for tensor in arrived)
     if int(numbers.sum()) > capacity:
         return (yield from bring(results, sizes, None))

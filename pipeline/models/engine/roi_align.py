@@ -16,7 +16,11 @@ from torch import Tensor
 
 SAMPLES = 2
 """Samples per bin and axis; two taps each."""
-_CANONICAL_SIZE, _CANONICAL_LEVEL, _EPS = 224.0, 4.0, 1e-6
+_LEAST_AREA = {3: 12543.98046875, 4: 50175.9296875, 5: 200703.671875}
+"""Least float32 area pooled from each level: where floor(4 + log2(sqrt(area) / 224) + 1e-6) steps.
+
+A comparison says the same on every device; root and logarithm do not.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Layout:
     """(L, 2) int32, height and width of each level."""
     scales: Tensor
     """(L,) float32, level pixels per picture pixel."""
-    finest: int
-    """Number of the first level: 2 for a stride of 4."""
+    least_areas: Tensor
+    """(L - 1,) float32, least area of a box that is pooled from each level but the first."""
 
 
 def make_layout(
@@ -43,7 +47,7 @@ def make_layout(
         torch.tensor(first, dtype=torch.int32, device=device),
         torch.tensor(shapes, dtype=torch.int32, device=device),
         torch.tensor([2.0 ** -(finest + i) for i in range(len(rows))], device=device),
-        finest,
+        torch.tensor([_LEAST_AREA[finest + i] for i in range(1, len(rows))], device=device),
     )
 
 
@@ -85,11 +89,7 @@ def roi_align(table: Tensor, layout: Layout, boxes: Tensor, pictures: Tensor, si
 def levels_of(boxes: Tensor, layout: Layout) -> Tensor:
     """(N,) int64 index of the level each box is pooled from, by its area."""
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    wanted = torch.floor(
-        _CANONICAL_LEVEL + torch.log2(torch.sqrt(width * height) / _CANONICAL_SIZE) + _EPS
-    )
-    last = layout.finest + len(layout.scales) - 1
-    return wanted.clamp(layout.finest, last).to(torch.int64) - layout.finest
+    return ((width * height)[:, None] >= layout.least_areas).sum(dim=1)
 
 
 def _taps(low: Tensor, high: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:

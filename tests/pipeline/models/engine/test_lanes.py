@@ -11,9 +11,7 @@ from torchvision.models.detection import MaskRCNN
 
 from pipeline.models.devices import place
 from pipeline.models.engine.engine import Engine
-from pipeline.models.engine.lanes import Fetch, Lane, Lanes, Steps
-
-CPU = torch.device("cpu")
+from pipeline.models.engine.lanes import Lane, Lanes, Steps
 
 
 @pytest.fixture
@@ -28,11 +26,11 @@ def steps(said: list[str]) -> Callable[..., Callable[[Lane], Steps[str]]]:
     def make(name: str, *, broken: bool = False) -> Callable[[Lane], Steps[str]]:
         def run(lane: Lane) -> Steps[str]:
             said.append(f"{name} begins")
-            (number,) = yield Fetch([torch.tensor(3)])
+            (number,) = yield [torch.tensor(3)]
             if broken:
                 raise ValueError(name)
             said.append(f"{name} goes on with {int(number)}")
-            first, second = yield Fetch([torch.ones(2), torch.zeros(1)])
+            first, second = yield [torch.ones(2), torch.zeros(1)]
             said.append(f"{name} ends")
             return f"{name} {first.tolist()} {second.tolist()}"
 
@@ -44,7 +42,7 @@ def steps(said: list[str]) -> Callable[..., Callable[[Lane], Steps[str]]]:
 def test_passes_on_different_lanes_wait_only_when_asked(
     said: list[str], steps: Callable[..., Callable[[Lane], Steps[str]]]
 ) -> None:
-    lanes = Lanes(CPU, depth=2)
+    lanes = Lanes(None, depth=2)
     first, second = lanes.start(steps("a")), lanes.start(steps("b"))
     assert said == ["a begins", "b begins"]
 
@@ -56,7 +54,7 @@ def test_passes_on_different_lanes_wait_only_when_asked(
 def test_a_lane_finishes_its_pass_before_the_next_and_keeps_its_result(
     said: list[str], steps: Callable[..., Callable[[Lane], Steps[str]]]
 ) -> None:
-    lanes = Lanes(CPU, depth=2)
+    lanes = Lanes(None, depth=2)
     first, _, third = (lanes.start(steps(name)) for name in "abc")
 
     assert said == ["a begins", "b begins", "a goes on with 3", "a ends", "c begins"]
@@ -67,7 +65,7 @@ def test_a_lane_finishes_its_pass_before_the_next_and_keeps_its_result(
 def test_an_error_is_told_to_who_asks_for_that_pass_alone(
     steps: Callable[..., Callable[[Lane], Steps[str]]],
 ) -> None:
-    lanes = Lanes(CPU, depth=1)
+    lanes = Lanes(None, depth=1)
     broken = lanes.start(steps("a", broken=True))
     fine = lanes.start(steps("b"))
 
