@@ -8,7 +8,7 @@ READY_DEV := $(VENV)/.ready-dev
 PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch bench docs clean
+.PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch bench bench-gpu docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ bench: $(READY_DEV) ## the benchmarks that take a few minutes on a laptop
 	$(BIN)/python -m benchmarks.masks
 	$(BIN)/python -m benchmarks.segment --quick
 	$(BIN)/python -m benchmarks.tracking --quick
+
+bench-gpu: $(READY_DEV) ## everything about a GPU, in 300 seconds; figures in out/gpu
+	$(BIN)/python -m benchmarks.gpu
 
 docs: $(READY) ## write the generated pages docs/configuration.md and docs/metrics.md anew
 	$(BIN)/python docs/generate.py

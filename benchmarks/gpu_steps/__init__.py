@@ -1,0 +1,1 @@
+"""The steps of `python -m benchmarks.gpu`, one a file, and what they share."""

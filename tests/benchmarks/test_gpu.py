@@ -1,0 +1,53 @@
+"""`python -m benchmarks.gpu` without a GPU: every step, and what happens when one fails.
+
+Triton decides when it is imported whether kernels are interpreted, so these run in processes of
+their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ABSENT = ("ray", "pydantic", "typer", "rich", "yaml", "prometheus_client", "pytest", "hypothesis")
+"""Installed here, but not where a GPU is."""
+
+
+def dry_run(out: Path, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """The command as on a bare machine; `before` is run after the imports it names itself."""
+    program = f"""
+import os, sys
+os.environ["TRITON_INTERPRET"] = "1"
+sys.modules.update(dict.fromkeys({ABSENT!r}))
+{before}
+from benchmarks.gpu import main
+sys.exit(main(["--dry-run", "--out", {str(out)!r}, *{arguments!r}]))
+"""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_step_runs_on_a_cpu_with_nothing_but_the_wheels_it_names(tmp_path: Path) -> None:
+    done = dry_run(tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "gpu.json").read_text())
+    assert {letter: step["state"] for letter, step in told["steps"].items()} == dict.fromkeys(
+        "abcdefg", "done"
+    )
+    assert all(step["found"] for step in told["steps"].values())
+    assert (tmp_path / "gpu.md").read_text() in done.stdout
