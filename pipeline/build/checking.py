@@ -99,6 +99,9 @@ def _check_sources(settings: Settings) -> None:
 def _check_sinks(settings: Settings) -> None:
     for sink in settings.sinks:
         sinks.check_sink(sink.url)
+        for path in sinks.files_read(sink.url):
+            if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+                raise ConfigError(f"sink {sink.url!r}: {path} is no file that can be read")
     ids = [source.id for source in settings.sources]
     sinks.check_targets((sink.url, sink.sources or ids) for sink in settings.sinks)
     for source in settings.sources:

@@ -52,6 +52,8 @@ def reads(settings: Settings, *, config: str | os.PathLike[str] | None = None) -
         for key in ("tls_ca_file", "password_file"):
             if (path := getattr(source, key)) is not None:
                 found.append(Use(path, f"{key} of the source {source.id!r}"))
+    for sink in settings.sinks:
+        found += [Use(path, f"what {sink.url!r} reads") for path in sinks.files_read(sink.url)]
     return found
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "check_sink",
     "check_targets",
     "choice",
+    "files_read",
     "flag",
     "integer",
     "look_at",
@@ -129,6 +130,13 @@ def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
     if parsed.scheme.writes == "elsewhere":
         return {}
     return {id_: os.path.abspath(parsed.located(id_)) for id_ in source_ids}
+
+
+def files_read(url: str) -> list[str]:
+    """The files a sink reads."""
+    parsed = parse_sink(url)
+    named = (parsed.options[key] for key, option in parsed.scheme.options.items() if option.reads)
+    return [path for path in named if path is not None]
 
 
 def writes_folder(url: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import ConfigError
+from pipeline.paths import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Option:
     expected: str
     """What is allowed, as the error message says it."""
     help: str
+    reads: bool = False
+    """The value is the path of a file that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def _fraction(text: str) -> float:
 def _path(text: str) -> str:
     if not text.strip() or "\0" in text:
         raise ValueError
-    return text
+    return expanded(text)
 
 
 COMMON = {
@@ -161,6 +164,7 @@ _BUILT_IN = [
                 None,
                 "the path of a COCO file",
                 "for pictures: `image_id` is that of the image with the same `file_name` in there",
+                reads=True,
             )
         },
     ),

@@ -119,6 +119,19 @@ def test_nor_is_anything_else_that_is_read(more: dict[str, Any], path: str, what
         build.check(settings_of("rtsp://camera/1", f"jsonl:{path}", **more))
 
 
+def test_nor_is_a_file_that_a_sink_reads() -> None:
+    Path("ids.json").write_text('{"images": []}')
+    with pytest.raises(
+        ConfigError, match=r"over what is read, what 'coco:.*images=ids.json' reads"
+    ):
+        build.check(settings_of("photos", "coco:./ids.json?images=ids.json"))
+
+
+def test_what_a_sink_reads_has_to_be_there() -> None:
+    with pytest.raises(ConfigError, match=r"images=gone.json': gone.json is no file that can be"):
+        build.check(settings_of("photos", "coco:o.json?images=gone.json"))
+
+
 def test_nor_is_the_configuration(tmp_path: Path) -> None:
     Path("c.yaml").write_text(
         "model: {name: blob}\nsources: [{id: a, url: clip.mp4}]\nsinks: ['jsonl:./c.yaml']\n"
