@@ -56,6 +56,12 @@ def evaluate_track_command(
     resolve_overlaps: Annotated[
         bool, typer.Option("--resolve-overlaps", help="Make overlapping masks disjoint first.")
     ] = False,
+    seqmap: Annotated[
+        Path | None,
+        typer.Option(
+            "--seqmap", callback=home, metavar="FILE", help="Sequences to judge, if not all."
+        ),
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option("--json", callback=home, metavar="FILE", help="Write the figures here too."),
@@ -65,8 +71,10 @@ def evaluate_track_command(
     from pipeline.evaluation import evaluate_tracks
 
     judged = "*.jsonl" if format == "jsonl" else "*.txt"
-    _keep(json, [*results.glob(judged), *_truth(gt)])
-    report = evaluate_tracks(gt, results, format=format, resolve_overlaps=resolve_overlaps)
+    _keep(json, [*results.glob(judged), *_truth(gt), *([seqmap] if seqmap else [])])
+    report = evaluate_tracks(
+        gt, results, format=format, resolve_overlaps=resolve_overlaps, seqmap=seqmap
+    )
     give_lines(report)
     if json is not None:
         _write(json, report.to_json())

@@ -59,6 +59,11 @@ def mask_share(a: Rles, region: Rles) -> Array:
     return np.asarray(coco_mask.iou(list(a), [union], [1]), np.float64)[:, 0]
 
 
+def union(masks: Rles) -> list[Mapping[str, Any]]:
+    """All masks as one; none if there are none."""
+    return [coco_mask.merge(list(masks), intersect=False)] if masks else []
+
+
 def shared_pixels(masks: Rles) -> int:
     """How many pixels masks of one picture have in common, counted once per further mask."""
     if len(masks) < 2:

@@ -136,19 +136,25 @@ def judge_mots(
     return judge(cases)
 
 
-def check_disjoint(table: MotsTable) -> None:
+def check_disjoint(table: MotsTable, *, regions: bool = False) -> None:
     """Refuse masks of one frame that share pixels, all classes together.
+
+    Args:
+        table: of a sequence.
+        regions: ignored regions count as one, however they overlap.
 
     Raises:
         SourceError: names the frame, its lines and what to do.
     """
     for frame in np.unique(table.frames):
         rows = np.flatnonzero(table.frames == frame)
-        if pixels := overlap.shared_pixels(table.coco(rows)):
+        ignored = rows[regions & (table.classes[rows] == IGNORE_CLASS)]
+        masks = table.coco(np.setdiff1d(rows, ignored)) + overlap.union(table.coco(ignored))
+        if pixels := overlap.shared_pixels(masks):
             first, last = table.lines[rows].min(), table.lines[rows].max()
             raise SourceError(
                 f"{table.path} lines {first}-{last}: masks of frame {frame} share {pixels} "
-                "pixels, where none may; make them disjoint with --resolve-overlaps"
+                "pixels, where none may; --resolve-overlaps makes those of results disjoint"
             )
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.evaluation.counts import TrackCounts
 from pipeline.evaluation.metrics import count
-from pipeline.evaluation.rules import MOT_RULES, check_disjoint, judge_mot, judge_mots
+from pipeline.evaluation.refusals import check_mot, check_mots, check_records
+from pipeline.evaluation.rules import MOT_RULES, judge_mot, judge_mots
 from pipeline.evaluation.run import judge_class, paired
+from pipeline.evaluation.sequences import Sequence, find_sequences
 from pipeline.evaluation.table import track_table
 from pipeline.evaluation.truth import truth_of
 from pipeline.formats.jsonl import read_run
@@ -48,16 +50,22 @@ class TracksReport:
 
 
 def evaluate_tracks(
-    gt: Path, results: Path, *, format: str, resolve_overlaps: bool = False
+    gt: Path,
+    results: Path,
+    *,
+    format: str,
+    resolve_overlaps: bool = False,
+    seqmap: Path | None = None,
 ) -> TracksReport:
     """Judge a folder of results.
 
     Args:
         gt: `<sequence>.txt`, or `<sequence>/gt/gt.txt` as MOTChallenge lays it out; for `jsonl`
             `<source id>.txt` (MOTS) or `<source id>.json` (COCO with `track_id`).
-        results: `<sequence>.txt`, or `<source id>.jsonl`.
+        results: `<sequence>.txt`, or `<source id>.jsonl`, for every sequence.
         format: one of `FORMATS`.
         resolve_overlaps: give shared pixels to the mask that comes first in the file.
+        seqmap: names the sequences to be judged, if not all.
 
     Raises:
         ConfigError: a folder or file is missing, or the format is unknown.
@@ -65,14 +73,11 @@ def evaluate_tracks(
     """
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
-    files = sorted(results.glob("*.jsonl" if format == "jsonl" else "*.txt"))
-    if not files:
-        kind = ".jsonl" if format == "jsonl" else ".txt"
-        raise ConfigError(f"{results}: no {kind} file there to be judged")
+    suffix = ".jsonl" if format == "jsonl" else ".txt"
     counts: dict[str, dict[str, TrackCounts]] = {}
-    for file in files:
-        for name, of_class in _count(gt, file, format, resolve_overlaps).items():
-            counts.setdefault(name, {})[file.stem] = of_class
+    for sequence in find_sequences(gt, results, suffix, seqmap):
+        for name, of_class in _count(sequence, format, resolve_overlaps).items():
+            counts.setdefault(name, {})[sequence.name] = of_class
     return TracksReport(format, {name: _scores(rows) for name, rows in counts.items()})
 
 
@@ -81,48 +86,42 @@ def _scores(rows: Mapping[str, TrackCounts]) -> dict[str, dict[str, float]]:
     return {**{name: c.scores() for name, c in rows.items()}, COMBINED: together.scores()}
 
 
-def _count(gt: Path, file: Path, format: str, resolve: bool) -> dict[str, TrackCounts]:
+def _count(sequence: Sequence, format: str, resolve: bool) -> dict[str, TrackCounts]:
     """Counts of one sequence by class."""
     if format == "jsonl":
-        return _count_records(gt, file)
-    truth_file = _truth_file(gt, file.stem)
+        return _count_records(sequence)
     if format in _MOTS:
-        return _count_mots(truth_file, file, *_MOTS[format], resolve)
-    truth, result = read_mot(truth_file), read_mot(file)
-    frames = int(max(truth.frames.max(initial=0), result.frames.max(initial=0)))
+        return _count_mots(sequence, *_MOTS[format], resolve)
+    truth, result = read_mot(sequence.truth), read_mot(sequence.result)
+    check_mot(truth, result, rule=MOT_RULES[format])
+    last = max(truth.frames.max(initial=0), result.frames.max(initial=0))
+    frames = sequence.frames or int(last)
     judged = judge_mot(truth, result, rule=MOT_RULES[format], frames=frames)
     return {"pedestrian": count(judged)}
 
 
 def _count_mots(
-    truth_file: Path, file: Path, first: int, classes: Mapping[int, str], resolve: bool
+    sequence: Sequence, first: int, classes: Mapping[int, str], resolve: bool
 ) -> dict[str, TrackCounts]:
-    truth, result = read_mots(truth_file), read_mots(file)
+    truth, result = read_mots(sequence.truth), read_mots(sequence.result)
+    check_mots(truth, result, resolved=resolve)
     if resolve:
         result = disjoint(result)
-    else:
-        check_disjoint(result)
     last = max(truth.frames.max(initial=first), result.frames.max(initial=first))
-    frames = int(last) - first + 1
+    frames = sequence.frames or int(last) - first + 1
     return {
         name: count(judge_mots(truth, result, class_id=class_id, first=first, frames=frames))
         for class_id, name in classes.items()
     }
 
 
-def _count_records(gt: Path, file: Path) -> dict[str, TrackCounts]:
-    truth = truth_of(file.stem, "", gt)
+def _count_records(sequence: Sequence) -> dict[str, TrackCounts]:
+    truth = truth_of(sequence.name, "", sequence.truth)
     if truth is None or not truth.tracked:
-        raise ConfigError(f"{gt}: the truth of {file.stem} has no track ids")
-    pairs = paired(file.stem, read_run(file).results, truth)
+        raise ConfigError(f"{sequence.truth}: the truth of {sequence.name} has no track ids")
+    pairs = paired(sequence.name, read_run(sequence.result).results, truth)
+    check_records(sequence.result, pairs)
     return {name: count(judge_class(pairs, class_id)) for class_id, name in truth.labels.items()}
-
-
-def _truth_file(gt: Path, sequence: str) -> Path:
-    for file in (gt / f"{sequence}.txt", gt / sequence / "gt" / "gt.txt"):
-        if file.exists():
-            return file
-    raise ConfigError(f"{gt}: has neither {sequence}.txt nor {sequence}/gt/gt.txt")
 
 
 def disjoint(table: MotsTable) -> MotsTable:

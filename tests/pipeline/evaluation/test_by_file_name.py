@@ -283,6 +283,15 @@ def test_a_truth_by_names_cannot_tell_the_pictures_of_one_file_apart(
     assert "stack.tif of fruit holds 2 pictures" in answer.err
 
 
+def test_records_without_tracks_are_not_judged_as_tracks(here: Path, maskstream: Command) -> None:
+    run(maskstream)
+    Path("gt").mkdir()
+    Path("gt/fruit.json").write_text(json.dumps(truth(IMAGES, track_id=1)))
+    answer = maskstream("eval", "track", "--gt", "gt", "--results", "out", "--format", "jsonl")
+    assert answer.code == 2
+    assert "the run has instances without a track id; use a tracker" in answer.err
+
+
 def test_tracks_of_pictures_are_matched_by_name_too(here: Path, maskstream: Command) -> None:
     run(maskstream, tracker="default")
     Path("gt").mkdir()
@@ -291,6 +300,18 @@ def test_tracks_of_pictures_are_matched_by_name_too(here: Path, maskstream: Comm
     rows = report.classes["red"]["fruit"]
     assert rows["LocA"] == pytest.approx(1.0)
     assert rows["TP"] + rows["FN"] == 3
+    content = truth(IMAGES, track_id=1)
+    Path("gt/lost.json").write_text(json.dumps(content))
+    answer = maskstream("eval", "track", "--gt", "gt", "--results", "out", "--format", "jsonl")
+    assert answer.code == 2
+    assert "out: has no result for 1 of 2 sequences: lost; where nothing" in answer.err
+    Path("gt/lost.json").unlink()
+    again = {**content["annotations"][0], "id": 9}
+    twice = {**content, "annotations": [*content["annotations"], again]}
+    Path("gt/fruit.json").write_text(json.dumps(twice))
+    answer = maskstream("eval", "track", "--gt", "gt", "--results", "out", "--format", "jsonl")
+    assert answer.code == 2
+    assert "the truth has a track id twice in one frame" in answer.err
     Path("gt/fruit.json").write_text(json.dumps({**renamed(IMAGES)} | {"annotations": []}))
     answer = maskstream("eval", "track", "--gt", "gt", "--results", "out", "--format", "jsonl")
     assert answer.code == 2

@@ -48,7 +48,9 @@ def assert_equal(ours: Mapping[str, float], theirs: Mapping[str, Any], where: st
 def check(
     gt: Path, results: Path, format: str, theirs: Mapping[str, Any], sequences: Sequence[str]
 ) -> None:
-    report = evaluate_tracks(gt, results, format=format)
+    seqmap = results.parent / "seqmap.txt"
+    seqmap.write_text("name\n" + "".join(f"{sequence}\n" for sequence in sequences))
+    report = evaluate_tracks(gt, results, format=format, seqmap=seqmap)
     for name, rows in report.classes.items():
         for sequence in sequences:
             assert_equal(rows[sequence], theirs[sequence][name], f"{sequence} {name}")
