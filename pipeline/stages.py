@@ -236,7 +236,7 @@ class Sink(Protocol):
     def resume(self, position: Position) -> None:
         """Cut back to `position`, before the first write.
 
-        A sink may have a `resume_keeping` beside it, see the function of this name.
+        A sink may have a `resume_keeping` and a `check_resume` beside it, see the functions.
         """
 
     def finish(self, end: Mapping[str, Any]) -> None:
@@ -244,6 +244,19 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and release. Safe to call twice, and without `finish` after a failure."""
+
+
+def check_resume(sink: Sink, position: Position) -> None:
+    """Let a sink say whether `resume` would refuse `position`, by a method `check_resume`.
+
+    All sinks of a stream are asked before the first is cut back; it changes nothing.
+
+    Raises:
+        ConfigError: it would.
+    """
+    check: Callable[[Position], None] | None = getattr(sink, "check_resume", None)
+    if check is not None:
+        check(position)
 
 
 def resume_keeping(sink: Sink, position: Position) -> None:

@@ -1,5 +1,6 @@
 """Fixtures all tests share: a clean environment, restored randomness, where the test data lies."""
 
+import logging
 import os
 import random
 import signal
@@ -22,6 +23,14 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("MASKSTREAM_") and name != "MASKSTREAM_TEST_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def restored_log_records() -> Iterator[None]:
+    """A command that ran in a test filters records only as long as that test."""
+    factory = logging.getLogRecordFactory()
+    yield
+    logging.setLogRecordFactory(factory)
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,7 @@ __all__ = [
     "flag",
     "integer",
     "look_at",
+    "manner",
     "needs_tracks",
     "open_sink",
     "register",
@@ -137,6 +138,15 @@ def files_read(url: str) -> list[str]:
     parsed = parse_sink(url)
     named = (parsed.options[key] for key, option in parsed.scheme.options.items() if option.reads)
     return [path for path in named if path is not None]
+
+
+def manner(url: str, min_score: float | None = None) -> str:
+    """How a sink writes, wherever it does: its scheme and all its options, defaults included."""
+    parsed = parse_sink(url)
+    score = max(parsed.min_score or 0.0, min_score or 0.0)
+    options = {**parsed.options, "min_score": score}
+    said = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{parsed.scheme.name}?{said}"
 
 
 def writes_folder(url: str) -> bool:

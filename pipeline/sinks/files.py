@@ -112,14 +112,8 @@ class OutputFile:
         Raises:
             ConfigError: the position is of another file, or the file is shorter.
         """
-        check_position(self.path, position)
+        there = self.check_resume(position)
         size = position["bytes"]
-        there = os.fstat(self._fd).st_size
-        if there < size:
-            raise ConfigError(
-                f"{self.path}: cannot be resumed, the last checkpoint names {size} bytes, the file "
-                f"has {there}; put it back or start over with --overwrite"
-            )
         rest = os.pread(self._fd, there - size, size) if whole is not None else b""
         kept = rest[: whole(rest)] if whole is not None else b""
         size += len(kept)
@@ -131,6 +125,21 @@ class OutputFile:
             except OSError as error:
                 raise write_error(self.path, error) from error
         return kept
+
+    def check_resume(self, position: Position) -> int:
+        """Whether the file can be cut back to `position`; how many bytes it has.
+
+        Raises:
+            ConfigError: the position is of another file, or the file is shorter.
+        """
+        check_position(self.path, position)
+        there = os.fstat(self._fd).st_size
+        if there < position["bytes"]:
+            raise ConfigError(
+                f"{self.path}: cannot be resumed, the last checkpoint names {position['bytes']} "
+                f"bytes, the file has {there}; put it back or start over with --overwrite"
+            )
+        return there
 
     def sync(self) -> None:
         """Return when everything written would survive a power cut.

@@ -83,6 +83,10 @@ class FramesSink:
         self._sync()
         return {"path": str(self._folder), "records": self._count, "last": self._last}
 
+    def check_resume(self, position: Position) -> None:
+        """Whether this is the folder of `position`."""
+        check_position(self._folder, position)
+
     def resume(self, position: Position) -> None:
         """Remove the pictures that came after `position`."""
         check_position(self._folder, position)

@@ -35,6 +35,10 @@ class JsonlSink:
         self._file.sync()
         return self._file.position(records=self._records)
 
+    def check_resume(self, position: Position) -> None:
+        """Whether this is the file of `position`, with all that was there."""
+        self._file.check_resume(position)
+
     def resume(self, position: Position) -> None:
         """Cut the file back to the lines that were there at `position`."""
         self._file.resume(position)

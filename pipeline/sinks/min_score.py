@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Position, Sink, resume_keeping
+from pipeline.stages import Picture, Position, Sink, check_resume, resume_keeping
 
 MakePicture: TypeAlias = Callable[[FrameResult, NDArray[np.uint8]], Picture]
 
@@ -51,6 +51,10 @@ class MinScore:
         """Where the sink stands, and which tracks have passed."""
         return {"sink": self._sink.flush(), "reached": list(self._reached)}
 
+    def check_resume(self, position: Position) -> None:
+        """Whether it was written with a `min_score`, and the sink behind agrees."""
+        check_resume(self._sink, self._inner(position))
+
     def resume(self, position: Position) -> None:
         """Go on with the same tracks."""
         self._sink.resume(self._remember(position))
@@ -60,12 +64,16 @@ class MinScore:
         resume_keeping(self._sink, self._remember(position))
 
     def _remember(self, position: Position) -> Position:
+        inner = self._inner(position)
+        self._reached = dict.fromkeys(position["reached"])
+        return inner
+
+    def _inner(self, position: Position) -> Position:
         if "reached" not in position:
             raise ConfigError(
                 "a sink with min_score cannot be resumed from a checkpoint without it; "
                 "use the same options again or start over with --overwrite"
             )
-        self._reached = dict.fromkeys(position["reached"])
         sink: Position = position["sink"]
         return sink
 

@@ -52,6 +52,10 @@ class MotsSink:
         self._file.sync()
         return self._file.position(records=self._frames)
 
+    def check_resume(self, position: Position) -> None:
+        """Whether this is the file of `position`, with all that was there."""
+        self._file.check_resume(position)
+
     def resume(self, position: Position) -> None:
         """Cut the file back to the lines that were there at `position`."""
         self._file.resume(position)

@@ -136,6 +136,10 @@ class VideoSink:
             timeline=asdict(self._timeline),
         )
 
+    def check_resume(self, position: Position) -> None:
+        """Whether this is the file of `position`, with all that was there."""
+        self._file.check_resume(position)
+
     def resume(self, position: Position) -> None:
         """Cut the file back to the fragments of `position`; what comes next continues it."""
         self._file.resume(position)

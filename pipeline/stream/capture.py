@@ -19,7 +19,7 @@ from pipeline.buffers import FrameBuffer
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SourceError
 from pipeline.frames import Frame
-from pipeline.stages import Source
+from pipeline.stages import Outcome, Source, Status
 from pipeline.stream.sampling import Sampled, Sampling
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ class Capture:
         self._skipped: Counter[str] = Counter()
         self.error: BaseException | None = None
         """Why reading ended early; read it once `ended`."""
+        self.proven = threading.Event()
+        """The source has shown the frame of `after`, where there is one."""
         self._thread = threading.Thread(
             target=self._run, name=f"capture-{source.source_id}", daemon=True
         )
@@ -136,12 +138,15 @@ class Capture:
 
     def _read(self) -> None:
         start = self._start
-        if self._after is not None:
+        if self._after is None:
+            self.proven.set()  # there is nothing to show
+        else:
             start = {"epoch": self._after.epoch, "index": self._after.index}
         frames = self._source.frames(start)
         try:
             if self._after is not None:
                 self._skip(frames, self._after)
+                self.proven.set()
             while True:
                 began = self._clock()
                 frame = next(frames, None)
@@ -207,3 +212,13 @@ class Capture:
             captured=self._captured,
             thinned=dict(self._thinned),
         )
+
+
+def outcome_of(source: Source, error: BaseException | None) -> Outcome:
+    """How a source ended that was read until this error; None: to its end."""
+    found = source.outcome
+    if error is None:
+        return found
+    known = isinstance(error, MaskstreamError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
+    return Outcome(Status.FAILED, reason, found.decoded, found.announced)

@@ -1,15 +1,18 @@
-"""What survives a crash: one small file per source, replaced whole.
+"""What survives a crash: one small file per source, replaced whole, and beside it one of numbers.
 
 A reader sees the old state or the new one, never a mixture. A state is written only after every
-sink has made durable what the state claims.
+sink has made durable what the state claims. The numbers of a camera are written before they are
+used, whatever its sinks do, into a file that keeps its length: there is room on a full disk too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,31 @@ from pipeline.errors import ConfigError
 from pipeline.stages import Outcome, Position, Status
 from pipeline.stream.capture import Mark
 
+log = logging.getLogger(__name__)
+
 SCHEMA = "maskstream.checkpoint/2"
+_ANY = "maskstream.checkpoint/"
+
+AHEAD = 1000
+"""Numbers of frames and of tracks a camera takes in advance. After a crash so many are left out:
+what was published stays, and none of its numbers is used twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The first of each kind that is certainly not used yet."""
+
+    epoch: int
+    index: int
+    track: int
+
+    def beyond(self, other: Numbers) -> Numbers:
+        """Not used by either."""
+        return Numbers(
+            max(self.epoch, other.epoch),
+            max(self.index, other.index),
+            max(self.track, other.track),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +61,8 @@ class State:
     failed: Mapping[str, int] = field(default_factory=dict)
     ended: Outcome | None = None
     """Set once everything is written and closed: there is nothing to resume."""
+    numbers: Numbers | None = None
+    """Live only: what may go on being used; None before the first frame."""
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values, exact."""
@@ -45,11 +74,12 @@ class State:
             "published": self.published,
             "failed": dict(self.failed),
             "ended": None if ended is None else {**asdict(ended), "status": str(ended.status)},
+            "numbers": None if self.numbers is None else asdict(self.numbers),
         }
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> State:
-        """The state `as_json` wrote."""
+        """The state `as_json` wrote, or an older version."""
         ended = values["ended"]
         return State(
             sinks=values["sinks"],
@@ -60,7 +90,19 @@ class State:
             ended=None
             if ended is None
             else Outcome(**{**ended, "status": Status(ended["status"])}),
+            numbers=_numbers_in(values),
         )
+
+
+def _numbers_in(values: Mapping[str, Any]) -> Numbers | None:
+    """What is left to use; where a version did not say so, what it cannot have used."""
+    if "numbers" in values:
+        return None if values["numbers"] is None else Numbers(**values["numbers"])
+    if (at := values["at"]) is None:
+        return None
+    tracker = (values["following"] or {}).get("tracker") or {}
+    ahead = 0 if values["ended"] else AHEAD
+    return Numbers(at["epoch"] + 1, at["index"] + 1 + ahead, tracker.get("next_id", 1) + ahead)
 
 
 class Checkpoint:
@@ -70,12 +112,25 @@ class Checkpoint:
         path: the file; its folder is made at the first save.
         run: states of another run are not ours to continue.
         source_id: named in the file for people who look into it.
+        options: how each sink writes, by its name; a state of other options is not ours either.
+        lasting: False: nothing is kept once all is done.
     """
 
-    def __init__(self, path: Path, *, run: str, source_id: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        run: str,
+        source_id: str,
+        options: Mapping[str, str] | None = None,
+        lasting: bool = True,
+    ) -> None:
         self.path = path
+        self.lasting = lasting
+        self._numbers = path.with_suffix(".numbers")
         self._run = run
         self._source_id = source_id
+        self._options = dict(options or {})
 
     def load(self, sinks: Collection[str]) -> State | None:
         """The last state saved; None when there is none, or it is of another run or other sinks.
@@ -85,18 +140,30 @@ class Checkpoint:
         """
         try:
             values = json.loads(self.path.read_text(encoding="utf-8"))
-            if values["schema"] != SCHEMA:
+            if not str(values["schema"]).startswith(_ANY):
                 raise ValueError(f"its schema is {values['schema']!r}, not {SCHEMA!r}")
             if values["run"] != self._run or set(values["sinks"]) != set(sinks):
                 return None
-            return State.from_json(values)
+            if (before := values.get("options", self._options)) != self._options:
+                self._tell_change(before)
+                return None
+            return self._state(values)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(
                 f"{self.path}: cannot read the checkpoint of {self._source_id!r}: {error}; "
                 "delete it to start from the beginning"
             ) from error
+
+    def begin(self, state: State) -> None:
+        """The first state of a run; numbers of another one are forgotten.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._numbers.unlink(missing_ok=True)
+        self.save(state)
 
     def save(self, state: State) -> None:
         """Replace the state, durable when this returns.
@@ -105,19 +172,67 @@ class Checkpoint:
             OSError: it could not be written; the old state is untouched.
         """
         head = {"schema": SCHEMA, "run": self._run, "source": self._source_id}
+        values = {**head, "options": self._options, **state.as_json()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(self.path.name + ".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump({**head, **state.as_json()}, file, separators=(",", ":"), allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self.path)
+        try:
+            with fresh.open("w", encoding="utf-8") as file:
+                json.dump(values, file, separators=(",", ":"), allow_nan=False)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(fresh, self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise
+        self._sync_folder()
+
+    def reserve(self, numbers: Numbers) -> None:
+        """Write down that numbers before these may be used, durable when this returns.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        text = ", ".join(f'"{name}": {value:>20}' for name, value in asdict(numbers).items())
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._numbers, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fresh = os.fstat(fd).st_size == 0
+            os.pwrite(fd, f"{{{text}}}\n".encode(), 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if fresh:
+            self._sync_folder()
+
+    def discard(self) -> None:
+        """Forget the state: the next run starts from the beginning."""
+        self.path.unlink(missing_ok=True)
+        self._numbers.unlink(missing_ok=True)
+        if not self.lasting:
+            with contextlib.suppress(OSError):  # others have theirs there
+                self.path.parent.rmdir()
+
+    def _state(self, values: Mapping[str, Any]) -> State:
+        state = State.from_json(values)
+        try:
+            reserved = Numbers(**json.loads(self._numbers.read_text(encoding="ascii")))
+        except FileNotFoundError:
+            return state
+        return replace(state, numbers=reserved.beyond(state.numbers or reserved))
+
+    def _tell_change(self, before: Mapping[str, str]) -> None:
+        for name, now in self._options.items():
+            if before.get(name) != now:
+                log.warning(
+                    "%s: sink %s was %s and is %s now; what is there is not continued",
+                    *(self._source_id, name, before.get(name), now),
+                    extra={"source_id": self._source_id},
+                )
+
+    def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # or the old name may be back after a power cut
         finally:
             os.close(folder)
-
-    def discard(self) -> None:
-        """Forget the state: the next run starts from the beginning."""
-        self.path.unlink(missing_ok=True)

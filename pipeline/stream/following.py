@@ -16,6 +16,10 @@ from pipeline.stream.settings import StreamSettings
 from pipeline.stream.window import Region
 
 
+class Unrestorable(Exception):
+    """A snapshot does not fit: of another version, or of other settings."""
+
+
 class Following:
     """Tracker, camera, classes and region of one stream, asked frame by frame in order.
 
@@ -96,19 +100,34 @@ class Following:
             "masks": None if masks is None else {"size": list(masks.size), "rle": masks.to_coco()},
         }
 
-    def restore(self, snapshot: Mapping[str, Any], *, skip_ids: int = 0) -> None:
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on exactly where `snapshot` was taken.
 
-        Args:
-            snapshot: what `snapshot` gave.
-            skip_ids: so many track ids may have been given since.
+        Raises:
+            Unrestorable: it does not fit; everything is as it was.
         """
+        before = self.snapshot()
+        try:
+            self._load(snapshot)
+        except Exception as error:
+            self._load(before)
+            raise Unrestorable(str(error) or type(error).__name__) from error
+
+    @property
+    def next_id(self) -> int:
+        """The first track id that was not given yet."""
+        return 1 if self._tracker is None else int(self._tracker.snapshot().get("next_id", 1))
+
+    def count_from(self, next_id: int) -> None:
+        """Give no track id below this one."""
         if self._tracker is not None:
-            tracker = snapshot["tracker"]
-            if skip_ids and "next_id" in tracker:
-                tracker = {**tracker, "next_id": tracker["next_id"] + skip_ids}
-            self._tracker.restore(tracker)
-        if self._camera is not None:
-            self._camera.restore(snapshot["camera"])
+            self._tracker.restore({**self._tracker.snapshot(), "next_id": next_id})
+
+    def _load(self, snapshot: Mapping[str, Any]) -> None:
+        for part, name in ((self._tracker, "tracker"), (self._camera, "camera")):
+            if (part is None) != (snapshot[name] is None):
+                raise ValueError(f"it is with{'out' if part else ''} a {name}, unlike this run")
+            if part is not None:
+                part.restore(snapshot[name])
         masks = snapshot["masks"]
         self._last = None if masks is None else Masks.from_coco(masks["rle"], tuple(masks["size"]))

@@ -11,10 +11,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import FrameBuffer, WhenFull
 from pipeline.clock import Clock
-from pipeline.errors import MaskstreamError, SegmentFailed
+from pipeline.errors import MaskstreamError
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.stages import (
@@ -35,17 +34,18 @@ from pipeline.stages import (
     Status,
     Tracker,
 )
-from pipeline.stream.capture import Capture, Captured, Mark
+from pipeline.stream.capture import Capture, Captured, outcome_of
 from pipeline.stream.checkpoint import Checkpoint, State
 from pipeline.stream.following import Following
-from pipeline.stream.progress import AHEAD, Progress
+from pipeline.stream.progress import Progress, Start
 from pipeline.stream.publishing import Publisher, end_of
 from pipeline.stream.settings import End, StreamSettings
+from pipeline.stream.settling import Draw, Settling
 from pipeline.stream.window import Flight, Region, Verdict, Window
 
 log = logging.getLogger(__name__)
 
-Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
+_LOOK_S = 0.05
 
 
 class Stream:
@@ -85,14 +85,13 @@ class Stream:
         clock: Clock = time.monotonic,
     ) -> None:
         self.source_id = source.source_id
+        self._where = {"source_id": source.source_id}  # for the log
         self.account = account
         self._source = source
         self._segmenter = segmenter
         self._following = Following(settings, tracker=tracker, camera=camera, region=region)
         self._run_id = run
         self._settings = settings
-        self._make_picture = make_picture
-        self._draw = draw
         self._clock = clock
         self._aborted = threading.Event()
         self._wake = threading.Event()
@@ -114,6 +113,18 @@ class Stream:
             clock=clock,
         )
         self._window = Window(settings, live=True, tracked=tracker is not None, clock=clock)
+        self._settling = Settling(
+            run=run,
+            info=lambda: segmenter.info,
+            window=self._window,
+            following=self._following,
+            progress=self._progress,
+            publisher=self._publisher,
+            account=account,
+            make_picture=make_picture,
+            draw=draw,
+            clock=clock,
+        )
         self._buffer: FrameBuffer[Captured] = FrameBuffer(
             settings.buffer,
             WhenFull.DROP_OLDEST,
@@ -129,8 +140,8 @@ class Stream:
             decode_errors=lambda: source.decode_errors,
             reconnects=lambda: source.reconnects,
         )
-        self._epoch: int | None = None
-        self._last: Mark | None = None
+        self._capture: Capture | None = None
+        self._start = Start()
 
     def stop(self) -> None:
         """Drain: read no further, publish everything captured, finish the sinks. Any thread."""
@@ -152,7 +163,6 @@ class Stream:
             BaseException: what a function of the user's left with that is no `Exception`, such as
                 `SystemExit`; everything is closed by then.
         """
-        capture: Capture | None = None
         outcome = Outcome(Status.FAILED, "aborted")
         bug: str | None = None
         try:
@@ -160,31 +170,35 @@ class Stream:
                 self._take_every_frame()
             state = self._progress.load()
             if state is not None and state.ended is not None and not self._source.live:
-                outcome = self._ended_before(state, state.ended)
+                log.info("already complete, nothing to do", extra=self._where)
+                self._progress.count_again(state)
+                outcome = state.ended
             else:
-                capture = self._begin(state)
-                self._loop(capture)
-                if not self._aborted.is_set():
-                    outcome = self._finish(capture)
+                capture = self._capture = self._begin(state)
+                if self._proven(capture):
+                    self._loop(capture)
+                    if not self._aborted.is_set():
+                        outcome = self._finish(capture)
+                elif not self._aborted.is_set():
+                    outcome = Outcome(Status.INCOMPLETE, "stopped before it went on")
         except MaskstreamError as error:
             outcome = Outcome(Status.FAILED, str(error))
         except Exception as error:
-            log.exception("the stream failed", extra={"source_id": self.source_id})
+            log.exception("the stream failed", extra=self._where)
             bug = f"{type(error).__name__}: {error}"
             outcome = Outcome(Status.FAILED, bug)
         except BaseException:
             with contextlib.suppress(BaseException):  # the first is the one to be raised
-                self._release(capture, outcome, bug)
+                self._release(outcome, bug)
             raise
-        return self._release(capture, outcome, bug)
+        return self._release(outcome, bug)
 
     def _take_every_frame(self) -> None:
         """Nothing is dropped to stay fresh: all that was made for a camera waits instead."""
         self._buffer.when_full = WhenFull.BLOCK
         self._window.take_every_frame()
         self._publisher.patience_s = None
-
-    # -- the loop ----------------------------------------------------------------------------
+        self._progress.live = False
 
     def _loop(self, capture: Capture) -> None:
         if self._stopped_at_s is None:
@@ -201,11 +215,19 @@ class Stream:
 
     def _wait(self, capture: Capture) -> None:
         if self._stopped_at_s is None or capture.ended:
-            self._wake.wait()
+            self._wake.wait(self._progress.due_in())
+            self._progress.save_if_due()
             return
-        self._wake.wait(0.05)
-        if self._clock() - self._stopped_at_s > self._settings.stop_timeout_s:
-            self._buffer.close()  # the source does not hear; its thread is left to its own timeout
+        self._wake.wait(_LOOK_S)
+        if self._deaf:
+            self._buffer.close()  # its thread is left to its own timeout
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether the source was told to stop and does not."""
+        asked_at_s = self._stopped_at_s
+        waited_s = 0.0 if asked_at_s is None else self._clock() - asked_at_s
+        return waited_s > self._settings.stop_timeout_s
 
     def _fill(self) -> int:
         """Move what waits and fits into the window, and submit it in one call."""
@@ -223,7 +245,9 @@ class Stream:
                 taken.append(self._window.add(captured, segmented=segmented))
         now = self._clock()
         for flight in taken:
-            flight.submitted_at_s = flight.done_at_s = now
+            flight.submitted_at_s = now
+            if not flight.segmented:
+                flight.done_at_s = now
             self.account.observe("queue", now - flight.captured.at_s)
         if flights := [flight for flight in taken if flight.segmented]:
             self._submit(flights)
@@ -249,159 +273,65 @@ class Stream:
             flight = self._window.oldest
             if flight is None:
                 break
-            self._prepare(flight)
+            self._settling.prepare(flight)
             # Asked in this order, what failed because all is being left is not told as a failure.
             if not flight.landed or self._aborted.is_set():
                 break
-            self._settle(flight)
+            self._settling.settle(flight)
             count += 1
         return count
 
-    def _prepare(self, flight: Flight) -> None:
-        """Do for the next frame what can be done while it is still being segmented."""
-        if flight.prepared:
-            return
-        flight.prepared = True
-        if flight.frame.epoch != self._epoch:
-            self._begin_epoch(flight.captured.mark)
-        flight.motion = self._following.camera_motion(flight.frame)
-
-    def _begin_epoch(self, mark: Mark) -> None:
-        if self._epoch is not None:
-            self._following.begin_epoch()
-        self._epoch = mark.epoch
-        if self._source.live:  # before the epoch's first record, so that none is ever used twice
-            self._progress.save(mark)
-
-    def _settle(self, flight: Flight) -> None:
-        """Publish the oldest frame, or count it as failed."""
-        began = self._clock()
-        try:
-            found = None if flight.future is None else flight.future.result()
-        except Exception as error:  # noqa: BLE001 - one frame's failure is counted, not raised
-            self._fail(flight, error)
-        else:
-            instances = self._following.follow(flight.frame, found, flight.motion)
-            if self._source.live:
-                self._progress.reserve(flight.captured.mark, instances.track_ids)
-            self._publish(flight, instances, began)
-        self._last = flight.captured.mark
-        if self._progress.due():
-            self._progress.save(self._last)
-
-    def _fail(self, flight: Flight, error: Exception) -> None:
-        where = {"source_id": self.source_id}
-        log.warning("frame %d was not segmented: %s", flight.frame.index, error, extra=where)
-        # Time and camera move on for the tracks all the same.
-        self._following.follow(flight.frame, None, flight.motion)
-        with self.account.lock:
-            self._window.pop()
-            self.account.failed(error.cause if isinstance(error, SegmentFailed) else "error")
-
-    def _publish(self, flight: Flight, instances: Instances, began: float) -> None:
-        captured, tracked = flight.captured, self._clock()
-        segment_s = flight.done_at_s - flight.submitted_at_s
-        info = self._segmenter.info
-        result = FrameResult.of(
-            flight.frame,
-            instances,
-            run=self._run_id,
-            model=info.name,
-            labels=info.labels,
-            draw=self._draw,
-            timings={
-                "decode": captured.decode_s,
-                "queue": flight.submitted_at_s - captured.at_s,
-                "segment": segment_s,
-                "track": tracked - began,
-            },
-        )
-        self._publisher.publish(result, self._make_picture(result, flight.frame.image))
-        written = self._clock()
-        with self.account.lock:  # leaves the window and is published in one step
-            self._window.pop()
-            self.account.published()
-            if flight.segmented:
-                self.account.observe("segment", segment_s)
-            self.account.observe("track", tracked - began)
-            self.account.observe("sink", written - tracked)
-            self.account.observe("end_to_end", written - captured.at_s)
-
-    # -- beginning, checkpoints, end -----------------------------------------------------------
-
     def _begin(self, state: State | None) -> Capture:
         """Start to capture, from the beginning or from where an earlier run stood."""
-        after = None if state is None else state.at
-        start = None
-        if state is not None and after is not None:
-            self._restore(state, after)
-            if self._source.live:
-                skipped = 0 if state.ended else AHEAD
-                start = {"epoch": after.epoch + 1, "index": after.index + 1 + skipped}
-        else:
-            self._progress.begin()
+        start = self._start = self._progress.go_on(state)
+        if start.after is not None:
+            log.info("resuming after frame %d", start.after.index, extra=self._where)
+            self._settling.epoch = start.after.epoch
         capture = Capture(
             self._source,
             self._buffer,
             account=self.account,
             stride=self._settings.stride,
             max_fps=self._settings.max_fps,
-            after=None if self._source.live else after,
-            start=start,
+            after=start.after,
+            start=start.counting,
             clock=self._clock,
         )
         capture.start()
         return capture
 
-    def _restore(self, state: State, after: Mark) -> None:
-        log.info("resuming after frame %d", after.index, extra={"source_id": self.source_id})
-        positions = {name: p for name, p in state.sinks.items() if p is not None}
-        self._publisher.resume(positions, keep=self._source.live)
-        if state.following is not None:
-            crashed = self._source.live and state.ended is None
-            self._following.restore(state.following, skip_ids=AHEAD if crashed else 0)
-        self._epoch, self._last = after.epoch, after
-        if not self._source.live:  # a camera's frames cannot be captured twice: it counts anew
-            self._count_on(state)
+    def _proven(self, capture: Capture) -> bool:
+        """Wait for the source to show that it is the one of the checkpoint, then cut outputs back.
 
-    def _count_on(self, state: State) -> None:
-        self.account.restore(
-            captured=state.at.captured if state.at else 0,
-            published=state.published,
-            dropped=state.at.thinned if state.at else {},
-            failed=state.failed,
-        )
+        Until then they are as they were; False: stopped before.
+        """
+        while not capture.proven.wait(_LOOK_S):
+            if self._stopped_at_s is not None and (capture.ended or self._deaf):
+                return False
+            if capture.error is not None:
+                raise capture.error
+        if self._start.cut is not None:
+            self._start.cut()
+        return True
 
     def _finish(self, capture: Capture) -> Outcome:
         """Everything is published: tell the sinks how it ended, and that there is nothing left."""
         if capture.error is not None and not isinstance(capture.error, Exception):
             raise capture.error
-        outcome = self._outcome(capture.error)
-        began = self._last is not None or self.account.snapshot().captured > 0
+        outcome = outcome_of(self._source, capture.error)
+        began = self._progress.began or self.account.snapshot().captured > 0
         if began or outcome.status is not Status.FAILED:  # else no file is made, see `never_began`
-            self._progress.save(self._last)
+            self._progress.save()
         self._publisher.finish(end_of(self._run_id, outcome, self.account.snapshot()))
         self._publisher.close()
         if self._stopped_at_s is None and outcome.status is not Status.FAILED:
             self._progress.ended(outcome)
+        self._progress.drained()
         return outcome
 
-    def _outcome(self, error: BaseException | None) -> Outcome:
-        found = self._source.outcome
-        if error is None:
-            return found
-        known = isinstance(error, MaskstreamError)
-        reason = str(error) if known else f"{type(error).__name__}: {error}"
-        return Outcome(Status.FAILED, reason, found.decoded, found.announced)
-
-    def _ended_before(self, state: State, outcome: Outcome) -> Outcome:
-        """An earlier run has done all of it; only its counts are told again."""
-        log.info("already complete, nothing to do", extra={"source_id": self.source_id})
-        self._count_on(state)
-        return outcome
-
-    def _release(self, capture: Capture | None, outcome: Outcome, bug: str | None) -> End:
+    def _release(self, outcome: Outcome, bug: str | None) -> End:
         """Close everything, whatever happened before, and say how it ended."""
+        capture = self._capture
         self._source.stop()
         self._buffer.close()
         with self.account.lock:
@@ -411,7 +341,7 @@ class Stream:
             self._publisher.close()  # first: outputs are whole also where the source hangs
         finally:
             if capture is not None and not capture.join(self._settings.stop_timeout_s):
-                log.warning("the source does not end", extra={"source_id": self.source_id})
+                log.warning("the source does not end", extra=self._where)
             if bug is None and capture is not None and isinstance(capture.error, Exception):
                 bug = None if isinstance(capture.error, MaskstreamError) else outcome.reason
             failed = bug is not None or outcome.status is Status.FAILED

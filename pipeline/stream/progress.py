@@ -1,10 +1,11 @@
-"""When and what a stream writes down of its progress; does nothing without a checkpoint."""
+"""When and what a stream writes down of its progress, and how it goes on from there."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +14,33 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.stages import Outcome, Position
 from pipeline.stream.capture import Mark
-from pipeline.stream.checkpoint import Checkpoint, State
-from pipeline.stream.following import Following
+from pipeline.stream.checkpoint import AHEAD, Checkpoint, Numbers, State
+from pipeline.stream.following import Following, Unrestorable
 from pipeline.stream.publishing import Publisher
 
 log = logging.getLogger(__name__)
 
+TELL_AGAIN_S = 60.0
 
-AHEAD = 1000
-"""Numbers of frames and of tracks a camera may use before the next checkpoint is written. After a
-crash so many are left out: what was published since the last checkpoint stays, and none of its
-numbers is used twice."""
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a stream begins to read."""
+
+    after: Mark | None = None
+    """A file goes on behind this frame; it has to show it first."""
+    counting: dict[str, int] | None = None
+    """A camera's first epoch and frame number; None: from 0."""
+    cut: Callable[[], None] | None = None
+    """Brings the sinks back to where they stood; to be called once the source is known to be the
+    same, before anything is written."""
 
 
 class Progress:
-    """Writes checkpoints of one stream, between two frames.
+    """Flushes sinks and writes checkpoints of one stream, between two frames.
 
     Args:
-        checkpoint: None writes nothing.
+        checkpoint: None: sinks are flushed, nothing else is kept.
         every_s: seconds between two.
         publisher: flushed first.
         following: its state is part of it.
@@ -49,6 +59,8 @@ class Progress:
         clock: Clock,
     ) -> None:
         self._checkpoint = checkpoint
+        self.live = True
+        """Frames do not come twice: what was published stays, and no number is used again."""
         self._every_s = every_s
         self._publisher = publisher
         self._following = following
@@ -56,72 +68,172 @@ class Progress:
         self._clock = clock
         self._saved: State | None = None
         self._saved_at_s = clock()
-        self._numbers_end: tuple[int, int] | None = None
+        self._at: Mark | None = None
+        self._tried: Mark | None = None
+        self._positions: dict[str, Position | None] = dict.fromkeys(publisher.names)
+        self._reserved: Numbers | None = None
+        self._based = False
+        self._told_at_s = -math.inf
 
     def load(self) -> State | None:
         """Where an earlier run of the same kind stood."""
-        if self._checkpoint is None:
-            return None
-        return self._checkpoint.load(self._publisher.names)
+        return None if self._checkpoint is None else self._checkpoint.load(self._publisher.names)
 
-    def due(self) -> bool:
-        """Whether it is time for the next checkpoint."""
-        return self._clock() - self._saved_at_s >= self._every_s
+    def go_on(self, state: State | None) -> Start:
+        """Find out where to go on, and that it is possible; no output is touched before `cut`.
 
-    def reserve(self, at: Mark, ids: NDArray[np.int64] | None) -> None:
-        """Before a frame is published whose numbers a resumed run would use again: `save`."""
-        if self._numbers_end is None:
-            return
-        index_end, ids_end = self._numbers_end
-        if at.index >= index_end or (ids is not None and bool((ids >= ids_end).any())):
-            self.save(at)
-
-    def begin(self) -> None:
-        """Note that nothing is written yet: from now on, existing output is known to be ours."""
-        self._write(State(sinks=dict.fromkeys(self._publisher.names)))
-
-    def save(self, at: Mark | None) -> None:
-        """Sinks first, then where we stand: a checkpoint claims only what is durable.
-
-        Args:
-            at: the last frame settled; None: there was none.
+        Raises:
+            ConfigError: an output does not fit to the state.
         """
-        if self._checkpoint is None:
-            return
-        self._saved_at_s = self._clock()
-        following = self._following.snapshot()
-        if at is not None:
-            next_id = (following["tracker"] or {}).get("next_id", 0)
-            self._numbers_end = at.index + AHEAD, next_id + AHEAD
-        flushed: Mapping[str, Position] | None = self._publisher.flush()
-        if flushed is None:
-            return  # a sink is lost: what it misses has to be done again from the last checkpoint
-        counts = self._account.snapshot()
-        self._write(
-            State(
-                sinks=flushed,
-                at=at,
-                following=following,
-                published=counts.published,
-                failed=counts.failed,
-            )
+        if state is not None and self.live and state.numbers is not None:
+            return self._count_on(state, state.numbers)
+        if state is not None and state.at is not None and not self.live and self._restored(state):
+            positions = self._fitting(state)
+            self.count_again(state)
+            self._at = self._tried = state.at
+            return Start(after=state.at, cut=lambda: self._publisher.resume(positions))
+        self._begin()
+        return Start()
+
+    def count_again(self, state: State) -> None:
+        """A file's frames are counted where they were captured first; a camera counts anew."""
+        self._account.restore(
+            captured=state.at.captured if state.at else 0,
+            published=state.published,
+            dropped=state.at.thinned if state.at else {},
+            failed=state.failed,
         )
+
+    @property
+    def began(self) -> bool:
+        """Whether a frame was settled, in this run or an earlier one."""
+        return self._at is not None
+
+    def due_in(self) -> float | None:
+        """Seconds until the next checkpoint, 0 now; None while there is nothing new."""
+        if self._at is self._tried:
+            return None
+        return max(0.0, self._saved_at_s + self._every_s - self._clock())
+
+    def settled(self, at: Mark) -> None:
+        """A frame is published, or has failed; write down where we stand if it is time."""
+        self._at = at
+        self.save_if_due()
+
+    def save_if_due(self) -> None:
+        """`save` when the last one is old enough."""
+        if self.due_in() == 0.0:
+            self.save()
+
+    def save(self) -> None:
+        """Sinks first, then where we stand: a checkpoint claims only what is durable."""
+        self._saved_at_s, self._tried = self._clock(), self._at
+        self._positions |= self._publisher.flush()
+        if self._checkpoint is None or (self._publisher.errors and not self.live):
+            return  # what a lost sink misses is done again from the last checkpoint
+        counts = self._account.snapshot()
+        state = State(
+            sinks=dict(self._positions),
+            at=self._at,
+            following=None if self.live else self._following.snapshot(),
+            published=counts.published,
+            failed=counts.failed,
+            numbers=self._reserved,
+        )
+        self._write(self._checkpoint.save, state)
+
+    def reserve(self, at: Mark, ids: NDArray[np.int64] | None = None) -> None:
+        """Before a camera's frame is published: its numbers are not used by anybody after us."""
+        track = 1 if ids is None else int(ids.max(initial=0)) + 1
+        needed = Numbers(at.epoch + 1, at.index + 1, track)
+        if self._checkpoint is None or not self.live:
+            return
+        if self._reserved is not None and self._reserved.beyond(needed) == self._reserved:
+            return
+        ahead = replace(needed, index=needed.index + AHEAD, track=needed.track + AHEAD)
+        self._reserve(ahead if self._reserved is None else ahead.beyond(self._reserved))
+        if not self._based:  # from here on what sinks have is kept
+            self._based = True
+            self.save()
+
+    def drained(self) -> None:
+        """All is published and closed: numbers taken in advance are given back."""
+        if self._checkpoint is None or not self.live or self._at is None or self._saved is None:
+            return
+        numbers = Numbers(self._at.epoch + 1, self._at.index + 1, self._following.next_id)
+        if self._write(self._checkpoint.save, replace(self._saved, numbers=numbers)):
+            self._reserve(numbers)
 
     def ended(self, outcome: Outcome) -> None:
         """Everything is written and closed; nothing is left to resume."""
-        if self._saved is not None and not self._publisher.errors:
-            self._write(replace(self._saved, ended=outcome))
-
-    def _write(self, state: State) -> None:
-        if self._checkpoint is None:
+        if self._checkpoint is None or self._saved is None or self._publisher.errors:
             return
+        if self._checkpoint.lasting:
+            self._write(self._checkpoint.save, replace(self._saved, ended=outcome))
+        else:
+            self._checkpoint.discard()
+
+    def _begin(self) -> None:
+        """Note that nothing is written yet: from now on, existing output is known to be ours."""
+        if self._checkpoint is not None:
+            self._write(self._checkpoint.begin, State(sinks=dict(self._positions)))
+
+    def _count_on(self, state: State, numbers: Numbers) -> Start:
+        """A camera goes on behind all numbers that may have been used."""
+        positions = self._fitting(state)
+        self._following.count_from(numbers.track)
+        self._reserved = numbers
+        return Start(
+            counting={"epoch": numbers.epoch, "index": numbers.index},
+            cut=lambda: self._publisher.resume(positions, keep=True),
+        )
+
+    def _fitting(self, state: State) -> dict[str, Position]:
+        self._positions |= state.sinks
+        positions = {name: p for name, p in self._positions.items() if p is not None}
+        self._publisher.check(positions)
+        return positions
+
+    def _restored(self, state: State) -> bool:
+        """Whether tracks and camera could be taken on; a file that cannot starts over."""
         try:
-            self._checkpoint.save(state)
-            self._saved = state
-        except OSError as error:
+            if state.following is not None:
+                self._following.restore(state.following)
+        except Unrestorable as error:
             log.warning(
-                "%s: no checkpoint written, a crash would cost more: %s",
-                self._checkpoint.path,
-                error,
+                "%s: the checkpoint cannot be used: %s; the file is done from its beginning",
+                *(self._account.source_id, error),
                 extra={"source_id": self._account.source_id},
             )
+            return False
+        return True
+
+    def _reserve(self, numbers: Numbers) -> None:
+        assert self._checkpoint is not None  # noqa: S101 - asked by the callers
+        try:
+            self._checkpoint.reserve(numbers)
+        except OSError as error:
+            self._tell("numbers cannot be reserved, a crash could use them twice", error)
+        else:
+            self._reserved = numbers
+
+    def _write(self, write: Callable[[State], None], state: State) -> bool:
+        try:
+            write(state)
+        except OSError as error:
+            self._tell("no checkpoint written, a crash would cost more", error)
+            return False
+        self._saved = state
+        return True
+
+    def _tell(self, what: str, error: OSError) -> None:
+        """Also where warnings are not shown; not for every frame."""
+        if self._clock() - self._told_at_s < TELL_AGAIN_S:
+            return
+        self._told_at_s = self._clock()
+        path = None if self._checkpoint is None else self._checkpoint.path
+        log.error(
+            "%s: %s: %s",
+            *(path, what, error.strerror or error),
+            extra={"source_id": self._account.source_id},
+        )

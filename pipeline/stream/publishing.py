@@ -13,7 +13,7 @@ from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
 from pipeline.formats.jsonl import end_record
 from pipeline.results import FrameResult
-from pipeline.stages import Outcome, Picture, Position, Sink, resume_keeping
+from pipeline.stages import Outcome, Picture, Position, Sink, check_resume, resume_keeping
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +76,26 @@ class Publisher:
             else:
                 self._write(name, sink, result, picture)
 
-    def flush(self) -> dict[str, Position] | None:
-        """Make everything durable; None once a sink is lost: then no later point may be kept."""
+    def flush(self) -> dict[str, Position]:
+        """Make everything durable; where each sink stands that is not lost."""
         positions: dict[str, Position] = {}
         for name, sink in self._alive():
             position = self._try(name, sink.flush)
             if position is not None:
                 positions[name] = position
-        return None if self.errors else positions
+        return positions
+
+    def check(self, positions: Mapping[str, Position]) -> None:
+        """Find out whether `resume` would do, without touching anything.
+
+        Raises:
+            ConfigError: a sink says that it would not.
+        """
+        for name, position in positions.items():
+            check_resume(self._sinks[name], position)
 
     def resume(self, positions: Mapping[str, Position], *, keep: bool = False) -> None:
-        """Cut every sink back to where it stood.
+        """Cut every sink that has a position back to it; the others begin anew.
 
         Args:
             positions: by the sink's name.
@@ -96,11 +105,11 @@ class Publisher:
             ConfigError: one cannot; nothing has been written, and nothing should be.
             SinkError: likewise.
         """
-        for name, sink in self._sinks.items():
+        for name, position in positions.items():
             if keep:
-                resume_keeping(sink, positions[name])
+                resume_keeping(self._sinks[name], position)
             else:
-                sink.resume(positions[name])
+                self._sinks[name].resume(position)
 
     def finish(self, end: Mapping[str, Any]) -> None:
         """Give every sink the end record."""

@@ -58,7 +58,8 @@ class Flight:
     """Frames that were being segmented when this one came."""
     future: Future[Instances] | None = None
     submitted_at_s: float = 0.0
-    done_at_s: float = 0.0
+    done_at_s: float | None = None
+    """None: on its way. Set by whoever resolves the future, a moment after it is resolved."""
     motion: NDArray[np.float64] | None = None
     prepared: bool = False
 
@@ -70,7 +71,12 @@ class Flight:
     @property
     def landed(self) -> bool:
         """Whether its result can be taken without waiting."""
-        return not self.segmented or (self.future is not None and self.future.done())
+        return self.done_at_s is not None
+
+    @property
+    def took_s(self) -> float:
+        """From its submission to its answer."""
+        return 0.0 if self.done_at_s is None else self.done_at_s - self.submitted_at_s
 
 
 class Forecast:
@@ -86,10 +92,10 @@ class Forecast:
 
     def learn(self, flight: Flight) -> None:
         """A frame landed."""
-        latency_s = flight.done_at_s - flight.submitted_at_s
-        since_s = flight.done_at_s - max(self._landed_at_s, flight.submitted_at_s)
-        self._landed_at_s = max(self._landed_at_s, flight.done_at_s)
-        self._recent.append((max(since_s, 0.0), latency_s, flight.ahead + 1))
+        done_at_s = flight.submitted_at_s + flight.took_s
+        since_s = done_at_s - max(self._landed_at_s, flight.submitted_at_s)
+        self._landed_at_s = max(self._landed_at_s, done_at_s)
+        self._recent.append((max(since_s, 0.0), flight.took_s, flight.ahead + 1))
 
     def expected_s(self, ahead: int) -> float:
         """Seconds until a frame submitted now will land; nothing is known before the first has.

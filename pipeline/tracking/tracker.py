@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -236,10 +238,15 @@ class StreamTracker:
         self._segmented_s = -1.0
         self._size = None
 
+    @property
+    def _settings_text(self) -> str:
+        return json.dumps(asdict(self.settings), sort_keys=True, default=str)
+
     def snapshot(self) -> Mapping[str, Any]:
         """All state as JSON-serialisable values."""
         return {
             "version": SNAPSHOT_VERSION,
+            "settings": self._settings_text,
             "next_id": self._next_id,
             "clock_s": self._clock_s,
             "pts_s": self._pts_s,
@@ -255,11 +262,13 @@ class StreamTracker:
         """Continue exactly where `snapshot` was taken.
 
         Raises:
-            ValueError: it was written by another version.
+            ValueError: it was written by another version, or with other settings.
         """
         version = snapshot.get("version")
         if version != SNAPSHOT_VERSION:
             raise ValueError(f"tracker snapshot version {version!r}, expected {SNAPSHOT_VERSION}")
+        if snapshot.get("settings", self._settings_text) != self._settings_text:
+            raise ValueError("the settings of the tracker have changed")
         self._next_id = snapshot["next_id"]
         self._clock_s = snapshot["clock_s"]
         self._pts_s = snapshot["pts_s"]

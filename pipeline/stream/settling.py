@@ -1,0 +1,131 @@
+"""What becomes of the oldest frame in flight: it is followed and published, or it has failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.accounting import StreamAccount
+from pipeline.clock import Clock
+from pipeline.errors import SegmentFailed
+from pipeline.instances import Instances
+from pipeline.results import FrameResult
+from pipeline.stages import ModelInfo, Picture
+from pipeline.stream.following import Following
+from pipeline.stream.progress import Progress
+from pipeline.stream.publishing import Publisher
+from pipeline.stream.window import Flight, Window
+
+log = logging.getLogger(__name__)
+
+Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
+
+
+class Settling:
+    """Settles frames in their order; in the thread of the loop.
+
+    Args:
+        run: identity of the run, in every record.
+        info: of the model, once it has answered.
+        window: the frame leaves it.
+        following: tracks and camera.
+        progress: written down after each frame.
+        publisher: the sinks.
+        account: counts the frame where it ends.
+        make_picture: from a result and its pixels to what sinks draw on.
+        draw: how `FrameResult.plot` draws, for sinks that are Python functions.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        info: Callable[[], ModelInfo],
+        window: Window,
+        following: Following,
+        progress: Progress,
+        publisher: Publisher,
+        account: StreamAccount,
+        make_picture: Callable[[FrameResult, NDArray[np.uint8]], Picture],
+        draw: Draw | None,
+        clock: Clock,
+    ) -> None:
+        self.epoch: int | None = None
+        """Of the frame before; None before the first."""
+        self._run = run
+        self._info = info
+        self._window = window
+        self._following = following
+        self._progress = progress
+        self._publisher = publisher
+        self._account = account
+        self._make_picture = make_picture
+        self._draw = draw
+        self._clock = clock
+
+    def prepare(self, flight: Flight) -> None:
+        """Do for the next frame what can be done while it is still being segmented."""
+        if flight.prepared:
+            return
+        flight.prepared = True
+        if flight.frame.epoch != self.epoch:
+            if self.epoch is not None:
+                self._following.begin_epoch()
+            self.epoch = flight.frame.epoch
+        flight.motion = self._following.camera_motion(flight.frame)
+
+    def settle(self, flight: Flight) -> None:
+        """Publish the oldest frame, or count it as failed."""
+        began = self._clock()
+        try:
+            found = None if flight.future is None else flight.future.result()
+        except Exception as error:  # noqa: BLE001 - one frame's failure is counted, not raised
+            self._fail(flight, error)
+        else:
+            instances = self._following.follow(flight.frame, found, flight.motion)
+            self._progress.reserve(flight.captured.mark, instances.track_ids)
+            self._publish(flight, instances, began)
+        self._progress.settled(flight.captured.mark)
+
+    def _fail(self, flight: Flight, error: Exception) -> None:
+        where = {"source_id": flight.frame.source_id}
+        log.warning("frame %d was not segmented: %s", flight.frame.index, error, extra=where)
+        # Time and camera move on for the tracks all the same.
+        self._following.follow(flight.frame, None, flight.motion)
+        with self._account.lock:
+            self._window.pop()
+            self._account.failed(error.cause if isinstance(error, SegmentFailed) else "error")
+
+    def _publish(self, flight: Flight, instances: Instances, began: float) -> None:
+        captured, tracked = flight.captured, self._clock()
+        segment_s = flight.took_s
+        info = self._info()
+        result = FrameResult.of(
+            flight.frame,
+            instances,
+            run=self._run,
+            model=info.name,
+            labels=info.labels,
+            draw=self._draw,
+            timings={
+                "decode": captured.decode_s,
+                "queue": flight.submitted_at_s - captured.at_s,
+                "segment": segment_s,
+                "track": tracked - began,
+            },
+        )
+        self._publisher.publish(result, self._make_picture(result, flight.frame.image))
+        written = self._clock()
+        with self._account.lock:  # leaves the window and is published in one step
+            self._window.pop()
+            self._account.published()
+            if flight.segmented:
+                self._account.observe("segment", segment_s)
+            self._account.observe("track", tracked - began)
+            self._account.observe("sink", written - tracked)
+            self._account.observe("end_to_end", written - captured.at_s)

@@ -1,0 +1,205 @@
+"""No frame number, epoch or track id of a camera is ever used twice, whatever fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.accounting import StreamAccount
+from pipeline.errors import SinkError
+from pipeline.models.blob import BlobSegmenter
+from pipeline.results import FrameResult
+from pipeline.runner import LocalSegmenter
+from pipeline.stages import Sink
+from pipeline.stream import Checkpoint, End, Stream, StreamSettings
+from pipeline.stream.checkpoint import AHEAD, Numbers, State
+from pipeline.testing import ListSink, ScriptedSource, make_frame
+from pipeline.tracking import make_tracker
+
+
+class Camera:
+    """One camera through several lives; each result is remembered as (epoch, frame, tracks)."""
+
+    def __init__(self, path: Path, segmenter: LocalSegmenter, make_picture: Any) -> None:
+        self.path = path
+        self.seen: list[tuple[int, int, tuple[int, ...]]] = []
+        self._segmenter = segmenter
+        self._make_picture = make_picture
+
+    def live(
+        self,
+        frames: int,
+        *,
+        crash: bool = True,
+        others: tuple[Sink, ...] = (),
+        every_s: float = 0.0,
+        checkpoint: Checkpoint | None = None,
+        look: Callable[[FrameResult], object] = lambda _: None,
+    ) -> End:
+        """Run until so many frames are published, then die or end."""
+        checkpoint = checkpoint or Checkpoint(self.path, run="run", source_id="cam")
+        source = ScriptedSource([], live=True)
+
+        def counted(start: Any = None) -> Iterator[Any]:
+            began = start or {"epoch": 0, "index": 0}
+            for number in range(frames + (5 if crash else 0)):
+                yield make_frame(began["index"] + number, epoch=began["epoch"])
+
+        def remember(result: FrameResult) -> None:
+            ids = result.instances.track_ids
+            assert ids is not None
+            self.seen.append((result.epoch, result.index, tuple(ids.tolist())))
+            look(result)
+            if crash and len(self.seen) - before == frames:
+                checkpoint.save = checkpoint.reserve = lambda *_: None  # type: ignore[method-assign]
+                stream.abort()
+
+        before = len(self.seen)
+        source.frames = counted  # type: ignore[method-assign,assignment]
+        sinks = [("look", ListSink(on_write=remember)), *enumerate(others)]
+        stream = Stream(
+            source,
+            self._segmenter,
+            tracker=make_tracker(class_names=self._segmenter.info.labels, min_score=0.5),
+            camera=None,
+            sinks=[(str(name), sink) for name, sink in sinks],
+            run="run",
+            settings=StreamSettings(checkpoint_every_s=every_s, buffer=3000, window=4),
+            account=StreamAccount("cam"),
+            make_picture=self._make_picture,
+            checkpoint=checkpoint,
+        )
+        return stream.run()
+
+    def assert_nothing_twice(self, lives: int) -> None:
+        frames = [frame for _, frame, _ in self.seen]
+        assert frames == sorted(set(frames))
+        ids_of: dict[int, set[int]] = {}
+        for epoch, _, ids in self.seen:
+            ids_of.setdefault(epoch, set()).update(ids)
+        assert len(ids_of) == lives
+        assert all(ids_of.values())
+        assert len(set().union(*ids_of.values())) == sum(len(ids) for ids in ids_of.values())
+
+
+@pytest.fixture
+def camera(tmp_path: Path, plain_picture: Any) -> Iterator[Camera]:
+    local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
+    yield Camera(tmp_path / "cam.json", local, plain_picture)
+    local.close()
+
+
+def full(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+LIVES = [(3, 0.0), (3, 1e9), (AHEAD + 5, 1e9)]
+
+
+@pytest.mark.parametrize(("frames", "every_s"), LIVES)
+def test_after_a_sink_was_lost(camera: Camera, every_s: float, frames: int) -> None:
+    for _ in range(3):
+        lost = ListSink(errors={1: SinkError("disk full")})
+        camera.live(frames, others=(lost,), every_s=every_s)
+    camera.assert_nothing_twice(lives=3)
+
+
+@pytest.mark.parametrize(("frames", "every_s"), LIVES)
+def test_after_checkpoints_that_could_not_be_written(
+    camera: Camera, frames: int, every_s: float
+) -> None:
+    for _ in range(3):
+        checkpoint = Checkpoint(camera.path, run="run", source_id="cam")
+        camera.live(
+            frames,
+            every_s=every_s,
+            checkpoint=checkpoint,
+            look=lambda _, it=checkpoint: setattr(it, "save", full),
+        )
+    camera.assert_nothing_twice(lives=3)
+
+
+def test_numbers_are_on_the_disk_before_they_are_used(camera: Camera) -> None:
+    def look(result: FrameResult) -> None:
+        held = Numbers(**json.loads(camera.path.with_suffix(".numbers").read_text()))
+        assert held.epoch > result.epoch
+        assert held.index > result.index
+        assert held.track > max(camera.seen[-1][2], default=0)
+
+    for _ in range(2):
+        lost = ListSink(errors={0: SinkError("gone")})
+        camera.live(AHEAD + 5, others=(lost,), every_s=1e9, look=look)
+    assert len(camera.seen) == 2 * (AHEAD + 5)
+
+
+def test_numbers_take_their_room_once(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "cam.json", run="run", source_id="cam")
+    path = tmp_path / "cam.numbers"
+    checkpoint.reserve(Numbers(1, 2, 3))
+    made = path.stat()
+    checkpoint.reserve(Numbers(10**9, 10**12, 10**15))
+    assert (path.stat().st_ino, path.stat().st_size) == (made.st_ino, made.st_size)
+    assert json.loads(path.read_text()) == {"epoch": 10**9, "index": 10**12, "track": 10**15}
+
+
+def test_where_numbers_cannot_be_written_it_is_said_and_the_camera_goes_on(
+    camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = Checkpoint(camera.path, run="run", source_id="cam")
+    checkpoint.reserve = full  # type: ignore[method-assign]
+    end = camera.live(5, crash=False, checkpoint=checkpoint)
+    assert (len(camera.seen), end.exit_code) == (5, 0)
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage() for record in said] == [
+        f"{camera.path}: numbers cannot be reserved, a crash could use them twice: "
+        "No space left on device"
+    ]
+
+
+def test_a_clean_end_leaves_no_number_out(camera: Camera) -> None:
+    for _ in range(3):
+        camera.live(4, crash=False)
+    assert [(epoch, frame) for epoch, frame, _ in camera.seen] == [
+        (epoch, 4 * epoch + number) for epoch in range(3) for number in range(4)
+    ]
+    assert [ids for _, _, ids in camera.seen] == [(1,)] * 4 + [(2,)] * 4 + [(3,)] * 4
+
+
+def test_a_crash_after_a_clean_end_leaps(camera: Camera) -> None:
+    camera.live(4, crash=False)
+    camera.live(4)
+    camera.live(4)
+    camera.assert_nothing_twice(lives=3)
+    assert camera.seen[4][1] == 4
+    assert camera.seen[8][1] > AHEAD
+
+
+def test_numbers_of_another_run_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "cam.json"
+    Checkpoint(path, run="old", source_id="cam").reserve(Numbers(7, 7, 7))
+    checkpoint = Checkpoint(path, run="new", source_id="cam")
+    checkpoint.begin(State(sinks={}))
+    state = checkpoint.load([])
+    assert state is not None
+    assert state.numbers is None
+
+
+def test_a_state_of_a_version_without_numbers_is_left_behind_by_all_it_may_have_used(
+    tmp_path: Path,
+) -> None:
+    mark = {"epoch": 2, "index": 40, "pts_s": 4.0, "kept": 1, "captured": 41, "thinned": {}}
+    old = {
+        **{"schema": "maskstream.checkpoint/2", "run": "run", "source": "cam"},
+        **{"sinks": {}, "published": 41, "failed": {}, "ended": None},
+        "at": {**mark, "sampled": {"due_s": None, "late": 0, "steps_s": []}},
+        "following": {"tracker": {"version": 1, "next_id": 9}, "camera": None, "masks": None},
+    }
+    path = tmp_path / "cam.json"
+    path.write_text(json.dumps(old))
+    state = Checkpoint(path, run="run", source_id="cam").load([])
+    assert state is not None
+    assert state.numbers == Numbers(3, 41 + AHEAD, 9 + AHEAD)
