@@ -58,6 +58,8 @@ class StreamSpec:
     runs: Mapping[str, str]
     folder: str
     """Where the driver stands: what relative paths start from."""
+    scratch: str | None
+    """What a stream has to remember within this run goes there, where nothing else is asked for."""
     spread: int
     again: bool
 
@@ -158,6 +160,7 @@ def _build(
         account=account,
         run=spec.runs[source.id],
         again=spec.again,
+        scratch=spec.scratch,
     )
 
 

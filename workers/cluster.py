@@ -126,18 +126,17 @@ class Cluster:
 
         settings = self._settings_for(sources)
         runs = {source.id: self._runs[source.id] for source in sources}
-        spec = StreamSpec(settings, tuple(sources), runs, os.getcwd(), spread, again)
+        # A stream worker that dies goes on from its checkpoint also when the user keeps none.
+        scratch = None if self._folder is None else self._folder.make(STATE)
+        spec = StreamSpec(settings, tuple(sources), runs, os.getcwd(), scratch, spread, again)
         return start_stream(spec, node_id=self._node_id)
 
     def _settings_for(self, sources: Sequence[SourceSettings]) -> Settings:
         """What a stream worker needs of the settings, whatever the number of all streams."""
-        workers, run = self._settings.workers, self._settings.run
+        workers = self._settings.workers
         share_mb = self._share_mb * len(sources)
-        if run.state_dir is None and self._folder is not None:
-            # A stream worker that dies goes on from its checkpoint also when the user keeps none.
-            run = run.model_copy(update={"state_dir": self._folder.make(STATE)})
         return self._settings.only(sources).model_copy(
-            update={"workers": workers.model_copy(update={"in_flight_mb": share_mb}), "run": run}
+            update={"workers": workers.model_copy(update={"in_flight_mb": share_mb})}
         )
 
     @cached_property

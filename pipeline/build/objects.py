@@ -60,6 +60,7 @@ def build_stream(
     account: StreamAccount,
     run: str | None = None,
     again: bool = False,
+    scratch: str | None = None,
     more_sinks: Sequence[tuple[str, Sink]] = (),
 ) -> Stream:
     """One stream, ready to `run`; opens its sinks and nothing else. Never imports torch.
@@ -70,6 +71,7 @@ def build_stream(
         segmenter: shared by all streams, its labels are those of the records.
         account: of this stream.
         run: of the records, as `prepare` gave it; None: worked out here.
+        scratch: a folder that goes with the run, for what has to be remembered within it.
         again: a stream of this source died in this same run, so existing output is its own.
         more_sinks: further sinks with their names.
 
@@ -85,7 +87,7 @@ def build_stream(
         raise SourceOpenError(f"{source.id}: cannot open {source.url}: {reason}")
     run = run or run_id(settings, source)
     labels = segmenter.info.labels
-    checkpoint = checkpoint_of(settings, source, run)
+    checkpoint = checkpoint_of(settings, source, run, scratch=scratch)
     names = [*sink_names(settings, source), *(name for name, _ in more_sinks)]
     ours = again or (checkpoint is not None and checkpoint.load(names) is not None)
     tracker = _build_tracker(settings, source, labels)

@@ -13,7 +13,7 @@ from pipeline.build.checking import choose_model
 from pipeline.build.inventory import Use, keep_apart, writes
 from pipeline.build.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
 from pipeline.build.naming import preset_of, sink_names, targets_of
-from pipeline.build.state import checkpoint_of, claim, forget_claims, live_run
+from pipeline.build.state import checkpoint_of, claim, forget_claims, live_run, refuse_unwritable
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError, SourceOpenError
 
@@ -48,6 +48,7 @@ def prepare(settings: Settings) -> Prepared:
         for sink in settings.sinks_of(source.id):
             sinks.look_at(sink.url, source.id, now=True)
     settings, weights = _with_weights(settings)
+    refuse_unwritable(settings)
     for source in settings.sources:
         claim(settings, source)
     runs = {source.id: run_id(settings, source, weights=weights) for source in settings.sources}
@@ -126,11 +127,14 @@ def _resumes(settings: Settings, source: SourceSettings, run: str) -> bool:
     checkpoint = checkpoint_of(settings, source, run)
     if checkpoint is None:
         return False
+    if settings.run.overwrite:
+        checkpoint.discard()
+        return False
     state = checkpoint.load(sink_names(settings, source))
     if state is None:
         return False
     gone = state.at is not None and not all(map(os.path.exists, targets_of(settings, source)))
-    if settings.run.overwrite or gone:
+    if gone:
         checkpoint.discard()
         return False
     return True

@@ -15,29 +15,74 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.build.naming import targets_of
+from pipeline import sinks, sources
+from pipeline.build.naming import sink_names, targets_of
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.stream import Checkpoint
 
+BESIDE = ".maskstream"
+"""The folder of states beside output."""
 
-def checkpoint_of(settings: Settings, source: SourceSettings, run: str) -> Checkpoint | None:
-    """Where the progress of a source is kept; None without `run.state_dir`."""
-    if settings.run.state_dir is None:
-        return None
+
+def checkpoint_of(
+    settings: Settings, source: SourceSettings, run: str, *, scratch: str | None = None
+) -> Checkpoint | None:
+    """Where the progress of a source is kept; None: nowhere.
+
+    In `run.state_dir`; else, for a file, beside its output until it is complete; else in `scratch`,
+    a folder that goes with the run.
+    """
     from pipeline.stream import Checkpoint
 
-    return Checkpoint(_path(settings, source, ".json"), run=run, source_id=source.id)
+    path = None if scratch is None else Path(scratch, f"{source.id}.json")
+    lasting = True
+    if settings.run.state_dir is not None:
+        path = _path(settings, source, ".json")
+    elif (beside := _beside(settings, source)) is not None:
+        path, lasting = beside, False
+    if path is None:
+        return None
+    options = _options(settings, source)
+    return Checkpoint(path, run=run, source_id=source.id, options=options, lasting=lasting)
 
 
 def state_files(settings: Settings, source: SourceSettings) -> list[str]:
-    """What may be written into `run.state_dir` for a source."""
+    """What may be written of a source's state."""
     if settings.run.state_dir is None:
-        return []
-    paths = [str(_path(settings, source, end)) for end in (".json", ".json.new", ".run")]
+        beside = _beside(settings, source)
+        return [] if beside is None else [str(beside), f"{beside}.new"]
+    ends = (".json", ".json.new", ".numbers", ".run")
+    paths = [str(_path(settings, source, end)) for end in ends]
     return [*paths, str(_owner(settings, source))]
+
+
+def refuse_unwritable(settings: Settings) -> None:
+    """Refuse a `run.state_dir` in which nothing can be kept.
+
+    Raises:
+        ConfigError: it cannot be made or written, or its disk is full.
+    """
+    if settings.run.state_dir is None:
+        return
+    folder = Path(settings.run.state_dir)
+    trial = folder / f".{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with trial.open("wb") as file:
+                file.write(bytes(4096))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"run.state_dir: {folder} cannot be written: {error.strerror}; name another folder, or "
+            "leave it out"
+        ) from error
 
 
 def claim(settings: Settings, source: SourceSettings) -> None:
@@ -98,6 +143,26 @@ def forget_claims(settings: Settings, fresh: Sequence[SourceSettings]) -> None:
     for path in Path(settings.run.state_dir).glob("*.json"):
         if not _claimed(path).isdisjoint(targets):
             path.unlink(missing_ok=True)
+
+
+def _beside(settings: Settings, source: SourceSettings) -> Path | None:
+    """The state of a file without `run.state_dir`, called by all its output."""
+    targets = targets_of(settings, source)
+    live = sources.check_url(source.url) is sources.Kind.LIVE
+    if live or not targets or not settings.run.resume:
+        return None
+    key = hashlib.sha256(_named(targets)).hexdigest()[:12]
+    return Path(targets[0]).parent / BESIDE / f"{source.id}-{key}.json"
+
+
+def _options(settings: Settings, source: SourceSettings) -> dict[str, str]:
+    """How each sink writes: what must not change within one output."""
+    return {
+        name: sinks.manner(sink.url, sink.min_score)
+        for name, sink in zip(
+            sink_names(settings, source), settings.sinks_of(source.id), strict=True
+        )
+    }
 
 
 def _owner(settings: Settings, source: SourceSettings) -> Path:

@@ -276,7 +276,13 @@ class RunSettings(_Section):
         "ray", description="`ray`, or `local`: everything in one process."
     )
     state_dir: LocalPath | None = Field(
-        None, description="Where checkpoints are kept; with it an interrupted run is resumed."
+        None,
+        description="Where checkpoints are kept, so that a run that was cut off goes on when it is "
+        "started again; for cameras too, and for good. Without it those of files lie in "
+        "`.maskstream` beside their output until they are complete.",
+    )
+    resume: bool = Field(
+        True, description="Whether files that were cut off go on at the next start of the same run."
     )
     overwrite: bool = Field(False, description="Replace existing output.")
 

@@ -112,7 +112,7 @@ def track(
         "sinks": [sink for sink in several if not callable(sink)],
         # On a CPU a batch saves nothing and a loop that is left would wait for it.
         "workers": {"max_batch": 8 if device != "cpu" and models.gpu_present() else 1},
-        "run": {"executor": "local", "overwrite": overwrite},
+        "run": {"executor": "local", "overwrite": overwrite, "resume": False},
     }
     settings = parse(values, origin="track()")
     build.check(settings)

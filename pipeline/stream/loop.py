@@ -163,8 +163,7 @@ class Stream:
             BaseException: what a function of the user's left with that is no `Exception`, such as
                 `SystemExit`; everything is closed by then.
         """
-        outcome = Outcome(Status.FAILED, "aborted")
-        bug: str | None = None
+        outcome, bug = Outcome(Status.FAILED, "aborted"), None
         try:
             if not self._source.live:  # not asked before: what is behind HTTP has to look
                 self._take_every_frame()
@@ -225,9 +224,8 @@ class Stream:
     @property
     def _deaf(self) -> bool:
         """Whether the source was told to stop and does not."""
-        asked_at_s = self._stopped_at_s
-        waited_s = 0.0 if asked_at_s is None else self._clock() - asked_at_s
-        return waited_s > self._settings.stop_timeout_s
+        asked_at_s, patience_s = self._stopped_at_s, self._settings.stop_timeout_s
+        return asked_at_s is not None and self._clock() - asked_at_s > patience_s
 
     def _fill(self) -> int:
         """Move what waits and fits into the window, and submit it in one call."""
@@ -245,19 +243,15 @@ class Stream:
                 taken.append(self._window.add(captured, segmented=segmented))
         now = self._clock()
         for flight in taken:
-            flight.submitted_at_s = now
-            if not flight.segmented:
-                flight.done_at_s = now
+            flight.submitted_at_s, flight.done_at_s = now, None if flight.segmented else now
             self.account.observe("queue", now - flight.captured.at_s)
-        if flights := [flight for flight in taken if flight.segmented]:
-            self._submit(flights)
-        return len(taken)
-
-    def _submit(self, flights: list[Flight]) -> None:
+        flights = [flight for flight in taken if flight.segmented]
         frames = [self._following.look(flight.frame) for flight in flights]
-        for flight, future in zip(flights, self._segmenter.submit(frames), strict=True):
+        futures = self._segmenter.submit(frames) if frames else ()
+        for flight, future in zip(flights, futures, strict=True):
             flight.future = future
             future.add_done_callback(partial(self._done, flight))
+        return len(taken)
 
     def _done(self, flight: Flight, _: Future[Instances]) -> None:
         flight.done_at_s = self._clock()

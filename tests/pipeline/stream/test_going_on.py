@@ -242,7 +242,6 @@ def test_sinks_are_flushed_every_few_seconds_without_any_state(
     segmenter.answer(1)
     while sink.flushes != 1:
         pass
-    assert sink.indices == [0, 1]
     segmenter.answer(2)
     assert running.end().exit_code == 0
     assert sink.flushes == 2  # and once at the end
