@@ -2,7 +2,7 @@
 
 Ray's own forwarding of output is off: it mixes processes, repeats itself and shows what is not for
 users. A worker keeps its latest messages here, the supervisor fetches them with every report and
-hands them to its own loggers. Tracebacks stay in the worker's own file in Ray's session folder.
+hands them to its own loggers. Tracebacks stay in the worker's own file, which goes with the run.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ class Supervisor:
         if refused is None:
             reason += f", after {last.restarts}"
         if self._info is None:
-            raise MaskstreamError(f"{reason}; the worker's own log is in Ray's session folder")
+            raise MaskstreamError(reason)
         self._hopeless = reason
         log.error("%s", reason)
         self._tell("abort", "workers_lost", reason)

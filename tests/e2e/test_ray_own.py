@@ -191,6 +191,12 @@ def processes_of(root: int) -> dict[int, str]:
     return {pid: "driver" if pid == root else names[pid] for pid in found if pid in names}
 
 
+def environ_of(root: int, name: str) -> list[str]:
+    """The environment of a process of a run."""
+    (pid,) = (pid for pid, found in processes_of(root).items() if found == name)
+    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
 def listening(pids: dict[int, str]) -> list[tuple[str, str, int]]:
     """Name of the process, address and port of each socket of these that listens."""
     owners: dict[str, str] = {}
@@ -288,6 +294,7 @@ def test_its_sockets_are_those_of_the_page_and_answer_nobody(
             assert status in ([], ["401"]), (name, path)
     asked = {name: asked_by_grpc(port) for name, _, port in sockets if name == "gcs_server"}
     assert "UNAUTHENTICATED" in asked["gcs_server"]
+    assert "RAY_task_events_report_interval_ms=0" in environ_of(living.pid, "gcs_server")
 
     (folder,) = base.iterdir()
     base.chmod(0o755)
