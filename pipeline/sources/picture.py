@@ -84,23 +84,28 @@ def upright(image: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.ui
     return image if code is None else np.asarray(cv2.flip(image, code), np.uint8)
 
 
-class _Scaler:
+class Scaler:
     """The command's own filter for pictures of one size and format; built anew when they change."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._takes: tuple[object, ...] = ()
 
-    def to_bgr(self, frame: VideoFrame) -> VideoFrame:
+    def to_bgr(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """The pixels as they are stored, uint8 (H, W, 3).
+
+        Raises:
+            UnconvertibleError: there is no way to BGR from its colours.
+        """
         takes = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
-        if self._graph is None or takes != self._takes:
-            self._graph, self._takes = _graph_for(frame), takes
         try:
+            if self._graph is None or takes != self._takes:
+                self._graph, self._takes = _graph_for(frame), takes
             self._graph.vpush(frame)
-            return self._graph.vpull()
-        except (FFmpegError, ValueError):
+            return np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
+        except (FFmpegError, ValueError) as error:
             self._graph = None  # it would not take another one
-            raise
+            raise UnconvertibleError(_why_not(frame, error)) from error
 
 
 def _graph_for(frame: VideoFrame) -> Graph:
@@ -131,7 +136,7 @@ class PictureConverter:
 
     def __init__(self, crop: Crop = WHOLE) -> None:
         self._crop = crop
-        self._scaler = _Scaler()
+        self._scaler = Scaler()
         self._seen: tuple[int, int, int] | None = None
         self._orientation = UPRIGHT
 
@@ -147,12 +152,8 @@ class PictureConverter:
         Raises:
             UnconvertibleError: swscale cannot read its colours.
         """
-        try:
-            converted = self._scaler.to_bgr(frame)
-        except (FFmpegError, ValueError) as error:
-            raise UnconvertibleError(_why_not(frame, error)) from error
         # rows are padded unless the width is a multiple of 16; a view of the rest would not do
-        shown = converted.to_ndarray()[self._crop.of((frame.height, frame.width))]
+        shown = self._scaler.to_bgr(frame)[self._crop.of((frame.height, frame.width))]
         image = np.ascontiguousarray(shown, np.uint8)
         return upright(image, self._orientation_of(frame))
 

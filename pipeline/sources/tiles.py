@@ -11,7 +11,6 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from pipeline.errors import SourceOpenError
 from pipeline.sources.decoder import StreamDecoder
 from pipeline.sources.header import PictureHeader
 from pipeline.sources.heif import Contents, Item, is_cut_off, read_contents, read_grid
-from pipeline.sources.picture import PictureConverter
+from pipeline.sources.picture import PictureConverter, Scaler, UnconvertibleError
 from pipeline.sources.still import UNTIMED_S, Still, cut_film, too_large
 
 _DAMAGED = (av.FFmpegError, SourceOpenError, struct.error, IndexError, KeyError, ValueError)
@@ -112,7 +111,7 @@ class _Items:
         self._packets: dict[int, Any] = {
             packet.stream.id: packet for packet in container.demux() if packet.size
         }
-        self._reformatter = VideoReformatter()
+        self._scaler = Scaler()
 
     def still(self, number: int) -> Still:
         item = self._contents.items[number]
@@ -121,6 +120,8 @@ class _Items:
             return Still(_shown(image, item))
         except _Refused as refused:
             return Still(None, str(refused))
+        except UnconvertibleError as error:
+            return Still(None, f"cannot be shown: {error}")
         except _DAMAGED:
             return Still(None, "cannot be decoded")
 
@@ -146,10 +147,7 @@ class _Items:
         frames = [*decoder.decode(self._packets[number]), *decoder.drain()]
         if not frames or decoder.damaged:
             raise _Refused("cannot be decoded")
-        converted = self._reformatter.reformat(
-            frames[0], format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
-        )
-        return np.ascontiguousarray(converted.to_ndarray(), np.uint8)
+        return np.ascontiguousarray(self._scaler.to_bgr(frames[0]))
 
 
 def _shown(image: NDArray[np.uint8], item: Item) -> NDArray[np.uint8]:

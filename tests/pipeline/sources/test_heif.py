@@ -49,14 +49,18 @@ def shading(height: int, width: int, blue: int = 0) -> Pixels:
 
 
 @cache
-def coded(pixels: bytes, size: tuple[int, int], kind: bytes) -> tuple[bytes, bytes]:
+def coded(
+    pixels: bytes, size: tuple[int, int], kind: bytes, matrix: int = 2
+) -> tuple[bytes, bytes]:
     """The configuration and the coded bytes of one picture, taken out of an MP4."""
     image = np.frombuffer(pixels, np.uint8).reshape(*size, 3)
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream(ENCODERS[kind], rate=1, options=OPTIONS[kind])
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-        for frame in (av.VideoFrame.from_ndarray(image, format="bgr24"), None):
+        picture = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format="yuv420p")
+        stream.codec_context.colorspace = picture.colorspace = matrix
+        for frame in (picture, None):
             for packet in stream.encode(frame):
                 container.mux(packet)
     data = out.getvalue()
@@ -116,8 +120,10 @@ def heif(
     return start + meta(head) + box(b"mdat", *(data for _, data, _ in items))
 
 
-def single(image: Pixels, kind: bytes, properties: Sequence[bytes] = ()) -> Item:
-    config, data = coded(image.tobytes(), image.shape[:2], kind)
+def single(
+    image: Pixels, kind: bytes, properties: Sequence[bytes] = (), *, matrix: int = 2
+) -> Item:
+    config, data = coded(image.tobytes(), image.shape[:2], kind, matrix)
     size = full(b"ispe", struct.pack(">II", image.shape[1], image.shape[0]))
     return kind, data, (config, size, *properties)
 
@@ -317,6 +323,16 @@ def test_tiles_and_wholes_are_bounded(most: int) -> None:
     assert still.reason == "has 150x100 pixels, more than max_pixels"
     (alone,) = read_heif(heif([single(shading(128, 192), AV1)], 1, brand=b"avif"), most)
     assert alone.reason == "has 192x128 pixels, more than max_pixels"
+
+
+@pytest.mark.parametrize("kind", [HEVC, AV1])
+def test_colours_that_cannot_be_converted_are_named(kind: bytes) -> None:
+    item = single(shading(64, 64), kind, matrix=8)
+    (still,) = read_heif(heif([item], 1, brand=BRAND[kind]), 64 * 64)
+    assert still.image is None
+    assert still.reason == (
+        "cannot be shown: its colour matrix 8 (YCgCo) cannot be converted to RGB; re-encode it"
+    )
 
 
 def test_damage_anywhere_is_one_line_and_no_more(tmp_path: Path) -> None:
