@@ -21,7 +21,8 @@ Timed = tuple[str, Callable[[], object], float]
 
 
 def run(rig: Rig) -> None:
-    """Compare, then time; a kernel that is wrong fails the step after all others were tried."""
+    """Graphs; kernels; then times. A wrong kernel fails the step after all others were tried."""
+    _graphs(rig)
     wrong = []
     for kernel, name, check in cases():
         try:
@@ -31,7 +32,6 @@ def run(rig: Rig) -> None:
             rig.found(f"{kernel}: {name}", f"WRONG: {error}")
         else:
             rig.found(f"{kernel}: {name}", "its twin's answer")
-    _graphs(rig)
     if not rig.dry:
         rig.found("cuDNN fuses fp16", cudnn_usable(rig.device, torch.float16))
         _registers(rig)

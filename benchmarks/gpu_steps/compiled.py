@@ -121,6 +121,9 @@ def _compiling_for(target: int, made: list[tuple[str, Any]]) -> Iterator[None]:
     run, active = JITFunction.run, driver._active
 
     def only_compile(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
+        for name, value in zip(self.arg_names, args, strict=False):
+            if isinstance(value, Tensor) and not value.is_contiguous():
+                raise ValueError(f"{self.fn.__name__}: {name} has gaps between its numbers")
         kernel = run(self, *args, grid=grid, warmup=True, **options)
         made.append((self.fn.__name__.lstrip("_"), kernel))
         return kernel

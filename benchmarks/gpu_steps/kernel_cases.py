@@ -69,16 +69,14 @@ def _same_survivors(boxes: Tensor, groups: Tensor, threshold: float) -> Case:
 
 
 def _regions() -> tuple[list[tuple[int, int]], Tensor, Tensor]:
-    """Boxes at the limits of levels, at edges, thin, outside, and of no area."""
+    """Boxes at edges, thin, outside, of no area, and on both sides of the limits of levels."""
     shapes = [(14, 18), (7, 9), (4, 5), (2, 3)]
-    side = float(np.sqrt(np.float32(12543.98046875)))
-    boxes = torch.tensor(
-        [[3, 4, 30, 25], [0, 0, 72, 56], [-20, -9, 9, 11], [60, 50, 71, 55.5], [9, 9, 9, 9],
-         [0, 0, 500, 500], [0, 0, side, side], [0, 0, 12543.98046875, 1], [0, 0, 12543.979, 1],
-         [0, 0, 50175.9296875, 1], [0, 0, 200703.65625, 1], [0.1, 0.7, 33.3, 44.4]],
-        dtype=torch.float32,
-    )  # fmt: skip
-    return shapes, boxes, torch.arange(len(boxes)) % 2
+    boxes = [[3, 4, 30, 25], [-20, -9, 9, 11], [60, 50, 71, 55.5], [9, 9, 9, 9], [0, 0, 500, 500]]
+    areas = make_layout(shapes, 1, CPU).least_areas.tolist()
+    for area, height, left in zip(areas, (64, 128, 256), (0, 0, -90), strict=True):
+        width = area / height  # a power of two: the area is met to the last bit
+        boxes += [[left, 0, left + width, height], [left, 0, left + width * (1 - 1e-6), height]]
+    return shapes, torch.tensor(boxes, dtype=torch.float32), torch.arange(len(boxes)) % 2
 
 
 def _same_taps(device: torch.device) -> None:

@@ -51,3 +51,21 @@ def test_every_step_runs_on_a_cpu_with_nothing_but_the_wheels_it_names(tmp_path:
     )
     assert all(step["found"] for step in told["steps"].values())
     assert (tmp_path / "gpu.md").read_text() in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_a_fault_fails_the_dry_run_and_names_the_step(tmp_path: Path) -> None:
+    """The faults are in `planted_faults.py`."""
+    file = Path(__file__).with_name("planted_faults.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
+        cwd=ROOT,
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=190,
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "12 passed" in done.stdout

@@ -1,0 +1,238 @@
+"""The engine on CUDA tensors without numbers: `python -m benchmarks.gpu_steps.pretend`.
+
+Every stage runs as on a GPU, without one: the kernels' own launchers, which launch nothing. What
+would mix devices, wait for a number or upload inside a stage is an error that names the stage.
+Prints GFLOP and the peak of memory a pass needs, from which `pipeline.models.fit` knows what fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.detection import MaskRCNN
+from triton.runtime.jit import JITFunction
+
+from benchmarks.gpu_steps.standins import CpuCuda
+from pipeline.models.bench import network_for
+from pipeline.models.devices import Placement
+from pipeline.models.engine import engine as engines
+from pipeline.models.engine import layers, nms_triton, roi_align_triton, runs_triton
+from pipeline.models.engine.cudnn import CudnnConv
+from pipeline.models.engine.engine import Engine
+from pipeline.models.engine.kernels import Kernels
+from pipeline.models.engine.preprocess import Batch
+
+CUDA = torch.device("cuda:0")
+BUCKETS = ((800, 1344), (480, 640))
+
+
+class HostInStage(AssertionError):
+    """A stage stops for the host, or works on it."""
+
+
+@dataclass(frozen=True)
+class Pretended:
+    """What a pass of one batch needs."""
+
+    gflop: float
+    """A picture, convolutions and matrix products."""
+    peak_bytes: int
+    """Of the pass, its input in it, without weights."""
+    weight_bytes: int
+
+
+def pretend(
+    network: MaskRCNN,
+    bucket: tuple[int, int],
+    batch: int,
+    precision: str = "fp16",
+    *,
+    detections: int = 100,
+) -> Pretended:
+    """Run every stage on pretended tensors.
+
+    Args:
+        network: torchvision's.
+        bucket: padded height and width.
+        batch: pictures.
+        precision: of the dense part.
+        detections: kept in each picture.
+
+    Raises:
+        HostInStage: names the stage and the operation.
+    """
+    stage = ["body, pyramid, proposal head"]
+
+    def lap(done: str) -> None:
+        stage[0] = f"after {done!r}"
+
+    with _pretending():
+        engine = Engine(
+            network, Placement(CUDA, precision, "pretended"), score_threshold=0.1,
+            cuda=CpuCuda(), kernels=_kernels(),
+        )  # fmt: skip
+        weights = _bytes_of(engine, {})
+        inputs = _batch(bucket, batch, engine.placement.dtype)
+        made = engine._bucket(inputs)
+        peak, flops = _Peak([inputs.pixels]), FlopCounterMode(display=False)
+        try:
+            with torch.inference_mode(), _OnDevice(stage), peak, flops:
+                table, *found = engine._until_detections(made, lap, inputs.pixels, inputs.sizes)
+                stage[0] = "masks"
+                rows = engines.mask_batch(detections * batch, found[1].numel(), CUDA)
+                masks = engine._masks(made, rows, table, *found[:3], inputs.sizes, inputs.source)
+                stage[0] = "masks to toggles"
+                sizes = torch.empty(rows, 2, dtype=torch.int32, device=CUDA)
+                probabilities = torch.sigmoid(masks[4])
+                engine._kernels.paste(probabilities, masks[1], sizes, 1920, 1024 * rows)  # type: ignore[misc]
+            with torch.inference_mode(), _OnDevice(stage):
+                stage[0] = "detections out of all candidates"  # rare, and needs more
+                engine._detect_all(found, inputs.sizes)
+        except HostInStage:
+            raise
+        except Exception as error:
+            text = str(error).partition("\n")[0]
+            raise HostInStage(f"stage {stage[0]}: {type(error).__name__}: {text}") from error
+    return Pretended(flops.get_total_flops() / 1e9 / batch, peak.bytes, weights)
+
+
+def _kernels() -> Kernels:
+    return Kernels(
+        nms=nms_triton.nms, roi_align=roi_align_triton.roi_align, paste=runs_triton.paste
+    )
+
+
+def _batch(bucket: tuple[int, int], count: int, dtype: torch.dtype) -> Batch:
+    pixels = torch.empty(count, *bucket, 3, dtype=dtype, device=CUDA).permute(0, 3, 1, 2)
+    sizes = torch.empty(count, 2, device=CUDA)
+    return Batch(pixels, sizes, sizes.clone())
+
+
+@contextmanager
+def _pretending() -> Iterator[None]:
+    """Pretended tensors inside; kernels only look at what they are given, cuDNN is plain."""
+
+    def launch(self: Any, *given: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        for name, value in zip(self.arg_names, given, strict=False):
+            if not isinstance(value, Tensor):
+                continue
+            where = f"kernel {self.fn.__name__}: {name}"
+            if value.device != CUDA:
+                raise HostInStage(f"{where} is on {value.device}")
+            if not value.is_contiguous():
+                raise HostInStage(f"{where} has gaps between its numbers: {value.stride()}")
+
+    class Plain(layers.PlainConv):
+        def __init__(self, weights: Any, device: Any, dtype: Any) -> None:
+            super().__init__(weights, device, dtype, relu=True)
+
+        def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
+            x = super().__call__(x)
+            return x if into is None else x.add_(into)  # cuDNN leaves the residual as it is
+
+    with ExitStack() as stack:
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(patch.object(JITFunction, "run", launch))
+        stack.enter_context(patch("pipeline.models.engine.cudnn.cudnn_usable", lambda *_: True))
+        stack.enter_context(patch(f"{CudnnConv.__module__}.CudnnConv", Plain))
+        yield
+
+
+class _OnDevice(TorchDispatchMode):
+    """No operation inside reads or makes a tensor of the host."""
+
+    def __init__(self, stage: list[str]) -> None:
+        super().__init__()
+        self._stage = stage
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in (*_flat(args), *_flat(result)):
+            if tensor.device.type == "cpu":
+                raise HostInStage(f"stage {self._stage[0]}: {func} works on the host")
+        return result
+
+
+class _Peak(TorchDispatchMode):
+    """The most bytes of tensors alive at once, counted by storage."""
+
+    def __init__(self, given: list[Tensor]) -> None:
+        super().__init__()
+        self.bytes = 0
+        self._alive: dict[int, int] = {}
+        for tensor in given:
+            self._note(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in _flat(result):
+            self._note(tensor)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._alive:
+            return
+        self._alive[key] = storage.nbytes()
+        self.bytes = max(self.bytes, sum(self._alive.values()))
+        weakref.finalize(storage, self._alive.pop, key, None)
+
+
+def _flat(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [tensor for item in value for tensor in _flat(item)]
+    return []
+
+
+def _bytes_of(thing: Any, seen: dict[int, Any]) -> int:
+    """Of the pretended tensors on the device that an object of ours holds."""
+    if id(thing) in seen:
+        return 0
+    seen[id(thing)] = thing
+    if isinstance(thing, Tensor):
+        return thing.untyped_storage().nbytes() if thing.device == CUDA else 0
+    items: Any = ()
+    if isinstance(thing, list | tuple):
+        items = thing
+    elif isinstance(thing, dict):
+        items = list(thing.values())
+    elif type(thing).__module__.startswith(("pipeline", "benchmarks")):
+        items = list(getattr(thing, "__dict__", {}).values())
+    return sum(_bytes_of(item, seen) for item in items)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="maskrcnn_resnet50_fpn")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 16, 32])
+    arguments = parser.parse_args()
+    network = network_for(arguments.model)
+    for precision in ("fp16", "fp32"):
+        for bucket in BUCKETS:
+            for batch in arguments.batch:
+                need = pretend(network, bucket, batch, precision)
+                print(
+                    f"{arguments.model} in {precision}, {bucket[0]}x{bucket[1]}, batch {batch}: "
+                    f"{need.gflop:.0f} GFLOP a picture, peak {need.peak_bytes / 1e6:,.0f} MB "
+                    f"({need.peak_bytes / 1e6 / batch:.0f} a picture), "
+                    f"weights {need.weight_bytes / 1e6:.0f} MB",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
