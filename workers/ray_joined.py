@@ -30,9 +30,11 @@ def join_ray(address: str) -> None:
     Raises:
         ConfigError: there is none, or it does not let us in.
     """
-    wants_token = knock(address)
     be_quiet()
     import ray
+
+    address = _resolve(address)
+    wants_token = knock(address)
 
     token = _token_for(address) if wants_token else {}
     here = ONLY_LOOPBACK if _only_on_loopback(address) else {}
@@ -55,9 +57,7 @@ def knock(address: str) -> bool:
     Raises:
         ConfigError: nobody listens there, or it is not Ray.
     """
-    host, colon, port = _parts(address)
-    if not colon:  # `auto`, or a name Ray knows
-        return False
+    host, port = _parts(address)
     try:
         socket.create_connection((host, int(port)), ANSWER_WITHIN_S).close()
     except (OSError, ValueError) as error:
@@ -83,17 +83,39 @@ def find_token() -> tuple[str, str] | None:
     return (token, path) if token else None
 
 
-def _parts(address: str) -> tuple[str, str, str]:
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    return host.strip("[]"), colon, port
+def _resolve(address: str) -> str:
+    """What `auto` stands for; Ray would start a Ray of its own, open to all, for `local`.
+
+    Raises:
+        ConfigError: no Ray is found, or it is no address.
+    """
+    from ray._private.services import get_ray_address_from_environment
+
+    found = address
+    try:
+        if address == "auto":
+            found = get_ray_address_from_environment("auto", None)
+    except ConnectionError as error:
+        raise ConfigError(f"--address auto: {str(error).partition('.')[0]}") from error
+    if ":" not in found:
+        raise ConfigError(
+            f"--address {found}: must be HOST:PORT, ray://HOST:PORT or auto; "
+            "leave the option out to have a Ray started"
+        )
+    return found
+
+
+def _parts(address: str) -> tuple[str, str]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), port
 
 
 def _only_on_loopback(address: str) -> bool:
     """Whether this address means the loopback one; Ray takes it for that of the machine."""
     import ray
 
-    host, colon, port = _parts(address)
-    if not colon or host not in ("localhost", "127.0.0.1", "::1"):
+    host, port = _parts(address)
+    if host not in ("localhost", "127.0.0.1", "::1"):
         return False
     try:
         machine: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]

@@ -59,6 +59,34 @@ def test_an_address_without_a_number_for_its_port_is_refused() -> None:
         join_ray("127.0.0.1:head")
 
 
+@pytest.mark.parametrize("address", ["local", "", "head"])
+def test_what_is_no_address_starts_no_ray(address: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        join_ray(address)
+    assert str(caught.value) == (
+        f"--address {address}: must be HOST:PORT, ray://HOST:PORT or auto; "
+        "leave the option out to have a Ray started"
+    )
+
+
+def test_auto_asks_the_ray_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with head(token="right") as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ConfigError) as caught:
+            join_ray("auto")
+    assert str(caught.value) == f"--address {address}: this Ray asks for a token; {PUT_IT}"
+
+
+def test_auto_where_no_ray_is_running_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*args: object) -> str:
+        raise ConnectionError("Could not find any running Ray instance. Please specify")
+
+    monkeypatch.setattr("ray._private.services.get_ray_address_from_environment", none)
+    with pytest.raises(ConfigError) as caught:
+        join_ray("auto")
+    assert str(caught.value) == "--address auto: Could not find any running Ray instance"
+
+
 def test_something_else_that_listens_there_is_not_waited_for() -> None:
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
