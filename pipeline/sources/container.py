@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import SourceOpenError
 from pipeline.sources.cropping import WHOLE, Crop, crop_of
 from pipeline.sources.decoder import StreamDecoder, check_size
+from pipeline.sources.heif import is_heif
 from pipeline.sources.schemes import VIDEO_SUFFIXES
 from pipeline.sources.truncation import is_cut_off, pictures_are_whole
 
@@ -245,8 +246,19 @@ class VideoFile:
         return "damaged or truncated, or not a video" if known else "not a video"
 
     def _choose_stream(self) -> VideoStream:
-        """The first stream of pictures that is not a cover."""
+        """The first stream of pictures that is not a cover; of a HEIF file its film, if it has one.
+
+        The tiles of a photograph are streams of their own to FFmpeg, and none is the picture.
+        """
         streams = [s for s in self.container.streams.video if not s.disposition & _COVER]
+        if streams and all(s.disposition & Disposition.dependent for s in streams):
+            raise SourceOpenError(
+                f"{self._name}: cannot open {self._shown}: it is a photograph in tiles; call it "
+                ".heic or .avif, and it is read as a picture"
+            )
+        with self._path.open("rb") as file:
+            if is_heif(file.read(1024)):
+                streams.sort(key=lambda stream: stream.frames <= 1)
         if not streams:
             kinds = ", ".join(sorted({stream.type for stream in self.container.streams}))
             raise SourceOpenError(

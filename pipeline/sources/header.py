@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeline.sources.tiff import first_directory
@@ -46,17 +46,26 @@ def read_header(data: bytes | bytearray) -> PictureHeader | None:
 
 def _png(data: bytes | bytearray) -> PictureHeader:
     width, height = struct.unpack_from(">II", data, 16)
-    at, moving = 8, 0
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
+    moving, last = 0, b""
+    for kind, at, _ in png_chunks(data):
+        last = kind
         if kind == b"acTL":
             (moving,) = struct.unpack_from(">I", data, at + 8)
-        at += 12 + length
+    return PictureHeader("png", width, height, last == b"IEND", moving)
+
+
+def png_chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, begin and end of each chunk that is there whole, to the end of the picture."""
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):  # a decoder would take memory for what it claims
+            return
+        yield kind, at, end
         if kind == b"IEND":
-            break
-    else:
-        return PictureHeader("png", width, height, False, moving)
-    return PictureHeader("png", width, height, at <= len(data), moving)
+            return
+        at = end
 
 
 def _jpeg(data: bytes | bytearray) -> PictureHeader | None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sources.header import PictureHeader, netpbm_at, read_header
+from pipeline.sources.header import PictureHeader, netpbm_at, png_chunks, read_header
 from pipeline.sources.heif import is_heif
 from pipeline.sources.regular import open_regular
 from pipeline.sources.still import UNTIMED_S, Still, cut_film, too_large
@@ -24,6 +24,9 @@ from pipeline.sources.tiff import begin_at, directories
 
 MAX_BYTES = 1 << 30
 WINDOW_BYTES = 1 << 27
+
+# what it prints of damaged files is said in our words
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read_stills(path: Path, max_pixels: int) -> Iterator[Still]:
@@ -49,6 +52,8 @@ def read_stills(path: Path, max_pixels: int) -> Iterator[Still]:
         yield Still(None, "is not a picture" if data else "is empty")
     elif header.pixels > max_pixels and header.kind != "tiff":
         yield too_large(header.width, header.height)
+    elif header.kind == "png" and not header.whole and not header.moving:
+        yield Still(None, "is truncated")
     elif header.moving:
         yield from _film(data, header)
     elif header.kind == "tiff":
@@ -128,6 +133,8 @@ def _row(data: bytearray, max_pixels: int) -> Iterator[Still]:
 
 def _film(data: bytearray, header: PictureHeader) -> Iterator[Still]:
     """An animation, a window of pictures at a time; one that lies further in is sought anew."""
+    if header.kind == "png":  # what is cut off may claim gigabytes
+        del data[max(end for _, _, end in png_chunks(data)) :]
     window = max(1, WINDOW_BYTES // max(header.pixels * 4, 1))
     encoded = np.frombuffer(data, np.uint8)
     count = 0

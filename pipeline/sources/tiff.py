@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 _KIND, _WIDTH, _HEIGHT = 254, 256, 257
 _REDUCED_OR_MASK = 1 | 4
+_MOST_ENTRIES = 4096
+"""Of a directory; there are some hundred kinds."""
 _FORMS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Of the numbers in tags: short, long, directory, and the long ones of BigTIFF."""
 
@@ -73,8 +75,10 @@ def _chain(data: bytes | bytearray) -> Iterator[Directory | None]:
             (entries,) = struct.unpack_from(layout.length, data, at)
             place = at + struct.calcsize(layout.length) + entries * layout.entry
             struct.unpack_from(layout.offset, data, place)  # whole, or not there
+            if entries > _MOST_ENTRIES:
+                raise struct.error
             yield _directory(data, at, entries, layout)
-    except struct.error:
+    except (struct.error, OverflowError):
         yield None
 
 

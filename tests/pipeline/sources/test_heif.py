@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.errors import SourceOpenError
 from pipeline.sources import open_source, probe
 from pipeline.sources.picture import PictureConverter
 from pipeline.sources.tiles import read_heif
@@ -270,6 +271,15 @@ def test_folders_of_photographs_hold_them(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "IMG_11.jpg"), shading(64, 64, 110))
     blues = [f.image[..., 0].mean() for f in open_source(str(tmp_path), source_id="p").frames()]
     assert blues == pytest.approx([90, 100, 110], abs=3)
+
+
+def test_without_a_name_that_says_so_tiles_are_refused_and_films_are_whole(tmp_path: Path) -> None:
+    """Whatever is not called a picture is taken for a video."""
+    (tmp_path / "photo").write_bytes(grid(shading(100, 150), HEVC))
+    with pytest.raises(SourceOpenError, match=r"it is a photograph in tiles; call it \.heic"):
+        list(open_source(str(tmp_path / "photo"), source_id="p").frames())
+    (tmp_path / "film").write_bytes(sequence(4))
+    assert len(list(open_source(str(tmp_path / "film"), source_id="f").frames())) == 4
 
 
 def broken_grid(rows: int = 2, columns: int = 2, size: tuple[int, int] = (128, 128)) -> bytes:

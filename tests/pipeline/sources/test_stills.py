@@ -193,6 +193,23 @@ def test_a_file_beyond_the_bound_is_not_read(
     assert still.reason == "cannot be read: larger than 1024 MiB"
 
 
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_chunk_that_claims_gigabytes_is_not_asked_for(
+    tmp_path: Path, moving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytearray(film(".png", [noise(1), noise(2)], [40, 40]) if moving else PNG)
+    at = data.rindex(b"fdAT" if moving else b"IDAT")
+    struct.pack_into(">I", data, at - 4, 0x7FFFFFF0)
+    (tmp_path / "a.png").write_bytes(data)
+    seen: list[int] = []
+    for name in ("imdecode", "imdecodeanimation"):
+        decode = getattr(cv2, name)
+        monkeypatch.setattr(cv2, name, lambda d, *a, f=decode: seen.append(len(d)) or f(d, *a))
+    reasons = [still.reason for still in stills.read_stills(tmp_path / "a.png", 10_000)]
+    assert reasons == (["", "ends after 1 of 2 pictures"] if moving else ["is truncated"])
+    assert all(size == at - 4 for size in seen)
+
+
 # ---- several pictures in one file
 
 
