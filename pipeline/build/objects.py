@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import models, sinks, sources, tracking
@@ -14,6 +13,8 @@ from pipeline.build.preparing import run_id
 from pipeline.build.state import checkpoint_of
 from pipeline.config import ModelSettings, Settings, SourceSettings
 from pipeline.errors import ConfigError, SourceError, SourceOpenError
+
+_MAX_PASSWORD_BYTES = 4096
 
 if TYPE_CHECKING:
     from pipeline.accounting import StreamAccount
@@ -220,10 +221,11 @@ def _password(source: SourceSettings) -> str | None:
         return os.environ[source.password_env]
     if source.password_file is not None:
         try:
-            return Path(source.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except OSError as error:
+            with open(source.password_file, "rb") as file:  # a pipe will do, /dev/zero ends too
+                return file.read(_MAX_PASSWORD_BYTES).decode("utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(
-                f"source {source.id}: password_file {source.password_file} cannot be read: "
-                f"{error.strerror}"
+                f"source {source.id}: password_file {source.password_file} cannot be read: {reason}"
             ) from error
     return None

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO
 from pipeline.errors import ModelError
 from pipeline.models.coco import COCO_CLASSES, COCO_LABELS
 from pipeline.paths import expanded
-from pipeline.reading import read_small
+from pipeline.reading import open_regular, read_small
 
 DEMO_FILE = Path(__file__).parent / "weights_demo" / "demo.safetensors"
 MAX_BYTES = 4_000_000_000
@@ -77,7 +76,7 @@ def read_whole(path: Path, origin: str) -> bytes:
         ModelError: it is no weights file, cut off, or too large; not more than its header is read.
         OSError: it cannot be read.
     """
-    with _opened(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_HEAD_BYTES)
         _check_head(head, origin)
@@ -88,16 +87,23 @@ def read_whole(path: Path, origin: str) -> bytes:
             file.seek(0)
             header = safetensors_header(file.read(8 + min(length, _MAX_HEADER_BYTES)), origin)
             _check_size(header, size - 8 - length, origin)
-        if head.startswith(_ZIP) and not zipfile.is_zipfile(file):
-            raise ModelError(f"weights {origin}: the file is cut off or damaged; fetch it again")
+        if head.startswith(_ZIP):
+            _check_zip(file, origin)
         file.seek(0)
         return file.read()
 
 
-def _opened(path: Path) -> BinaryIO:
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-        raise OSError(None, "it is a device, pipe or socket, not a regular file")
-    return path.open("rb")
+def _check_zip(file: BinaryIO, origin: str) -> None:
+    """Refuse what is cut off, and what would be larger when it is read: torch packs nothing."""
+    try:
+        with zipfile.ZipFile(file) as parts:
+            packed = [part for part in parts.infolist() if part.file_size > part.compress_size]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"weights {origin}: the file is cut off or damaged; fetch it again"
+        ) from error
+    if packed:
+        raise ModelError(f"weights {origin}: it is a packed archive; {EXPECTED}")
 
 
 def _check_head(head: bytes, origin: str) -> None:

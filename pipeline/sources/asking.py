@@ -46,8 +46,8 @@ class Asking:
             _Plain(self._prepared),
             _Encrypted(self._prepared, context),
             _Redirects(),
-            urllib.request.HTTPBasicAuthHandler(known),
-            urllib.request.HTTPDigestAuthHandler(known),
+            _Basic(known),
+            _Digest(known),
         )
 
     def ask(self, url: str, *, first: int, end: int | None) -> http.client.HTTPResponse:
@@ -58,7 +58,13 @@ class Asking:
         """
         request = urllib.request.Request(url, headers={"User-Agent": "maskstream"})  # noqa: S310
         request.add_header("Range", f"bytes={first}-{'' if end is None else end - 1}")
-        limit = threading.Timer(2 * self._how.open_timeout_s, self.cut)  # headers that never end
+        late = threading.Event()
+
+        def give_up() -> None:  # headers may come slowly, and never end
+            late.set()
+            self.cut()
+
+        limit = threading.Timer(2 * self._how.open_timeout_s, give_up)
         limit.daemon = True
         limit.start()
         try:
@@ -66,9 +72,13 @@ class Asking:
                 request, timeout=self._how.open_timeout_s
             )
         except (OSError, http.client.HTTPException, ValueError, LinkError) as error:
-            raise _said(error, self._how) from None  # its text may name the full URL
+            reason = TimeoutError() if late.is_set() else error
+            raise _said(reason, self._how) from None  # its text may name the full URL
         finally:
             limit.cancel()
+        if late.is_set():
+            answer.close()
+            raise _said(TimeoutError(), self._how)
         for connection in list(self._connections):
             connection.settimeout(self._how.read_timeout_s)
         return answer
@@ -120,11 +130,28 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
     ) -> Any:
         """The next request, without credentials: they are given anew where they belong."""
+        fp.close()  # urllib would read it, however long it is
         if target := headers.get("Location"):
             check_step(req.full_url, target)
         return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+class _Basic(urllib.request.HTTPBasicAuthHandler):
+    def http_error_401(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
+    ) -> Any:
+        fp.close()
+        return super().http_error_401(req, fp, code, msg, headers)
+
+
+class _Digest(urllib.request.HTTPDigestAuthHandler):
+    def http_error_401(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
+    ) -> Any:
+        fp.close()
+        return super().http_error_401(req, fp, code, msg, headers)
 
 
 def _said(error: Exception, how: Opening) -> LinkError:

@@ -134,7 +134,7 @@ class Body:
             except LinkError as error:
                 reason = str(error)
                 self._failures += _MAX_FAILURES if error.patient else 0
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = self._word(error)
             if not self._may_go_on(reason):
                 self._over = True
@@ -143,7 +143,7 @@ class Body:
         return b""
 
     def _word(self, error: Exception) -> str:
-        if isinstance(error, http.client.HTTPException):
+        if not isinstance(error, OSError):
             return BROKEN
         return words_for(error, within_s=self._web.how.read_timeout_s)
 
@@ -211,7 +211,7 @@ class Body:
         try:
             while len(head) < _HEAD_BYTES and (more := self._take(_HEAD_BYTES - len(head))):
                 head += more
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise LinkError(self._word(error)) from None
         return head

@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.reading import open_regular
 from pipeline.sources.naming import images_of
-from pipeline.sources.regular import open_regular
 from pipeline.sources.schemes import Kind, check_url, local_path
 
 _ENDS_BYTES = 1 << 20

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.reading import open_regular
 from pipeline.sources.header import PictureHeader, netpbm_at, png_chunks, read_header
 from pipeline.sources.heif import is_heif
-from pipeline.sources.regular import open_regular
 from pipeline.sources.still import UNTIMED_S, Still, cut_film, too_large
 from pipeline.sources.tiff import begin_at, directories
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
+from pipeline.reading import read_small
 
+_MAX_CA_BYTES = 10_000_000
 _PORTS = {"rtsps": 322, "https": 443}
 _SYSTEM_CA = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
@@ -38,6 +40,7 @@ class Trust:
         if self.ca_file is None:
             return
         try:
+            read_small(self.ca_file, max_bytes=_MAX_CA_BYTES)  # nothing that never ends
             ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:  # also what is no certificate
             reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else None

@@ -4,6 +4,7 @@ import os
 import pickle
 import struct
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,10 +233,17 @@ def test_a_pipe_or_device_is_no_weights_file_and_no_labels(
     tmp_path: Path, tensors: dict[str, torch.Tensor], make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "w")
-    refused(str(tmp_path / "w"), "cannot read it: it is a device, pipe or socket")
+    refused(str(tmp_path / "w"), "cannot read it: not a regular file")
     path = write_pth(tmp_path / "own.pth", tensors)
     make(tmp_path / "own.pth.labels.json")
-    refused(path, r"cannot read own.pth.labels.json: it is a device, pipe or socket")
+    refused(path, r"cannot read own.pth.labels.json: not a regular file")
+
+
+def test_a_packed_archive_is_refused_before_it_grows(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("w/data.pkl", b"\0" * 50_000_000)
+    assert (tmp_path / "w.pth").stat().st_size < 100_000
+    refused(str(tmp_path / "w.pth"), "it is a packed archive; expected a .safetensors file or a .p")
 
 
 def test_weights_of_another_network_are_refused_by_name_and_shape(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import shutil
 import ssl
 import subprocess
@@ -125,3 +126,10 @@ def test_a_file_that_holds_no_certificate_is_refused_at_once(tmp_path: Path) -> 
         assert str(refused.value).startswith(
             f"tls_ca_file {tmp_path / name} cannot be used: {reason}"
         )
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_what_never_ends_is_no_certificate(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "ca.pem")
+    with pytest.raises(ConfigError, match=r"ca\.pem cannot be used: not a regular file; it must"):
+        Trust(ca_file=str(tmp_path / "ca.pem"))

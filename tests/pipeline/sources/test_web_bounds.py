@@ -43,10 +43,13 @@ def endless(
     *,
     kind: str = "application/octet-stream",
     length: int | None = None,
+    status: int = 200,
+    more: tuple[str, str] = ("X-More", "none"),
 ) -> Callable[[http.server.BaseHTTPRequestHandler], None]:
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Type", kind)
+        handler.send_header(*more)
         if length is not None:
             handler.send_header("Content-Length", str(length))
         handler.end_headers()
@@ -89,6 +92,14 @@ CASES = {
             length=2_000_000_000,
         ),
         "",
+    ),
+    "redirect-with-a-body": (
+        endless(b"", status=302, more=("Location", "/x")),
+        "it redirects more than 5 times",
+    ),
+    "refusal-with-a-body": (
+        endless(b"", status=401, more=("WWW-Authenticate", 'Basic realm="x"')),
+        "authentication refused (401)",
     ),
     "garbage": (endless(b""), ""),
     "transport-stream-of-one-packet": (
