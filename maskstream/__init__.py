@@ -8,6 +8,16 @@ first use.
 
 from __future__ import annotations
 
+import sys
+
+# `python -m maskstream` puts the working folder first on the path; what lies there is not meant.
+if (
+    sys.argv[:1] == ["-m"]
+    and ("-m", __name__) in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+    and not sys.flags.safe_path
+):
+    sys.path[:1] = {__file__.rpartition("/maskstream/")[0]}.intersection(sys.path[:1])
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
