@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TypeAlias
 
 Place: TypeAlias = tuple[int, int, str]
 """Device and inode of what is there, and the names below it that are not there yet."""
 
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 def expanded(path: str | os.PathLike[str]) -> str:
     """`~` and `~user` spelled out as a shell does; `~` of somebody unknown is a name like any."""
     return os.path.expanduser(os.fspath(path))
+
+
+def json_bytes(text: str) -> bytes:
+    """JSON as UTF-8, also where it speaks of a file whose name is not.
+
+    Python carries the odd bytes of such a name as halves of characters, which JSON can spell out.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode()
 
 
 def place_of(path: str) -> Place:

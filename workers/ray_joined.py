@@ -17,6 +17,7 @@ from workers.surroundings import (
     constants,
     environment,
     job_config,
+    nameless,
 )
 
 ANSWER_WITHIN_S = 5.0
@@ -39,7 +40,7 @@ def join_ray(address: str) -> None:
     token = _token_for(address) if wants_token else {}
     here = ONLY_LOOPBACK if _only_on_loopback(address) else {}
     try:
-        with environment(token), constants(**here, **NO_FOLDER_OF_UV), handlers_kept():
+        with environment(token), constants(**here, **NO_FOLDER_OF_UV), nameless(), handlers_kept():
             ray.init(
                 address=address,
                 log_to_driver=False,

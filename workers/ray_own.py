@@ -27,6 +27,7 @@ from workers.surroundings import (
     environment,
     job_config,
     look_again,
+    nameless,
 )
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def start_ray(object_store_bytes: int, folder: PrivateFolder) -> None:
 
     for attempt in (1, 2):
         try:
-            with _closed(), handlers_kept():
+            with _closed(), nameless(), handlers_kept():
                 ray.init(
                     address="local",  # a bare `ray.init()` would join whatever runs here
                     include_dashboard=False,

@@ -85,3 +85,19 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@contextmanager
+def nameless() -> Iterator[None]:
+    """Keep the command line from Ray for a while: it would not start for a name that is not UTF-8.
+
+    It takes the command line for the name of the job, which nobody looks at here.
+    """
+    from ray._private import utils
+
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: "maskstream"
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before

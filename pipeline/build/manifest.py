@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,10 +18,9 @@ from pipeline.build.checking import choose_model, masked
 from pipeline.build.naming import preset_of, targets_of
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
+from pipeline.paths import json_bytes
 
 SCHEMA = "maskstream.run/1"
-_SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half a character: how Python carries bytes of a file name that are not UTF-8."""
 
 
 def manifest(settings: Settings, runs: Mapping[str, str]) -> dict[str, Any]:
@@ -88,8 +86,7 @@ def write_manifest(paths: Iterable[str], values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: a folder cannot be made or written.
     """
-    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
-    data = _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode()
+    data = json_bytes(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     for path in paths:
         folder, name = os.path.split(path)
         fresh = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pipeline.build.naming import preset_of, sink_names, targets_of
 from pipeline.build.state import checkpoint_of, claim, forget_claims, live_run, refuse_unwritable
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError, SourceOpenError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ def prepare(settings: Settings) -> Prepared:
             sinks.look_at(sink.url, source.id, now=True)
     settings, weights = _with_weights(settings)
     refuse_unwritable(settings)
+    _warn_of_demo_weights(settings)
     for source in settings.sources:
         claim(settings, source)
     runs = {source.id: run_id(settings, source, weights=weights) for source in settings.sources}
@@ -120,6 +124,19 @@ def _with_weights(settings: Settings) -> tuple[Settings, models.WeightsFile | No
     return settings.model_copy(
         update={"model": asked.model_copy(update={"name": name, "weights": chosen})}
     ), weights
+
+
+def _warn_of_demo_weights(settings: Settings) -> None:
+    if settings.model.weights != "demo":
+        return
+    kinds = {source.id: sources.check_url(source.url) for source in settings.sources}
+    other = [name for name, kind in kinds.items() if kind is not sources.Kind.SYNTHETIC]
+    if other:
+        log.warning(
+            "%s: the bundled weights know nothing but the rendered street; for other pictures take "
+            "the weights COCO_V1 or your own",
+            ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else ""),
+        )
 
 
 def _resumes(settings: Settings, source: SourceSettings, run: str) -> bool:

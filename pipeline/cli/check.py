@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.home import home
-from pipeline.cli.sources import load_settings
+from pipeline.cli.sources import check_kept, load_settings
 from pipeline.cli.telling import give
 
 
@@ -22,6 +22,7 @@ def check(
 
     settings = load_settings(config)
     build.check(settings, config=config)
+    check_kept(settings, config)
     model = settings.model.name or "the default model of the device"
     give(f"{config}: valid")
     give(f"model    {model}, weights {settings.model.weights or 'its own'}")

@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.execute import Output, execute
-from pipeline.cli.home import home
+from pipeline.cli.execute import execute
+from pipeline.cli.home import home, in_url
 from pipeline.cli.telling import give, give_lines
 from pipeline.config import parse
 from pipeline.errors import ConfigError
@@ -44,7 +44,7 @@ def demo(
                 f"{output / name}: exists already; use --overwrite, or another --output"
             )
     settings = parse(_settings(output, frames, local=local, overwrite=overwrite), origin="demo")
-    execute(settings, output=Output(folder=output, quiet=quiet))
+    execute(settings, quiet=quiet)
     report = evaluate_run(output)
     seconds = time.monotonic() - started
     sheet, words = (output / name for name in LEFT_TOO)
@@ -68,14 +68,15 @@ def _settings(output: Path, frames: int, *, local: bool, overwrite: bool) -> dic
         }
         for seed in UNSEEN_SEEDS
     ]
+    folder = in_url(output)
     clip = {"id": "street", "url": f"synthetic://street?seed={CLIP_SEED}&frames={frames}"}
     return {
         "model": {"name": "maskrcnn_resnet18_fpn", "weights": "demo"},
         "sources": [clip, *unseen],
         "sinks": [
-            f"jsonl:{output}/{{source}}.jsonl",
-            {"url": f"video:{output}/{{source}}.mp4", "sources": ["street"]},
-            {"url": f"mots:{output}/{{source}}.mots.txt", "sources": ["street"]},
+            f"jsonl:{folder}/{{source}}.jsonl",
+            {"url": f"video:{folder}/{{source}}.mp4", "sources": ["street"]},
+            {"url": f"mots:{folder}/{{source}}.mots.txt", "sources": ["street"]},
         ],
         "run": {"executor": "local" if local else "ray", "overwrite": overwrite},
     }

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.cli.progress import Progress
+from pipeline.cli.sources import check_kept
 from pipeline.cli.telling import say
 from pipeline.config import Settings
 from pipeline.secrets import hide_in_logs
@@ -23,23 +24,14 @@ if TYPE_CHECKING:
     from pipeline.stream import End
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What to show, and where the results are."""
-
-    folder: Path | None
-    """To be named at the end; None where the sinks say it themselves."""
-    quiet: bool
-
-
 def execute(
-    settings: Settings, *, output: Output, address: str | None = None, config: Path | None = None
+    settings: Settings, *, quiet: bool, address: str | None = None, config: Path | None = None
 ) -> None:
     """Run, show progress, print the end of every stream.
 
     Args:
         settings: what to run.
-        output: what to show.
+        quiet: show troubles only.
         address: Ray cluster to join; None starts an own one.
         config: the file the settings were read from.
 
@@ -49,17 +41,35 @@ def execute(
     """
     from pipeline import build
 
-    _log_to_stderr(quiet=output.quiet)
+    _log_to_stderr(quiet=quiet)
     build.check(settings, config=config)
-    if not output.quiet:
+    check_kept(settings, config)
+    if not quiet:
         say(plan(settings))
-    summary = _run(settings, quiet=output.quiet, address=address)
+    summary = _run(settings, quiet=quiet, address=address)
     for end in summary.ends:
-        tell(end, quiet=output.quiet)
+        tell(end, quiet=quiet)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
-    if output.folder is not None and not output.quiet:
-        say(f"results in {output.folder}")
+    if not quiet and (folders := results_in(settings, summary.ends)):
+        more = f" and {len(folders) - 3} more folders" if len(folders) > 3 else ""
+        say(f"results in {', '.join(folders[:3])}{more}")
+
+
+def results_in(settings: Settings, ends: Sequence[End]) -> list[str]:
+    """The folders in which there is something of what was published, as seen from here."""
+    from pipeline import build
+
+    published = {end.source_id for end in ends if end.counts.published}
+    paths = [
+        path
+        for source in settings.sources
+        if source.id in published
+        for path in build.targets_of(settings, source)
+    ]
+    folders = {p if os.path.isdir(p) else os.path.dirname(p) for p in paths if os.path.exists(p)}
+    seen = {folder: os.path.relpath(folder) for folder in sorted(folders)}
+    return [folder if name.startswith("..") else name for folder, name in seen.items()]
 
 
 def plan(settings: Settings) -> str:

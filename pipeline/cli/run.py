@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.execute import Output, execute
+from pipeline.cli.execute import execute
 from pipeline.cli.home import home
 from pipeline.cli.sources import load_settings
 
@@ -34,7 +34,7 @@ def run(
     )
     execute(
         settings.model_copy(update={"run": run_settings}),
-        output=Output(folder=None, quiet=quiet),
+        quiet=quiet,
         address=address,
         config=config,
     )

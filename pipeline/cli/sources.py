@@ -49,6 +49,21 @@ def load_settings(path: Path) -> Settings:
     return parse(values, origin=str(path))
 
 
+def check_kept(settings: Settings, config: Path | None) -> None:
+    """Refuse to work for nothing: on the command line every source needs a sink.
+
+    Raises:
+        ConfigError: names one that has none.
+    """
+    for source in settings.sources:
+        if not settings.sinks_of(source.id):
+            raise ConfigError(
+                f"{config or 'command line'}: sinks: none takes the results of the source "
+                f"{source.id}, nothing would be kept of it; add one such as "
+                "jsonl:out/{source}.jsonl"
+            )
+
+
 def _check_single(source_id: object, url: str) -> None:
     """Refuse a glob or directory of several sources under one id; what is missing fails later."""
     from pipeline.sources import singles

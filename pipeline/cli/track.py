@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.execute import Output, execute
-from pipeline.cli.home import home
+from pipeline.cli.execute import execute
+from pipeline.cli.home import home, in_url
 from pipeline.cli.shown import as_yaml
 from pipeline.cli.sources import expand_sources
 from pipeline.config import parse
@@ -85,7 +85,7 @@ def track(
         "tracker": {"preset": tracker},
         "defaults": _given(**flags),
         "sources": expand_sources(sources),
-        "sinks": sink or [f"jsonl:{output}/{{source}}.jsonl", f"video:{output}/{{source}}.mp4"],
+        "sinks": sink or default_sinks(output),
         "workers": _given(segment=workers),
         "metrics": _given(port=metrics_port),
         "run": _given(
@@ -96,7 +96,13 @@ def track(
     if show_config:
         typer.echo(as_yaml(settings), nl=False)
         return
-    execute(settings, output=Output(folder=output, quiet=quiet))
+    execute(settings, quiet=quiet)
+
+
+def default_sinks(output: Path) -> list[str]:
+    """Records and video in one folder."""
+    folder = in_url(output)
+    return [f"jsonl:{folder}/{{source}}.jsonl", f"video:{folder}/{{source}}.mp4"]
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SourceError
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.paths import json_bytes
 from pipeline.results import FrameResult
 
 FRAME_SCHEMA = "maskstream.frame/1"
@@ -93,7 +94,7 @@ def dumps(value: FrameResult | Mapping[str, Any]) -> bytes:
         ValueError: a number is not finite.
     """
     fields = record(value) if isinstance(value, FrameResult) else dict(value)
-    return _encode(fields).encode()
+    return json_bytes(_encode(fields))
 
 
 def end_record(

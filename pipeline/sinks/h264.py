@@ -135,9 +135,11 @@ def _open(
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
         detail = getattr(error, "strerror", None) or error
+        way_out = (
+            "choose codec=libx264" if codec != "libx264" else "it codes up to 16384 pixels a side"
+        )
         raise ConfigError(
-            f"video: the encoder {codec} cannot be opened for {width}x{height}: {detail}; "
-            "choose codec=libx264"
+            f"video: the encoder {codec} cannot be opened for {width}x{height}: {detail}; {way_out}"
         ) from error
     return context
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -16,8 +17,9 @@ from pipeline import build
 from pipeline.cli.app import app
 from pipeline.config import parse
 from pipeline.errors import ConfigError, ModelError
+from pipeline.formats.jsonl import dumps
 from pipeline.models import fetch_weights
-from pipeline.paths import expanded
+from pipeline.paths import expanded, json_bytes
 from pipeline.runner import run_local, track
 from pipeline.sinks import open_sink
 from pipeline.sources import fingerprint, kind_of, open_source, probe
@@ -201,3 +203,11 @@ def test_one_sink_and_one_class_need_no_list(home: Path) -> None:
     assert len(seen) == 2
     with pytest.raises(ConfigError, match="the model has no class 'rod'"):
         track("~/photos", model="blob", classes="rod")
+
+
+def test_json_speaks_of_names_that_are_not_utf_8() -> None:
+    name = os.fsdecode(b"sch\xc3\xb6n\xff.mp4")
+    data = json_bytes(json.dumps({"reason": name}, ensure_ascii=False))
+    assert data == b'{"reason": "sch\xc3\xb6n\\udcff.mp4"}'
+    assert json.loads(data) == {"reason": name}
+    assert json.loads(dumps({"reason": name})) == {"reason": name}

@@ -12,6 +12,7 @@ from workers import actors
 from workers.actors import SegmentSpec, StreamSpec
 from workers.cluster import Cluster
 from workers.scaling import Plan
+from workers.surroundings import nameless
 
 COUNT = 1000
 
@@ -104,3 +105,13 @@ def test_relative_paths_start_where_the_driver_stands(settings: Settings, sent: 
     spec = started(settings, sent, settings.sources[:1])
     assert spec.folder == os.getcwd()
     assert spec.runs == {"camera-0": "run of camera-0"}
+
+
+def test_ray_does_not_see_the_command_line() -> None:
+    """It refuses to start where that holds a file name which is not UTF-8."""
+    from ray._private import utils
+
+    before = utils.get_entrypoint_name
+    with nameless():
+        assert utils.get_entrypoint_name() == "maskstream"
+    assert utils.get_entrypoint_name is before
