@@ -137,12 +137,13 @@ def forget_claims(settings: Settings, fresh: Sequence[SourceSettings]) -> None:
 
     Going on from such a state would cut into the middle of what another run has written.
     """
-    if settings.run.state_dir is None or not fresh:
-        return
     targets = {path for source in fresh for path in targets_of(settings, source)}
-    for path in Path(settings.run.state_dir).glob("*.json"):
-        if not _claimed(path).isdisjoint(targets):
-            path.unlink(missing_ok=True)
+    folders = {Path(path).parent / BESIDE for path in targets}
+    if settings.run.state_dir is not None and fresh:
+        folders.add(Path(settings.run.state_dir))
+    for state in (path for folder in folders for path in folder.glob("*.json")):
+        if not _claimed(state).isdisjoint(targets):
+            state.unlink(missing_ok=True)
 
 
 def _beside(settings: Settings, source: SourceSettings) -> Path | None:

@@ -45,7 +45,8 @@ def begin(settings: Settings, *, older: bool = False) -> Checkpoint:
     for target in build.targets_of(settings, settings.sources[0]):
         Path(target).parent.mkdir(exist_ok=True)
         Path(target).write_text("line\n")
-        positions["jsonl"] = {"path": target, "bytes": 5, "records": 1}
+        name = "jsonl" if target.endswith(".jsonl") else "coco"
+        positions[name] = {"path": target, "bytes": 5, "records": 1}
     checkpoint = checkpoint_of(settings, settings.sources[0], run)
     assert checkpoint is not None
     if older:
@@ -147,3 +148,12 @@ def test_a_folder_of_states_that_is_moved_with_its_output_is_found(tmp_path: Pat
         update={"run": settings.run.model_copy(update={"state_dir": f"{tmp_path}/kept"})}
     )
     build.prepare(moved)
+
+
+@pytest.mark.parametrize("kept", [None, "state"])
+def test_that_holds_for_states_beside_the_output_too(kept: str | None) -> None:
+    first = settings_of("A/video.mp4", "jsonl:o/x.jsonl", "coco:o/x.json", state_dir=None)
+    state = begin(first)
+    assert state.path.parent == Path.cwd() / "o" / ".maskstream"
+    build.prepare(settings_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True, state_dir=kept))
+    assert not state.path.exists()
