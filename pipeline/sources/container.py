@@ -206,6 +206,11 @@ class VideoFile:
         check_file(self._path, name=self._name)
         return str(self._path)
 
+    def _start(self, size: int) -> bytes:
+        """The first bytes, at most so many."""
+        with self._path.open("rb") as file:
+            return file.read(size)
+
     def _length(self) -> int:
         """Bytes there are."""
         return self._path.stat().st_size
@@ -234,12 +239,10 @@ class VideoFile:
 
     def _raw_format(self) -> str | None:
         """Of JPEG after JPEG, which FFmpeg does not always guess; None: it does."""
-        with self._path.open("rb") as file:
-            return "mjpeg" if file.read(3) == _JPEG else None
+        return "mjpeg" if self._start(3) == _JPEG else None
 
     def _diagnosis(self) -> str:
-        with self._path.open("rb") as file:
-            start = file.read(64).lstrip(b"\xef\xbb\xbf \r\n")
+        start = self._start(64).lstrip(b"\xef\xbb\xbf \r\n")
         if start.startswith(_PLAYLIST_STARTS):
             return "it is a playlist, which may not open other files; name the videos themselves"
         known = self._path.suffix.lower() in VIDEO_SUFFIXES
@@ -256,9 +259,8 @@ class VideoFile:
                 f"{self._name}: cannot open {self._shown}: it is a photograph in tiles; call it "
                 ".heic or .avif, and it is read as a picture"
             )
-        with self._path.open("rb") as file:
-            if is_heif(file.read(1024)):
-                streams.sort(key=lambda stream: stream.frames <= 1)
+        if is_heif(self._start(1024)):
+            streams.sort(key=lambda stream: stream.frames <= 1)
         if not streams:
             kinds = ", ".join(sorted({stream.type for stream in self.container.streams}))
             raise SourceOpenError(

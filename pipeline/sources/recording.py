@@ -88,6 +88,9 @@ class _RemoteFile(VideoFile):
         self._web.renew(None)
         return container
 
+    def _start(self, size: int) -> bytes:
+        return self._body.head[:size]
+
     def _length(self) -> int:
         return self._body.length or 0
 

@@ -26,6 +26,7 @@ from pipeline.sources.reach import check_step
 
 MAX_AHEAD_BYTES = 64 << 20
 """What FFmpeg may take in before it gives a packet: it keeps all of that in memory."""
+_JPEG = b"\xff\xd8\xff"
 _FILES = (b"GIF8", b"RIFF")
 """Beginnings of what has an end, also where the server does not say so."""
 
@@ -80,6 +81,8 @@ class Web:
         kind = "hls" if body.is_playlist else None
         if body.content_type == CAMERA:
             kind = "mpjpeg"
+        elif body.head.startswith(_JPEG):  # one after the other, which FFmpeg does not always guess
+            kind = "mjpeg"
         # a connection that is kept between parts would be FFmpeg's own
         more = {"http_persistent": "0"} if kind == "hls" else {}
         return av.open(

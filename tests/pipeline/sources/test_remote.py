@@ -89,6 +89,7 @@ KINDS = {
     "a.flv": {"codec": "flv1"},
     "a.ogv": {"codec": "libvpx"},
     "a.h264": {"options": {"bf": "0"}},
+    "a.mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "a.gif": {"codec": "gif", "pix_fmt": "rgb8"},
     "live.webm": {"codec": "libvpx", "mux": {"live": "1"}},
 }
