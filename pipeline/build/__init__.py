@@ -11,6 +11,7 @@ from pipeline.build.inventory import Use, keep_apart
 from pipeline.build.manifest import SCHEMA as MANIFEST_SCHEMA
 from pipeline.build.manifest import manifest
 from pipeline.build.naming import targets_of
+from pipeline.build.notes import notes
 from pipeline.build.objects import build_segmenter, build_stream
 from pipeline.build.preparing import Prepared, prepare, run_id
 from pipeline.build.state import state_files
@@ -27,6 +28,7 @@ __all__ = [
     "keep_apart",
     "manifest",
     "masked",
+    "notes",
     "prepare",
     "run_id",
     "state_files",

@@ -32,3 +32,5 @@ def check(
         give(f"source   {source.id}: {build.masked(source.url)}")
     for sink in settings.sinks:
         give(f"sink     {build.masked(sink.url)}")
+    for note in build.notes(settings):
+        give(f"note     {note}")

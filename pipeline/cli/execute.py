@@ -46,6 +46,8 @@ def execute(
     check_kept(settings, config)
     if not quiet:
         say(plan(settings))
+        for note in build.notes(settings):
+            say(note)
     summary = _run(settings, quiet=quiet, address=address)
     for end in summary.ends:
         tell(end, quiet=quiet)

@@ -1,0 +1,42 @@
+"""What is allowed and may surprise is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline import build
+from pipeline.config import parse
+
+
+def notes_of(tracker: dict[str, Any] | None = None, **source: Any) -> list[str]:
+    values = {"sources": [{"id": "gate", "url": "a.mp4", **source}], "tracker": tracker or {}}
+    return build.notes(parse({"model": {"name": "blob"}, **values}))
+
+
+def test_a_segmented_frame_that_comes_later_than_tracks_are_carried_is_noted() -> None:
+    assert notes_of(segment_every=10) == [
+        "source gate: with segment_every 10 and predict_for 0.3 s, frames are published without "
+        "instances where fewer than 30 a second are taken; a larger tracker.predict_for carries "
+        "them further"
+    ]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({}, id="every frame"),
+        pytest.param({"segment_every": 3}, id="soon enough for slow sources"),
+        pytest.param(
+            {"segment_every": 10, "tracker": {"settings": {"predict_for": 2.0}}}, id="carried on"
+        ),
+    ],
+)
+def test_what_leaves_no_gap_is_not_noted(given: dict[str, Any]) -> None:
+    assert notes_of(given.pop("tracker", None), **given) == []
+
+
+def test_few_pictures_are_noted_where_the_settings_say_so() -> None:
+    (note,) = notes_of(segment_every=3, max_fps=5)
+    assert "where fewer than 6.67 a second are taken" in note
