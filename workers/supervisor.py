@@ -309,6 +309,7 @@ def run(
 
     Raises:
         ConfigError: a setting is wrong, or output exists; nothing was started.
+        SourceError: there is nothing to read; nothing was started.
         ModelError: weights or device are unusable.
     """
     from workers.cluster import Cluster

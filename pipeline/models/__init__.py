@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
 from pipeline.models.coco import COCO_CLASSES, COCO_LABELS
-from pipeline.models.files import DEMO_FILE, WeightsFile, is_safetensors, labels_for, read_weights
+from pipeline.models.files import (
+    DEMO_FILE,
+    WeightsFile,
+    is_safetensors,
+    labels_for,
+    read_about,
+    read_weights,
+)
 from pipeline.models.files import safetensors_header as _header
 from pipeline.paths import expanded
 
@@ -187,7 +194,7 @@ def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping
             return BLOB_LABELS
         if weights == "COCO_V1":
             return COCO_LABELS
-        weights = read_weights(weights)
+        weights = read_about(weights)
     if is_safetensors(weights.data):
         head = _header(weights.data, weights.origin).get("roi_heads.box_predictor.cls_score.bias")
         return labels_for(weights, int(head["shape"][0]) if head else COCO_CLASSES)
@@ -262,7 +269,7 @@ def _name_for(weights: str | WeightsFile) -> str | None:
         return "maskrcnn_resnet18_fpn"
     if isinstance(weights, str) and weights in _WORDS:
         return None
-    file = read_weights(weights) if isinstance(weights, str) else weights
+    file = read_about(weights) if isinstance(weights, str) else weights
     if file.model is not None or is_safetensors(file.data):
         return file.model
     from pipeline.models.weights import guess_name, read_tensors

@@ -69,6 +69,26 @@ def read_weights(origin: str) -> WeightsFile:
     return from_bytes(data, origin, _labels_beside(path, origin))
 
 
+def read_about(origin: str) -> WeightsFile:
+    """What a file says of itself: of safetensors the header alone is read, anything else whole.
+
+    Raises:
+        ModelError: see `read_weights`.
+    """
+    path = DEMO_FILE if origin == "demo" else Path(expanded(origin))
+    try:
+        with open_regular(path) as file:
+            head = file.read(_HEAD_BYTES)
+            if is_safetensors(head):
+                (length,) = struct.unpack("<Q", head[:8])
+                file.seek(0)
+                header = file.read(8 + min(length, _MAX_HEADER_BYTES))
+                return from_bytes(header, origin, _labels_beside(path, origin))
+    except (OSError, ValueError):
+        pass  # reading it whole says what is wrong
+    return read_weights(origin)
+
+
 def read_whole(path: Path, origin: str) -> bytes:
     """The bytes of a file that looks like weights from its beginning, its end and its size.
 

@@ -232,6 +232,26 @@ def test_weights_are_read_once_for_any_number_of_sources(
     assert ready.weights == really(str(weights))
 
 
+def test_checking_reads_no_more_of_weights_than_their_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(models.read_weights("demo").data)
+
+    def refuse(origin: str) -> models.WeightsFile:
+        raise AssertionError(origin)
+
+    monkeypatch.setattr(models, "read_weights", refuse)
+    build.check(
+        parse(
+            {
+                "model": {"weights": str(weights)},
+                "sources": [{"id": "a", "url": "x.mp4", "classes": ["car"]}],
+            }
+        )
+    )
+
+
 def test_weights_that_are_missing_are_named_before_anything_is_made(
     clip: Path, tmp_path: Path
 ) -> None:
