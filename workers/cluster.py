@@ -8,9 +8,9 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, NoReturn
 
+from pipeline.build import is_live
 from pipeline.config import Settings, SourceSettings
 from pipeline.models import WeightsFile
-from pipeline.sources import Kind, check_url
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
 from workers.ray_own import free_for_objects, start_ray, stop_ray
@@ -142,7 +142,7 @@ class Cluster:
     @cached_property
     def _share_mb(self) -> float:
         """The part of one stream in `in_flight_mb`."""
-        live = sum(check_url(source.url) is Kind.LIVE for source in self._settings.sources)
+        live = sum(is_live(source) for source in self._settings.sources)
         workers, total = self._settings.workers, len(self._settings.sources)
         return (
             in_flight_share_mb(

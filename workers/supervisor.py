@@ -16,7 +16,7 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import replace
 
-from pipeline import build, models, sources
+from pipeline import build, models
 from pipeline.clock import Clock
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import MaskstreamError, ModelError
@@ -248,7 +248,6 @@ class Supervisor:
 
     def _stream_slots(self, machines: Machines) -> list[StreamSlot]:
         size = self._settings.workers.streams_per_worker
-        live = sources.Kind.LIVE
         limits = self._limits.for_workers(len(self._settings.sources))
         slots = []
         for number, group in enumerate(groups(self._settings.sources, size)):
@@ -260,7 +259,7 @@ class Supervisor:
             slots.append(
                 StreamSlot(
                     group,
-                    live=frozenset(s.id for s in group if sources.check_url(s.url) is live),
+                    live=frozenset(s.id for s in group if build.is_live(s)),
                     start=start,
                     limits=limits,
                     memory_bytes=self._settings.workers.stream_memory_mb * 1e6,

@@ -10,7 +10,7 @@ from pipeline.build.checking import check, choose_model, class_ids, masked
 from pipeline.build.inventory import Use, keep_apart
 from pipeline.build.manifest import SCHEMA as MANIFEST_SCHEMA
 from pipeline.build.manifest import manifest
-from pipeline.build.naming import targets_of
+from pipeline.build.naming import is_live, targets_of
 from pipeline.build.notes import notes
 from pipeline.build.objects import build_segmenter, build_stream
 from pipeline.build.preparing import Prepared, prepare, run_id
@@ -25,6 +25,7 @@ __all__ = [
     "check",
     "choose_model",
     "class_ids",
+    "is_live",
     "keep_apart",
     "manifest",
     "masked",

@@ -13,9 +13,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline import sources
 from pipeline.build.checking import choose_model, masked
-from pipeline.build.naming import preset_of, targets_of
+from pipeline.build.naming import is_live, preset_of, targets_of
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.paths import json_bytes
@@ -57,7 +56,7 @@ def manifest(settings: Settings, runs: Mapping[str, str]) -> dict[str, Any]:
 def manifest_paths(settings: Settings, values: Mapping[str, Any]) -> list[str]:
     """Where a manifest belongs: once into every folder that is written to."""
     lasting = [
-        {**said, "run": None if sources.check_url(source.url) is sources.Kind.LIVE else said["run"]}
+        {**said, "run": None if is_live(source) else said["run"]}
         for source, said in zip(settings.sources, values["sources"], strict=True)
     ]
     text = json.dumps({**values, "run": None, "sources": lasting}, sort_keys=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pipeline import sinks
+from pipeline import sinks, sources
 from pipeline.config import Settings, SourceSettings
 
 
 def preset_of(settings: Settings, source: SourceSettings) -> str:
     """The tracker preset of a source, or `none`."""
     return source.tracker or settings.tracker.preset
+
+
+def is_live(source: SourceSettings) -> bool:
+    """Whether it is planned for as a camera is: it may be one, and nobody has said it is none."""
+    return source.live is not False and sources.check_url(source.url) is sources.Kind.LIVE
 
 
 def targets_of(settings: Settings, source: SourceSettings) -> list[str]:

@@ -13,7 +13,7 @@ from pipeline import models, sinks, sources
 from pipeline.build.checking import choose_model
 from pipeline.build.inventory import Use, keep_apart, writes
 from pipeline.build.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
-from pipeline.build.naming import preset_of, sink_names, targets_of
+from pipeline.build.naming import is_live, preset_of, sink_names, targets_of
 from pipeline.build.state import checkpoint_of, claim, forget_claims, live_run, refuse_unwritable
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError, SourceOpenError
@@ -82,7 +82,7 @@ def run_id(
         source: which of its sources.
         weights: as they were read already; None: looked for.
     """
-    if sources.check_url(source.url) is sources.Kind.LIVE:
+    if is_live(source):
         return live_run(settings, source)
     name, chosen = choose_model(settings.model)
     weights = weights or models.local_weights(chosen)

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import sinks, sources
-from pipeline.build.naming import sink_names, targets_of
+from pipeline import sinks
+from pipeline.build.naming import is_live, sink_names, targets_of
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError
 
@@ -149,8 +149,7 @@ def forget_claims(settings: Settings, fresh: Sequence[SourceSettings]) -> None:
 def _beside(settings: Settings, source: SourceSettings) -> Path | None:
     """The state of a file without `run.state_dir`, called by all its output."""
     targets = targets_of(settings, source)
-    live = sources.check_url(source.url) is sources.Kind.LIVE
-    if live or not targets or not settings.run.resume:
+    if is_live(source) or not targets or not settings.run.resume:
         return None
     key = hashlib.sha256(_named(targets)).hexdigest()[:12]
     return Path(targets[0]).parent / BESIDE / f"{source.id}-{key}.json"

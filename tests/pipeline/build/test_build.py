@@ -184,6 +184,17 @@ def run_of(url: object, **more: Any) -> str:
     return build.run_id(settings, settings.sources[0])
 
 
+def test_what_is_said_to_be_a_recording_is_planned_for_as_a_file() -> None:
+    def planned(**more: Any) -> tuple[bool, bool]:
+        settings = settings_of(source(url="http://h/a.ts", **more))
+        one = settings.sources[0]
+        return build.is_live(one), build.run_id(settings, one) == build.run_id(settings, one)
+
+    assert planned(live=False) == (False, True)
+    assert planned(live="auto") == (True, False)
+    assert planned(live=True) == (True, False)
+
+
 def test_the_same_work_has_the_same_run_wherever_it_is_done(clip: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere.mp4"
     copy.write_bytes(clip.read_bytes())
