@@ -79,7 +79,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
                      "roi_align", "fma.rn.f32", id="roi-align-contraction"),
         pytest.param(roi_align_triton, "bins 7", "    level = 0\n",
                      "    level = (tl.log2(area) > 30.0).to(tl.int32)\n",
-                     "roi_align", "lg2.approx", id="roi-align-logarithm"),
+                     "roi_align", "fma.rn.ftz.f32", id="roi-align-logarithm"),
         pytest.param(preprocess_triton, "prepare", "tl.div_rn(given.to(tl.float32), ",
                      "tl.fdiv(given.to(tl.float32), ", "prepare", "div.full.f32",
                      id="prepare-division"),
