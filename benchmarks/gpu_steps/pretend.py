@@ -141,7 +141,12 @@ def _pretending() -> Iterator[None]:
             x = super().__call__(x)
             return x if into is None else x.add_(into)  # cuDNN leaves the residual as it is
 
+    def interpolate(x: Tensor, size: Any, mode: str) -> Tensor:
+        """As CUDA's; the pretended one goes through float32 and copies."""
+        return x.new_empty(len(x), *size, x.shape[1]).permute(0, 3, 1, 2)
+
     with ExitStack() as stack:
+        stack.enter_context(patch("torch.nn.functional.interpolate", interpolate))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(patch.object(JITFunction, "run", launch))
         stack.enter_context(patch("pipeline.models.engine.cudnn.cudnn_usable", lambda *_: True))

@@ -112,6 +112,7 @@ def _devices() -> Iterator[Finding]:
         free, total = torch.cuda.mem_get_info(index)
         memory = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
         yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory}")
+        yield _fits(free)
     if models.gpu_present() and not torch.cuda.is_available():
         why = "a GPU is there but torch cannot use it; check the driver with nvidia-smi"
         yield Finding("cuda", "unusable", why)
@@ -119,6 +120,17 @@ def _devices() -> Iterator[Finding]:
     yield Finding("device", f"{placement.device} in {placement.precision} ({placement.reason})")
     name, weights = models.choose()
     yield Finding("model", f"{name} with weights {weights} by default")
+
+
+def _fits(free_bytes: int) -> Finding:
+    """The largest batch of a 1080p picture for the default model."""
+    from pipeline.models import DEFAULT
+    from pipeline.models.fit import largest_batch
+
+    fits = largest_batch(DEFAULT, (800, 1344), "fp16", free_bytes)
+    value = f"batches of {fits} pictures of 800x1344 ({DEFAULT}, fp16, two under way)"
+    short = "free the GPU, or use a smaller model or smaller pictures"
+    return Finding("fits", value, None if fits else short)
 
 
 def _decoders() -> Finding:

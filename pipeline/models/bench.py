@@ -25,6 +25,9 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from pipeline.models.devices import Placement, place
 from pipeline.models.engine.engine import Engine
 from pipeline.models.engine.lanes import Pass
+from pipeline.models.engine.preprocess import InputRules
+from pipeline.models.fit import NEEDS
+from pipeline.models.fit import table as fits_on_cards
 from pipeline.models.found import Found
 from pipeline.models.memory import is_out_of_memory
 from pipeline.models.reference import to_torchvision
@@ -131,6 +134,11 @@ def bench_model(
         f"{network.transform.min_size[-1]}/{network.transform.max_size}, "
         f"{network.rpn.post_nms_top_n()} proposals, uint8 frames on the host to runs on the host"
     )
+    if name in NEEDS:
+        rules = InputRules.of(network)
+        precision = "fp16" if placement.device.type == "cpu" else placement.precision
+        lines = (fits_on_cards(name, rules.padded(size), precision) for size in sizes)
+        title = "\n".join([title, *lines])
     wanted = [detections] if isinstance(detections, int) else list(detections)
     rows = [
         _measure(network, placement, size, batch, count, repeats, forwards)

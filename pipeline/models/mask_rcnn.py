@@ -22,6 +22,7 @@ from pipeline.instances import Instances
 from pipeline.models.devices import Placement, place
 from pipeline.models.engine.engine import Engine
 from pipeline.models.files import WeightsFile, labels_for
+from pipeline.models.fit import NEEDS, largest_batch
 from pipeline.models.found import Found, check_picture
 from pipeline.models.memory import first_line, is_out_of_memory, shortage
 from pipeline.models.weights import load_network
@@ -62,7 +63,7 @@ def load_mask_rcnn(
     classes = network.roi_heads.box_predictor.cls_score.out_features
     info = ModelInfo(name, dict(labels_for(file, classes)), file.sha256)
     engine = Engine(network, placement, score_threshold=score_threshold)
-    return MaskRcnnSegmenter(engine, info, max_batch=max_batch)
+    return MaskRcnnSegmenter(engine, info, max_batch=max_batch, free_bytes=_free(placement))
 
 
 class MaskRcnnSegmenter:
@@ -72,12 +73,22 @@ class MaskRcnnSegmenter:
         engine: the network on its device.
         info: what the records say about it.
         max_batch: most pictures in one pass on a GPU.
+        free_bytes: of its memory, with the weights loaded: fewer pictures go together where they
+            would not fit. None: found out by trying.
     """
 
-    def __init__(self, engine: Engine, info: ModelInfo, *, max_batch: int = 8) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        info: ModelInfo,
+        *,
+        max_batch: int = 8,
+        free_bytes: int | None = None,
+    ) -> None:
         self._engine: Engine | None = engine
         self._info = info
         self._per_pass = max_batch if engine.placement.device.type == "cuda" else 1
+        self._free_bytes = free_bytes
         self._seen = engine.buckets
         self._room: dict[Size, int] = {}
         """Pictures in one pass by padded size, where fewer fit than `max_batch`."""
@@ -174,9 +185,25 @@ class MaskRcnnSegmenter:
             size = (image.shape[0], image.shape[1])
             buckets.setdefault(engine.input_rules.padded(size), []).append(row)
         for bucket, rows in buckets.items():
-            per_pass = self._room.get(bucket, self._per_pass)
+            per_pass = self._room.get(bucket) or self._first_room(engine, bucket)
             for first in range(0, len(rows), per_pass):
                 yield bucket, rows[first : first + per_pass]
+
+    def _first_room(self, engine: Engine, bucket: Size) -> int:
+        """Pictures of a padded size in the first pass."""
+        if self._free_bytes is None or self._info.name not in NEEDS:
+            return self._per_pass
+        precision = engine.placement.precision
+        fits = largest_batch(
+            self._info.name, bucket, precision, self._free_bytes, depth=engine.depth, loaded=True
+        )
+        if fits < self._per_pass:
+            self._room[bucket] = max(1, fits)
+            _log.warning(
+                "%d pictures of %dx%d fit into %.1f GB of GPU memory, not %d",
+                fits, *bucket, self._free_bytes / 1e9, self._per_pass,
+            )  # fmt: skip
+        return min(self._per_pass, max(1, fits))
 
     def _fitted(
         self, engine: Engine, bucket: Size, images: list[Image], run: Callable[[], list[Found]]
@@ -201,6 +228,14 @@ class MaskRcnnSegmenter:
         """Without ids that have no name: rows of the class head the data set does not use."""
         named = np.isin(found.classes, list(self._info.labels))
         return (found if named.all() else found[named]).instances()
+
+
+def _free(placement: Placement) -> int | None:
+    """Bytes of a GPU nobody holds."""
+    if placement.device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(placement.device)
+    return int(free)
 
 
 def _guarded(engine: Engine, images: list[Image], call: Callable[[], T]) -> T:

@@ -68,7 +68,7 @@ def run(out: Path, *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
                      id="roi-align-level"),
         pytest.param(preprocess_triton, "prepare", "from_blue = 2 - channel", "from_blue = channel",
                      id="prepare"),
-        pytest.param(runs_triton, "paste", "if writing:", "if not writing:", id="columns"),
+        pytest.param(runs_triton, "paste", "(y <= last)", "(y < last)", id="columns"),
         pytest.param(runs_triton, "paste", "_exact(a, b, c, d, 1", "_exact(a, c, b, d, 1",
                      id="columns-at-one-half"),
     ],

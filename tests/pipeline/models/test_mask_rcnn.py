@@ -18,6 +18,7 @@ from pipeline.models.devices import cpu_bf16, place
 from pipeline.models.engine.engine import Engine
 from pipeline.models.found import Found
 from pipeline.models.mask_rcnn import MaskRcnnSegmenter
+from pipeline.stages import ModelInfo
 
 NAME = "maskrcnn_resnet18_fpn"
 LABELS = '["a", "b", "c", "d", "e", "f", "g", "h"]'
@@ -310,3 +311,20 @@ def test_the_bundled_weights_find_the_things_of_the_street(streets: list[np.ndar
 
     assert (found.scores > 0.9).sum() >= 3
     assert set(segmenter.info.labels.values()) >= {"person", "car"}
+
+
+def test_the_first_batch_on_a_gpu_is_one_that_fits(
+    demo_network: MaskRCNN, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Engine(demo_network, place("cpu", "fp32"), score_threshold=0.1)
+    info = ModelInfo("maskrcnn_resnet18_fpn", {1: "car"}, "")
+    small = MaskRcnnSegmenter(engine, info, max_batch=8, free_bytes=1_410_000_000)
+    large = MaskRcnnSegmenter(engine, info, max_batch=8, free_bytes=80_000_000_000)
+    for segmenter in (small, large):
+        segmenter._per_pass = 8  # as on a GPU
+    images = [np.zeros((480, 640, 3), np.uint8)] * 9
+
+    sizes = [[len(rows) for _, rows in s._passes(engine, images)] for s in (small, large)]
+
+    assert sizes == [[7, 2], [8, 1]]
+    assert caplog.messages == ["7 pictures of 384x512 fit into 1.4 GB of GPU memory, not 8"]
