@@ -17,7 +17,7 @@ from pipeline.clock import Clock
 
 NAMES = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
 KNOCK_EVERY_S = 2.0
-GONE_AFTER_S = 20.0
+GONE_AFTER_S = {"raylet": 0.0, "gcs_server": 20.0}
 """The control store of a cluster may be started again by those who look after it."""
 NEXT_STEP = "the same command starts anew, with --state-dir where it was"
 
@@ -58,9 +58,7 @@ class Vital:
         ):
             if not refused:
                 self._gone_since_s.pop(kind, None)
-            elif now - self._gone_since_s.setdefault(kind, now) >= GONE_AFTER_S * (
-                kind != "raylet"
-            ):
+            elif now - self._gone_since_s.setdefault(kind, now) >= GONE_AFTER_S[kind]:
                 return f"the {NAMES[kind]} of the Ray at --address is gone; {NEXT_STEP}"
         return None
 
