@@ -35,20 +35,24 @@ class Asking:
         self._how = how
         self._reach = Reach()
         self._connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        context = how.trust.context()
         known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if address.username is not None or address.password is not None:
             word = "" if address.password is None else address.password.reveal()
             host = urlsplit(address.bare).netloc
             places = [f"{address.scheme}://{host}", f"https://{address.host}"]
             known.add_password(None, places, address.username or "", word)
-        self._opener = urllib.request.build_opener(
+        self._opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler(),
             _Plain(self._prepared),
-            _Encrypted(self._prepared, context),
+            _Encrypted(self._prepared, how),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
             _Redirects(),
             _Basic(known),
             _Digest(known),
-        )
+        ):
+            self._opener.add_handler(handler)
 
     def ask(self, url: str, *, first: int, end: int | None) -> http.client.HTTPResponse:
         """The answer to a request for the bytes from `first` to before `end`; None: all that come.
@@ -113,14 +117,17 @@ class _Plain(urllib.request.HTTPHandler):
         return self.do_open(self._kind, req)
 
 
-class _Encrypted(urllib.request.HTTPSHandler):
-    def __init__(self, prepared: Any, context: ssl.SSLContext) -> None:
-        super().__init__(context=context)
+class _Encrypted(urllib.request.AbstractHTTPHandler):
+    def __init__(self, prepared: Any, how: Opening) -> None:
+        super().__init__()
         self._kind = prepared(http.client.HTTPSConnection)
-        self._trusting = context
+        self._how = how
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._kind, req, context=self._trusting)
+        # reading the certificates of a system takes a while: not before they are needed
+        return self.do_open(self._kind, req, context=self._how.trust.context())
+
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
