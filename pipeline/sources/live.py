@@ -28,6 +28,7 @@ from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.link import FoundRecording, LinkError, Opening
+from pipeline.sources.news import News
 from pipeline.sources.picture import PictureConverter, UnconvertibleError
 from pipeline.sources.reader import Reader
 from pipeline.sources.skipping import Undecoded
@@ -35,8 +36,6 @@ from pipeline.sources.timeline import Timeline
 from pipeline.sources.tls import Trust
 from pipeline.sources.web import Web
 from pipeline.stages import Outcome, Position, Status
-
-log = logging.getLogger(__name__)
 
 MAX_LEFT_BEHIND = 3
 """Readers that may hang in a read nobody waits for, before no further one is started."""
@@ -48,8 +47,6 @@ nonsense for a while, and a damaged answer reads like a refusal."""
 _STALLED_INTERVALS = 5
 _STEADY_S = 10.0
 """A connection that has held so long starts its pauses anew when it breaks."""
-_SAID_IN_A_ROW, _SAID_EVERY_S = 5, 60.0
-"""The same failure is logged so often, then once in so long."""
 
 
 class State(StrEnum):
@@ -162,7 +159,7 @@ class LiveSource:
         self._last_frame_s: float | None = None
         self._opened_s = 0.0
         self._why: str | None = None  # the last connection ended
-        self._said_reason, self._said_times, self._said_s = "", 0, 0.0
+        self._news = News(source_id, self.address, clock)
         self._outcome = Outcome(Status.INCOMPLETE, "not read to its end")
 
     @property
@@ -251,10 +248,9 @@ class LiveSource:
         said = False
         while self.left_behind >= MAX_LEFT_BEHIND:
             if not said:
-                log.warning(
-                    "%s: %s: %d reads hang in the system; waiting for one to come back",
-                    *(self.source_id, self.address, MAX_LEFT_BEHIND),
-                    extra={"source_id": self.source_id},
+                self._news.say(
+                    logging.WARNING,
+                    f"{MAX_LEFT_BEHIND} reads hang in the system; waiting for one to come back",
                 )
                 said = True
             if self._stopped.wait(0.2):
@@ -320,7 +316,7 @@ class LiveSource:
             raise LinkError(f"no picture for {limit_s:g} s")
         if not fresh and silent_s >= stalled_s:
             if self._state is not State.STALLED:
-                self._say(logging.WARNING, f"no picture for {silent_s:.1f} s")
+                self._news.say(logging.WARNING, f"no picture for {silent_s:.1f} s")
             self._state = State.STALLED
             stalled_s = limit_s
         self._wake.wait(max(0.0, (limit_s if fresh else min(stalled_s, limit_s)) - silent_s))
@@ -334,7 +330,7 @@ class LiveSource:
             self._reconnects += 1
         self._refusals = 0
         if self._backoff.attempts:
-            self._say(logging.INFO, f"pictures again after {self._backoff.attempts} attempts")
+            self._news.say(logging.INFO, f"pictures again after {self._backoff.attempts} attempts")
         self._opened_s = self._clock()
 
     def _frame(self, item: Arrived) -> Frame | None:
@@ -351,8 +347,7 @@ class LiveSource:
             self._damage.pictures += 1
             if self._unconvertible != str(error):
                 self._unconvertible = str(error)
-                where = {"source_id": self.source_id}
-                log.warning("pictures cannot be shown: %s", error, extra=where)
+                self._news.say(logging.WARNING, f"pictures cannot be shown: {error}")
             return None
         moment = self._timeline.place(item.pts_s, self._converter.shown_size(item.frame))
         index, self._index = self._index, self._index + 1
@@ -377,21 +372,8 @@ class LiveSource:
         self._refusals = self._refusals + 1 if error.patient else 0
         if error.patient and (self._timeline is None or self._refusals > _DOUBTED):
             delay_s = max(delay_s, _PATIENT_S)
-        self._say(
-            logging.WARNING if self._is_news(str(error)) else logging.DEBUG,
-            f"{error}; next attempt in {delay_s:.1f} s",
-        )
+        self._news.fail(str(error), f"; next attempt in {delay_s:.1f} s")
         self._stopped.wait(delay_s)
-
-    def _is_news(self, reason: str) -> bool:
-        """Whether to say so again: a camera that is off for a week fills no disk with it."""
-        now_s = self._clock()
-        same = reason == self._said_reason
-        self._said_times = self._said_times + 1 if same else 1
-        if same and self._said_times > _SAID_IN_A_ROW and now_s - self._said_s < _SAID_EVERY_S:
-            return False
-        self._said_reason, self._said_s = reason, now_s
-        return True
 
     def _give_up_first(self, began_s: float, error: LinkError) -> None:
         limit_s = self._first_connect_s
@@ -402,10 +384,3 @@ class LiveSource:
             reason = f"{self.source_id}: {self.address}: {error}; gave up after {limit_s:g} s"
             self._outcome = Outcome(Status.FAILED, reason)
             raise SourceError(reason) from None
-
-    def _say(self, level: int, what: str) -> None:
-        log.log(
-            level,
-            *("%s: %s: %s", self.source_id, self.address, what),
-            extra={"source_id": self.source_id},
-        )

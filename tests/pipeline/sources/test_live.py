@@ -88,7 +88,7 @@ class Listener(logging.Handler):
 
 @pytest.fixture
 def spoken() -> Iterator[Listener]:
-    listener, logger = Listener(), logging.getLogger("pipeline.sources.live")
+    listener, logger = Listener(), logging.getLogger("pipeline.sources.news")
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)
     yield listener

@@ -113,8 +113,8 @@ def test_colours_that_cannot_be_converted_are_named_once(
             source.stop()
     told = [r.getMessage() for r in caplog.records if "cannot be shown" in r.getMessage()]
     assert told == [
-        "pictures cannot be shown: its colour matrix 8 (YCgCo) cannot be converted to RGB; "
-        "re-encode it"
+        f"gate: http://{host}/cam.ts: pictures cannot be shown: "
+        "its colour matrix 8 (YCgCo) cannot be converted to RGB; re-encode it"
     ]
 
 
