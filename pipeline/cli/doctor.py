@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import socket
 import sys
@@ -114,12 +115,38 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory}")
         yield _fits(free)
     if models.gpu_present() and not torch.cuda.is_available():
-        why = "a GPU is there but torch cannot use it; check the driver with nvidia-smi"
-        yield Finding("cuda", "unusable", why)
+        yield Finding("cuda", "unusable", _unusable(_driver(), torch.version.cuda))
     placement = place()
     yield Finding("device", f"{placement.device} in {placement.precision} ({placement.reason})")
     name, weights = models.choose()
     yield Finding("model", f"{name} with weights {weights} by default")
+
+
+_LEAST_DRIVER = {"12": 525, "13": 580}
+"""By the CUDA version torch is built for."""
+
+
+def _driver(file: Path = Path("/proc/driver/nvidia/version")) -> int | None:
+    """The series of the loaded driver."""
+    try:
+        found = re.search(r"Kernel Module[^\n]*?\s(\d+)\.\d", file.read_text())
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def _unusable(driver: int | None, cuda: str | None) -> str:
+    """Why torch cannot use a GPU that is there, and what to do."""
+    if cuda is None:
+        return "torch is built without CUDA: install one of its CUDA builds"
+    least = _LEAST_DRIVER.get(cuda.partition(".")[0])
+    if driver is None or least is None or driver >= least:
+        return "a GPU is there but torch cannot use it; check the driver with nvidia-smi"
+    older = ", or install torch's build cu128" if driver >= _LEAST_DRIVER["12"] else ""
+    return (
+        f"the driver is of series {driver}, torch for CUDA {cuda} wants {least} or later: "
+        f"update the driver{older}"
+    )
 
 
 def _fits(free_bytes: int) -> Finding:

@@ -30,7 +30,7 @@ def test_every_stage_stays_on_the_device_and_needs_memory_by_the_picture(
     needs = {batch: pretend(network, bucket, batch, precision) for batch in (1, 8, 32)}
 
     assert [round(need.gflop) for need in needs.values()] == [gflop] * 3
-    assert needs[32].peak_bytes == pytest.approx(4 * needs[8].peak_bytes, rel=0.01)
+    assert needs[32].peak_bytes == pytest.approx(4 * needs[8].peak_bytes, rel=0.04)
 
 
 def test_the_largest_pass_in_float32_too(network: MaskRCNN) -> None:
