@@ -24,6 +24,8 @@ from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.stages import Segmenter
 
+LOST = ("CUDA error", "Triton Error [CUDA]")
+"""Beginnings of what a device says that has failed: nothing in its process can use it again."""
 MAX_BUGS = 3
 """Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
 
@@ -161,5 +163,7 @@ class Device:
         self.failed.update(failure.cause for failure in failed)
         bugs = [failure for failure in failed if failure.cause == BUG]
         self._bugs = self._bugs + 1 if len(bugs) == len(outcomes) else 0
-        if self._bugs >= MAX_BUGS:
+        if self._bugs and any(word in bugs[0].detail for word in LOST):
+            self.broken = f"the device is lost: {bugs[0].detail}"
+        elif self._bugs >= MAX_BUGS:
             self.broken = f"the model failed {self._bugs} batches running: {bugs[0].detail}"

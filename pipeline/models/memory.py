@@ -15,7 +15,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch, OpenCV or Python says that memory did not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(words in str(error) for words in ("allocate memory", "Insufficient memory"))
+    signs = ("allocate memory", "Insufficient memory", "CUDA error: out of memory")
+    return any(words in str(error) for words in signs)
 
 
 def shortage(error: BaseException, count: int, size: tuple[int, int], device: torch.device) -> str:

@@ -223,3 +223,27 @@ def test_a_wrong_answer_costs_its_pictures_and_the_device_goes_on(
     kinds = [[type(outcome).__name__ for outcome in outcomes] for outcomes in settled]
     assert kinds == [["Instances", "SegmentFailed"], ["Instances"]]
     assert device.failed == {"model_error": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "broken"),
+    [
+        ("CUDA error: unspecified launch failure", True),
+        ("Triton Error [CUDA]: an illegal memory access was encountered", True),
+        ("index 5 is out of bounds", False),
+    ],
+)
+def test_a_device_that_is_lost_asks_for_another_process_at_once(said: str, broken: bool) -> None:
+    class Lost(Overlapping):
+        def segment(self, images: Sequence[Image]) -> list[Instances]:
+            if {1, 2} & set(numbers(images)):
+                raise RuntimeError(f"{said}\nmore")
+            return super().segment(images)
+
+    model = Lost(1)
+    device, outcomes = run(model, [1, 2])
+
+    failures = [outcome for outcome in outcomes[0] if isinstance(outcome, SegmentFailed)]
+    assert [failure.cause for failure in failures] == ["model_error"] * 2
+    text = f"the device is lost: RuntimeError: {said}" if broken else None
+    assert device.broken == text

@@ -64,3 +64,15 @@ def test_on_a_cpu_the_allocator_is_quoted() -> None:
 )
 def test_memory_is_told_from_other_errors(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: out of memory"), True),  # of a graph, or of pinned memory
+        (RuntimeError("CUDA error: unspecified launch failure"), False),
+    ],
+)
+def test_a_lost_device_is_no_shortage_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
