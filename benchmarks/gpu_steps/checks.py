@@ -18,8 +18,8 @@ from pipeline.models.engine.cudnn import cudnn_usable
 from pipeline.models.engine.engine import Engine
 from pipeline.models.found import Found
 from pipeline.models.mask_rcnn import MaskRcnnSegmenter
-from pipeline.models.parity import matched
-from pipeline.models.reference import torchvision_masks
+from pipeline.models.parity import Tolerance, matched
+from pipeline.models.reference import torchvision_forward
 from pipeline.stages import ModelInfo
 
 
@@ -68,8 +68,9 @@ def parity(rig: Rig, images: list[Image]) -> tuple[int, int]:
         engine = rig.engine(network, "fp32", threshold=threshold)
         ours = [one for image in images for one in engine.run([image])]
         network.to(rig.device)
-        theirs = [torchvision_masks(network, image) for image in images]
-    same = [matched(a, b) for a, b in zip(ours, theirs, strict=True)]
+        theirs = [torchvision_forward(network, [image])[0] for image in images]
+    within = rig.size(Tolerance(box_px=0.1, score=1e-3, mask_iou=0.995), Tolerance())
+    same = [matched(a, b, within) for a, b in zip(ours, theirs, strict=True)]
     return sum(int(rows.sum()) for rows in same), sum(len(rows) for rows in same)
 
 

@@ -165,6 +165,7 @@ def _torchvision(
             continue
         rig.found(f"torchvision {name}, frames/s", len(images) / seconds)
     network.backbone.forward = dense
+    network.to("cpu", memory_format=torch.contiguous_format)
 
 
 def _compile(rig: Rig, network: MaskRCNN, dense: Any) -> None:

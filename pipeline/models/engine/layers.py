@@ -70,7 +70,7 @@ def fold(conv: nn.Conv2d, norm: nn.Module | None = None) -> Weights:
         TypeError: the norm is neither batch norm nor its frozen form.
     """
     weight = conv.weight.detach().double()
-    bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
+    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach()
     bias = bias.double()
     if norm is not None:
         if not isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks.gpu_steps.pretend import BUCKETS, HostInStage, pretend
 from pipeline.models.bench import network_for
 from pipeline.models.engine import box_head, detections, mask_head, proposals, roi_align_triton
 from pipeline.models.engine import engine as engines
+from pipeline.models.engine.layers import fold
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +95,12 @@ def test_what_would_stop_the_stream_is_named_with_its_stage(
 
     with pytest.raises(HostInStage, match=said):
         pretend(network, (480, 640), 2)
+
+
+def test_a_network_that_is_on_the_device_already_is_folded_there() -> None:
+    with FakeTensorMode():
+        conv = torch.nn.Conv2d(3, 4, 1, bias=False, device="cuda:0")
+        norm = torch.nn.BatchNorm2d(4, device="cuda:0")
+        weights = fold(conv, norm)
+
+    assert {weights.weight.device.type, weights.bias.device.type} == {"cuda"}
