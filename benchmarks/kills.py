@@ -38,8 +38,8 @@ VICTIMS = ("driver", "stream", "segment", "raylet", "gcs")
 KINDS = (".jsonl", ".txt", ".mp4")
 LONGEST_S = 20.0
 PATIENCE_S = 180.0
-GONE_WITHIN_S = 75.0
-"""Ray's agents wait a minute for its control store to come back, before they follow it."""
+GONE_WITHIN_S = 20.0
+"""What a run leaves is taken away by its watcher."""
 LOOK_EVERY_S = 0.05
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Ray keeps its objects
 

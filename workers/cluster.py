@@ -97,7 +97,7 @@ class Cluster:
     def _end(self) -> None:
         self._weights_ref = None
         if self._ours:
-            stop_ray()
+            stop_ray(at_once=self.fault() is not None)
         if self._folder is not None:
             self._folder.remove()
 

@@ -2,7 +2,7 @@
 
 Ray keeps its sockets and logs here, workers what a run without `state_dir` has to remember. It is
 made with mode 0700 and locked for as long as the process lives. Of a run that was killed it stays
-behind unlocked, and the next run takes it away.
+behind unlocked until its watcher, or the next run, takes it away.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ import contextlib
 import fcntl
 import logging
 import os
-import shutil
-import signal
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from workers.leftovers import remove, watched
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +28,6 @@ LONGEST_SOCKET = 107
 """What Linux takes as the path of a socket."""
 SOCKET = f"/{PREFIX}abcdefgh/{RAY}/session_2026-01-31_23-59-59_123456_4194304/sockets/plasma_store"
 LONGEST_BASE = LONGEST_SOCKET - len(SOCKET)
-GONE_WITHIN_S = 1.0
 
 
 class PrivateFolder:
@@ -45,6 +42,7 @@ class PrivateFolder:
         remove_stale(base)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         self._lock = _lock_new(self.path / LOCK)
+        self._watcher = watched(self.path)
 
     def make(self, name: str) -> str:
         """A folder in it."""
@@ -54,10 +52,11 @@ class PrivateFolder:
 
     def remove(self) -> None:
         """End whoever still writes here, and take it away; safe to call twice."""
-        _remove(self.path)
+        remove(self.path)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+        self._watcher.communicate()  # there is nothing left for it to do
 
 
 def choose_base() -> str:
@@ -109,28 +108,7 @@ def remove_stale(base: str) -> None:
     for path in Path(base).glob(f"{PREFIX}????????"):
         with contextlib.suppress(OSError), _only_lock(path):
             log.info("%s was left by a run that was killed; taken away", path)
-            _remove(path)
-
-
-def writers(folder: Path) -> set[int]:
-    """Other processes of this user that have a file below a folder open for writing."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        try:
-            if any(_writes(process, fd, f"{folder}/") for fd in os.listdir(process / "fd")):
-                found.add(int(process.name))
-        except OSError:
-            continue  # of somebody else, or gone
-    return found
-
-
-def _writes(process: Path, fd: str, below: str) -> bool:
-    if not os.readlink(process / "fd" / fd).startswith(below):
-        return False
-    flags = (process / "fdinfo" / fd).read_text().partition("flags:")[2].split()[0]
-    return bool(int(flags, 8) & (os.O_WRONLY | os.O_RDWR))
+            remove(path)
 
 
 def _bases() -> list[str]:
@@ -170,13 +148,3 @@ def _only_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-def _remove(folder: Path) -> None:
-    """Processes that end may still make a file while the tree is taken away, so more than once."""
-    give_up_at_s = time.monotonic() + GONE_WITHIN_S
-    while folder.exists() and time.monotonic() < give_up_at_s:
-        for pid in writers(folder):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from pipeline.errors import MaskstreamError
 from workers.import_path import handed_on
@@ -98,10 +99,17 @@ def start_ray(object_store_bytes: int, folder: PrivateFolder) -> None:
             return
 
 
-def stop_ray() -> None:
-    """End it, and let this process believe its own environment again."""
+def stop_ray(*, at_once: bool = False) -> None:
+    """End it, and let this process believe its own environment again.
+
+    Args:
+        at_once: one of its processes is gone; the others would wait for it to come back.
+    """
     import ray
 
+    node: Any = ray._private.worker._global_node
+    if at_once and node is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
     ray.shutdown()
     look_again()
 

@@ -140,7 +140,8 @@ def test_three_streams_end_with_the_same_bytes_beside_three_that_poison(
     reasons = {end.source_id: end.outcome.reason or "" for end in summary.ends}
     assert {ends[source["id"]].outcome.status for source in bad} == {Status.FAILED}
     assert reasons["crash"] == (
-        "the stream worker died: its process was killed or crashed, after 2 restarts within 60 s"
+        "the stream worker died: its process was killed or crashed; "
+        "it said: Fatal Python error: Segmentation fault, after 2 restarts within 60 s"
     )
     assert "gave up after 2 s" in reasons["garbage"]
     assert "67108864 pixels are more than max_pixels" in reasons["bomb"]
@@ -202,6 +203,13 @@ def metrics_of(said: Path, process: subprocess.Popen[bytes], port: int) -> str:
     return page
 
 
+def written_below(folder: Path, seen: list[str]) -> set[str]:
+    """Add the text of all files below a folder; their names."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    seen += [path.read_bytes().decode(errors="replace") for path in files]
+    return {path.name for path in files}
+
+
 def test_a_password_that_is_refused_is_found_nowhere(
     refusing: Any, write_clip: WriteClip, tmp_path: Path, command_lines: Callable[[], str]
 ) -> None:
@@ -216,13 +224,13 @@ def test_a_password_that_is_refused_is_found_nowhere(
         "sinks: ['jsonl:out/{source}.jsonl']\nrun: {state_dir: state}\n"
     )
     said = tmp_path / "said.txt"
-    # a short path: Ray puts sockets there, and keeps its logs
-    with tempfile.TemporaryDirectory(prefix="ms-", ignore_cleanup_errors=True) as ray_folder:
+    # a short path: Ray puts sockets there, and keeps its logs as long as the run lives
+    with tempfile.TemporaryDirectory(prefix="ms-", dir="/tmp") as ray_folder:
         with said.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-c", MAIN, "run", "run.yaml"],
                 cwd=tmp_path,
-                env={**os.environ, "CAMERA_PASSWORD": PASSWORD, "RAY_TMPDIR": ray_folder},
+                env={**os.environ, "CAMERA_PASSWORD": PASSWORD, "TMPDIR": ray_folder},
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
@@ -233,15 +241,13 @@ def test_a_password_that_is_refused_is_found_nowhere(
                 assert process.poll() is None, said.read_text()
                 time.sleep(0.05)
             seen += [metrics_of(said, process, port), command_lines()]
+            names = written_below(Path(ray_folder), seen)
             process.send_signal(signal.SIGTERM)
             process.wait(60)
         finally:
             process.kill()
             process.wait()
-        folders = [tmp_path, Path(ray_folder)]
-        left = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
-        seen += [path.read_bytes().decode(errors="replace") for path in left]
-        names = {path.name for path in left}
+        names |= written_below(Path(ray_folder), seen) | written_below(tmp_path, seen)
     assert {"good.jsonl", "said.txt", "raylet.out"} <= names
     assert any(name.startswith("run-") and name.endswith(".json") for name in names)
     assert "run run.yaml" in "\n".join(seen)

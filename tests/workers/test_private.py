@@ -1,18 +1,21 @@
 """The folder of a run: closed to others, and gone however the run ends."""
 
 import os
+import select
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ConfigError
-from workers import private
+from workers import leftovers, private
+from workers.leftovers import writers
 from workers.private import LONGEST_BASE, LONGEST_SOCKET, PrivateFolder, choose_base, unfit
 
 WRITES = """
@@ -48,6 +51,20 @@ def other(code: str, folder: Path) -> subprocess.Popen[str]:
     return process
 
 
+def wait_for_end(pid: int) -> None:
+    """Until a process that is no child of ours is gone."""
+    try:
+        select.select([os.pidfd_open(pid)], [], [], 20)
+    except ProcessLookupError:
+        return
+
+
+def ignores(pid: int, number: int) -> bool:
+    """Whether a process ignores a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.partition("SigIgn:")[2].split()[0], 16) >> number - 1 & 1)
+
+
 def test_nobody_else_may_look_inside_whatever_the_umask(base: Path) -> None:
     before = os.umask(0)
     try:
@@ -75,15 +92,76 @@ def test_the_folder_of_a_run_that_lives_is_left_alone(base: Path) -> None:
     living.remove()
 
 
-def test_the_next_run_takes_away_what_a_killed_one_left(base: Path) -> None:
-    code = (
-        "import os, signal, sys; from workers import private\n"
-        "private._bases = lambda: [sys.argv[1]]\n"
-        "folder = private.PrivateFolder(); folder.make('ray')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+KILLED = """
+import os, signal, sys
+from workers import leftovers, private
+from workers.leftovers import writers
+private._bases = lambda: [sys.argv[1]]
+folder = private.PrivateFolder()
+folder.make("ray")
+print(folder._watcher.pid, flush=True)
+if sys.argv[2:]:
+    folder._watcher.kill()
+    folder._watcher.wait()
+sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run_to_be_killed(base: Path, *words: str) -> tuple[subprocess.Popen[str], int]:
+    """A process with a private folder that dies once it is told to; and the pid of its watcher."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(base), *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(base)], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def test_the_watcher_ends_what_a_killed_run_left_and_takes_its_folder_away(base: Path) -> None:
+    run, watcher = run_to_be_killed(base)
+    (left,) = base.iterdir()
+    while not ignores(watcher, signal.SIGTERM):  # it has begun
+        time.sleep(0.01)
+    os.kill(watcher, signal.SIGTERM)  # it does not go before the run
+    writer = other(WRITES, left)
+    run.communicate("die\n", timeout=10)
+    assert run.returncode == -signal.SIGKILL
+    assert writer.wait(20) == -signal.SIGKILL
+    writer.communicate(timeout=10)
+    wait_for_end(watcher)
+    assert not left.exists()
+
+
+def test_the_watcher_goes_with_the_folder_and_leaves_the_run_alone(base: Path) -> None:
+    code = (
+        "import sys; from workers import private; private._bases = lambda: [sys.argv[1]]\n"
+        "folder = private.PrivateFolder(); log = open(folder.path / 'log', 'w'); folder.remove()\n"
+        "print(folder._watcher.returncode)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(base)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "0\n"
+
+
+def test_a_run_that_lives_is_spared_even_where_its_folder_would_not_go(base: Path) -> None:
+    folder = base / "f"
+    folder.mkdir()
+    (folder / "log").write_text("")
+    run, writer = other(WRITES, folder), other(WRITES, folder)
+    leftovers.remove(folder, spared=run.pid)
+    assert writer.wait(10) == -signal.SIGKILL
+    assert run.poll() is None
+    for process in (run, writer):
+        process.communicate(timeout=10)
+
+
+def test_the_next_run_takes_away_what_a_killed_one_left_without_a_watcher(base: Path) -> None:
+    run, _ = run_to_be_killed(base, "without a watcher")
+    run.communicate("die\n", timeout=10)
     (left,) = base.iterdir()
     folder = PrivateFolder()
     assert list(base.iterdir()) == [folder.path]
@@ -117,7 +195,7 @@ def test_who_still_writes_there_is_ended_who_reads_is_not(base: Path) -> None:
     folder = PrivateFolder()
     (folder.path / "log").write_text("")
     reader, writer = other(READS, folder.path), other(WRITES, folder.path)
-    assert private.writers(folder.path) == {writer.pid}
+    assert writers(folder.path) == {writer.pid}
     folder.remove()
     assert writer.wait(10) == -signal.SIGKILL
     assert reader.poll() is None

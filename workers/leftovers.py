@@ -1,0 +1,85 @@
+"""What a run leaves behind when it is killed, and who takes it away.
+
+A watcher, a small process of its own, outlives the run for a moment: it waits for the end of a pipe
+whose other end only the run holds, so it hears of its death however it dies, ends whoever still
+writes in the folder of the run (Ray's agents look for their dead control store for a minute) and
+removes it. This file is that process: it is run by its path and imports nothing but the standard
+library, so that it costs little and is there at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+GONE_WITHIN_S = 1.0
+WATCHER_GIVES_UP_S = 15.0
+
+
+def watched(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the watcher of a folder; it ends when its `stdin` is closed and the folder is gone."""
+    return subprocess.Popen(  # noqa: S603 - this very file
+        [sys.executable, "-I", "-S", __file__, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,  # Ctrl-C is for the run
+    )
+
+
+def remove(folder: Path, *, within_s: float = GONE_WITHIN_S, spared: int | None = None) -> None:
+    """End whoever writes in a folder, and take it away.
+
+    Processes that end may still make a file while the tree is taken away, so more than once.
+
+    Args:
+        folder: of a run.
+        within_s: for so long it is tried.
+        spared: a process that is left alone; Ray keeps its logs open in the run's own.
+    """
+    give_up_at_s = time.monotonic() + within_s
+    while folder.exists() and time.monotonic() < give_up_at_s:
+        for pid in writers(folder) - {spared}:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def writers(folder: Path) -> set[int]:
+    """Other processes of this user that have a file below a folder open for writing."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        try:
+            if any(_writes(process, fd, f"{folder}/") for fd in os.listdir(process / "fd")):
+                found.add(int(process.name))
+        except OSError:
+            continue  # of somebody else, or gone
+    return found
+
+
+def _writes(process: Path, fd: str, below: str) -> bool:
+    if not os.readlink(process / "fd" / fd).startswith(below):
+        return False
+    flags = (process / "fdinfo" / fd).read_text().partition("flags:")[2].split()[0]
+    return bool(int(flags, 8) & (os.O_WRONLY | os.O_RDWR))
+
+
+def _watch(folder: Path) -> None:
+    run = os.getppid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()  # to the end of the pipe, that is of the run
+    remove(folder, within_s=WATCHER_GIVES_UP_S, spared=run)
+
+
+if __name__ == "__main__":
+    _watch(Path(sys.argv[1]))
