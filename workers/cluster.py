@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any, NoReturn
@@ -13,7 +15,7 @@ from pipeline.config import Settings, SourceSettings
 from pipeline.models import WeightsFile
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
-from workers.ray_own import free_for_objects, start_ray, stop_ray
+from workers.ray_own import does_not_start, free_for_objects, start_ray, stop_ray
 from workers.scaling import Plan, at_once, in_flight_share_mb, plan, store_bytes
 from workers.slots import Remote
 from workers.surroundings import be_quiet
@@ -28,6 +30,7 @@ class Cluster:
         runs: identity of every source's run, as `build.prepare` gave it.
         weights: of the model, read once here for all workers; None where it has none.
         address: of a Ray cluster to join; None starts one on this machine.
+        may_leave: this process is that of the run, and may be ended where Ray would hold it up.
     """
 
     def __init__(
@@ -37,7 +40,9 @@ class Cluster:
         runs: Mapping[str, str],
         weights: WeightsFile | None,
         address: str | None,
+        may_leave: bool = False,
     ) -> None:
+        self._may_leave = may_leave
         self._settings = settings
         self._runs = runs
         self._weights = weights
@@ -93,6 +98,11 @@ class Cluster:
         if self._folder is not None:
             self._folder.remove()
         os._exit(1)
+
+    def _leave_saying(self, reason: str) -> NoReturn:
+        with suppress(OSError):
+            print(f"maskstream: {does_not_start(reason)}", file=sys.stderr, flush=True)
+        self.leave()
 
     def _end(self) -> None:
         self._weights_ref = None
@@ -163,7 +173,7 @@ class Cluster:
             weights_bytes=0 if self._weights is None else len(self._weights.data),
             free_bytes=free_for_objects(folder),
         )
-        start_ray(needed, folder)
+        start_ray(needed, folder, last_resort=self._leave_saying if self._may_leave else None)
 
     def _make_plan(self) -> Plan:
         cores = len(os.sched_getaffinity(0))

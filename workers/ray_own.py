@@ -12,12 +12,15 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MaskstreamError
+from workers.birth import interrupted_without_its_processes
 from workers.import_path import handed_on
+from workers.leftovers import remove
 from workers.private import RAY, PrivateFolder, can_write
 from workers.signals import handlers_kept
 from workers.surroundings import (
@@ -64,8 +67,18 @@ PLAIN_PYTHON: Mapping[str, str | None] = {
 }
 
 
-def start_ray(object_store_bytes: int, folder: PrivateFolder) -> None:
+def start_ray(
+    object_store_bytes: int,
+    folder: PrivateFolder,
+    *,
+    last_resort: Callable[[str], object] | None = None,
+) -> None:
     """Start a Ray that ends with this process.
+
+    Args:
+        object_store_bytes: what its processes may share.
+        folder: for its files.
+        last_resort: ends this process, for the reason it is called with, where Ray holds it up.
 
     Raises:
         MaskstreamError: it does not come up, twice.
@@ -75,7 +88,12 @@ def start_ray(object_store_bytes: int, folder: PrivateFolder) -> None:
 
     for attempt in (1, 2):
         try:
-            with _closed(), nameless(), handlers_kept():
+            with (
+                _closed(),
+                nameless(),
+                handlers_kept(),
+                interrupted_without_its_processes(last_resort),
+            ):
                 ray.init(
                     address="local",  # a bare `ray.init()` would join whatever runs here
                     include_dashboard=False,
@@ -88,15 +106,21 @@ def start_ray(object_store_bytes: int, folder: PrivateFolder) -> None:
                 )
         except Exception as error:  # Ray raises the bare class when a machine is too slow for it
             stop_ray()
+            remove(Path(folder.make(RAY)))  # and whoever was started and is not in Ray's books
             reason = str(error).partition("\n")[0]
             if attempt == 2:
-                raise MaskstreamError(
-                    f"Ray does not start here: {reason}; `maskstream doctor` may know why, "
-                    "`--local` runs without it"
-                ) from error
+                raise MaskstreamError(does_not_start(reason)) from error
             log.warning("Ray did not start, trying once more: %s", reason)
         else:
             return
+
+
+def does_not_start(reason: str) -> str:
+    """What the user is told."""
+    return (
+        f"Ray does not start here: {reason}; `maskstream doctor` may know why, "
+        "`--local` runs without it"
+    )
 
 
 def stop_ray(*, at_once: bool = False) -> None:

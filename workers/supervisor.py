@@ -292,6 +292,7 @@ def run(
     stop: threading.Event | None = None,
     abort: threading.Event | None = None,
     limits: Limits | None = None,
+    may_leave: bool = False,
 ) -> RunSummary:
     """Run all sources on Ray, to their ends or until told to stop.
 
@@ -305,6 +306,7 @@ def run(
         stop: when set, every captured frame is still published, files are closed.
         abort: when set, what is in flight is dropped.
         limits: how much patience the supervisor has.
+        may_leave: this process is that of the run, and may be ended where Ray would hold it up.
 
     Raises:
         ConfigError: a setting is wrong, or output exists; nothing was started.
@@ -321,7 +323,9 @@ def run(
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
-        cluster = Cluster(settings, runs=ready.runs, weights=weights, address=address)
+        cluster = Cluster(
+            settings, runs=ready.runs, weights=weights, address=address, may_leave=may_leave
+        )
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(
             serve(

@@ -141,7 +141,14 @@ def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:
     from workers.supervisor import run as run_on_ray
 
     with Progress(quiet=quiet) as progress:
-        return run_on_ray(settings, address=address, on_progress=progress, stop=stop, abort=abort)
+        return run_on_ray(
+            settings,
+            address=address,
+            on_progress=progress,
+            stop=stop,
+            abort=abort,
+            may_leave=True,
+        )
 
 
 def _run_local(
