@@ -182,6 +182,8 @@ def report(watched: Watched, seconds: float) -> bool:
         more = late[-1].threads > late[0].threads or late[-1].files > late[0].files
         bad = slope > LARGEST_SLOPE_MB or more
         grown |= bad
+        if bad:
+            print("  " + " ".join(f"{sample.own_mb:.0f}" for sample in samples), file=sys.stderr)
         print(
             f"| {'GREW: ' if bad else ''}{name} | {late[0].own_mb:.1f} | {late[-1].own_mb:.1f} "
             f"| {slope:+.2f} | {late[0].threads} → {late[-1].threads} "

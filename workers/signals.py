@@ -72,4 +72,7 @@ def handlers_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal = set_handler
+        for number in ASKED_TO_END:  # below Python Ray has put one that prints where it stands
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
