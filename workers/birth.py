@@ -11,12 +11,12 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workers.vital import NAMES
 
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.05
 HEARD_WITHIN_S = 3.0
 
 
@@ -51,7 +51,10 @@ def interrupted_without_its_processes(
         raise NotBorn(_reason(gone)) from interrupted
     finally:
         over.set()
-        watcher.join()
+        while watcher.is_alive():  # the wait for it is interrupted like all else
+            with suppress(NotBorn):
+                watcher.join()
+        _interrupt(threading.get_ident(), None)  # what was on its way stays here
 
 
 def _reason(gone: set[str]) -> str:
@@ -64,16 +67,17 @@ def _watch(
     over: threading.Event,
     last_resort: Callable[[str], object] | None,
 ) -> None:
+    older = children()  # of an earlier try
     seen: dict[int, str] = {}
     unheard_s = 0.0
     while not over.wait(LOOK_EVERY_S):
-        now = children()
+        now = {pid: child for pid, child in children().items() if pid not in older}
         seen |= {pid: name for pid, (name, _) in now.items() if name in NAMES}
         gone |= {name for pid, name in seen.items() if pid not in now or not now[pid][1]}
+        if "gcs_server" not in seen.values() and any(map(_is_of_ray, now)):
+            gone.add("gcs_server")  # it is the first; it went before anybody looked
         if gone:  # again at every look, where somebody has caught it
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread), ctypes.py_object(NotBorn)
-            )
+            _interrupt(thread, NotBorn)
             unheard_s += LOOK_EVERY_S
             if last_resort is not None and unheard_s >= HEARD_WITHIN_S:
                 last_resort(_reason(gone))
@@ -82,12 +86,39 @@ def _watch(
 def children() -> dict[int, tuple[str, bool]]:
     """The child processes by pid: name of the program, at most 15 letters, and whether it lives."""
     found = {}
-    for process in Path("/proc").glob("[0-9]*"):
+    for pid in _child_pids():
         try:
-            before, _, after = (process / "stat").read_text(errors="replace").rpartition(")")
+            before, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
         except OSError:
             continue  # gone meanwhile
         state, parent = after.split()[:2]
         if int(parent) == os.getpid():
-            found[int(process.name)] = (before.partition("(")[2], state != "Z")
+            found[pid] = (before.partition("(")[2], state != "Z")
     return found
+
+
+def _interrupt(thread: int, error: type[Exception] | None) -> None:
+    """Let a thread raise at its next step in Python; None: take that back."""
+    wanted = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), wanted)
+
+
+def _is_of_ray(pid: int) -> bool:
+    import ray
+
+    return os.path.dirname(ray.__file__) in _text(Path(f"/proc/{pid}/cmdline"))
+
+
+def _child_pids() -> list[int]:
+    """Of all threads; where the kernel keeps no such list, of all processes."""
+    lists = list(Path("/proc/self/task").glob("*/children"))
+    if not lists:
+        return [int(process.name) for process in Path("/proc").glob("[0-9]*")]
+    return [int(pid) for one in lists for pid in _text(one).split()]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""  # it ended meanwhile
