@@ -28,7 +28,7 @@ class Cluster:
     Args:
         settings: of the run, checked.
         runs: identity of every source's run, as `build.prepare` gave it.
-        weights: of the model, read once here for all workers; None where it has none.
+        weights_bytes: what the weights take at most, see `hand_out`.
         address: of a Ray cluster to join; None starts one on this machine.
         may_leave: this process is that of the run, and may be ended where Ray would hold it up.
     """
@@ -38,14 +38,14 @@ class Cluster:
         settings: Settings,
         *,
         runs: Mapping[str, str],
-        weights: WeightsFile | None,
+        weights_bytes: int,
         address: str | None,
         may_leave: bool = False,
     ) -> None:
         self._may_leave = may_leave
         self._settings = settings
         self._runs = runs
-        self._weights = weights
+        self._weights_bytes = weights_bytes
         self._address = address
         self._folder: PrivateFolder | None = None
         self._ours = False
@@ -77,7 +77,6 @@ class Cluster:
             if self._ours:
                 self._connect(self._folder)
             self._node_id = ray.get_runtime_context().get_node_id()
-            self._weights_ref = None if self._weights is None else ray.put(self._weights)
             self._plan = self._make_plan()
         except BaseException:
             self._end()
@@ -114,6 +113,12 @@ class Cluster:
     def fault(self) -> str | None:
         """Why no worker can be started or reached any more, one line for the user; or None."""
         return self._vital.fault()
+
+    def hand_out(self, weights: WeightsFile | None) -> None:
+        """Put the weights where every segment worker takes them from; None: there are none."""
+        import ray
+
+        self._weights_ref = None if weights is None else ray.put(weights)
 
     def start_segment(self, worker_id: str) -> Remote:
         """A `SegmentWorker` that has its model still to load."""
@@ -170,7 +175,7 @@ class Cluster:
             return
         needed = store_bytes(
             in_flight_bytes=int(self._settings.workers.in_flight_mb * 1e6),
-            weights_bytes=0 if self._weights is None else len(self._weights.data),
+            weights_bytes=self._weights_bytes,
             free_bytes=free_for_objects(folder),
         )
         start_ray(needed, folder, last_resort=self._leave_saying if self._may_leave else None)

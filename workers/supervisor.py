@@ -16,7 +16,7 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import replace
 
-from pipeline import build, models
+from pipeline import build
 from pipeline.clock import Clock
 from pipeline.config import Settings, SourceSettings
 from pipeline.errors import MaskstreamError, ModelError
@@ -24,6 +24,7 @@ from pipeline.metrics.counts import RunCounts
 from pipeline.runner import RunSummary
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import End
+from workers import weights
 from workers.dispatch import Member
 from workers.lives import LOOK_WITHIN_S, Limits, Owed
 from workers.machines import Machines
@@ -77,7 +78,7 @@ class Supervisor:
         self._told: set[str] = set()
         self._looked_at_s = self._moved_at_s = clock()
         self._published = 0
-        self.segments = [self._segment_slot(machines, n) for n in range(machines.segment_workers)]
+        self.segments: list[SegmentSlot] = []
         self.streams = self._stream_slots(machines)
 
     def run(
@@ -95,6 +96,10 @@ class Supervisor:
                 which everything runs are gone.
         """
         progress_at_s = self._clock()
+        self._obey(stop, abort)
+        if not all(slot.over for slot in self.streams):  # told before, it starts nothing
+            count = self._machines.segment_workers
+            self.segments = [self._segment_slot(number) for number in range(count)]
         while not all(slot.over for slot in self.streams):
             self._news.clear()
             if (fault := self._machines.fault()) is not None:
@@ -234,8 +239,9 @@ class Supervisor:
         outcome = replace(end.outcome, status=Status.FAILED, reason=self._hopeless)
         return replace(end, outcome=outcome, bug=self._hopeless)
 
-    def _segment_slot(self, machines: Machines, number: int) -> SegmentSlot:
-        worker_id, workers = f"segment-{number}", self._settings.workers
+    def _segment_slot(self, number: int) -> SegmentSlot:
+        machines, workers = self._machines, self._settings.workers
+        worker_id = f"segment-{number}"
         return SegmentSlot(
             worker_id,
             lambda: machines.start_segment(worker_id),
@@ -275,15 +281,6 @@ def _error(refused: Refused) -> MaskstreamError:
     return kind(refused.text)
 
 
-def _fetch_weights(ready: build.Prepared) -> models.WeightsFile | None:
-    """The weights, read once for all workers, and refused here if they are none."""
-    name, chosen = build.choose_model(ready.settings.model)
-    weights = ready.weights or models.fetch_weights(name, chosen)
-    if weights is not None:
-        models.model_labels(name, weights)
-    return weights
-
-
 def run(
     settings: Settings,
     *,
@@ -311,7 +308,7 @@ def run(
     Raises:
         ConfigError: a setting is wrong, or output exists; nothing was started.
         SourceError: there is nothing to read; nothing was started.
-        ModelError: weights or device are unusable.
+        ModelError: weights or device are unusable, or weights cannot be fetched.
     """
     from workers.cluster import Cluster
     from workers.http import serve
@@ -319,12 +316,16 @@ def run(
     build.check(settings)
     ready = build.prepare(settings)
     settings = ready.settings
-    weights = _fetch_weights(ready)
+    weights.check_local(ready)
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
         cluster = Cluster(
-            settings, runs=ready.runs, weights=weights, address=address, may_leave=may_leave
+            settings,
+            runs=ready.runs,
+            weights_bytes=weights.most_bytes(ready),
+            address=address,
+            may_leave=may_leave,
         )
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(
@@ -335,7 +336,11 @@ def run(
                 healthy=lambda: all(supervisor.healthy for supervisor in watched),
             )
         )
-        supervisor = Supervisor(settings, stack.enter_context(cluster), limits=limits)
+        stack.enter_context(cluster)
+        cluster.hand_out(
+            weights.fetch(ready, told=lambda: stop.is_set() or abort.is_set(), fault=cluster.fault)
+        )
+        supervisor = Supervisor(settings, cluster, limits=limits)
         stack.callback(supervisor.close)
         watched.append(supervisor)
         ends = supervisor.run(stop=stop, abort=abort, on_progress=on_progress)

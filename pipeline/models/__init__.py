@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "PUBLISHED_BYTES",
     "Model",
     "WeightsFile",
     "choose",
@@ -43,6 +44,9 @@ __all__ = [
 
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
 """One default on every machine, so that one command gives one result."""
+
+PUBLISHED_BYTES = 190_000_000
+"""No file of published weights is larger."""
 
 BLOB_LABELS: Mapping[int, str] = {
     1: "red",

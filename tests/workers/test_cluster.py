@@ -54,7 +54,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def cluster(settings: Settings) -> Cluster:
     runs = {source.id: f"run of {source.id}" for source in settings.sources}
-    made = Cluster(settings, runs=runs, weights=None, address=None)
+    made = Cluster(settings, runs=runs, weights_bytes=0, address=None)
     made._node_id = "node"
     made._plan = Plan(1, 0.0, threads=1)
     return made
