@@ -27,8 +27,8 @@ from benchmarks.gpu_steps.standins import CpuCuda
 from pipeline.models.bench import network_for
 from pipeline.models.devices import Placement
 from pipeline.models.engine import engine as engines
-from pipeline.models.engine import layers, nms_triton, roi_align_triton, runs_triton
-from pipeline.models.engine.cudnn import CudnnConv
+from pipeline.models.engine import nms_triton, roi_align_triton, runs_triton
+from pipeline.models.engine.convolution import PlainConv
 from pipeline.models.engine.engine import Engine
 from pipeline.models.engine.kernels import Kernels
 from pipeline.models.engine.preprocess import Batch
@@ -133,7 +133,7 @@ def _pretending() -> Iterator[None]:
             if not value.is_contiguous():
                 raise HostInStage(f"{where} has gaps between its numbers: {value.stride()}")
 
-    class Plain(layers.PlainConv):
+    class Plain(PlainConv):
         def __init__(self, weights: Any, device: Any, dtype: Any) -> None:
             super().__init__(weights, device, dtype, relu=True)
 
@@ -149,8 +149,8 @@ def _pretending() -> Iterator[None]:
         stack.enter_context(patch("torch.nn.functional.interpolate", interpolate))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(patch.object(JITFunction, "run", launch))
-        stack.enter_context(patch("pipeline.models.engine.cudnn.cudnn_usable", lambda *_: True))
-        stack.enter_context(patch(f"{CudnnConv.__module__}.CudnnConv", Plain))
+        stack.enter_context(patch("pipeline.models.engine.layers.cudnn_usable", lambda *_: True))
+        stack.enter_context(patch("pipeline.models.engine.layers.CudnnConv", Plain))
         yield
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
-from pipeline.models.coco import COCO_CLASSES, COCO_LABELS
 from pipeline.models.files import (
     DEMO_FILE,
     WeightsFile,
@@ -22,6 +21,7 @@ from pipeline.models.files import (
     read_weights,
 )
 from pipeline.models.files import safetensors_header as _header
+from pipeline.models.labels import BLOB_LABELS, COCO_CLASSES, COCO_LABELS
 from pipeline.paths import expanded
 
 if TYPE_CHECKING:
@@ -47,15 +47,6 @@ DEFAULT = "maskrcnn_resnet50_fpn_v2"
 
 PUBLISHED_BYTES = 190_000_000
 """No file of published weights is larger."""
-
-BLOB_LABELS: Mapping[int, str] = {
-    1: "red",
-    2: "green",
-    3: "blue",
-    4: "yellow",
-    5: "magenta",
-    6: "cyan",
-}
 
 
 @dataclass(frozen=True, slots=True)

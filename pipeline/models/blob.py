@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.models import BLOB_LABELS
 from pipeline.models.found import check_picture
+from pipeline.models.labels import BLOB_LABELS
 from pipeline.stages import ModelInfo
 
 _HUES = {1: 0, 2: 60, 3: 120, 4: 30, 5: 150, 6: 90}

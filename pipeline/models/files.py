@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import ModelError
-from pipeline.models.coco import COCO_CLASSES, COCO_LABELS
+from pipeline.models.labels import COCO_CLASSES, COCO_LABELS
 from pipeline.paths import expanded
 from pipeline.reading import open_regular, read_small
 

@@ -13,7 +13,8 @@ from pipeline.errors import ConfigError
 from pipeline.paths import expanded
 from pipeline.sources.address import Address
 from pipeline.sources.naming import expand, named, safe_id, singles
-from pipeline.sources.probing import Probe, fingerprint, probe, unreadable
+from pipeline.sources.probe import Probe
+from pipeline.sources.probing import fingerprint, probe, unreadable
 from pipeline.sources.schemes import SCHEMES, Kind, check_live, check_url, kind_of, scheme_of
 from pipeline.stages import Source
 

@@ -19,7 +19,7 @@ from pipeline.frames import Frame
 from pipeline.sources.container import VideoFile
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.picture import PictureConverter, UnconvertibleError
-from pipeline.sources.probing import Probe
+from pipeline.sources.probe import Probe
 from pipeline.sources.schemes import local_path
 from pipeline.sources.timeline import Moment, Timeline
 from pipeline.stages import Outcome, Position, Status

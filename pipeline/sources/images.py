@@ -17,7 +17,7 @@ from pipeline.frames import Frame
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
 from pipeline.sources.folders import name_within
 from pipeline.sources.naming import images_of
-from pipeline.sources.probing import Probe
+from pipeline.sources.probe import Probe
 from pipeline.sources.still import Still
 from pipeline.sources.stills import look_at, read_stills
 from pipeline.stages import Outcome, Position, Status

@@ -5,29 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.reading import open_regular
 from pipeline.sources.naming import images_of
+from pipeline.sources.probe import Probe
 from pipeline.sources.schemes import Kind, check_url, local_path
 
 _ENDS_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What a source says about itself; an announcement, never used to count or to time."""
-
-    size: tuple[int, int]
-    """(height, width) of the first picture as shown."""
-    fps: float | None
-    """Mean frames a second."""
-    codec: str
-    pixel_format: str
-    frames: int | None
-    """Frames announced, or worked out from the duration."""
-    duration_s: float | None
 
 
 def probe(url: str) -> Probe | None:

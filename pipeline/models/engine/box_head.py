@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
-from pipeline.models.engine.layers import ConvMaker, fold_block, linear_maker
+from pipeline.models.engine.convolution import ConvMaker
+from pipeline.models.engine.layers import fold_block, linear_maker
 
 
 class BoxHead:

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.models.engine.layers import PlainConv, Weights
+from pipeline.models.engine.convolution import PlainConv, Weights
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class CudnnConv:
         self._refused = False
 
     def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
-        """See `layers.Conv`; the residual is left as it is."""
+        """See `Conv`; the residual is left as it is."""
         if self._refused:
             return self._plain(x, into)
         try:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from pipeline.models.engine.layers import Conv, ConvMaker, fold, fold_block, stacked
+from pipeline.models.engine.convolution import Conv, ConvMaker
+from pipeline.models.engine.layers import fold, fold_block, stacked
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -18,38 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-Pair = tuple[int, int]
+from pipeline.models.engine.convolution import Conv, ConvMaker, Pair, PlainConv, Weights
+from pipeline.models.engine.cudnn import CudnnConv, cudnn_usable
+
 _SIZES_KEPT = 4
 _LONGEST_ROW = 8192
 """A product over 12,544 numbers takes twice as long in one part as in two."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One convolution, norm folded in; float32 on the CPU."""
-
-    weight: Tensor
-    """(outputs, inputs / groups, height, width)."""
-    bias: Tensor
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-
-
-class Conv(Protocol):
-    """A convolution ready to run: (B, C, H, W) channels-last in, the same out."""
-
-    def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
-        """Convolve; with `into`, add it before the activation and overwrite it with the result.
-
-        Writing where the residual is read saves a third of a large layer's time: fresh memory is
-        what costs most there.
-        """
-
-
-ConvMaker = Callable[..., Conv]
-"""`make(weights, relu=...)`, bound to a device and a number format."""
 
 
 class Linear(Protocol):
@@ -115,11 +88,8 @@ def conv_maker(device: torch.device, dtype: torch.dtype) -> ConvMaker:
     def make(weights: Weights, *, relu: bool) -> Conv:
         if device.type == "cpu" and onednn_usable(dtype):
             return _OneDnnConv(weights, dtype, relu)
-        if device.type == "cuda" and relu:
-            from pipeline.models.engine.cudnn import CudnnConv, cudnn_usable
-
-            if cudnn_usable(device, dtype):
-                return CudnnConv(weights, device, dtype)
+        if device.type == "cuda" and relu and cudnn_usable(device, dtype):
+            return CudnnConv(weights, device, dtype)
         return PlainConv(weights, device, dtype, relu)
 
     return make
@@ -239,26 +209,6 @@ class _PlainLinear:
 
     def __call__(self, x: Tensor) -> Tensor:
         x = F.linear(x, self._weight, self._bias)
-        return x.relu_() if self._relu else x
-
-
-class PlainConv:
-    """A convolution as plain operations, on any device."""
-
-    def __init__(
-        self, weights: Weights, device: torch.device, dtype: torch.dtype, relu: bool
-    ) -> None:
-        self._weights = weights
-        self.weight = weights.weight.to(device, dtype, memory_format=torch.channels_last)
-        self.bias = weights.bias.to(device, dtype)
-        self._relu = relu
-
-    def __call__(self, x: Tensor, into: Tensor | None = None) -> Tensor:
-        """See `Conv`."""
-        w = self._weights
-        x = F.conv2d(x, self.weight, self.bias, w.stride, w.padding, w.dilation, w.groups)
-        if into is not None:
-            x = into.add_(x)
         return x.relu_() if self._relu else x
 
 

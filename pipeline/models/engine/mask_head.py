@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
-from pipeline.models.engine.layers import ConvMaker, Weights, fold_block
+from pipeline.models.engine.convolution import ConvMaker, Weights
+from pipeline.models.engine.layers import fold_block
 
 
 class MaskHead:

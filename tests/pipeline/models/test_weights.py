@@ -17,8 +17,8 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models import choose, fetch_weights, model_labels
-from pipeline.models.coco import COCO_LABELS
 from pipeline.models.files import WeightsFile, read_weights
+from pipeline.models.labels import COCO_LABELS
 from pipeline.models.weights import load_network, norm_eps
 from pipeline.models.zoo import build_network
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.models.engine.convolution import PlainConv, Weights
 from pipeline.models.engine.cudnn import CudnnConv, cudnn_usable
-from pipeline.models.engine.layers import PlainConv, Weights
 
 CPU = torch.device("cpu")
 

@@ -16,10 +16,10 @@ import torch
 
 from pipeline.masks import Masks
 from pipeline.models import choose, model_labels
-from pipeline.models.coco import COCO_LABELS
 from pipeline.models.devices import place
 from pipeline.models.engine.engine import Engine
 from pipeline.models.files import read_weights
+from pipeline.models.labels import COCO_LABELS
 from pipeline.models.weights import load_network
 
 NAME = "maskrcnn_resnet50_fpn"

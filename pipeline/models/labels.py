@@ -1,4 +1,4 @@
-"""The category table of COCO: ids as in the data set, 1..90 with gaps."""
+"""Names by class id: the categories of COCO as in the data set, 1..90 with gaps; flat colours."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -20,3 +20,15 @@ COCO_LABELS: Mapping[int, str] = MappingProxyType(
 
 COCO_CLASSES = 91
 """Rows of the class head of such weights: background, 80 categories and 10 unused ids."""
+
+BLOB_LABELS: Mapping[int, str] = MappingProxyType(
+    {
+        1: "red",
+        2: "green",
+        3: "blue",
+        4: "yellow",
+        5: "magenta",
+        6: "cyan",
+    }
+)
+"""What `blob` puts out."""
