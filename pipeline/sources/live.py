@@ -27,24 +27,18 @@ from pipeline.sources.arrival import Arrived
 from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import Damage, pictures
 from pipeline.sources.decoder import DEFAULT_MAX_PIXELS
-from pipeline.sources.link import FoundRecording, LinkError, Opening
+from pipeline.sources.dialling import Dialling, raise_of
+from pipeline.sources.link import LinkError, Opening
 from pipeline.sources.news import News
 from pipeline.sources.picture import PictureConverter, UnconvertibleError
 from pipeline.sources.reader import Reader
+from pipeline.sources.silence import Silence
 from pipeline.sources.skipping import Undecoded
 from pipeline.sources.timeline import Timeline
 from pipeline.sources.tls import Trust
 from pipeline.sources.web import Web
 from pipeline.stages import Outcome, Position, Status
 
-MAX_LEFT_BEHIND = 3
-"""Readers that may hang in a read nobody waits for, before no further one is started."""
-_PATIENT_S = 30.0
-"""Between attempts when asking again soon is pointless: a wrong password locks accounts."""
-_DOUBTED = 2
-"""Refusals in a row not taken for final of what has worked before: a camera that starts up answers
-nonsense for a while, and a damaged answer reads like a refusal."""
-_STALLED_INTERVALS = 5
 _STEADY_S = 10.0
 """A connection that has held so long starts its pauses anew when it breaks."""
 
@@ -117,9 +111,6 @@ class LiveSource:
         hide_in_logs()
         self.source_id = source_id
         self.address = Address.parse(url, username=username, password=password)
-        self._read_timeout_s = read_timeout_s
-        self._stall_timeout_s = min(stall_timeout_s, read_timeout_s)
-        self._connect_timeout_s = 2 * open_timeout_s + read_timeout_s
         self._first_connect_s = first_connect_s
         self._clock = clock
         self._damage, self._undecoded = Damage(), Undecoded()
@@ -130,36 +121,25 @@ class LiveSource:
             max_pixels=max_pixels,
             trust=Trust(tls_verify, tls_ca_file),
         )
-        self._web: Web | None = None
-        self._pictures = partial(
-            pictures,
-            self.address,
-            how=self.how,
-            ends=ends,
-            stride=stride,
-            max_fps=max_fps,
-            threads=threads,
-            damage=self._damage,
-            undecoded=self._undecoded,
-            clock=clock,
+        self._silence = Silence.of(open_timeout_s, read_timeout_s, stall_timeout_s)
+        of_it = partial(pictures, self.address, how=self.how, ends=ends)
+        self._pictures = partial(of_it, stride=stride, max_fps=max_fps, threads=threads)
+        self._news = News(source_id, self.address, clock)
+        self._wake, self._stopped = threading.Event(), threading.Event()
+        self._dialling = Dialling(
+            dial or self._connected, source_id, self._news, stopped=self._stopped, wake=self._wake
         )
-        self._dial = dial or self._connected
         self._backoff = Backoff(*backoff_s, rng=rng or random.Random())
         self._converter = PictureConverter()
         self._unconvertible = ""
+        self._web: Web | None = None
         self._timeline: Timeline | None = None
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
-        self._left: list[Reader[Arrived]] = []
         self._state = State.CONNECTING
-        self._reconnects = self._refusals = 0
-        self._index = 0
-        self._decoded = 0
+        self._reconnects = self._index = self._decoded = 0
         self._skipped: Counter[str] = Counter()
         self._last_frame_s: float | None = None
         self._opened_s = 0.0
         self._why: str | None = None  # the last connection ended
-        self._news = News(source_id, self.address, clock)
         self._outcome = Outcome(Status.INCOMPLETE, "not read to its end")
 
     @property
@@ -190,8 +170,7 @@ class LiveSource:
     @property
     def left_behind(self) -> int:
         """Reader threads that have not come back yet."""
-        self._left = [reader for reader in self._left if reader.alive]
-        return len(self._left)
+        return self._dialling.left_behind
 
     @property
     def outcome(self) -> Outcome:
@@ -214,7 +193,7 @@ class LiveSource:
         began_s = self._clock()
         while not self._stopped.is_set():
             dialled_s = self._clock()
-            reader = self._connect()
+            reader = self._dialling.connect()
             if reader is None:
                 break
             broken: LinkError | None = None
@@ -223,8 +202,7 @@ class LiveSource:
             except LinkError as error:
                 broken = LinkError(str(error), patient=error.patient)  # without its frames
             finally:
-                reader.leave()
-                self._left.append(reader)
+                self._dialling.leave(reader)
             if broken is None:
                 break
             self._why = str(broken)
@@ -243,26 +221,13 @@ class LiveSource:
 
     # -- one connection --------------------------------------------------------------------
 
-    def _connect(self) -> Reader[Arrived] | None:
-        """Start a reader, once there are not too many that hang; None: stopped meanwhile."""
-        said = False
-        while self.left_behind >= MAX_LEFT_BEHIND:
-            if not said:
-                self._news.say(
-                    logging.WARNING,
-                    f"{MAX_LEFT_BEHIND} reads hang in the system; waiting for one to come back",
-                )
-                said = True
-            if self._stopped.wait(0.2):
-                return None
-        self._wake.clear()
-        return Reader(self._dial, name=f"read-{self.source_id}", wake=self._wake)
-
     def _connected(self) -> Iterator[Arrived]:
         web, self._web = self._web, None
         if web is None and self.address.scheme in ("http", "https"):
             web = Web(self.address, self.how, source_id=self.source_id)
-        return self._pictures(web=web)
+        return self._pictures(
+            web=web, damage=self._damage, undecoded=self._undecoded, clock=self._clock
+        )
 
     def _receive(self, reader: Reader[Arrived], epoch: int) -> Iterator[Frame]:
         """The frames of one connection; returns when stopped or the recording has ended.
@@ -280,7 +245,7 @@ class LiveSource:
             if item is None:
                 if reader.ended:
                     if (item := reader.take()) is None:
-                        return self._end_of(reader)
+                        return raise_of(reader)
                 else:
                     self._watch(opened_s, interval_s, fresh=fresh)
                     continue
@@ -292,14 +257,6 @@ class LiveSource:
                 yield frame
         return None
 
-    def _end_of(self, reader: Reader[Arrived]) -> None:
-        error = reader.error
-        if isinstance(error, FoundRecording):
-            raise FoundRecording("it is a recording")
-        if error is not None:  # a new one: raised again, it would hold the reader that holds it
-            patient = isinstance(error, LinkError) and error.patient
-            raise LinkError(str(error), patient=patient)
-
     def _watch(self, opened_s: float, interval_s: float, *, fresh: bool) -> None:
         """Wait for the reader, not longer than until the next thing that has to be said.
 
@@ -309,9 +266,8 @@ class LiveSource:
         last_s = opened_s if fresh or self._last_frame_s is None else self._last_frame_s
         last_s = max(last_s, self._undecoded.last_s)
         silent_s = self._clock() - last_s
-        limit_s = self._connect_timeout_s if fresh else self._read_timeout_s
-        limit_s = max(limit_s, 2 * interval_s)
-        stalled_s = max(self._stall_timeout_s, _STALLED_INTERVALS * interval_s)
+        limit_s = self._silence.limit_s(interval_s, fresh=fresh)
+        stalled_s = self._silence.stalled_s(interval_s)
         if silent_s >= limit_s:
             raise LinkError(f"no picture for {limit_s:g} s")
         if not fresh and silent_s >= stalled_s:
@@ -328,7 +284,7 @@ class LiveSource:
         else:
             self._timeline.restart(interval_s=first.interval_s)
             self._reconnects += 1
-        self._refusals = 0
+        self._backoff.answered()
         if self._backoff.attempts:
             self._news.say(logging.INFO, f"pictures again after {self._backoff.attempts} attempts")
         self._opened_s = self._clock()
@@ -367,11 +323,8 @@ class LiveSource:
     def _pause(self, error: LinkError, *, waited_s: float) -> None:
         """Say what happened and wait for the next attempt; a long attempt has waited already."""
         self._state = State.CONNECTING if self._timeline is None else State.RECONNECTING
-        due_s = self._backoff.next()
-        delay_s = max(due_s - waited_s, due_s / 5)  # never together with all the others
-        self._refusals = self._refusals + 1 if error.patient else 0
-        if error.patient and (self._timeline is None or self._refusals > _DOUBTED):
-            delay_s = max(delay_s, _PATIENT_S)
+        worked = self._timeline is not None
+        delay_s = self._backoff.pause_s(refused=error.patient, worked=worked, waited_s=waited_s)
         self._news.fail(str(error), f"; next attempt in {delay_s:.1f} s")
         self._stopped.wait(delay_s)
 

@@ -18,7 +18,8 @@ from pipeline.frames import Frame
 from pipeline.sources.arrival import Arrived
 from pipeline.sources.backoff import Backoff
 from pipeline.sources.connection import DamageGate
-from pipeline.sources.live import MAX_LEFT_BEHIND, LiveSource
+from pipeline.sources.dialling import MAX_LEFT_BEHIND
+from pipeline.sources.live import LiveSource
 from pipeline.sources.opening import LinkError
 from pipeline.stages import Status
 
@@ -290,7 +291,7 @@ def test_leaving_the_loop_leaves_the_reader(live: Any) -> None:
     next(frames)
     frames.close()
     assert source.left_behind in (0, 1)
-    source._left[0]._thread.join(10)
+    source._dialling._left[0]._thread.join(10)
     assert source.left_behind == 0
 
 
