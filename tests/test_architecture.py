@@ -1,0 +1,85 @@
+"""What holds for the code as a whole; the floors are import-linter's, see pyproject.toml."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("maskstream", "pipeline", "workers")
+FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+DOORS = [path.parent for path in FILES if path.name == "__init__.py"]
+
+LONGEST_FILE = 350
+LONGEST_FUNCTION = 60
+LONGER = {
+    "pipeline/cli/track.py: track": "its arguments are the command line: typer reads flags there",
+    "pipeline/stream/loop.py: __init__": "puts the parts of a stream together, without a decision",
+}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def cycle(imports: dict[str, set[str]]) -> list[str] | None:
+    """Modules that import one another in a circle, if there are any."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return None
+
+
+def long_functions(path: Path) -> Iterator[tuple[str, int]]:
+    """Functions and methods with their lines, without those of the docstring."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        first, lines = node.body[0], _lines(node)
+        if ast.get_docstring(node, clean=False) is not None:
+            lines -= _lines(first)
+        if lines > LONGEST_FUNCTION:
+            yield f"{name_of(path)}: {node.name}", lines
+
+
+def _lines(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_no_modules_import_one_another_in_a_circle_also_not_from_within_functions() -> None:
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert len(imports) == len(FILES)
+    assert cycle(imports) is None
+
+
+def test_a_circle_is_found_and_named() -> None:
+    imports = {"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": set[str]()}
+    assert set(cycle(imports) or ()) == {"b", "c"}
+
+
+@pytest.mark.parametrize("package", DOORS, ids=name_of)
+def test_a_package_has_what_it_says_it_has(package: Path) -> None:
+    module = importlib.import_module(name_of(package).replace("/", "."))
+    said = getattr(module, "__all__", [])
+    assert [name for name in said if not hasattr(module, name)] == []
+    assert len(said) == len(set(said))
+
+
+def test_no_file_is_longer_than_can_be_kept_in_mind() -> None:
+    lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_functions_fit_the_eye_but_for_those_with_a_reason() -> None:
+    found = dict(function for path in FILES for function in long_functions(path))
+    assert {name: lines for name, lines in found.items() if name not in LONGER} == {}
+    assert set(found) == set(LONGER), "a reason that is needed no more"
