@@ -45,7 +45,7 @@ def execute(
     build.check(settings, config=config)
     check_kept(settings, config)
     if not quiet:
-        say(plan(settings))
+        say(plan(settings, address=address))
         for note in build.notes(settings):
             say(note)
     summary = _run(settings, quiet=quiet, address=address)
@@ -74,8 +74,8 @@ def results_in(settings: Settings, ends: Sequence[End]) -> list[str]:
     return [folder if name.startswith("..") else name for folder, name in seen.items()]
 
 
-def plan(settings: Settings) -> str:
-    """One line: what will run where, and on a CPU how long a frame will take."""
+def plan(settings: Settings, *, address: str | None = None) -> str:
+    """One line: what will run where, in which batches, and on a CPU how long a frame will take."""
     from pipeline import build, models
 
     name, weights = build.choose_model(settings.model)
@@ -84,13 +84,38 @@ def plan(settings: Settings) -> str:
         text += f" with weights {weights}"
     text += ", on Ray" if settings.run.executor == "ray" else ", in one process"
     if settings.model.device != "cpu" and models.gpu_present():
-        return text
+        return text if address else text + batches(settings, name)
     seconds = seconds_per_frame(name, cores=len(os.sched_getaffinity(0)))
     if seconds > 0.2:
         text += f"; on this CPU about {seconds:.1f} s a frame"
     if seconds > 0.5 and settings.model.name is None:
         text += " (--model maskrcnn_resnet50_fpn takes about half)"
     return text
+
+
+BUCKET = (800, 1344)
+"""What a picture of 16:9 becomes under the family's own resize rule."""
+
+
+def batches(settings: Settings, model: str) -> str:
+    """How many pictures will go together on the GPUs here; empty where that is not known."""
+    from pipeline.models.cards import cards
+    from pipeline.models.fit import NEEDS, largest_batch
+    from workers.scaling import plan as shares
+
+    found = cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if not found or model not in NEEDS:
+        return ""
+    card = min(found, key=lambda card: card.free_bytes)
+    segment = settings.workers.segment if settings.run.executor == "ray" else 1
+    share = shares(segment, gpus=len(found), cores=1).gpus_each
+    precision = "fp16" if settings.model.precision == "auto" else settings.model.precision
+    most = largest_batch(model, BUCKET, precision, share * card.free_bytes)
+    size = f"{BUCKET[0]}x{BUCKET[1]}"
+    where = f"on {card.name} ({card.total_bytes / 1e9:.0f} GB, {card.free_bytes / 1e9:.0f} free)"
+    if not most:
+        return f"; not one picture of {size} is expected to fit {where}"
+    return f"; batches of {min(settings.workers.max_batch, most)} of at most {most} {where}, {size}"
 
 
 GFLOP_PER_FRAME = {
