@@ -136,6 +136,12 @@ def _paste_problems() -> Iterator[tuple[str, np.ndarray, np.ndarray, tuple[int, 
     half = np.float32(0.5) + (generator.integers(-2, 3, (4, 5, 5)) * np.float32(6e-8))
     near = np.array([[1, 1, 8, 14], [0, 0, 40, 90], [2, 3, 5, 129], [2, 5, 7, 97]], np.float32)
     yield "at one half, small and large boxes", half.astype(np.float32), near, (100, 8)
+    # the place of a line, rounded twice, puts one pixel on the other side
+    rows = ["--+==-+", "=+++-+-", "===-+-=", "=+-+++-", "+++==-+", "++-==-+", "=-=-+=="]
+    near_half = {"-": 0.49999997, "=": 0.5, "+": 0.50000006}
+    narrow = np.array([[[near_half[sign] for sign in row] for row in rows]], np.float32)
+    box = np.array([[0.28681466, 0, 4.4587317, 96]], np.float32)
+    yield "at one half, narrow and high", narrow, box, (96, 7)
 
 
 def _same_toggles(probabilities: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> Case:

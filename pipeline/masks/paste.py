@@ -45,8 +45,8 @@ def paste_toggles(probabilities: Floats, boxes: Floats, size: tuple[int, int]) -
     x0, y0, x1, y1 = _expanded(boxes, np.float32(taps / (taps - 2)))
     width, height = np.maximum(x1 - x0 + 1, 1), np.maximum(y1 - y0 + 1, 1)
     small = width + height <= SMALL
-    columns = _Axis.of(x0, x1, width, taps, size[1], small)
-    rows = _Axis.of(y0, y1, height, taps, size[0], small)
+    columns = _Axis.of(x0, x1, width, taps, size[1])
+    rows = _Axis.of(y0, y1, height, taps, size[0])
     spans = _Spans.of(rows, y0, height, taps)
     strips = [
         _Strip(padded, columns, rows, spans, small, size, slice(i, i + COLUMNS_AT_A_TIME)).toggles()
@@ -86,7 +86,7 @@ class _Axis:
     """(N + 1,): the lines of box i are starts[i]:starts[i + 1]."""
 
     @staticmethod
-    def of(low: Ints, high: Ints, length: Ints, taps: int, limit: int, small: Bools) -> _Axis:
+    def of(low: Ints, high: Ints, length: Ints, taps: int, limit: int) -> _Axis:
         first = np.maximum(low, 0)
         visible = np.maximum(np.minimum(high + 1, limit) - first, 0)
         starts = np.concatenate([[0], np.cumsum(visible)])
@@ -94,9 +94,8 @@ class _Axis:
         line = np.arange(starts[-1]) + np.repeat(first - starts[:-1], visible)
         scale = (np.float32(taps) / length.astype(np.float32))[owner]
         centre = (line - low[owner]).astype(np.float32) + HALF
-        # the kernel for small outputs is compiled to a fused multiply-subtract, the other is not
-        at = np.where(small[owner], _fused(scale, centre, -HALF), scale * centre - HALF)
-        at = np.maximum(at, np.float32(0))
+        # both of torch's kernels are compiled to a fused multiply-subtract
+        at = np.maximum(_fused(scale, centre, -HALF), np.float32(0))
         tap = np.minimum(at.astype(np.int64), taps - 1)
         weight1 = np.clip(at - tap.astype(np.float32), np.float32(0), np.float32(1))
         return _Axis(owner, line, tap, np.float32(1) - weight1, weight1, starts)

@@ -92,6 +92,15 @@ def test_pasting_equals_torchvision_and_pycocotools_to_the_pixel(
     assert_pasted_alike(*pasting)
 
 
+@fused_multiply_add
+def test_a_narrow_box_at_the_threshold_rounds_as_torch_does() -> None:
+    value = {"-": 0.49999997, "=": 0.5, "+": 0.50000006}
+    rows = ["--+==-+", "=+++-+-", "===-+-=", "=+-+++-", "+++==-+", "++-==-+", "=-=-+=="]
+    probabilities = np.array([[[value[sign] for sign in row] for row in rows]], np.float32)
+    boxes = np.array([[0.28681466, 0, 4.4587317, 96]], np.float32)
+    assert_pasted_alike(probabilities, boxes, (96, 7))
+
+
 @pytest.mark.parametrize(
     "box",
     [

@@ -31,11 +31,11 @@ def _fused(a, b, c):
 
 
 @triton.jit
-def _axis(line, low, scale, small, taps: tl.constexpr):
+def _axis(line, low, scale, taps: tl.constexpr):
     """Along one axis: both mask lines around `line`, and the weight of the second."""
     centre = (line - low).to(tl.float32) + 0.5
     once = (scale.to(tl.float64) * centre.to(tl.float64) - 0.5).to(tl.float32)
-    at = tl.maximum(tl.where(small, once, scale * centre - 0.5), 0.0)
+    at = tl.maximum(once, 0.0)
     before = tl.minimum(at.to(tl.int32), taps - 1)
     share = tl.minimum(tl.maximum(at - before.to(tl.float32), 0.0), 1.0)
     return before, tl.minimum(before + 1, taps - 1), share
@@ -52,7 +52,7 @@ def _exact(a, b, c, d, w0, w1, u0, u1, small):
 @triton.jit
 def _inside(mask, y, y0, scale_y, upper, last, left, right, dx, small, taps: tl.constexpr):
     """Whether the interpolated probability at rows `y` of one column is above 0.5."""
-    above, below, dy = _axis(tl.maximum(y, y0), y0, scale_y, small, taps)
+    above, below, dy = _axis(tl.maximum(y, y0), y0, scale_y, taps)
     there = (y >= upper) & (y < last)
     a = tl.load(mask + above * taps + left, there, other=0.0)
     b = tl.load(mask + above * taps + right, there, other=0.0)
@@ -86,7 +86,7 @@ def _columns(
     small = box_width + box_height <= _SMALL
     scale_x = tl.div_rn(taps * 1.0, box_width.to(tl.float32))
     scale_y = tl.div_rn(taps * 1.0, box_height.to(tl.float32))
-    left, right, dx = _axis(x, x0, scale_x, small, taps)
+    left, right, dx = _axis(x, x0, scale_x, taps)
     mask = masks + n * taps * taps
     column = n * columns + tl.program_id(1)
     place = tl.load(places + column)

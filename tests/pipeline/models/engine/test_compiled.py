@@ -85,8 +85,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
                      id="prepare-division"),
         pytest.param(runs_triton, "masks", "enable_fp_fusion=False", "num_stages=3",
                      "columns", "fma.rn.f64", id="columns-contraction"),
-        pytest.param(runs_triton, "masks", "at = tl.maximum(tl.where(small, once, scale * centre",
-                     "at = tl.maximum(tl.where(small, once, tl.fma(scale, centre, 0.0)",
+        pytest.param(runs_triton, "masks", "at = tl.maximum(once, 0.0)",
+                     "at = tl.maximum(tl.fma(scale, centre, -0.5), 0.0)",
                      "columns", "fma.rn.f32", id="columns-explicit"),
     ],
 )  # fmt: skip
