@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline._version import __version__
 
 if TYPE_CHECKING:
-    from maskstream.running import run
-    from pipeline.config import Settings, load, parse
+    from maskstream.running import load, run
+    from pipeline.config import Settings, parse
     from pipeline.errors import (
         ConfigError,
         MaskstreamError,
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from pipeline.stream import End
 
 _HOME = {
-    "maskstream.running": ("run",),
-    "pipeline.config": ("Settings", "load", "parse"),
+    "maskstream.running": ("load", "run"),
+    "pipeline.config": ("Settings", "parse"),
     "pipeline.errors": (
         *("ConfigError", "MaskstreamError", "ModelError", "SegmentFailed", "SinkBusy"),
         *("SinkError", "SinkFull", "SourceError", "SourceOpenError"),

@@ -1,4 +1,4 @@
-"""`run`: a configuration on the executor it names, from Python."""
+"""`load` and `run`: a configuration, and the executor it names, from Python."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config import Settings, load
+from pipeline.cli.sources import check_kept, load_settings
+from pipeline.config import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.metrics.counts import RunCounts
     from pipeline.runner import RunSummary
+
+
+def load(path: Path | str) -> Settings:
+    """The settings in a YAML file, as `maskstream run` reads it.
+
+    Every glob and folder becomes one source a file; ids that are missing are made.
+
+    Raises:
+        ConfigError: it cannot be read, or a setting is wrong; names file, key, value and reason.
+    """
+    return load_settings(Path(path))
 
 
 def run(
@@ -34,11 +46,14 @@ def run(
         abort: when set, what is in flight is dropped.
 
     Raises:
-        ConfigError: a setting is wrong, or output exists; nothing was started.
+        ConfigError: a setting is wrong, a source has no sink, or output exists; nothing was
+            started.
         ModelError: weights or device are unusable.
     """
+    origin = "settings"
     if not isinstance(settings, Settings):
-        settings = load(Path(settings))
+        settings, origin = load(settings), str(settings)
+    check_kept(settings, origin)
     if settings.run.executor == "local":
         from pipeline.runner import run_local
 

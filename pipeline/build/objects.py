@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from pipeline import models, sinks, sources, tracking
 from pipeline.build.checking import choose_model, class_ids
 from pipeline.build.naming import preset_of, sink_names
-from pipeline.build.preparing import run_id
+from pipeline.build.preparing import existing, run_id
 from pipeline.build.state import checkpoint_of
 from pipeline.config import ModelSettings, Settings, SourceSettings
 from pipeline.errors import ConfigError, SourceError, SourceOpenError
+from pipeline.reading import read_small
 
 _MAX_PASSWORD_BYTES = 4096
 
 if TYPE_CHECKING:
     from pipeline.accounting import StreamAccount
     from pipeline.stages import AsyncSegmenter, Segmenter, Sink, Tracker
-    from pipeline.stream import Region, Stream, StreamSettings
+    from pipeline.stream import Checkpoint, Region, Stream, StreamSettings
 
 
 def build_segmenter(
@@ -66,6 +68,8 @@ def build_stream(
 ) -> Stream:
     """One stream, ready to `run`; opens its sinks and nothing else. Never imports torch.
 
+    Where it raises, nothing stays open and nothing is left behind.
+
     Args:
         settings: of the whole run.
         source: which of its sources.
@@ -93,21 +97,41 @@ def build_stream(
     ours = again or (checkpoint is not None and checkpoint.load(names) is not None)
     tracker = _build_tracker(settings, source, labels)
     stream_settings = _stream_settings(settings, source, labels)
-    opened = _open_sinks(settings, source, run=run, labels=labels, ours=ours)
-    return Stream(
-        sources.open_source(source.url, source_id=source.id, **_source_options(source)),
-        segmenter,
-        tracker=tracker,
-        camera=None if tracker is None else tracking.make_camera_motion(),
-        sinks=[*opened, *more_sinks],
-        run=run,
-        settings=stream_settings,
-        account=account,
-        make_picture=lambda result, image: LazyPicture(image, result, annotate),
-        draw=annotate,
-        region=_build_region(source),
-        checkpoint=checkpoint,
-    )
+    region = _build_region(source)
+    with ExitStack() as undo:
+        if checkpoint is not None and not ours and existing(settings, source) is None:
+            _claim_output(checkpoint, names)
+            undo.callback(checkpoint.discard)
+        opened = _open_sinks(settings, source, run=run, labels=labels, ours=ours)
+        for _, sink in opened:
+            undo.callback(sink.close)
+        stream = Stream(
+            sources.open_source(source.url, source_id=source.id, **_source_options(source)),
+            segmenter,
+            tracker=tracker,
+            camera=None if tracker is None else tracking.make_camera_motion(),
+            sinks=[*opened, *more_sinks],
+            run=run,
+            settings=stream_settings,
+            account=account,
+            make_picture=lambda result, image: LazyPicture(image, result, annotate),
+            draw=annotate,
+            region=region,
+            checkpoint=checkpoint,
+        )
+        undo.pop_all()
+    return stream
+
+
+def _claim_output(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    """Write down, before there is output, that what will be found there is of this run.
+
+    Killed between the two, the same command goes on instead of taking it for somebody else's.
+    """
+    from pipeline.stream import State
+
+    with suppress(OSError):  # told by the stream, which writes there again
+        checkpoint.begin(State(sinks=dict.fromkeys(names)))
 
 
 def _build_tracker(
@@ -221,8 +245,8 @@ def _password(source: SourceSettings) -> str | None:
         return os.environ[source.password_env]
     if source.password_file is not None:
         try:
-            with open(source.password_file, "rb") as file:  # a pipe will do, /dev/zero ends too
-                return file.read(_MAX_PASSWORD_BYTES).decode("utf-8").rstrip("\r\n")
+            data = read_small(source.password_file, max_bytes=_MAX_PASSWORD_BYTES)
+            return data.decode("utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(

@@ -157,11 +157,16 @@ def _resumes(settings: Settings, source: SourceSettings, run: str) -> bool:
     return True
 
 
-def _refuse_existing(settings: Settings, source: SourceSettings) -> None:
-    if settings.run.overwrite:
-        return
+def existing(settings: Settings, source: SourceSettings) -> str | None:
+    """Output of a source that is there already; None: there is none."""
     for path in targets_of(settings, source):
         if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
-            raise ConfigError(
-                f"source {source.id}: {path} exists already; use --overwrite, or another --output"
-            )
+            return path
+    return None
+
+
+def _refuse_existing(settings: Settings, source: SourceSettings) -> None:
+    if not settings.run.overwrite and (path := existing(settings, source)) is not None:
+        raise ConfigError(
+            f"source {source.id}: {path} exists already; use --overwrite, or another --output"
+        )

@@ -22,7 +22,7 @@ def check(
 
     settings = load_settings(config)
     build.check(settings, config=config)
-    check_kept(settings, config)
+    check_kept(settings, str(config))
     model = settings.model.name or "the default model of the device"
     give(f"{config}: valid")
     give(f"model    {model}, weights {settings.model.weights or 'its own'}")

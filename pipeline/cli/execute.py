@@ -43,7 +43,7 @@ def execute(
 
     _log_to_stderr(quiet=quiet)
     build.check(settings, config=config)
-    check_kept(settings, config)
+    check_kept(settings, str(config or "command line"))
     if not quiet:
         say(plan(settings, address=address))
         for note in build.notes(settings):

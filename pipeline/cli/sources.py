@@ -49,8 +49,8 @@ def load_settings(path: Path) -> Settings:
     return parse(values, origin=str(path))
 
 
-def check_kept(settings: Settings, config: Path | None) -> None:
-    """Refuse to work for nothing: on the command line every source needs a sink.
+def check_kept(settings: Settings, origin: str) -> None:
+    """Refuse to work for nothing: where results go nowhere else every source needs a sink.
 
     Raises:
         ConfigError: names one that has none.
@@ -58,7 +58,7 @@ def check_kept(settings: Settings, config: Path | None) -> None:
     for source in settings.sources:
         if not settings.sinks_of(source.id):
             raise ConfigError(
-                f"{config or 'command line'}: sinks: none takes the results of the source "
+                f"{origin}: sinks: none takes the results of the source "
                 f"{source.id}, nothing would be kept of it; add one such as "
                 "jsonl:out/{source}.jsonl"
             )

@@ -4,9 +4,9 @@
 (`window`), the writing side (`publishing`), and what survives a crash (`checkpoint`).
 """
 
-from pipeline.stream.checkpoint import Checkpoint
+from pipeline.stream.checkpoint import Checkpoint, State
 from pipeline.stream.loop import Stream
 from pipeline.stream.settings import End, StreamSettings
 from pipeline.stream.window import Region
 
-__all__ = ["Checkpoint", "End", "Region", "Stream", "StreamSettings"]
+__all__ = ["Checkpoint", "End", "Region", "State", "Stream", "StreamSettings"]

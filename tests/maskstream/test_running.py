@@ -42,3 +42,20 @@ def test_ray_is_taken_where_the_configuration_says_ray(
     monkeypatch.setattr("workers.supervisor.run", lambda settings, **more: seen.append(more))
     run(write(tmp_path, "ray"), address="10.0.0.1:6379")
     assert [more["address"] for more in seen] == ["10.0.0.1:6379"]
+
+
+def test_a_glob_is_one_source_a_file_as_on_the_command_line(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.mp4"):
+        (tmp_path / name).touch()
+    config = tmp_path / "run.yaml"
+    config.write_text(f"sources: [{{url: '{tmp_path}/*.mp4'}}]\nsinks: ['jsonl:{{source}}']\n")
+    assert [source.id for source in load(config).sources] == ["a", "b"]
+
+
+@pytest.mark.parametrize("as_settings", [True, False])
+def test_what_would_keep_nothing_is_refused(tmp_path: Path, as_settings: bool) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("model: {name: blob}\nsources: [{id: cam, url: 'rtsp://127.0.0.1/1'}]\n")
+    origin = "settings" if as_settings else str(config)
+    with pytest.raises(ConfigError, match=f"^{origin}: sinks: none takes .* the source cam"):
+        run(load(config) if as_settings else config)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +311,28 @@ def test_a_password_is_taken_from_where_the_settings_say(
     missing = tmp_path / "secret"
     settings = settings_of(source("a", "rtsp://cam/1", username="u", password_file=str(missing)))
     with pytest.raises(ConfigError, match=r"password_file .*secret cannot be read: No such file"):
+        build.build_stream(settings, settings.sources[0], segmenter, account=StreamAccount("a"))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        pytest.param(lambda path: os.mkfifo(path), "not a regular file", id="a pipe"),
+        pytest.param(lambda path: path.symlink_to("/dev/zero"), "not a regular file", id="zeros"),
+        pytest.param(lambda path: path.mkdir(), "Is a directory", id="a folder"),
+        pytest.param(
+            lambda path: path.write_bytes(b"x" * 4097), "larger than 4,096 bytes", id="too long"
+        ),
+        pytest.param(lambda path: path.write_bytes(b"\xff"), "it is not UTF-8 text", id="no text"),
+    ],
+)
+def test_what_is_no_password_file_is_refused_and_not_waited_for(
+    make: Callable[[Path], object], reason: str, tmp_path: Path, segmenter: LocalSegmenter
+) -> None:
+    path = tmp_path / "secret"
+    make(path)
+    settings = settings_of(source("a", "rtsp://cam/1", username="u", password_file=str(path)))
+    with pytest.raises(ConfigError, match=f"password_file .*secret cannot be read: .*{reason}"):
         build.build_stream(settings, settings.sources[0], segmenter, account=StreamAccount("a"))
 
 

@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import build
+from pipeline import build, sinks
 from pipeline.build.state import checkpoint_of
 from pipeline.config import Settings, parse
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SinkError
 from pipeline.runner import run_local, track
+from pipeline.stages import Sink, Status
 
 COUNT = 60
 Kill = Callable[..., None]
@@ -92,7 +93,7 @@ def files_in(folder: str) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
         for path in sorted(Path(folder).iterdir())
-        if not path.name.startswith("run-")
+        if path.is_file() and not path.name.startswith("run-")
     }
 
 
@@ -111,6 +112,77 @@ def test_killed_and_started_again_a_run_ends_with_the_bytes_of_an_undisturbed_on
     assert json.loads(state.read_text())["at"]["index"] >= 20
     assert run_local(settings_of()).exit_code == 0
     assert files_in("out") == whole
+
+
+DIES = """
+import os, signal, sys
+from pipeline import sinks
+from pipeline.config import Settings
+from pipeline.runner import run_local
+from pipeline.sinks.jsonl import JsonlSink
+from pipeline.stream import Checkpoint
+step, left = sys.argv[2], int(sys.argv[3])
+def die_after(name, call):
+    def called(*args, **given):
+        global left
+        if name == step and left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= name == step
+        done = call(*args, **given)
+        if name == step and left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+    return called
+Checkpoint.save = die_after("state", Checkpoint.save)
+sinks.open_sink = die_after("sink", sinks.open_sink)
+JsonlSink.write = die_after("write", JsonlSink.write)
+run_local(Settings.model_validate_json(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("state_dir", [None, "state"])
+@pytest.mark.parametrize(
+    ("step", "times", "left"),
+    [
+        pytest.param("state", 1, [], id="once it is written whose the output will be"),
+        pytest.param("sink", 1, ["clip.jsonl"], id="with one sink open"),
+        pytest.param("sink", 3, ["clip.coco.json", "clip.jsonl", "clip.txt"], id="with all open"),
+        pytest.param("write", 1, ["clip.coco.json", "clip.jsonl", "clip.txt"], id="writing"),
+    ],
+)
+def test_killed_while_it_starts_a_run_knows_its_output_again(
+    step: str, times: int, left: list[str], state_dir: str | None
+) -> None:
+    assert run_local(settings_of()).exit_code == 0
+    whole = files_in("out")
+    for name in whole:
+        Path("out", name).unlink()
+    settings = settings_of(state_dir=state_dir)
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, settings.model_dump_json(), step, str(times)], check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert list(files_in("out")) == left
+    assert run_local(settings).exit_code == 0
+    assert files_in("out") == whole
+
+
+def test_after_a_start_that_failed_at_a_sink_the_same_command_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(url: str, **given: Any) -> Sink:
+        if url.startswith("coco:"):
+            raise SinkError("no room")
+        return open_sink(url, **given)
+
+    open_sink = sinks.open_sink
+    with monkeypatch.context() as patched:
+        patched.setattr(sinks, "open_sink", refuse)
+        (end,) = run_local(settings_of()).ends
+    assert (end.outcome.status, end.outcome.reason) == (Status.FAILED, "no room")
+    assert not list(Path("out").glob("clip*"))
+    assert not Path("out/.maskstream").exists()
+    assert run_local(settings_of()).exit_code == 0
 
 
 def test_a_complete_run_is_not_written_over_by_the_same_command() -> None:
