@@ -10,9 +10,11 @@ import base64
 import hmac
 import json
 import logging
+import os
 import re
 import threading
 import traceback
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -21,6 +23,7 @@ from pipeline.plain import plain
 MASK = "***"
 _SHORTEST = 3
 """A shorter value is no secret worth the name, and would turn up in every other word."""
+_MAX_BYTES = 4096
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _SECRET_KEYS = re.compile(
     r"(?i)([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth)[^=&#\s]*=)[^&#\s]*"
@@ -65,6 +68,34 @@ class Secret:
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return Secret, (self._value,)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret lies. This travels instead of it; it is read where it is used, every time."""
+
+    env: str | None = None
+    """Name of an environment variable; counts first."""
+    file: str | None = None
+
+    def read(self) -> str | None:
+        """The secret itself; None where no place is named.
+
+        Raises:
+            ValueError: it is not where it should be, one line.
+        """
+        if self.env is not None:
+            if self.env not in os.environ:
+                raise ValueError(f"the environment has no {self.env} (password_env)")
+            return os.environ[self.env]
+        if self.file is None:
+            return None
+        try:
+            with open(self.file, "rb") as file:  # a pipe will do, /dev/zero ends too
+                return file.read(_MAX_BYTES).decode("utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ValueError(f"password_file {self.file} cannot be read: {reason}") from error
 
 
 def mask_url(url: str) -> str:

@@ -1,0 +1,29 @@
+"""`ModelPlan`: which network segments the frames, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """One model, the same in every worker that loads it. The labels it has come with it."""
+
+    name: str
+    weights: str | None
+    """A word such as `COCO_V1`, or a path; None for a model that has none."""
+    digest: str | None = None
+    """SHA-256 of weights on this machine's disk; None before `prepare`, and for published ones."""
+    device: str = "auto"
+    precision: str = "auto"
+    score_threshold: float = 0.1
+    max_batch: int = 8
+    """Pictures that go through the network at once."""
+    threads: int | None = None
+    """CPU threads of torch; None leaves torch's setting. Decided where the cores are known."""
+
+    @property
+    def identity(self) -> tuple[str, str | None, str, float]:
+        """What results depend on: weights by content, so that a copy elsewhere is the same."""
+        weights = self.weights if self.weights == "demo" else self.digest or self.weights
+        return self.name, weights, self.precision, self.score_threshold

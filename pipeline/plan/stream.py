@@ -1,0 +1,110 @@
+"""`StreamPlan`: all that whoever runs one stream has to know, and nothing of its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from pipeline.secrets import SecretRef
+from pipeline.stream.settings import StreamSettings
+
+Polygon: TypeAlias = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """How a source is read; docs/configuration.md says what each means. None: not given."""
+
+    start_s: float | None = None
+    duration_s: float | None = None
+    max_pixels: int | None = None
+    live: bool | None = None
+    """Of what is behind HTTP: a recording or a camera; None: the answer says."""
+    open_timeout_s: float | None = None
+    stall_timeout_s: float | None = None
+    first_connect_s: float | None = None
+    read_timeout_s: float | None = None
+    transport: Literal["tcp", "udp"] | None = None
+    tls_verify: bool | None = None
+    tls_ca_file: str | None = None
+    username: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlan:
+    """Where the frames come from."""
+
+    id: str
+    url: str
+    live: bool = False
+    """Whether it is planned for as a camera is: it may be one, and nobody has said it is none."""
+    options: SourceOptions = SourceOptions()
+    password: SecretRef = field(default_factory=SecretRef)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerPlan:
+    """How instances are followed."""
+
+    preset: str = "default"
+    """`none`: not at all."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those that differ from the preset."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether there is a tracker at all."""
+        return self.preset != "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkPlan:
+    """One place the results of a stream go to."""
+
+    name: str
+    """Its scheme, numbered where another has it: labels metrics and checkpoints."""
+    url: str
+    min_score: float | None = None
+    path: str | None = None
+    """The file or folder it writes, absolute; None: it writes elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPlan:
+    """Where the progress of a stream is kept."""
+
+    path: str
+    lasting: bool = True
+    """False: nothing is kept once all is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """One stream from its source to its sinks."""
+
+    source: SourcePlan
+    settings: StreamSettings = field(default_factory=StreamSettings)
+    """What the loop is told; `classes` is filled in where the labels of the model are known."""
+    classes: tuple[str, ...] | None = None
+    """Names of those to follow and publish; None for all."""
+    tracker: TrackerPlan = TrackerPlan()
+    include: tuple[Polygon, ...] = ()
+    ignore: tuple[Polygon, ...] = ()
+    sinks: tuple[SinkPlan, ...] = ()
+    overwrite: bool = False
+    """Replace existing output."""
+    run: str = ""
+    """What the records call its run; empty until `prepare` has said it."""
+    checkpoint: CheckpointPlan | None = None
+    """None: progress is kept nowhere, or not prepared yet."""
+
+    @property
+    def id(self) -> str:
+        """Of its source."""
+        return self.source.id
+
+    @property
+    def outputs(self) -> list[str]:
+        """The files and folders its sinks write."""
+        return [sink.path for sink in self.sinks if sink.path is not None]
