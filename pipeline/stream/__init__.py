@@ -1,7 +1,7 @@
 """One stream, from its source to its sinks; the loop is written once, without Ray.
 
 `Stream` is the loop; beside it stand the reading side (`capture`), the frames in flight
-(`window`), the writing side (`publishing`), and what survives a crash (`checkpoint`).
+(`window`), and what survives a crash (`checkpoint`); the writing side is `pipeline.delivery`.
 """
 
 from pipeline.stream.checkpoint import Checkpoint, State

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import FrameBuffer, WhenFull
 from pipeline.clock import Clock
+from pipeline.delivery.publisher import Publisher, end_of
 from pipeline.errors import MaskstreamError
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
@@ -38,7 +39,6 @@ from pipeline.stream.capture import Capture, Captured, outcome_of
 from pipeline.stream.checkpoint import Checkpoint, State
 from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress, Start
-from pipeline.stream.publishing import Publisher, end_of
 from pipeline.stream.settings import End, StreamSettings
 from pipeline.stream.settling import Draw, Settling
 from pipeline.stream.window import Flight, Region, Verdict, Window

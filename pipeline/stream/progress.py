@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
+from pipeline.delivery.publisher import Publisher
 from pipeline.stages import Outcome, Position
 from pipeline.stream.capture import Mark
 from pipeline.stream.checkpoint import AHEAD, Checkpoint, Numbers, State
 from pipeline.stream.following import Following, Unrestorable
-from pipeline.stream.publishing import Publisher
 
 log = logging.getLogger(__name__)
 

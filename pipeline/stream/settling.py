@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
+from pipeline.delivery.publisher import Publisher
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.stages import ModelInfo, Picture
 from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress
-from pipeline.stream.publishing import Publisher
 from pipeline.stream.window import Flight, Window
 
 log = logging.getLogger(__name__)
