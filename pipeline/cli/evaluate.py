@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +29,7 @@ def evaluate_run_command(
             help="COCO or MOTS ground truth; pictures are matched by file name.",
         ),
     ] = None,
-    json: Annotated[
+    to: Annotated[
         Path | None,
         typer.Option("--json", callback=home, metavar="FILE", help="Write the figures here too."),
     ] = None,
@@ -35,11 +37,11 @@ def evaluate_run_command(
     """Mask AP and mask HOTA of a run against the truth of its sources."""
     from pipeline.evaluation import evaluate_run, format_table
 
-    _keep(json, [*folder.glob("*.jsonl"), *folder.glob("run*.json"), *_truth(gt)])
+    _keep(to, [*folder.glob("*.jsonl"), *folder.glob("run*.json"), *_truth(gt)])
     report = evaluate_run(folder, gt=gt)
     give_lines(format_table(report))
-    if json is not None:
-        _write(json, report.to_json())
+    if to is not None:
+        _write(to, report.to_json())
 
 
 @app.command("track")
@@ -62,7 +64,7 @@ def evaluate_track_command(
             "--seqmap", callback=home, metavar="FILE", help="Sequences to judge, if not all."
         ),
     ] = None,
-    json: Annotated[
+    to: Annotated[
         Path | None,
         typer.Option("--json", callback=home, metavar="FILE", help="Write the figures here too."),
     ] = None,
@@ -71,13 +73,13 @@ def evaluate_track_command(
     from pipeline.evaluation import evaluate_tracks
 
     judged = "*.jsonl" if format == "jsonl" else "*.txt"
-    _keep(json, [*results.glob(judged), *_truth(gt), *([seqmap] if seqmap else [])])
+    _keep(to, [*results.glob(judged), *_truth(gt), *([seqmap] if seqmap else [])])
     report = evaluate_tracks(
         gt, results, format=format, resolve_overlaps=resolve_overlaps, seqmap=seqmap
     )
     give_lines(report)
-    if json is not None:
-        _write(json, report.to_json())
+    if to is not None:
+        _write(to, report.to_json())
 
 
 def _truth(gt: Path | None) -> list[Path]:
@@ -89,9 +91,27 @@ def _truth(gt: Path | None) -> list[Path]:
 
 def _keep(output: Path | None, read: list[Path]) -> None:
     from pipeline.build import Use, keep_apart
+    from pipeline.errors import ConfigError
 
-    if output is not None:
-        keep_apart([Use(str(path), "to be judged") for path in read], [Use(str(output), "--json")])
+    if output is None:
+        return
+    keep_apart([Use(str(path), "to be judged") for path in read], [Use(str(output), "--json")])
+    if output.is_file() and not _is_report(output):
+        raise ConfigError(
+            f"{output}: exists already and is no report of eval; name another file for --json"
+        )
+
+
+def _is_report(path: Path) -> bool:
+    """Whether an earlier `--json` wrote it: those are replaced, nothing else is."""
+    from pipeline.evaluation import RunReport, TracksReport
+
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    names = [{field.name for field in fields(report)} for report in (RunReport, TracksReport)]
+    return isinstance(values, dict) and any(values.keys() >= one for one in names)
 
 
 def _write(path: Path, text: str) -> None:

@@ -40,6 +40,9 @@ class Sample:
     """(N, 4) xyxy."""
 
 
+_LEFT = _IMAGES, _OWNERS, _OBJECTS = "images.u8", "owners.u8", "objects.jsonl"
+
+
 class FrameStore:
     """Rendered frames in a folder; rendering goes on where it stopped."""
 
@@ -50,14 +53,14 @@ class FrameStore:
         self._count = settings.seeds * settings.frames_per_seed
         size = (self._count, settings.height, settings.width)
         self._check_recipe()
-        self._images = self._map("images.u8", (*size, 3))
-        self._owners = self._map("owners.u8", size)
+        self._images = self._map(_IMAGES, (*size, 3))
+        self._owners = self._map(_OWNERS, size)
         self._classes: list[list[int]] = []
         self.reload()
 
     def reload(self) -> int:
         """Take over what was rendered meanwhile, and say how many frames stand."""
-        path = self._folder / "objects.jsonl"
+        path = self._folder / _OBJECTS
         if path.exists():
             lines = path.read_text("ascii").splitlines(keepends=True)
             self._classes = [json.loads(line) for line in lines[: self._count] if line[-1] == "\n"]
@@ -78,7 +81,7 @@ class FrameStore:
     def render(self) -> None:
         """Render all frames that are not there yet."""
         s = self._settings
-        with (self._folder / "objects.jsonl").open("a", encoding="ascii") as objects:
+        with (self._folder / _OBJECTS).open("a", encoding="ascii") as objects:
             scene: StreetScene | None = None
             for row in range(len(self._classes), self._count):
                 seed = s.first_seed + row // s.frames_per_seed
@@ -108,6 +111,11 @@ class FrameStore:
         recipe = {key: getattr(self._settings, key) for key in keys}
         path = self._folder / "recipe.json"
         if not path.exists():
+            if foreign := [name for name in _LEFT if (self._folder / name).exists()]:
+                raise ConfigError(
+                    f"data.cache: {self._folder / foreign[0]} is there without a recipe.json of a "
+                    "training; name another folder"
+                )
             path.write_text(json.dumps(recipe), "ascii")
         elif json.loads(path.read_text("ascii")) != recipe:
             raise ConfigError(

@@ -43,6 +43,15 @@ def test_frames_are_those_of_the_streets(store: FrameStore) -> None:
         assert np.array_equal(owner == number, mask)
 
 
+@pytest.mark.parametrize("name", ["images.u8", "owners.u8", "objects.jsonl"])
+def test_files_that_are_not_of_a_training_are_left_as_they_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=f"{name} is there without a recipe.json"):
+        FrameStore(settings(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
 def test_rendering_goes_on_where_it_stopped(store: FrameStore, tmp_path: Path) -> None:
     stopped = FrameStore(settings(tmp_path))
     stopped.render()
