@@ -11,7 +11,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from workers.vital import NAMES
@@ -50,11 +50,14 @@ def interrupted_without_its_processes(
     except NotBorn as interrupted:
         raise NotBorn(_reason(gone)) from interrupted
     finally:
-        over.set()
-        while watcher.is_alive():  # the wait for it is interrupted like all else
-            with suppress(NotBorn):
-                watcher.join()
-        _interrupt(threading.get_ident(), None)  # what was on its way stays here
+        ended = False
+        while not ended:
+            try:
+                over.set()
+                watcher.join()  # at its return the last one has arrived: none is left for others
+                ended = True
+            except NotBorn:
+                pass
 
 
 def _reason(gone: set[str]) -> str:
@@ -97,10 +100,13 @@ def children() -> dict[int, tuple[str, bool]]:
     return found
 
 
-def _interrupt(thread: int, error: type[Exception] | None) -> None:
-    """Let a thread raise at its next step in Python; None: take that back."""
-    wanted = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), wanted)
+def _interrupt(thread: int, error: type[Exception]) -> None:
+    """Let a thread raise at its next step in Python.
+
+    It is not to be taken back: CPython 3.11 then looks for it at every step for ever, and a traced
+    function (debugger, coverage) does not end.
+    """
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 def _is_of_ray(pid: int) -> bool:

@@ -102,3 +102,16 @@ def test_a_start_that_does_not_hear_is_ended_by_the_last_resort(
             time.sleep(0.02)
     process.communicate()
     assert set(reasons) == {"its control store (GCS) died before it was up"}
+
+
+def test_what_is_traced_afterwards_ends() -> None:
+    script = (
+        "import sys\n"
+        "from workers.birth import NotBorn, interrupted_without_its_processes\n"
+        "with interrupted_without_its_processes(): pass\n"
+        "def traced(): return 7\n"
+        "sys.settrace(lambda *_: None)\n"
+        "print(traced())\n"
+    )
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, timeout=20, check=True).stdout == b"7\n"
