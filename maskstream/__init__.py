@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from pipeline.frames import Frame
     from pipeline.instances import Instances
     from pipeline.masks import Masks
+    from pipeline.picture import Picture
     from pipeline.results import FrameResult
     from pipeline.runner import RunSummary, track
     from pipeline.stages import (
         CameraMotion,
         ModelInfo,
         Outcome,
-        Picture,
         Position,
         Segmenter,
         Sink,
@@ -68,10 +68,11 @@ _HOME = {
     "pipeline.frames": ("Frame",),
     "pipeline.instances": ("Instances",),
     "pipeline.masks": ("Masks",),
+    "pipeline.picture": ("Picture",),
     "pipeline.results": ("FrameResult",),
     "pipeline.runner": ("RunSummary", "track"),
     "pipeline.stages": (
-        *("CameraMotion", "ModelInfo", "Outcome", "Picture", "Position", "Segmenter"),
+        *("CameraMotion", "ModelInfo", "Outcome", "Position", "Segmenter"),
         *("Sink", "Source", "Status", "Tracker"),
     ),
     "pipeline.stream": ("End",),

@@ -5,18 +5,16 @@ The JSON forms are in `pipeline.formats.jsonl`; here are only the values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.frames import Frame
 from pipeline.instances import Instances
-
-Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
-"""Picture (H, W, 3) BGR, instances, names by class id -> the annotated picture."""
+from pipeline.picture import Picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,25 +38,28 @@ class FrameResult:
     """Name of the picture file the frame is from, within its folder or glob; None for videos."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds per stage of this frame; never serialised."""
-    image: NDArray[np.uint8] | None = None
-    """The picture (H, W, 3) BGR for users of the Python API; never serialised."""
-    draw: Draw | None = None
-    """How `plot()` draws; set by the runner."""
+    picture: Picture | None = None
+    """Its pixels, for users of the Python API; no record holds them."""
 
     @property
     def key(self) -> str:
         """Idempotency key of all that is published about this frame."""
         return f"{self.run}:{self.source_id}:{self.epoch}:{self.index}"
 
+    @property
+    def image(self) -> NDArray[np.uint8] | None:
+        """The picture (H, W, 3) BGR, read-only; None where the result came without it."""
+        return None if self.picture is None else self.picture.image
+
     def plot(self) -> NDArray[np.uint8]:
-        """The picture with masks, contours, labels and ids drawn on it, (H, W, 3) BGR.
+        """The picture with masks, contours, labels and ids drawn on it, (H, W, 3) BGR, a copy.
 
         Raises:
             ValueError: the result came without its picture.
         """
-        if self.image is None or self.draw is None:
+        if self.picture is None:
             raise ValueError("this result came without its picture; plot() needs one from track()")
-        return self.draw(self.image, self.instances, self.labels)
+        return self.picture.showing(self.instances, self.labels).annotated().copy()
 
     @staticmethod
     def of(

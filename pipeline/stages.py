@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 
 Position: TypeAlias = Mapping[str, Any]
@@ -203,17 +204,6 @@ class CameraMotion(Protocol):
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue exactly where `snapshot` was taken."""
-
-
-class Picture(Protocol):
-    """The pixels that belong to a result; drawn on at most once, and only if a sink asks."""
-
-    @property
-    def image(self) -> NDArray[np.uint8]:
-        """The source picture, uint8 (H, W, 3) BGR, read-only."""
-
-    def annotated(self) -> NDArray[np.uint8]:
-        """The picture with the result drawn on it, read-only; drawn at the first call."""
 
 
 class Sink(Protocol):

@@ -84,8 +84,7 @@ def build_stream(
         ConfigError: a class is unknown, a sink is refused, a checkpoint is unreadable.
         SinkError: a destination is out of reach.
     """
-    from pipeline.render.overlay import annotate
-    from pipeline.render.picture import LazyPicture
+    from pipeline.render.pictures import make_picture
     from pipeline.stream import Stream
 
     if reason := sources.unreadable(source.url):  # before a sink is opened for nothing
@@ -114,8 +113,7 @@ def build_stream(
             run=run,
             settings=stream_settings,
             account=account,
-            make_picture=lambda result, image: LazyPicture(image, result, annotate),
-            draw=annotate,
+            make_picture=make_picture,
             region=region,
             checkpoint=checkpoint,
         )

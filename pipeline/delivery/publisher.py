@@ -12,8 +12,9 @@ from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
 from pipeline.formats.jsonl import end_record
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Outcome, Picture, Position, Sink, check_resume, resume_keeping
+from pipeline.stages import Outcome, Position, Sink, check_resume, resume_keeping
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Pictures with results drawn on them.
 
-`overlay.annotate` draws, `picture.LazyPicture` draws only if somebody asks, `sheet.contact_sheet`
-puts many pictures on one. All of it needs OpenCV, which is why nothing is imported here.
+`overlay.annotate` draws, `pictures.make_picture` makes what draws only if somebody asks,
+`sheet.contact_sheet` puts many pictures on one. All of it needs OpenCV, which is why nothing is
+imported here.
 """

@@ -14,12 +14,13 @@ from pipeline.buffers import FrameBuffer
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError, MaskstreamError, SinkError, SourceError
 from pipeline.leaving import closed_at_exit
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.runner.threads import StreamThread
 from pipeline.sinks.function import FunctionSink
 from pipeline.sources import expand
-from pipeline.stages import Picture, Position, Status
+from pipeline.stages import Position, Status
 from pipeline.stream import End
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class _Handoff:
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Wait until the loop has room; once it was left, nobody wants the rest."""
-        self._buffer.put(replace(result, image=picture.image))
+        self._buffer.put(replace(result, picture=picture))
 
     def flush(self) -> Position:
         """Nothing is kept."""

@@ -10,9 +10,6 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.errors import ConfigError
 from pipeline.paths import Place, place_of
 from pipeline.results import FrameResult
@@ -28,7 +25,7 @@ from pipeline.sinks.schemes import (
     register,
 )
 from pipeline.sinks.urls import parse_sink
-from pipeline.stages import Picture, Position, Sink
+from pipeline.stages import Position, Sink
 
 __all__ = [
     "SCHEMES",
@@ -102,7 +99,7 @@ def open_sink(
     if min_score:
         from pipeline.sinks.min_score import MinScore
 
-        sink = MinScore(sink, min_score, _drawn_for_it)
+        sink = MinScore(sink, min_score)
     if resume is not None:
         try:
             sink.resume(resume)
@@ -204,10 +201,3 @@ def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
                     f"{source_id!r}; give them different paths"
                 )
             owners[place] = url, source_id
-
-
-def _drawn_for_it(result: FrameResult, image: NDArray[np.uint8]) -> Picture:
-    """A picture of its own for a sink that is given fewer instances than the others."""
-    from pipeline.render.picture import LazyPicture
-
-    return LazyPicture(image, result)

@@ -8,10 +8,11 @@ from typing import Any
 from pipeline.errors import SinkError
 from pipeline.formats import coco
 from pipeline.formats.image_ids import read_image_ids
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Picture, Position
+from pipeline.stages import Position
 
 _HEAD = b"[\n"
 _TAIL = b"\n]\n"

@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 
 from pipeline.errors import ConfigError, SinkError
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
 from pipeline.sinks.listed import Listed, called_alike, unfinished
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Picture, Position
+from pipeline.stages import Position
 
 log = logging.getLogger(__name__)
 

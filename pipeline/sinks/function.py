@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import SinkError
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Position
+from pipeline.stages import Position
 
 
 class FunctionSink:
@@ -29,8 +30,7 @@ class FunctionSink:
         Raises:
             SinkError: it raised; the message names it and its error.
         """
-        if result.image is None:
-            result = replace(result, image=picture.image)
+        result = replace(result, picture=picture)
         try:
             self._function(result)
         except SinkError:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.formats import jsonl
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Picture, Position
+from pipeline.stages import Position
 
 
 class JsonlSink:

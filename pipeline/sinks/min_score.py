@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.instances import Instances
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Position, Sink, check_resume, resume_keeping
-
-MakePicture: TypeAlias = Callable[[FrameResult, NDArray[np.uint8]], Picture]
+from pipeline.stages import Position, Sink, check_resume, resume_keeping
 
 _REMEMBERED = 4096
 """Tracks of which is known that they reached the score; the one not seen for longest goes first."""
@@ -29,13 +28,11 @@ class MinScore:
     Args:
         sink: where the rest goes.
         min_score: from 0 to 1.
-        make_picture: from a result and its pixels to what the sink draws.
     """
 
-    def __init__(self, sink: Sink, min_score: float, make_picture: MakePicture) -> None:
+    def __init__(self, sink: Sink, min_score: float) -> None:
         self._sink = sink
         self._min_score = np.float32(min_score)
-        self._make_picture = make_picture
         self._reached: dict[int, None] = {}
         """Track ids, the one seen last at the end."""
 
@@ -44,7 +41,7 @@ class MinScore:
         kept = self._passing(result.instances)
         if not kept.all():
             result = replace(result, instances=result.instances[kept])
-            picture = _OwnPicture(picture.image, result, self._make_picture)
+            picture = picture.showing(result.instances, result.labels)
         self._sink.write(result, picture)
 
     def flush(self) -> Position:
@@ -97,17 +94,3 @@ class MinScore:
         while len(self._reached) > _REMEMBERED:
             del self._reached[next(iter(self._reached))]
         return np.array([track in self._reached for track in tracks], np.bool_)
-
-
-class _OwnPicture:
-    """Drawn for this sink alone, and only if it asks; most do not, and then nothing is imported."""
-
-    def __init__(
-        self, image: NDArray[np.uint8], result: FrameResult, make_picture: MakePicture
-    ) -> None:
-        self.image = image
-        self._result = result
-        self._make_picture = make_picture
-
-    def annotated(self) -> NDArray[np.uint8]:
-        return self._make_picture(self._result, self.image).annotated()

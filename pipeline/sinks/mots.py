@@ -7,10 +7,11 @@ from typing import Any
 
 from pipeline.errors import SinkError
 from pipeline.formats import mots
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Picture, Position
+from pipeline.stages import Position
 
 
 class MotsSink:

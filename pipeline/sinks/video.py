@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks import mp4
 from pipeline.sinks.files import OutputFile
 from pipeline.sinks.h264 import Encoder, check_encoder
 from pipeline.sinks.mp4 import TIMESCALE, Sample
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Picture, Position
+from pipeline.stages import Position
 
 KEY_TICKS = TIMESCALE
 """A key picture at least every second of the stream's time."""

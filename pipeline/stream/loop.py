@@ -11,12 +11,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import FrameBuffer, WhenFull
@@ -24,12 +21,11 @@ from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher, end_of
 from pipeline.errors import MaskstreamError
 from pipeline.instances import Instances
-from pipeline.results import FrameResult
+from pipeline.picture import MakePicture
 from pipeline.stages import (
     AsyncSegmenter,
     CameraMotion,
     Outcome,
-    Picture,
     Sink,
     Source,
     Status,
@@ -40,7 +36,7 @@ from pipeline.stream.checkpoint import Checkpoint, State
 from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress, Start
 from pipeline.stream.settings import End, StreamSettings
-from pipeline.stream.settling import Draw, Settling
+from pipeline.stream.settling import Settling
 from pipeline.stream.window import Flight, Region, Verdict, Window
 
 log = logging.getLogger(__name__)
@@ -60,8 +56,7 @@ class Stream:
         run: identity of the run, in every record.
         settings: see there.
         account: counts everything; may be read from any thread at any time.
-        make_picture: from a result and its pixels to what sinks draw on.
-        draw: how `FrameResult.plot` draws, for sinks that are Python functions.
+        make_picture: the one maker of what sinks get to see.
         region: where to look; None for everywhere.
         checkpoint: where progress is kept; None for nowhere.
         clock: seconds, monotonic.
@@ -78,8 +73,7 @@ class Stream:
         run: str,
         settings: StreamSettings,
         account: StreamAccount,
-        make_picture: Callable[[FrameResult, NDArray[np.uint8]], Picture],
-        draw: Draw | None = None,
+        make_picture: MakePicture,
         region: Region | None = None,
         checkpoint: Checkpoint | None = None,
         clock: Clock = time.monotonic,
@@ -122,7 +116,6 @@ class Stream:
             publisher=self._publisher,
             account=account,
             make_picture=make_picture,
-            draw=draw,
             clock=clock,
         )
         self._buffer: FrameBuffer[Captured] = FrameBuffer(

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
+from pipeline.picture import MakePicture
 from pipeline.results import FrameResult
-from pipeline.stages import ModelInfo, Picture
+from pipeline.stages import ModelInfo
 from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress
 from pipeline.stream.window import Flight, Window
 
 log = logging.getLogger(__name__)
-
-Draw: TypeAlias = Callable[[NDArray[np.uint8], Instances, Mapping[int, str]], NDArray[np.uint8]]
 
 
 class Settling:
@@ -36,8 +31,7 @@ class Settling:
         progress: written down after each frame.
         publisher: the sinks.
         account: counts the frame where it ends.
-        make_picture: from a result and its pixels to what sinks draw on.
-        draw: how `FrameResult.plot` draws, for sinks that are Python functions.
+        make_picture: the one maker of what sinks get to see.
         clock: seconds, monotonic.
     """
 
@@ -51,8 +45,7 @@ class Settling:
         progress: Progress,
         publisher: Publisher,
         account: StreamAccount,
-        make_picture: Callable[[FrameResult, NDArray[np.uint8]], Picture],
-        draw: Draw | None,
+        make_picture: MakePicture,
         clock: Clock,
     ) -> None:
         self.epoch: int | None = None
@@ -65,7 +58,6 @@ class Settling:
         self._publisher = publisher
         self._account = account
         self._make_picture = make_picture
-        self._draw = draw
         self._clock = clock
 
     def prepare(self, flight: Flight) -> None:
@@ -111,7 +103,6 @@ class Settling:
             run=self._run,
             model=info.name,
             labels=info.labels,
-            draw=self._draw,
             timings={
                 "decode": captured.decode_s,
                 "queue": flight.submitted_at_s - captured.at_s,
@@ -119,7 +110,8 @@ class Settling:
                 "track": tracked - began,
             },
         )
-        self._publisher.publish(result, self._make_picture(result, flight.frame.image))
+        picture = self._make_picture(flight.frame.image, instances, info.labels)
+        self._publisher.publish(result, picture)
         written = self._clock()
         with self._account.lock:  # leaves the window and is published in one step
             self._window.pop()

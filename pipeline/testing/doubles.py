@@ -19,8 +19,9 @@ from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import ModelInfo, Outcome, Picture, Position, Status
+from pipeline.stages import ModelInfo, Outcome, Position, Status
 
 INFO = ModelInfo("blob", {1: "red", 2: "green"}, "")
 Image: TypeAlias = NDArray[np.uint8]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.frames import Frame
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Sink
 from pipeline.testing.doubles import make_frame, make_instances
@@ -121,18 +121,9 @@ def _flushed(sink: Sink, limit_s: float) -> Mapping[str, Any]:
     return position
 
 
-class _Picture:
-    """A picture of the kind sinks get; drawing makes it brighter."""
-
-    def __init__(self, image: NDArray[np.uint8]) -> None:
-        self.image = image
-
-    def annotated(self) -> NDArray[np.uint8]:
-        return self.image + np.uint8(60)
-
-
-def _result(number: int) -> tuple[FrameResult, _Picture]:
+def _result(number: int) -> tuple[FrameResult, Picture]:
+    """A result with a picture that drawing makes brighter."""
     frame: Frame = make_frame(number, size=(48, 64))
     found = make_instances(2, size=(48, 64)).with_tracks(np.array([1, 2], np.int64))
     result = FrameResult.of(frame, found, run="check", model="blob", labels={1: "red"})
-    return result, _Picture(frame.image)
+    return result, Picture(frame.image, found, result.labels, lambda image, *_: image + 60)

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.instances import Instances
+from pipeline.picture import Picture
+from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.sources import open_source
-from pipeline.stages import ModelInfo, Picture, Position
+from pipeline.stages import ModelInfo, Position
 from pipeline.stream import Stream, StreamSettings
 from pipeline.testing import make_instances
 from pipeline.tracking import make_tracker
@@ -118,7 +120,7 @@ class Watched:
             run="run",
             settings=StreamSettings(max_latency_s=max_latency_s, adaptive=bool(adaptive)),
             account=self.account,
-            make_picture=lambda result, image: None,  # type: ignore[arg-type,return-value]
+            make_picture=make_picture,
         )
         self._over = threading.Event()
         self._threads = [

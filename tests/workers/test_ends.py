@@ -7,6 +7,7 @@ import pytest
 from pipeline.accounting import StreamAccount
 from pipeline.config import SourceSettings
 from pipeline.errors import ConfigError, MaskstreamError, ModelError, SinkError, SourceError
+from pipeline.render.pictures import make_picture
 from pipeline.runner import RunSummary
 from pipeline.runner.threads import StreamThread
 from pipeline.stages import ModelInfo
@@ -89,7 +90,7 @@ def test_what_fails_while_the_source_is_read_ends_the_same_way_everywhere(
             run="r",
             settings=StreamSettings(window=8, buffer=2),
             account=account,
-            make_picture=lambda result, image: None,  # type: ignore[arg-type, return-value]
+            make_picture=make_picture,
         )
 
     ends = [in_one_process(make), on_workers(make)]

@@ -17,6 +17,7 @@ from pipeline.config import Settings, SourceSettings, WorkerSettings, parse
 from pipeline.errors import MaskstreamError, ModelError
 from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
+from pipeline.render.pictures import make_picture
 from pipeline.stages import AsyncSegmenter, Segmenter
 from pipeline.stream import Stream, StreamSettings
 from pipeline.testing import (
@@ -163,7 +164,7 @@ class Machines:
             run="r",
             settings=StreamSettings(window=8, buffer=2),
             account=account,
-            make_picture=lambda result, image: None,  # type: ignore[arg-type, return-value]
+            make_picture=make_picture,
         )
 
     def _step(self, source_id: str, index: int) -> Callable[[], object]:

@@ -1,7 +1,6 @@
 """Results and pictures for sinks, and how each kind is opened."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,23 +8,12 @@ from numpy.typing import NDArray
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.picture import Labels, Picture
 from pipeline.results import FrameResult
 from pipeline.sinks import SCHEMES, open_sink
 from pipeline.stages import Sink
 
 LABELS = {1: "person", 3: "car"}
-
-
-@dataclass
-class FakePicture:
-    """A grey picture; the annotated one is brighter, and every drawing is counted."""
-
-    image: NDArray[np.uint8]
-    drawn: int = 0
-
-    def annotated(self) -> NDArray[np.uint8]:
-        self.drawn += 1
-        return self.image + np.uint8(100)
 
 
 def square_instances(size: tuple[int, int], *, score: float = 0.9) -> Instances:
@@ -70,9 +58,27 @@ def make_result() -> Callable[..., FrameResult]:
 
 
 @pytest.fixture
-def make_picture() -> Callable[..., FakePicture]:
-    def make(index: int, *, size: tuple[int, int] = (48, 64)) -> FakePicture:
-        return FakePicture(np.full((*size, 3), 10 + 4 * (index % 30), np.uint8))
+def make_picture() -> Callable[..., Picture]:
+    """Grey by the frame's number, or `image`; drawing makes brighter and is noted in `drawn`."""
+
+    def make(
+        index: int,
+        *,
+        size: tuple[int, int] = (48, 64),
+        image: NDArray[np.uint8] | None = None,
+        drawn: list[Instances] | None = None,
+    ) -> Picture:
+        def draw(
+            image: NDArray[np.uint8], instances: Instances, labels: Labels
+        ) -> NDArray[np.uint8]:
+            if drawn is not None:
+                drawn.append(instances)
+            return image + np.uint8(100)
+
+        if image is None:
+            image = np.full((*size, 3), 10 + 4 * (index % 30), np.uint8)
+        found = square_instances((image.shape[0], image.shape[1]))
+        return Picture(image, found, LABELS, draw)
 
     return make
 

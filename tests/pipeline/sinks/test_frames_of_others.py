@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError, SinkError
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Sink, resume_keeping
+from pipeline.stages import Sink, resume_keeping
 
 Open = Callable[..., Sink]
 MakeResult = Callable[..., FrameResult]

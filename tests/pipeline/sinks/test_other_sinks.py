@@ -13,11 +13,12 @@ from pipeline.errors import ConfigError, SinkBusy, SinkError, SinkFull
 from pipeline.formats import jsonl
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.render.picture import LazyPicture
+from pipeline.picture import Picture
+from pipeline.render.pictures import make_picture as drawn_picture
 from pipeline.results import FrameResult
 from pipeline.sinks import frames
 from pipeline.sinks.min_score import MinScore
-from pipeline.stages import Picture, Sink
+from pipeline.stages import Sink
 from pipeline.testing import ListSink
 
 Open = Callable[..., Sink]
@@ -38,9 +39,8 @@ def test_png_frames_are_the_annotated_pixels_under_their_index(
 def test_jpeg_frames_are_close_and_a_lower_quality_is_smaller(
     tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
 ) -> None:
-    picture = make_picture(3)
-    noise = np.random.default_rng(1).integers(0, 40, picture.image.shape, np.uint8)
-    picture = replace(picture, image=picture.image + noise)  # type: ignore[type-var]
+    noise = np.random.default_rng(1).integers(0, 40, (48, 64, 3), np.uint8)
+    picture = make_picture(3, image=22 + noise)
     sizes = []
     for quality in (95, 30):
         sink = open_for_test(f"frames:{tmp_path}/{quality}?quality={quality}&annotated=0")
@@ -146,7 +146,7 @@ def test_a_track_passes_from_when_it_reached_the_score(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
     inner = ListSink()
-    sink = MinScore(inner, 0.7, lambda result, image: make_picture(result.index))
+    sink = MinScore(inner, 0.7)
     for i, scores in enumerate([(0.69, 0.1), (0.7, 0.1), (0.2, 0.1), (0.2, 0.9)]):
         sink.write(scored(make_result(i), *scores), make_picture(i))
     assert tracks(inner.results) == [[], [7], [7], [7, 8]]
@@ -157,7 +157,7 @@ def test_an_untracked_instance_passes_by_its_own_score(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
     inner = ListSink()
-    sink = MinScore(inner, 0.5, lambda result, image: make_picture(result.index))
+    sink = MinScore(inner, 0.5)
     for i, scores in enumerate([(0.5, 0.4), (0.4, 0.6), (0.1, 0.1)]):
         result = scored(make_result(i), *scores)
         untracked = replace(result.instances, track_ids=None)
@@ -169,10 +169,10 @@ def test_which_tracks_passed_survives_a_crash(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
     inner = ListSink()
-    first = MinScore(inner, 0.7, lambda result, image: make_picture(result.index))
+    first = MinScore(inner, 0.7)
     first.write(scored(make_result(0), 0.9, 0.1), make_picture(0))
     position = json.loads(json.dumps(first.flush()))
-    second = MinScore(inner, 0.7, lambda result, image: make_picture(result.index))
+    second = MinScore(inner, 0.7)
     second.resume(position)
     second.write(scored(make_result(1), 0.1, 0.1), make_picture(1))
     assert tracks(inner.results) == [[7], [7]]
@@ -194,23 +194,21 @@ def test_a_checkpoint_without_the_score_is_refused(
 def test_the_drawn_picture_shows_what_the_sink_is_given(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
-    drawn: list[tuple[FrameResult, int]] = []
-
-    def draw(result: FrameResult, image: np.ndarray) -> Picture:
-        drawn.append((result, int(image[0, 0, 0])))
-        return make_picture(40)
+    drawn: list[Instances] = []
 
     class DrawingSink(ListSink):
         def write(self, result: FrameResult, picture: Picture) -> None:
             picture.annotated()
 
-    MinScore(ListSink(), 0.5, draw).write(scored(make_result(2), 0.9, 0.1), make_picture(2))
+    picture = make_picture(2, drawn=drawn)
+    MinScore(ListSink(), 0.5).write(scored(make_result(2), 0.9, 0.1), picture)
     assert drawn == []  # a sink that never asks
-    sink = MinScore(DrawingSink(), 0.5, draw)
-    sink.write(scored(make_result(3), 0.9, 0.1), make_picture(3))
-    assert [(len(result.instances), value) for result, value in drawn] == [(1, 10 + 4 * 3)]
-    sink.write(scored(make_result(4), 0.9, 0.8), make_picture(4))
-    assert len(drawn) == 1  # all pass: the picture all sinks share
+    sink = MinScore(DrawingSink(), 0.5)
+    sink.write(scored(make_result(2), 0.9, 0.1), picture)
+    assert [found.track_ids.tolist() for found in drawn if found.track_ids is not None] == [[7]]
+    picture.annotated()
+    sink.write(scored(make_result(3), 0.9, 0.8), picture)
+    assert len(drawn) == 2  # all pass: the picture all sinks share
 
 
 def test_a_picture_for_a_sink_with_its_own_score_shows_only_what_reached_it(
@@ -231,7 +229,7 @@ def test_a_picture_for_a_sink_with_its_own_score_shows_only_what_reached_it(
     shown = {}
     for query in ("", "&min_score=0.5", "&min_score=1"):
         sink = open_for_test(f"frames:{tmp_path}/x{query}?format=png{query}")
-        sink.write(result, LazyPicture(plain, result))
+        sink.write(result, drawn_picture(plain, result.instances, result.labels))
         painted = (cv2.imread(f"{tmp_path}/x{query}/00000000.png") != plain).any(axis=2)
         shown[query] = (bool(painted[40, 40]), bool(painted[200, 250]))
     assert shown == {

@@ -10,9 +10,10 @@ from types import ModuleType
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks import check_sink, register
-from pipeline.stages import Picture, Sink
+from pipeline.stages import Sink
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "own_sink.py"
 

@@ -8,8 +8,9 @@ import av
 import pytest
 
 from pipeline.formats import jsonl
+from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Picture, Sink, resume_keeping
+from pipeline.stages import Sink, resume_keeping
 from pipeline.testing import ListSink
 
 Open = Callable[..., Sink]

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
-from pipeline.results import FrameResult
+from pipeline.instances import Instances
+from pipeline.picture import Labels, MakePicture, Picture
 from pipeline.runner import LocalSegmenter
 from pipeline.stages import Sink
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings
@@ -21,14 +22,9 @@ from pipeline.testing import ScriptedSource, StubSegmenter, make_instances
 Image = NDArray[np.uint8]
 
 
-class PlainPicture:
+def nothing_drawn(image: Image, instances: Instances, labels: Labels) -> Picture:
     """A picture on which nothing is drawn."""
-
-    def __init__(self, result: FrameResult, image: Image) -> None:
-        self.image = image
-
-    def annotated(self) -> Image:
-        return self.image
+    return Picture(image, instances, labels, lambda image, *_: image.copy())
 
 
 class Running:
@@ -57,9 +53,9 @@ class MortalCheckpoint(Checkpoint):
 
 
 @pytest.fixture(scope="session")
-def plain_picture() -> type[PlainPicture]:
-    """What sinks draw on, with nothing drawn."""
-    return PlainPicture
+def plain_picture() -> MakePicture:
+    """Makes what sinks get to see, with nothing drawn."""
+    return nothing_drawn
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +105,7 @@ def make_stream(segmenter: LocalSegmenter) -> MakeStream:
                 "camera": None,
                 "run": "run",
                 "account": StreamAccount(source.source_id),
-                "make_picture": PlainPicture,
+                "make_picture": nothing_drawn,
                 **given,
             },
         )

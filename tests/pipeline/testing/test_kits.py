@@ -11,10 +11,12 @@ import pytest
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.models import load_segmenter
+from pipeline.picture import Picture
+from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
 from pipeline.sources import open_source
-from pipeline.stages import Outcome, Picture, Segmenter, Sink, Source, Status
+from pipeline.stages import Outcome, Segmenter, Sink, Source, Status
 from pipeline.testing import (
     ListSink,
     ScriptedSource,
@@ -66,7 +68,8 @@ def test_a_folder_of_pictures_passes(tmp_path: Path) -> None:
 
 def test_a_video_file_passes(tmp_path: Path) -> None:
     sink = open_sink(f"video:{tmp_path}/clip.mp4", source_id="clip", run="r", labels=LABELS)
-    picture = ListPicture(make_frame(0, size=(48, 64)).image)
+    image = make_frame(0, size=(48, 64)).image
+    picture = make_picture(image, Instances.empty((48, 64)), LABELS)
     for number in range(10):
         frame = make_frame(number, size=(48, 64))
         found = Instances.empty((48, 64))
@@ -117,14 +120,6 @@ def test_the_sinks_pass(url: str, pattern: str, tmp_path: Path) -> None:
 
 
 # -- what breaks a promise ---------------------------------------------------------------------
-
-
-class ListPicture:
-    def __init__(self, image: np.ndarray) -> None:
-        self.image = image
-
-    def annotated(self) -> np.ndarray:
-        return self.image
 
 
 class Deaf(ScriptedSource):

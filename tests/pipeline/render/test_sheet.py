@@ -1,50 +1,9 @@
-"""Pictures that are drawn late, and sheets of many."""
-
-from collections.abc import Mapping
+"""Sheets of many pictures."""
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from pipeline.frames import Frame
-from pipeline.instances import Instances
-from pipeline.render.picture import LazyPicture
 from pipeline.render.sheet import contact_sheet
-from pipeline.results import FrameResult
-
-
-def result_of(image: NDArray[np.uint8]) -> FrameResult:
-    frame = Frame(source_id="gate", epoch=0, index=0, pts_s=0.0, image=image)
-    empty = Instances.empty(frame.size)
-    return FrameResult.of(frame, empty, run="r", model="blob", labels={1: "person"})
-
-
-def test_a_picture_is_drawn_at_most_once_and_only_if_asked() -> None:
-    calls = []
-
-    def draw(
-        image: NDArray[np.uint8], instances: Instances, labels: Mapping[int, str]
-    ) -> NDArray[np.uint8]:
-        calls.append((len(instances), labels))
-        return image + 1
-
-    image = np.zeros((4, 6, 3), np.uint8)
-    picture = LazyPicture(image, result_of(image.copy()), draw)
-    assert picture.image.shape == (4, 6, 3)
-    assert calls == []
-    first = picture.annotated()
-    assert picture.annotated() is first
-    assert (first == 1).all()
-    assert calls == [(0, {1: "person"})]
-
-
-def test_neither_the_picture_nor_the_drawing_can_be_written_to() -> None:
-    image = np.zeros((4, 6, 3), np.uint8)
-    picture = LazyPicture(image, result_of(image.copy()))
-    for pixels in (picture.image, picture.annotated()):
-        with pytest.raises(ValueError, match="read-only"):
-            pixels[0, 0, 0] = 1
-    image[0, 0, 0] = 1  # the caller's own array stays as it was
 
 
 def test_a_sheet_shows_all_pictures_in_reading_order() -> None:
