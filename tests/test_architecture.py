@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("maskstream", "pipeline", "workers")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMED = re.compile(
+    r"`((?:maskstream|pipeline|workers|benchmarks|tests|configs|docs|deploy)/[\w./-]*)"
+)
 FILES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 DOORS = [path.parent for path in FILES if path.name == "__init__.py"]
 
@@ -83,3 +88,14 @@ def test_functions_fit_the_eye_but_for_those_with_a_reason() -> None:
     found = dict(function for path in FILES for function in long_functions(path))
     assert {name: lines for name, lines in found.items() if name not in LONGER} == {}
     assert set(found) == set(LONGER), "a reason that is needed no more"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_and_folders_that_a_page_names_are_there(page: Path) -> None:
+    named = set(NAMED.findall(page.read_text("utf-8")))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_page_of_the_architecture_names_files() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert "pipeline/stages.py" in NAMED.findall(page)
