@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from pipeline.models import load_segmenter
-from pipeline.models.files import read_weights
-from pipeline.models.mask_rcnn import MaskRcnnSegmenter
+from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
+from pipeline.models.shared.files import read_weights
 from pipeline.sources import open_source
 
 LARGEST_GROWTH = 0.02

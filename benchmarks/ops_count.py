@@ -18,11 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks.machine import machine
-from pipeline.models.bench import network_for, noise
-from pipeline.models.devices import place
-from pipeline.models.engine.engine import Engine
-from pipeline.models.engine.preprocess import prepare
-from pipeline.models.reference import to_torchvision
+from pipeline.models.mask_rcnn.bench import network_for, noise, to_torchvision
+from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.engine.operators.preprocess import prepare
+from pipeline.models.shared.devices import place
 
 WAITS = ("_local_scalar_dense", "item", "nonzero", "unique", "masked_select", "torchvision.nms")
 """Parts of the names of operations whose result has a size or value the host must know."""

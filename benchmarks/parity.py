@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torchvision.models.detection import MaskRCNN
 
+from benchmarks.agreement import matched, near_ties, stage_errors
 from benchmarks.machine import machine
-from pipeline.models.bench import network_for
-from pipeline.models.devices import place
-from pipeline.models.engine.engine import Engine
-from pipeline.models.found import Found
-from pipeline.models.parity import matched, near_ties, stage_errors
-from pipeline.models.reference import randomise, torchvision_masks
-from pipeline.models.zoo import build_network
+from benchmarks.reference import randomise, torchvision_masks
+from pipeline.models.mask_rcnn.bench import network_for
+from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.found import Found
+from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.devices import place
 from pipeline.sources import open_source
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco-train" / "images"

@@ -14,9 +14,9 @@ import torch
 from benchmarks.machine import machine
 from pipeline.evaluation.average_precision import Pair, mask_ap
 from pipeline.models import load_segmenter
-from pipeline.models.devices import place
+from pipeline.models.shared.devices import place
 from pipeline.sources import open_source
-from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.street.synthetic import SyntheticSource
 
 LARGEST_LOSS = 0.005
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks.machine import machine
 from benchmarks.roofline import cost
-from pipeline.models.bench import Row, bench_model, largest_batch, network_for, noise
-from pipeline.models.devices import place
-from pipeline.models.engine.engine import Engine
-from pipeline.models.engine.preprocess import InputRules
+from pipeline.models.mask_rcnn.bench import Row, bench_model, network_for, noise
+from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
+from pipeline.models.shared.devices import place
+from pipeline.models.shared.memory import is_out_of_memory
 
 H200_TFLOPS, H200_TB_PER_S = 790.0, 4.3  # bf16 matrix product and memory, measured on one
 SIZES = {
@@ -96,6 +99,21 @@ def _print_largest(arguments: argparse.Namespace, size: str) -> None:
 def _shapes(name: str) -> MaskRCNN:
     with torch.device("meta"):
         return network_for(name)
+
+
+def largest_batch(engine: Engine, image: NDArray[np.uint8], most: int = 512) -> int:
+    """The largest power of two of pictures that goes through at once, up to `most`; 0: not one."""
+    fits = 0
+    while 2 * fits <= most:
+        try:
+            engine.run([image] * max(1, 2 * fits))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        fits = max(1, 2 * fits)
+    engine.forget()
+    return fits
 
 
 def _arguments() -> argparse.Namespace:

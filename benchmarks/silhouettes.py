@@ -24,7 +24,7 @@ from pipeline.evaluation.rules import PEDESTRIAN
 from pipeline.formats.mot import MotTable, read_mot
 from pipeline.formats.mots import read_mots
 from pipeline.masks import Masks
-from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.street.synthetic import SyntheticSource
 
 WALKER = 2
 """The class of a silhouette: pedestrian in KITTI-MOTS."""

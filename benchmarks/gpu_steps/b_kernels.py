@@ -10,11 +10,16 @@ import torch
 
 from benchmarks.gpu_steps.kernel_cases import cases
 from benchmarks.gpu_steps.rig import Rig
-from pipeline.models.engine import nms_triton, preprocess_triton, roi_align_triton, runs_triton
-from pipeline.models.engine.cudnn import cudnn_usable
-from pipeline.models.engine.graphs import Graphs
-from pipeline.models.engine.preprocess import InputRules
-from pipeline.models.engine.roi_align import make_layout
+from pipeline.models.mask_rcnn.engine.cudnn import cudnn_usable
+from pipeline.models.mask_rcnn.engine.graphs import Graphs
+from pipeline.models.mask_rcnn.engine.operators import (
+    nms_triton,
+    preprocess_triton,
+    roi_align_triton,
+    runs_triton,
+)
+from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
+from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout
 
 Timed = tuple[str, Callable[[], object], float]
 """Name, one launch, and the bytes it has to move."""

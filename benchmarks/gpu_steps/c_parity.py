@@ -14,7 +14,7 @@ from benchmarks.gpu_steps.checks import parity
 from benchmarks.gpu_steps.rig import Rig
 from pipeline.instances import Instances
 from pipeline.sources import open_source
-from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.street.synthetic import SyntheticSource
 
 
 def run(rig: Rig) -> None:

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
+from benchmarks.agreement import Tolerance, matched
 from benchmarks.gpu_steps.rig import NAME, Image, Rig, shrunk
 from benchmarks.gpu_steps.standins import CpuCuda
-from pipeline.models.bench import network_for, noise
-from pipeline.models.engine import kernels
-from pipeline.models.engine.cudnn import cudnn_usable
-from pipeline.models.engine.engine import Engine
-from pipeline.models.found import Found
-from pipeline.models.mask_rcnn import MaskRcnnSegmenter
-from pipeline.models.parity import Tolerance, matched
-from pipeline.models.reference import torchvision_forward
+from benchmarks.reference import torchvision_forward
+from pipeline.models.mask_rcnn.bench import network_for, noise
+from pipeline.models.mask_rcnn.engine.cudnn import cudnn_usable
+from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.engine.operators import kernels
+from pipeline.models.mask_rcnn.found import Found
+from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
 from pipeline.stages import ModelInfo
 
 

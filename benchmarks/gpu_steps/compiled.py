@@ -27,9 +27,14 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from pipeline.models.engine import nms_triton, preprocess_triton, roi_align_triton, runs_triton
-from pipeline.models.engine.preprocess import InputRules
-from pipeline.models.engine.roi_align import make_layout
+from pipeline.models.mask_rcnn.engine.operators import (
+    nms_triton,
+    preprocess_triton,
+    roi_align_triton,
+    runs_triton,
+)
+from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
+from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout
 
 TARGETS = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities times ten."""

@@ -17,9 +17,15 @@ from torchvision.models.detection import MaskRCNN
 
 from benchmarks.gpu_steps.rig import Image, Rig, shrunk
 from benchmarks.roofline import cost
-from pipeline.models.bench import _Stages, network_for, noise, overlapped_seconds, threshold_for
-from pipeline.models.engine.engine import Engine
-from pipeline.models.reference import to_torchvision
+from pipeline.models.mask_rcnn.bench import (
+    _Stages,
+    network_for,
+    noise,
+    overlapped_seconds,
+    threshold_for,
+    to_torchvision,
+)
+from pipeline.models.mask_rcnn.engine.engine import Engine
 
 NAME = "maskrcnn_resnet50_fpn"
 DETECTIONS = 100

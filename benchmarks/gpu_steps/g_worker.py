@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.gpu_steps.rig import NAME, Rig
-from pipeline.models.mask_rcnn import MaskRcnnSegmenter
+from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
 from pipeline.stages import ModelInfo
 from workers.device import Device, Outcome
 

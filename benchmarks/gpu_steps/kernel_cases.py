@@ -13,11 +13,16 @@ import torch
 from torch import Tensor
 
 from pipeline.masks import Masks
-from pipeline.models.engine import nms_triton, preprocess_triton, roi_align_triton, runs_triton
-from pipeline.models.engine.nms import nms
-from pipeline.models.engine.preprocess import InputRules, prepare
-from pipeline.models.engine.roi_align import make_layout, make_table, roi_align
-from pipeline.models.engine.toggles import masks_of
+from pipeline.masks.toggles import masks_of
+from pipeline.models.mask_rcnn.engine.operators import (
+    nms_triton,
+    preprocess_triton,
+    roi_align_triton,
+    runs_triton,
+)
+from pipeline.models.mask_rcnn.engine.operators.nms import nms
+from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules, prepare
+from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout, make_table, roi_align
 
 CPU = torch.device("cpu")
 _BINS = 2

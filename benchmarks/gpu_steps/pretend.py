@@ -2,7 +2,8 @@
 
 Every stage runs as on a GPU, without one: the kernels' own launchers, which launch nothing. What
 would mix devices, wait for a number or upload inside a stage is an error that names the stage.
-Prints GFLOP and the peak of memory a pass needs, from which `pipeline.models.fit` knows what fits.
+Prints GFLOP and the peak of memory a pass needs, from which `pipeline.models.mask_rcnn.fit` knows
+what fits.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ from torchvision.models.detection import MaskRCNN
 from triton.runtime.jit import JITFunction
 
 from benchmarks.gpu_steps.standins import CpuCuda
-from pipeline.models.bench import network_for
-from pipeline.models.devices import Placement
-from pipeline.models.engine import engine as engines
-from pipeline.models.engine import nms_triton, roi_align_triton, runs_triton
-from pipeline.models.engine.convolution import PlainConv
-from pipeline.models.engine.engine import Engine
-from pipeline.models.engine.kernels import Kernels
-from pipeline.models.engine.preprocess import Batch
+from pipeline.models.mask_rcnn.bench import network_for
+from pipeline.models.mask_rcnn.engine import engine as engines
+from pipeline.models.mask_rcnn.engine import layers
+from pipeline.models.mask_rcnn.engine.convolution import PlainConv
+from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.engine.operators import (
+    nms_triton,
+    roi_align_triton,
+    runs_triton,
+)
+from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
+from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
+from pipeline.models.shared.devices import Placement
 
 CUDA = torch.device("cuda:0")
 BUCKETS = ((800, 1344), (480, 640))
@@ -149,8 +155,8 @@ def _pretending() -> Iterator[None]:
         stack.enter_context(patch("torch.nn.functional.interpolate", interpolate))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(patch.object(JITFunction, "run", launch))
-        stack.enter_context(patch("pipeline.models.engine.layers.cudnn_usable", lambda *_: True))
-        stack.enter_context(patch("pipeline.models.engine.layers.CudnnConv", Plain))
+        stack.enter_context(patch.object(layers, "cudnn_usable", lambda *_: True))
+        stack.enter_context(patch.object(layers, "CudnnConv", Plain))
         yield
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks.gpu_steps.standins import CpuCuda, interpreted_kernels, twin_kernels
-from pipeline.models.devices import Placement, place
-from pipeline.models.engine.cuda import cuda_for
-from pipeline.models.engine.engine import Engine
-from pipeline.models.engine.kernels import Kernels
-from pipeline.models.engine.lanes import Lane
-from pipeline.models.files import read_weights
-from pipeline.models.weights import load_network
+from pipeline.models.mask_rcnn.engine.cuda import cuda_for
+from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.engine.lanes import Lane
+from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
+from pipeline.models.mask_rcnn.weights import load_network
+from pipeline.models.shared.devices import Placement, place
+from pipeline.models.shared.files import read_weights
 from pipeline.sources import open_source
 
 Image = NDArray[np.uint8]

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from pipeline.masks.paste import paste_toggles
-from pipeline.models.engine.cuda import Cuda, Tensors
-from pipeline.models.engine.kernels import Kernels
-from pipeline.models.engine.nms import nms
-from pipeline.models.engine.preprocess import prepare
-from pipeline.models.engine.roi_align import roi_align
+from pipeline.models.mask_rcnn.engine.cuda import Cuda, Tensors
+from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
+from pipeline.models.mask_rcnn.engine.operators.nms import nms
+from pipeline.models.mask_rcnn.engine.operators.preprocess import prepare
+from pipeline.models.mask_rcnn.engine.operators.roi_align import roi_align
 
 _recording: list[_Recorder] = []
 
@@ -152,7 +152,7 @@ def noted(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
 def interpreted_kernels() -> Kernels:
     """The GPU kernels; Triton must have been imported with TRITON_INTERPRET=1."""
-    from pipeline.models.engine import (
+    from pipeline.models.mask_rcnn.engine.operators import (
         nms_triton,
         preprocess_triton,
         roi_align_triton,

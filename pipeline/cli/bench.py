@@ -35,7 +35,7 @@ def model(
 ) -> None:
     """Frames/s, p50, p99 and the time of each stage, beside stock torchvision."""
     from pipeline.cli.retrack import parse_size
-    from pipeline.models.bench import bench_model
+    from pipeline.models.mask_rcnn.bench import bench_model
 
     give_lines(
         bench_model(

@@ -107,7 +107,7 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     from pipeline import models
-    from pipeline.models.devices import place
+    from pipeline.models.shared.devices import place
 
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
@@ -152,7 +152,7 @@ def _unusable(driver: int | None, cuda: str | None) -> str:
 def _fits(free_bytes: int) -> Finding:
     """The largest batch of a 1080p picture for the default model."""
     from pipeline.models import DEFAULT
-    from pipeline.models.fit import largest_batch
+    from pipeline.models.mask_rcnn.fit import largest_batch
 
     fits = largest_batch(DEFAULT, (800, 1344), "fp16", free_bytes)
     value = f"batches of {fits} pictures of 800x1344 ({DEFAULT}, fp16, two under way)"

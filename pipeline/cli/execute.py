@@ -99,8 +99,8 @@ BUCKET = (800, 1344)
 
 def batches(settings: Settings, model: str) -> str:
     """How many pictures will go together on the GPUs here; empty where that is not known."""
-    from pipeline.models.cards import cards
-    from pipeline.models.fit import NEEDS, largest_batch
+    from pipeline.models.mask_rcnn.fit import NEEDS, largest_batch
+    from pipeline.models.shared.cards import cards
     from workers.scaling import plan as shares
 
     found = cards(os.environ.get("CUDA_VISIBLE_DEVICES"))

@@ -57,7 +57,7 @@ def truth_of(source_id: str, url: str, gt: Path | None) -> Truth | None:
         return _read(_file_for(source_id, gt))
     if not url.startswith("synthetic:"):
         return None
-    from pipeline.sources.synthetic import SyntheticSource
+    from pipeline.sources.street.synthetic import SyntheticSource
 
     source = SyntheticSource(url, source_id=source_id)
     return Truth(lambda result: source.truth(result.index), source.labels, True, origin=url)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError
-from pipeline.models.files import (
+from pipeline.models.shared.files import (
     DEMO_FILE,
     WeightsFile,
     is_safetensors,
@@ -20,8 +20,8 @@ from pipeline.models.files import (
     read_about,
     read_weights,
 )
-from pipeline.models.files import safetensors_header as _header
-from pipeline.models.labels import BLOB_LABELS, COCO_CLASSES, COCO_LABELS
+from pipeline.models.shared.files import safetensors_header as _header
+from pipeline.models.shared.labels import BLOB_LABELS, COCO_CLASSES, COCO_LABELS
 from pipeline.paths import expanded
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def fetch_weights(name: str, weights: str | None = None) -> WeightsFile | None:
     if weights is None:
         return None
     if weights == "COCO_V1":
-        from pipeline.models.weights import fetch_published
+        from pipeline.models.mask_rcnn.weights import fetch_published
 
         return fetch_published(name)
     return read_weights(weights)
@@ -195,7 +195,7 @@ def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping
         return labels_for(weights, int(head["shape"][0]) if head else COCO_CLASSES)
     if weights.labels is not None:
         return weights.labels
-    from pipeline.models.weights import count_classes, read_tensors
+    from pipeline.models.mask_rcnn.weights import count_classes, read_tensors
 
     return labels_for(weights, count_classes(read_tensors(weights), weights.origin))
 
@@ -226,7 +226,7 @@ def load_segmenter(
         ModelError: weights or device are unusable.
     """
     if _model(name).family == "blob":
-        from pipeline.models.blob import BlobSegmenter
+        from pipeline.models.blob.segmenter import BlobSegmenter
 
         return BlobSegmenter()
     file = weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights)
@@ -236,7 +236,7 @@ def load_segmenter(
     # sibling keeps it from running where cores are short (2 threads beside other work on 2 cores:
     # 547 ms a frame spinning, 57 ms asleep).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from pipeline.models.mask_rcnn import load_mask_rcnn
+    from pipeline.models.mask_rcnn.segmenter import load_mask_rcnn
 
     return load_mask_rcnn(
         name,
@@ -267,6 +267,6 @@ def _name_for(weights: str | WeightsFile) -> str | None:
     file = read_about(weights) if isinstance(weights, str) else weights
     if file.model is not None or is_safetensors(file.data):
         return file.model
-    from pipeline.models.weights import guess_name, read_tensors
+    from pipeline.models.mask_rcnn.weights import guess_name, read_tensors
 
     return guess_name(read_tensors(file), file.origin)

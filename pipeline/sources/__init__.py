@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
-from pipeline.sources.address import Address
 from pipeline.sources.naming import expand, named, safe_id, singles
+from pipeline.sources.network.address import Address
 from pipeline.sources.probe import Probe
 from pipeline.sources.probing import fingerprint, probe, unreadable
 from pipeline.sources.schemes import SCHEMES, Kind, check_live, check_url, kind_of, scheme_of
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 _OPENS = {
-    Kind.FILE: "pipeline.sources.file:FileSource",
-    Kind.IMAGES: "pipeline.sources.images:ImagesSource",
-    Kind.LIVE: "pipeline.sources.live:LiveSource",
-    Kind.SYNTHETIC: "pipeline.sources.synthetic:SyntheticSource",
+    Kind.FILE: "pipeline.sources.file.file:FileSource",
+    Kind.IMAGES: "pipeline.sources.images.images:ImagesSource",
+    Kind.LIVE: "pipeline.sources.live.live:LiveSource",
+    Kind.SYNTHETIC: "pipeline.sources.street.synthetic:SyntheticSource",
 }
 
 _LIVE_OPTIONS = {
@@ -91,7 +91,7 @@ def check_trust(ca_file: str | None, *, name: str) -> None:
     Raises:
         ConfigError: it begins with `name`.
     """
-    from pipeline.sources.tls import Trust
+    from pipeline.sources.network.tls import Trust
 
     try:
         Trust(ca_file=ca_file)
@@ -121,7 +121,7 @@ def open_source(url: str, *, source_id: str, **options: Any) -> Source:
     check_live(url, given.get("live"))
     remote = scheme_of(url) in ("http", "https") and given.get("live") is not True
     module, _, name = (
-        "pipeline.sources.remote:RemoteSource" if remote else _OPENS[kind]
+        "pipeline.sources.live.remote:RemoteSource" if remote else _OPENS[kind]
     ).partition(":")
     if not remote:
         given.pop("live", None)

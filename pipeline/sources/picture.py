@@ -16,8 +16,6 @@ from av import FFmpegError, VideoFrame
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from pipeline.sources.cropping import WHOLE, Crop
-
 if TYPE_CHECKING:
     from av.buffer import Buffer
 
@@ -40,6 +38,25 @@ _MATRICES = {
 
 class UnconvertibleError(ValueError):
     """A picture was decoded, but there is no way to BGR for it; the message says why."""
+
+
+class Crop(NamedTuple):
+    """Pixels to leave out at each edge of a stored picture."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def of(self, size: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns that are left of a picture of (height, width); all, if none would be."""
+        height, width = size
+        if self.top + self.bottom >= height or self.left + self.right >= width:
+            return slice(0, height), slice(0, width)
+        return slice(self.top, height - self.bottom), slice(self.left, width - self.right)
+
+
+WHOLE = Crop()
 
 
 class Orientation(NamedTuple):

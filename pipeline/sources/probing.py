@@ -24,11 +24,11 @@ def probe(url: str) -> Probe | None:
     """
     kind = check_url(url)
     if kind is Kind.FILE:
-        from pipeline.sources.file import probe_file
+        from pipeline.sources.file.file import probe_file
 
         return probe_file(local_path(url))
     if kind is Kind.IMAGES:
-        from pipeline.sources.images import probe_images
+        from pipeline.sources.images.images import probe_images
 
         return probe_images(url)
     if kind is Kind.SYNTHETIC:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 
-from pipeline.models.zoo import build_network
+from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.sources.street import LABELS
 from pipeline.training.data import FrameStore, Sample, draw_sample
 from pipeline.training.roi import LookupRoIAlign

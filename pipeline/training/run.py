@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pipeline.build import Use, keep_apart
 from pipeline.errors import ConfigError, MaskstreamError
-from pipeline.models.files import read_weights
-from pipeline.models.weights import load_network
+from pipeline.models.mask_rcnn.weights import load_network
+from pipeline.models.shared.files import read_weights
 from pipeline.training.data import FrameStore, render_all
 from pipeline.training.export import export_weights
 from pipeline.training.loop import Trainer

@@ -19,9 +19,8 @@ import pytest
 from benchmarks import gpu
 from benchmarks.gpu_steps import b_kernels, g_worker, kernel_cases
 from benchmarks.gpu_steps.rig import Rig
-from pipeline.models.engine import (
-    graphs,
-    lanes,
+from pipeline.models.mask_rcnn.engine import graphs, lanes
+from pipeline.models.mask_rcnn.engine.operators import (
     nms_triton,
     preprocess_triton,
     roi_align_triton,

@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from pipeline.sources.live import LiveSource
+from pipeline.sources.live.live import LiveSource
 
 
 def resident_mb() -> float:

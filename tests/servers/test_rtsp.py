@@ -16,7 +16,7 @@ from pipeline.errors import SourceError
 from pipeline.frames import Frame
 from pipeline.sources import open_source
 from pipeline.sources.decoder import StreamDecoder
-from pipeline.sources.live import LiveSource
+from pipeline.sources.live.live import LiveSource
 from pipeline.stages import Status
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(90)]

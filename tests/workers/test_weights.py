@@ -15,8 +15,8 @@ import ray
 from pipeline import build, models
 from pipeline.config import Settings, parse
 from pipeline.errors import MaskstreamError, ModelError
-from pipeline.models.files import WeightsFile
-from pipeline.models.weights import _PUBLISHED
+from pipeline.models.mask_rcnn.weights import _PUBLISHED
+from pipeline.models.shared.files import WeightsFile
 from workers import actors, cluster, supervisor
 from workers.private import PrivateFolder
 from workers.vital import Vital

@@ -17,7 +17,7 @@ from pipeline import build
 from pipeline.accounting import StreamAccount
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError
-from pipeline.models.blob import BlobSegmenter
+from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.runner import LocalSegmenter
 from pipeline.testing import ListSink
 

@@ -9,8 +9,8 @@ import pytest
 from pipeline import models
 from pipeline.cli.execute import plan
 from pipeline.config import parse
-from pipeline.models import cards as module
-from pipeline.models.cards import Card
+from pipeline.models.shared import cards as module
+from pipeline.models.shared.cards import Card
 
 GB = 10**9
 V1 = "maskrcnn_resnet50_fpn"

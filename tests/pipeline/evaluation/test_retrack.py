@@ -15,7 +15,7 @@ from pipeline.formats import jsonl
 from pipeline.formats.mots import read_mots
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
-from pipeline.sources.synthetic import SyntheticSource
+from pipeline.sources.street.synthetic import SyntheticSource
 from pipeline.tracking import make_tracker
 
 URL = "synthetic://street?seed=3&frames=30&size=320x180&fps=10"

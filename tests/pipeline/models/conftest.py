@@ -11,8 +11,8 @@ import pytest
 import torch
 from torchvision.models.detection import MaskRCNN
 
-from pipeline.models import reference
-from pipeline.models.zoo import build_network
+from benchmarks import reference
+from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.sources import open_source
 
 
@@ -43,8 +43,8 @@ def small_network() -> MaskRCNN:
 @pytest.fixture(scope="session")
 def demo_network() -> MaskRCNN:
     """The bundled weights, pictures resized as they were trained."""
-    from pipeline.models.files import read_weights
-    from pipeline.models.weights import load_network
+    from pipeline.models.mask_rcnn.weights import load_network
+    from pipeline.models.shared.files import read_weights
 
     network = load_network("maskrcnn_resnet18_fpn", read_weights("demo"))
     network.roi_heads.score_thresh = 0.1

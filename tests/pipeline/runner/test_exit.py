@@ -146,7 +146,7 @@ def test_a_source_that_hangs_keeps_the_end_no_longer_than_its_deadline(
 ) -> None:
     folder = make_pictures("clip", 10).parent
     program = """
-from pipeline.sources.images import ImagesSource
+from pipeline.sources.images.images import ImagesSource
 original = ImagesSource.frames
 def hanging(self, start=None):
     for frame in original(self, start):

@@ -15,7 +15,7 @@ from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError, ModelError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
-from pipeline.models.blob import BlobSegmenter
+from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.runner import run_local
 from pipeline.stages import Status
 from pipeline.stream import Stream

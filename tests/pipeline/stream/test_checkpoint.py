@@ -12,7 +12,7 @@ import pytest
 from pipeline.accounting import StreamAccount
 from pipeline.errors import ConfigError, SegmentFailed, SinkError
 from pipeline.instances import Instances
-from pipeline.models.blob import BlobSegmenter
+from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runner import LocalSegmenter
 from pipeline.sinks import open_sink

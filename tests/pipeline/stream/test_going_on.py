@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.models.blob import BlobSegmenter
+from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.runner import LocalSegmenter
 from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Sink, Status

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.accounting import StreamAccount
 from pipeline.errors import SinkError
-from pipeline.models.blob import BlobSegmenter
+from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runner import LocalSegmenter
 from pipeline.stages import Sink

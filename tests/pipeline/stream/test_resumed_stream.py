@@ -15,7 +15,7 @@ from pipeline.errors import SegmentFailed
 from pipeline.formats import jsonl
 from pipeline.frames import Frame
 from pipeline.instances import Instances
-from pipeline.models.blob import BlobSegmenter
+from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runner import LocalSegmenter
 from pipeline.stream import Checkpoint, Stream, StreamSettings

@@ -14,8 +14,8 @@ from pipeline.errors import ModelError
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.models import WeightsFile, model_labels
-from pipeline.models.files import read_weights
-from pipeline.models.weights import load_network
+from pipeline.models.mask_rcnn.weights import load_network
+from pipeline.models.shared.files import read_weights
 from pipeline.sources.street import LABELS
 from pipeline.sources.street.scene import StreetScene
 from pipeline.training import train

@@ -1,0 +1,1 @@
+"""Exact masks of flat colours, without weights; for tests and demos."""

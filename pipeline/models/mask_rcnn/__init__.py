@@ -1,0 +1,1 @@
+"""torchvision's Mask R-CNNs, run by an engine of our own."""

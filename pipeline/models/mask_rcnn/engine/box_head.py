@@ -1,0 +1,61 @@
+"""The box head: pooled regions to class scores and box deltas."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
+
+from pipeline.models.mask_rcnn.engine.convolution import ConvMaker
+from pipeline.models.mask_rcnn.engine.layers import fold_block, linear_maker
+
+
+class BoxHead:
+    """Convolutions (v2 only), fully connected layers and the predictor of a network.
+
+    Weights of the first fully connected layer are put into the order of channels-last regions.
+    Class logits are computed in float32: scores of 8 bits would tie.
+    """
+
+    def __init__(
+        self, network: MaskRCNN, make: ConvMaker, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        head, predictor = network.roi_heads.box_head, network.roi_heads.box_predictor
+        self.size: int = network.roi_heads.box_roi_pool.output_size[0]
+        if isinstance(head, TwoMLPHead):
+            blocks, linear = [], [head.fc6, head.fc7]
+        else:
+            blocks = [block for block in head if len(list(block.children())) > 0]
+            linear = [layer for layer in head if isinstance(layer, nn.Linear)]
+        self._convs = [make(fold_block(block), relu=True) for block in blocks]
+        weights = [_channels_last(linear[0].weight, self.size), *(x.weight for x in linear[1:])]
+        build = linear_maker(device, dtype)
+        self._linear = [
+            build(weight, layer.bias, relu=True)
+            for layer, weight in zip(linear, weights, strict=True)
+        ]
+        score, deltas = predictor.cls_score, predictor.bbox_pred
+        self._score = linear_maker(device, torch.float32)(score.weight, score.bias, relu=False)
+        self._deltas = build(deltas.weight, deltas.bias, relu=False)
+
+    def __call__(self, pooled: Tensor, batch: int = 1) -> tuple[Tensor, Tensor]:
+        """Regions to class logits (N, classes) and deltas (N, classes, 4), float32.
+
+        Args:
+            pooled: (N, size, size, C), the same number of regions from each picture.
+            batch: pictures they come from.
+        """
+        x = pooled.permute(0, 3, 1, 2)
+        for conv in self._convs:
+            x = conv(x)
+        x = x.permute(0, 2, 3, 1).reshape(batch, len(pooled) // batch, -1)
+        for linear in self._linear:
+            x = linear(x)
+        logits = self._score(x.float()).flatten(0, 1)
+        return logits, torch.unflatten(self._deltas(x).float().flatten(0, 1), 1, (-1, 4))
+
+
+def _channels_last(weight: Tensor, size: int) -> Tensor:
+    """Columns from (channel, y, x) to (y, x, channel)."""
+    return torch.unflatten(weight, 1, (-1, size, size)).permute(0, 2, 3, 1).flatten(1)

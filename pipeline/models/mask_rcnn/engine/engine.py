@@ -1,0 +1,257 @@
+"""`Engine`: one pass of Mask R-CNN over pictures of one bucket.
+
+It reads weights and settings from torchvision's network and computes the same detections: see the
+stages, one a file. A pass asks the device for one number (how many detections were kept, to size
+the mask head) before the results come to the host together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.models.detection import MaskRCNN
+
+from pipeline.models.mask_rcnn.engine.anchors import Grid, level_shapes, make_grid
+from pipeline.models.mask_rcnn.engine.box_head import BoxHead
+from pipeline.models.mask_rcnn.engine.cuda import Cuda, cuda_for
+from pipeline.models.mask_rcnn.engine.dense import DensePart
+from pipeline.models.mask_rcnn.engine.detections import (
+    CANDIDATES,
+    DetectionRules,
+    Detections,
+    detect,
+)
+from pipeline.models.mask_rcnn.engine.lanes import Lane, Lanes, Pass, Steps
+from pipeline.models.mask_rcnn.engine.layers import conv_maker
+from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
+from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels, kernels_for
+from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch, InputRules, Size
+from pipeline.models.mask_rcnn.engine.operators.roi_align import Layout, make_layout, make_table
+from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals, propose
+from pipeline.models.mask_rcnn.engine.results import Results, bring
+from pipeline.models.mask_rcnn.found import Found
+from pipeline.models.shared.devices import Placement
+
+_SMALLEST_MASK_BATCH = 4
+_KNOWN_BUCKETS = 64
+_DEPTH_ON_GPU = 2
+Lap = Callable[[str], None]
+"""Called with the name of a stage when it is done; benchmarks measure with it."""
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """What is made once per padded size and number of pictures."""
+
+    key: tuple[Size, int]
+    grid: Grid
+    layout: Layout
+
+
+class Engine:
+    """The fast forward of one network on one device.
+
+    Args:
+        network: torchvision's, in evaluation mode; its weights are copied.
+        placement: device and number format of the dense part.
+        score_threshold: detections above it are returned.
+        depth: passes that may be under way at once; None: two on a GPU, one on a CPU.
+        cuda: of the device; None: what the device has. Another for tests.
+        kernels: forms of the operations; None: the fastest that are right on the device.
+    """
+
+    def __init__(
+        self,
+        network: MaskRCNN,
+        placement: Placement,
+        *,
+        score_threshold: float,
+        depth: int | None = None,
+        cuda: Cuda | None = None,
+        kernels: Kernels | None = None,
+    ) -> None:
+        device, dtype = placement.device, placement.dtype
+        self._cuda = cuda or cuda_for(device)
+        make = conv_maker(device, dtype)
+        self.placement = placement
+        self.input_rules = InputRules.of(network)
+        self.buckets: Counter[Size] = Counter()
+        """How many pictures of each padded size have been seen."""
+        self._generator = network.rpn.anchor_generator
+        self._proposal_rules = ProposalRules.of(network, device)
+        self._detection_rules = DetectionRules.of(network, score_threshold, device)
+        self._dense = DensePart(network, make)
+        self._box_head = BoxHead(network, make, device, dtype)
+        self._mask_head = MaskHead(network, make, device, dtype)
+        self._kernels = kernels or kernels_for(device)
+        self.depth = depth or (_DEPTH_ON_GPU if self._cuda else 1)
+        self._lanes = Lanes(self._cuda, self.depth)
+        self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
+        self._finish()
+
+    def run(self, images: Sequence[NDArray[np.uint8]], lap: Lap | None = None) -> list[Found]:
+        """Find what is in pictures uint8 (H, W, 3) BGR that share a bucket."""
+        return self.submit(images, lap).result()
+
+    def submit(
+        self, images: Sequence[NDArray[np.uint8]], lap: Lap | None = None
+    ) -> Pass[list[Found]]:
+        """Begin to find what is in pictures that share a bucket, and return at once on a GPU.
+
+        Up to `depth` passes are under way; with one more, the oldest is finished first.
+        """
+        return self._lanes.start(partial(self._steps, images, lap))
+
+    def forward(self, batch: Batch, lap: Lap | None = None) -> Results:
+        """All stages between the prepared pictures and the results, on the device."""
+        return self._lanes.start(partial(self._forward, batch, lap)).result()
+
+    def forget(self) -> None:
+        """Finish what is under way and give up the memory of recorded graphs."""
+        self._lanes.forget()
+
+    def _steps(
+        self, images: Sequence[NDArray[np.uint8]], lap: Lap | None, lane: Lane
+    ) -> Steps[list[Found]]:
+        placement = self.placement
+        batch = self._kernels.prepare(images, self.input_rules, placement.dtype, placement.device)
+        self.buckets[batch.bucket] += len(images)
+        _done(lap, "preprocess")
+        results = yield from self._forward(batch, lap, lane)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return (yield from bring(results, sizes, self._kernels.paste))
+
+    def _forward(self, batch: Batch, lap: Lap | None, lane: Lane) -> Steps[Results]:
+        bucket = self._bucket(batch)
+        run = lane.graphs.run if lap is None else _directly
+        call = partial(self._until_detections, bucket, lap)
+        table, *found = run(bucket.key, call, batch.pixels, batch.sizes)
+        (count,) = yield found[-1:]
+        kept = int(count)  # the one number a pass waits for
+        if kept < 0:
+            found = self._detect_all(found, batch.sizes)
+            (count,) = yield found[-1:]
+            kept = int(count)
+        _done(lap, "detections")
+        rows = mask_batch(kept, found[1].numel(), self.placement.device)
+        if not kept:
+            return Results.none(2 * self._mask_head.size, self.placement.device)
+        call = partial(self._masks, bucket, rows)
+        outputs = run((bucket.key, rows), call, table, *found[:3], batch.sizes, batch.source)
+        _done(lap, "masks")
+        return Results(*(output[:kept] for output in outputs))
+
+    def _until_detections(
+        self, bucket: _Bucket, lap: Lap | None, pixels: Tensor, sizes: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Pictures to feature table, detections, what they were chosen from, and their number.
+
+        The number is -1 where the candidates were cut short.
+        """
+        dense = self._dense(pixels)
+        _done(lap, "body, pyramid, proposal head")
+        proposals = propose(
+            dense.heads, bucket.grid, sizes, self._proposal_rules, self._kernels.nms
+        )
+        _done(lap, "proposals")
+        table = make_table(dense.levels[:-1])
+        pooled = self._pool_proposals(table, bucket.layout, proposals)
+        _done(lap, "RoIAlign of proposals")
+        logits, deltas = self._box_head(pooled, len(sizes))
+        _done(lap, "box head")
+        found = self._detect(logits, deltas, proposals, sizes, CANDIDATES)
+        kept = torch.where(found.complete.all(), found.count.sum(), -1)
+        detections = (found.boxes, found.scores, found.classes)
+        return table, *detections, logits, deltas, proposals.boxes, proposals.valid, kept
+
+    def _pool_proposals(self, table: Tensor, layout: Layout, proposals: Proposals) -> Tensor:
+        batch, count = proposals.valid.shape
+        pictures = torch.arange(batch, device=table.device)[:, None].expand(batch, count)
+        return self._kernels.roi_align(
+            table, layout, proposals.boxes.view(-1, 4), pictures.reshape(-1), self._box_head.size
+        )
+
+    def _detect(
+        self, logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, candidates: int
+    ) -> Detections:
+        rules = self._detection_rules
+        return detect(logits, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
+
+    def _detect_all(self, found: Sequence[Tensor], sizes: Tensor) -> list[Tensor]:
+        """Boxes, scores and classes of detections out of all candidates, and their number."""
+        logits, deltas, boxes, valid = found[3:7]
+        everything = valid.shape[1] * (logits.shape[1] - 1)
+        again = self._detect(logits, deltas, Proposals(boxes, valid), sizes, everything)
+        return [again.boxes, again.scores, again.classes, again.count.sum()]
+
+    def _masks(
+        self,
+        bucket: _Bucket,
+        rows: int,
+        table: Tensor,
+        boxes: Tensor,
+        scores: Tensor,
+        classes: Tensor,
+        sizes: Tensor,
+        source: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """`rows` detections, the kept ones first, in source pixels, with mask logits."""
+        found = (scores.flatten() >= 0).to(torch.int8)
+        index = found.argsort(descending=True, stable=True)[:rows]
+        pictures = index // scores.shape[1]
+        at = boxes.view(-1, 4)[index]
+        labels = classes.flatten()[index]
+        size = self._mask_head.size
+        pooled = self._kernels.roi_align(table, bucket.layout, at, pictures, size)
+        logits = self._mask_head(pooled, labels)
+        scale = (source / sizes).flip(1).repeat(1, 2)[pictures]
+        return pictures, at * scale, scores.flatten()[index], labels, logits
+
+    def _finish(self) -> None:
+        """Wait for what all lanes will read."""
+        if self._cuda:
+            self._cuda.synchronize()
+
+    def _bucket(self, batch: Batch) -> _Bucket:
+        key = (batch.bucket, len(batch.sizes))
+        if key not in self._made:
+            device = self.placement.device
+            self._made[key] = _Bucket(
+                key,
+                make_grid(self._generator, batch.bucket, device),
+                make_layout(level_shapes(batch.bucket)[:-1], len(batch.sizes), device),
+            )
+            self._finish()
+            if len(self._made) > _KNOWN_BUCKETS:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return self._made[key]
+
+
+def mask_batch(kept: int, most: int, device: torch.device) -> int:
+    """How many detections the mask head runs for when `kept` are needed.
+
+    On a GPU the next power of two: few shapes. On a CPU the next multiple of four: little waste.
+    """
+    rows = _SMALLEST_MASK_BATCH
+    while rows < kept:
+        rows = 2 * rows if device.type == "cuda" else rows + _SMALLEST_MASK_BATCH
+    return min(rows, max(most, _SMALLEST_MASK_BATCH))
+
+
+def _directly(
+    key: object, call: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
+) -> tuple[Tensor, ...]:
+    return call(*inputs)
+
+
+def _done(lap: Lap | None, stage: str) -> None:
+    if lap is not None:
+        lap(stage)

@@ -1,0 +1,223 @@
+"""Weights files to loaded networks: published or own, safetensors or .pth, each fault one line.
+
+Nothing in a .pth file is executed: only tensors are read (`weights_only`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+from torchvision.models.detection import (
+    MaskRCNN,
+    MaskRCNN_ResNet50_FPN_V2_Weights,
+    MaskRCNN_ResNet50_FPN_Weights,
+)
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from pipeline.errors import ModelError
+from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.files import (
+    EXPECTED,
+    MAX_BYTES,
+    WeightsFile,
+    from_bytes,
+    is_safetensors,
+    setting,
+)
+from pipeline.reading import read_small
+
+_HEAD = "roi_heads.box_predictor.cls_score.weight"
+_PUBLISHED = {
+    "maskrcnn_resnet50_fpn": MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
+    "maskrcnn_resnet50_fpn_v2": MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
+}
+
+
+def fetch_published(name: str) -> WeightsFile:
+    """The COCO_V1 weights of `name`, from the cache or fetched, hash checked each time.
+
+    Raises:
+        ModelError: they cannot be fetched, or the file is not the published one.
+    """
+    url = _PUBLISHED[name].url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    prefix = path.stem.rpartition("-")[2]
+    if not path.exists():
+        _fetch(name, url, path, prefix)
+    try:
+        file = from_bytes(read_small(path, max_bytes=MAX_BYTES), "COCO_V1")
+    except OSError as error:
+        raise ModelError(f"weights COCO_V1: cannot read {path}: {error.strerror}") from error
+    if not file.sha256.startswith(prefix):
+        raise ModelError(
+            f"weights COCO_V1: {path} is damaged (sha256 {file.sha256[:8]}..., expected "
+            f"{prefix}...); delete it, so that it is fetched again"
+        )
+    return file
+
+
+def _fetch(name: str, url: str, path: Path, prefix: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), prefix, progress=os.isatty(2))
+    except (OSError, RuntimeError) as error:  # no network, refused, full disk, wrong hash
+        raise ModelError(
+            f"weights COCO_V1 of {name}: cannot fetch {url}: {error}; connect once, or fetch that "
+            "file elsewhere and pass its path with --weights (--weights demo works offline)"
+        ) from error
+
+
+def read_tensors(file: WeightsFile) -> dict[str, Tensor]:
+    """The tensors of a file by name, under torchvision's names.
+
+    Raises:
+        ModelError: it is neither format, cut off, or holds anything but tensors.
+    """
+    if is_safetensors(file.data):
+        try:
+            return load_safetensors(file.data)
+        except SafetensorError as error:
+            raise ModelError(
+                f"weights {file.origin}: broken safetensors file ({error}); fetch it again"
+            ) from error
+    return _state_dict(_unpickle(file), file.origin)
+
+
+def _unpickle(file: WeightsFile) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about pickle protocols; we say it better
+            return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise ModelError(
+                f"weights {file.origin}: the file holds more than tensors; refused, nothing in it "
+                f"was executed; {EXPECTED}"
+            ) from error
+        raise ModelError(f"weights {file.origin}: broken file; {EXPECTED}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ModelError(
+            f"weights {file.origin}: the file is cut off or damaged; fetch it again"
+        ) from error
+
+
+def _state_dict(value: Any, origin: str) -> dict[str, Tensor]:
+    for wrapper in ("model", "state_dict"):
+        if isinstance(value, Mapping) and isinstance(value.get(wrapper), Mapping):
+            value = value[wrapper]
+    if not isinstance(value, Mapping) or not all(isinstance(v, Tensor) for v in value.values()):
+        raise ModelError(f"weights {origin}: no state dict inside; save `model.state_dict()`")
+    return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
+
+
+def count_classes(tensors: Mapping[str, Tensor], origin: str) -> int:
+    """Rows of the class head, background included.
+
+    Raises:
+        ModelError: there is no such head.
+    """
+    if _HEAD not in tensors:
+        hint = (
+            "this is detectron2's layout, which cannot be read"
+            if any(key.startswith("backbone.bottom_up.") for key in tensors)
+            else "expected the parameters of torchvision's MaskRCNN"
+        )
+        raise ModelError(f"weights {origin}: no {_HEAD} among {len(tensors)} tensors; {hint}")
+    return int(tensors[_HEAD].shape[0])
+
+
+def guess_name(tensors: Mapping[str, Tensor], origin: str) -> str:
+    """The architecture a state dict belongs to, from its names and shapes.
+
+    Raises:
+        ModelError: it is no torchvision Mask R-CNN.
+    """
+    count_classes(tensors, origin)
+    if "backbone.body.layer1.0.conv3.weight" not in tensors:
+        return "maskrcnn_resnet18_fpn"
+    if "rpn.head.conv.1.0.weight" in tensors:
+        return "maskrcnn_resnet50_fpn_v2"
+    if "backbone.body.layer3.22.conv1.weight" not in tensors:
+        return "maskrcnn_resnet50_fpn"
+    wide = tensors["backbone.body.layer1.0.conv1.weight"].shape[0] == 256
+    return "maskrcnn_resnext101_32x8d_fpn" if wide else "maskrcnn_resnet101_fpn"
+
+
+def load_network(name: str, file: WeightsFile) -> MaskRCNN:
+    """The network `name` with the weights of `file`, in fp32, in evaluation mode.
+
+    Raises:
+        ModelError: the weights do not fit the network, or hold a value that is not finite.
+    """
+    tensors = read_tensors(file)
+    num_classes = count_classes(tensors, file.origin)
+    _refuse_not_finite(tensors, file.origin)
+    with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
+        network = build_network(
+            name,
+            num_classes=num_classes,
+            norm_layer=partial(FrozenBatchNorm2d, eps=norm_eps(name, tensors, file)),
+            **_sizes(file),
+        )
+    _load(network, name, tensors, file.origin)
+    return network.eval().requires_grad_(False)
+
+
+def norm_eps(name: str, tensors: Mapping[str, Tensor], file: WeightsFile) -> float:
+    """The eps of the body's norms: the COCO weights of v1 were trained with 0, all else with 1e-5.
+
+    Files of that layout, fine-tunes included, hold frozen statistics without a batch counter.
+    """
+    stored = setting(file, "norm_eps", least=0, most=1)
+    if stored is not None:
+        return stored
+    frozen = "backbone.body.bn1.num_batches_tracked" not in tensors
+    return 0.0 if frozen and name == "maskrcnn_resnet50_fpn" else 1e-5
+
+
+def _sizes(file: WeightsFile) -> dict[str, int]:
+    sizes = {key: setting(file, key, least=32, most=8192) for key in ("min_size", "max_size")}
+    return {key: int(size) for key, size in sizes.items() if size is not None}
+
+
+def _refuse_not_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"weights {origin}: {key} holds NaN or infinity; train or fetch again")
+
+
+def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str) -> None:
+    own = network.state_dict()
+    counters = [key for key in own if key.endswith(".num_batches_tracked")]
+    values = {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
+    values |= {key: torch.zeros((), dtype=torch.int64) for key in counters}
+    try:
+        network.load_state_dict(values, strict=True, assign=True)
+    except RuntimeError as error:
+        wrong = [k for k in own if k in tensors and own[k].shape != tensors[k].shape]
+        missing = [k for k in own if k not in tensors and k not in counters]
+        extra = [k for k in tensors if k not in own]
+        parts = [
+            f"{len(keys)} {word} (first: {keys[0]})"
+            for word, keys in (("missing", missing), ("unknown", extra))
+            if keys
+        ]
+        if wrong:
+            got, expected = tuple(tensors[wrong[0]].shape), tuple(own[wrong[0]].shape)
+            parts.insert(
+                0, f"{len(wrong)} of wrong shape ({wrong[0]}: expected {expected}, got {got})"
+            )
+        raise ModelError(
+            f"weights {origin} do not fit {name}: {'; '.join(parts)}; they look like "
+            f"{guess_name(tensors, origin)}"
+        ) from error

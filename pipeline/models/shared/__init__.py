@@ -1,0 +1,1 @@
+"""What model families share: weights files, labels, devices, memory."""

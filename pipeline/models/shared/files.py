@@ -1,0 +1,265 @@
+"""Weights files as bytes plus what is known about them, without torch.
+
+A driver reads and verifies a file once and ships the bytes; workers never touch its disk. Labels
+stand in the file's own metadata (safetensors) or beside it (`<file>.labels.json`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipeline.errors import ModelError
+from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
+from pipeline.paths import expanded
+from pipeline.reading import open_regular, read_small
+
+DEMO_FILE = Path(__file__).parents[1] / "mask_rcnn" / "weights_demo" / "demo.safetensors"
+MAX_BYTES = 4_000_000_000
+"""The largest Mask R-CNN of torchvision has 430 MB, three times that with its optimiser's state."""
+_MAX_HEADER_BYTES = 10_000_000
+_MAX_LABELS_BYTES = 1_000_000
+_HEAD_BYTES = 16
+_ZIP, _PICKLE = b"PK", b"\x80"
+EXPECTED = "expected a .safetensors file or a .pth state dict saved by torch.save"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The bytes of one weights file and what stands in or beside it; picklable."""
+
+    origin: str
+    """What the user wrote: `demo`, `COCO_V1` or a path; for messages."""
+    data: bytes = field(repr=False)
+    sha256: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of a safetensors file, `labels` left out: `model`, `min_size`, ..."""
+    labels: Mapping[int, str] | None = None
+    """Names by class id as stored; None where nothing is stored."""
+
+    @property
+    def model(self) -> str | None:
+        """The model the file says it belongs to."""
+        return self.settings.get("model")
+
+
+def read_weights(origin: str) -> WeightsFile:
+    """Read `demo` or a path.
+
+    Raises:
+        ModelError: it cannot be read, or what stands beside it cannot be understood.
+    """
+    path = DEMO_FILE if origin == "demo" else Path(expanded(origin))
+    try:
+        data = read_whole(path, origin)
+    except FileNotFoundError as error:
+        hint = "this installation lacks it" if origin == "demo" else "check the path"
+        raise ModelError(f"weights {origin}: no such file; {hint}") from error
+    except (OSError, ValueError) as error:  # the latter: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"weights {origin}: cannot read it: {reason}") from error
+    return from_bytes(data, origin, _labels_beside(path, origin))
+
+
+def read_about(origin: str) -> WeightsFile:
+    """What a file says of itself: of safetensors the header alone is read, anything else whole.
+
+    Raises:
+        ModelError: see `read_weights`.
+    """
+    path = DEMO_FILE if origin == "demo" else Path(expanded(origin))
+    try:
+        with open_regular(path) as file:
+            head = file.read(_HEAD_BYTES)
+            if is_safetensors(head):
+                (length,) = struct.unpack("<Q", head[:8])
+                file.seek(0)
+                header = file.read(8 + min(length, _MAX_HEADER_BYTES))
+                return from_bytes(header, origin, _labels_beside(path, origin))
+    except (OSError, ValueError):
+        pass  # reading it whole says what is wrong
+    return read_weights(origin)
+
+
+def read_whole(path: Path, origin: str) -> bytes:
+    """The bytes of a file that looks like weights from its beginning, its end and its size.
+
+    Raises:
+        ModelError: it is no weights file, cut off, or too large; not more than its header is read.
+        OSError: it cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(_HEAD_BYTES)
+        _check_head(head, origin)
+        if size > MAX_BYTES:
+            raise ModelError(f"weights {origin}: {size:,} bytes, more than {MAX_BYTES:,}")
+        if is_safetensors(head):
+            (length,) = struct.unpack("<Q", head[:8])
+            file.seek(0)
+            header = safetensors_header(file.read(8 + min(length, _MAX_HEADER_BYTES)), origin)
+            _check_size(header, size - 8 - length, origin)
+        if head.startswith(_ZIP):
+            _check_zip(file, origin)
+        file.seek(0)
+        return file.read()
+
+
+def _check_zip(file: BinaryIO, origin: str) -> None:
+    """Refuse what is cut off, and what would be larger when it is read: torch packs nothing."""
+    try:
+        with zipfile.ZipFile(file) as parts:
+            packed = [part for part in parts.infolist() if part.file_size > part.compress_size]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"weights {origin}: the file is cut off or damaged; fetch it again"
+        ) from error
+    if packed:
+        raise ModelError(f"weights {origin}: it is a packed archive; {EXPECTED}")
+
+
+def _check_head(head: bytes, origin: str) -> None:
+    if not head:
+        raise ModelError(f"weights {origin}: the file is empty")
+    if not is_safetensors(head) and not head.startswith((_ZIP, _PICKLE)):
+        raise ModelError(f"weights {origin}: no weights file; {EXPECTED}")
+
+
+def _check_size(header: Mapping[str, Any], size: int, origin: str) -> None:
+    """Refuse another size than the header says; one that cannot be read is left to its library."""
+    ends = [entry.get("data_offsets") for entry in header.values() if isinstance(entry, dict)]
+    told = [end[1] for end in ends if isinstance(end, list) and len(end) == 2]
+    expected = max((end for end in told if isinstance(end, int)), default=size)
+    if size != expected:
+        raise ModelError(
+            f"weights {origin}: the file is cut off or damaged: its tensors take {size:,} bytes, "
+            f"its header says {expected:,}; fetch it again"
+        )
+
+
+def from_bytes(data: bytes, origin: str, labels: Mapping[int, str] | None = None) -> WeightsFile:
+    """Weights that were read elsewhere; `labels` beside the file win over those inside.
+
+    Raises:
+        ModelError: it is no weights file, or a safetensors header cannot be read.
+    """
+    _check_head(data[:_HEAD_BYTES], origin)
+    settings: dict[str, str] = {}
+    if is_safetensors(data):
+        settings = _metadata(safetensors_header(data, origin), origin)
+        inside = settings.pop("labels", None)
+        if labels is None and inside is not None:
+            labels = parse_labels(inside, f"weights {origin}: metadata `labels`")
+    return WeightsFile(origin, data, hashlib.sha256(data).hexdigest(), settings, labels)
+
+
+def is_safetensors(data: bytes) -> bool:
+    """Whether the bytes start like a safetensors file: a header length, then a JSON object."""
+    return len(data) > 9 and data[8:9] == b"{"
+
+
+def safetensors_header(data: bytes, origin: str) -> dict[str, Any]:
+    """The header of a safetensors file: name to dtype, shape and offsets.
+
+    Raises:
+        ModelError: it is cut off, too long, or no JSON object.
+    """
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(len(data) - 8, _MAX_HEADER_BYTES):
+        raise ModelError(f"weights {origin}: the safetensors header is cut off; fetch it again")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError) as error:  # the latter: thousands of lists in one another
+        raise ModelError(f"weights {origin}: the safetensors header is no JSON") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"weights {origin}: the safetensors header is no JSON object")
+    return header
+
+
+def _metadata(header: Mapping[str, Any], origin: str) -> dict[str, str]:
+    found = header.get("__metadata__") or {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ModelError(f"weights {origin}: metadata must be texts by name, as safetensors has it")
+    return dict(found)
+
+
+def setting(file: WeightsFile, key: str, *, least: float, most: float) -> float | None:
+    """A number in the metadata; None where there is none of that name.
+
+    Raises:
+        ModelError: it is no number from `least` to `most`.
+    """
+    text = file.settings.get(key)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:  # NaN is not either
+        raise ModelError(
+            f"weights {file.origin}: metadata {key}: must be a number from {least:g} to {most:g}, "
+            f"got {text[:40]!r}"
+        )
+    return value
+
+
+def parse_labels(text: str, where: str) -> dict[int, str]:
+    """Labels from JSON: a list (ids from 1) or an object of id to name.
+
+    Raises:
+        ModelError: anything else.
+    """
+    expected = 'expected ["car", ...] (ids from 1) or {"1": "car", ...}'
+    try:
+        value = json.loads(text)
+        if isinstance(value, list):
+            value = {i: name for i, name in enumerate(value, start=1)}
+        labels = {int(i): name for i, name in value.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ModelError(f"{where}: cannot be read as labels; {expected}") from error
+    if not labels or not all(isinstance(name, str) and name for name in labels.values()):
+        raise ModelError(f"{where}: every label must be a non-empty text; {expected}")
+    return dict(sorted(labels.items()))
+
+
+def labels_for(file: WeightsFile, num_classes: int) -> Mapping[int, str]:
+    """The labels of a file whose class head has `num_classes` rows, background included.
+
+    Without stored labels, 91 rows are COCO's and any other number gets `class_1`, `class_2`, ...
+
+    Raises:
+        ModelError: the stored labels are too few, too many or outside 1..num_classes-1.
+    """
+    if file.labels is None:
+        if num_classes == COCO_CLASSES:
+            return COCO_LABELS
+        return {i: f"class_{i}" for i in range(1, num_classes)}
+    known_gaps = num_classes == COCO_CLASSES and set(file.labels) == set(COCO_LABELS)
+    if set(file.labels) != set(range(1, num_classes)) and not known_gaps:
+        raise ModelError(
+            f"weights {file.origin}: {len(file.labels)} labels for ids "
+            f"{min(file.labels)}..{max(file.labels)}, but the class head has {num_classes - 1} "
+            f"classes (ids 1..{num_classes - 1}); give one label for each"
+        )
+    return file.labels
+
+
+def _labels_beside(path: Path, origin: str) -> dict[int, str] | None:
+    beside = path.with_name(path.name + ".labels.json")
+    try:
+        text = read_small(beside, max_bytes=_MAX_LABELS_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ModelError(f"weights {origin}: cannot read {beside.name}: {reason}") from error
+    return parse_labels(text, f"weights {origin}: {beside.name}")

@@ -1,0 +1,1 @@
+"""Video files: every frame counts."""

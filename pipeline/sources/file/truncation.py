@@ -1,0 +1,103 @@
+"""Whether a file was cut off, from the sizes its container wrote down. Nothing is decoded.
+
+A copy that was interrupted, or a recorder that lost its power, leaves a file whose outermost
+boxes reach beyond its end. Containers that write no sizes (transport streams, raw streams, a
+Matroska that is still being recorded) cannot be judged this way and count as whole. So do bytes
+behind the end that only look like a box, and parts that hold no pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.sources.file.ebml import elements, find_segment, read_number
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_CLUSTER = b"\x1f\x43\xb6\x75"
+_PICTURES = (b"moov", b"moof", b"mdat")
+"""The boxes of MP4 without which pictures are missing."""
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether the file ends before its container says; False where it does not say."""
+    with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        start = file.read(12)
+        file.seek(0)
+        return _reader(start)(file, length)
+
+
+def pictures_are_whole(path: Path) -> bool:
+    """Whether what holds the pictures ends within the file, so that only the rest is cut off.
+
+    Of Matroska that is every cluster up to the end: whether there were more, only time can tell.
+    """
+    with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        if file.read(4) == b"RIFF":
+            return _movi_is_whole(file, length)
+        return find_segment(file) and _clusters_are_whole(file, length)
+
+
+def _reader(start: bytes) -> Callable[[BinaryIO, int], bool]:
+    if start[4:8] in (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"wide", b"free", b"skip"):
+        return _boxes_reach_beyond
+    if start[:4] == b"RIFF":
+        return _riff_reaches_beyond
+    if start[:4] == _EBML:
+        return _segment_reaches_beyond
+    return lambda file, length: False
+
+
+def _boxes_reach_beyond(file: BinaryIO, length: int) -> bool:
+    """MP4 and MOV: a row of boxes, each with its size before it; what follows is no box."""
+    at, kind = 0, b""
+    while at + 8 <= length:
+        file.seek(at)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size == 1:
+            size = int.from_bytes(file.read(8), "big")
+        elif size == 0:  # to the end of the file
+            return False
+        if size < 8:
+            return False  # no size: nothing that can be judged
+        at += size
+    return kind in _PICTURES and (at > length or kind == b"moof")  # whose pictures come behind it
+
+
+def _riff_reaches_beyond(file: BinaryIO, length: int) -> bool:
+    """AVI: one outer chunk, or a first one of many."""
+    file.seek(4)
+    size = int.from_bytes(file.read(4), "little")
+    return 0 < size < 0xFFFFFFFF and 8 + size > length
+
+
+def _segment_reaches_beyond(file: BinaryIO, length: int) -> bool:
+    """Matroska and WebM: a header, then one segment that may say its size."""
+    size = read_number(file) if find_segment(file) else None
+    return size is not None and file.tell() + size > length
+
+
+def _movi_is_whole(file: BinaryIO, length: int) -> bool:
+    """AVI: the list of all chunks with pictures."""
+    at = 12
+    while at + 12 <= length:
+        file.seek(at)
+        name, size, kind = struct.unpack("<4sI4s", file.read(12))
+        at += 8 + size + size % 2
+        if (name, kind) == (b"LIST", b"movi"):
+            return bool(size > 4 and at <= length)
+    return False
+
+
+def _clusters_are_whole(file: BinaryIO, length: int) -> bool:
+    if read_number(file) is None:
+        return False
+    for name, size in elements(file, length):
+        if size is None or file.tell() + size > length:
+            return name != _CLUSTER
+    return True

@@ -1,0 +1,1 @@
+"""Pictures: a folder, a glob or one of them."""

@@ -1,0 +1,1 @@
+"""Addresses, certificates and HTTP: what all sources beyond this machine share."""

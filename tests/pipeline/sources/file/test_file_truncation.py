@@ -1,0 +1,59 @@
+"""A container that writes down its sizes betrays a file that was cut off."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.sources.file.truncation import is_cut_off
+
+
+def box(kind: bytes, content: bytes = b"", *, large: bool = False) -> bytes:
+    if large:
+        return struct.pack(">I4sQ", 1, kind, 16 + len(content)) + content
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+MP4 = box(b"ftyp", b"isom") + box(b"moov", bytes(100)) + box(b"mdat", bytes(500), large=True)
+AVI = b"RIFF" + struct.pack("<I", 1000) + bytes(1000)
+HEADER = b"\x1a\x45\xdf\xa3\x84" + bytes(4)
+MATROSKA = HEADER + b"\x18\x53\x80\x67" + b"\x43\xe8" + bytes(1000)
+UNKNOWN = HEADER + b"\x18\x53\x80\x67" + b"\x01\xff\xff\xff\xff\xff\xff\xff" + bytes(1000)
+
+
+@pytest.mark.parametrize(
+    ("content", "cut"),
+    [
+        pytest.param(MP4, False, id="mp4"),
+        pytest.param(MP4[:-1], True, id="mp4-a-byte-short"),
+        pytest.param(MP4[:400], True, id="mp4-half"),
+        pytest.param(MP4 + b"junk", False, id="mp4-and-a-little-more"),
+        pytest.param(MP4 + bytes(20), False, id="mp4-and-zeros"),
+        pytest.param(MP4 + struct.pack(">I4s", 0, b"mdat") + bytes(9), False, id="mp4-to-the-end"),
+        pytest.param(AVI, False, id="avi"),
+        pytest.param(AVI[:-1], True, id="avi-a-byte-short"),
+        pytest.param(AVI + AVI, False, id="avi-of-two-chunks"),
+        pytest.param(MATROSKA, False, id="matroska"),
+        pytest.param(MATROSKA[:-1], True, id="matroska-a-byte-short"),
+        pytest.param(UNKNOWN, False, id="matroska-still-recorded"),
+        pytest.param(b"\x47" * 1000, False, id="transport-stream"),
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(HEADER[:5], False, id="matroska-of-five-bytes"),
+    ],
+)
+def test_sizes_are_compared_with_what_is_there(tmp_path: Path, content: bytes, cut: bool) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert is_cut_off(path) is cut
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.webm", "a.mov"])
+def test_what_muxers_write_is_whole_until_a_byte_is_missing(clips: Any, name: str) -> None:
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    path = clips.write(name, frames=3, codec=codec)
+    assert not is_cut_off(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert is_cut_off(path)
