@@ -12,10 +12,8 @@ ends with the last whole row on a full disk, so it inherits what the built-in fi
 import csv
 import io
 import sys
-from collections.abc import Mapping
-from typing import Any
 
-from maskstream import FrameResult, Picture, Position, track
+from maskstream import FrameResult, Picture, Position, StreamEnd, track
 from maskstream.sinks import OutputFile, Scheme, SinkTarget, choice, register
 
 
@@ -52,7 +50,7 @@ class CsvSink:
         """Cut back to the rows that were there."""
         self._file.resume(position)
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """A run without frames is an empty file."""
         self._file.begin()
 

@@ -51,8 +51,10 @@ if TYPE_CHECKING:
         Position,
         Segmenter,
         Sink,
+        SnapshotRefused,
         Source,
         Status,
+        StreamEnd,
         Tracker,
     )
     from pipeline.stream import End
@@ -73,7 +75,7 @@ _HOME = {
     "pipeline.runner": ("RunSummary", "track"),
     "pipeline.stages": (
         *("CameraMotion", "ModelInfo", "Outcome", "Position", "Segmenter"),
-        *("Sink", "Source", "Status", "Tracker"),
+        *("Sink", "SnapshotRefused", "Source", "Status", "StreamEnd", "Tracker"),
     ),
     "pipeline.stream": ("End",),
 }
@@ -101,10 +103,12 @@ __all__ = [
     "SinkBusy",
     "SinkError",
     "SinkFull",
+    "SnapshotRefused",
     "Source",
     "SourceError",
     "SourceOpenError",
     "Status",
+    "StreamEnd",
     "Tracker",
     "__version__",
     "load",

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount
 from pipeline.config import ModelSettings, Settings, SourceSettings, WorkerSettings
 from pipeline.models import WeightsFile
-from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter
+from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Stream
 from workers import logs
 from workers.dispatch import Call, Member
@@ -142,9 +142,8 @@ def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
     segmenter = build_segmenter(
         spec.model, weights=weights, threads=spec.threads, max_batch=spec.workers.max_batch
     )
-    warm_up: Callable[[], object] | None = getattr(segmenter, "warm_up", None)
-    if spec.warm_up and warm_up is not None:
-        warm_up()
+    if spec.warm_up and isinstance(segmenter, Warm):
+        segmenter.warm_up()
     return segmenter
 
 

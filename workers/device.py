@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from pipeline.batching import isolate
 from pipeline.clock import Clock
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
-from pipeline.stages import Segmenter
+from pipeline.stages import Measured, Overlapping, Segmenter
 
 LOST = ("CUDA error", "Triton Error [CUDA]")
 """Beginnings of what a device says that has failed: nothing in its process can use it again."""
@@ -34,16 +34,6 @@ Outcome: TypeAlias = Instances | SegmentFailed
 End: TypeAlias = Callable[[], Sequence[Instances]]
 Settle: TypeAlias = Callable[[list[Outcome]], object]
 """Called in the device's thread with the outcomes of a batch."""
-
-
-class Overlapping(Protocol):
-    """A segmenter that can have several batches under way."""
-
-    depth: int
-    """How many."""
-
-    def begin(self, images: Sequence[Image]) -> End:
-        """Put a batch on the device and return at once; the function returned waits for it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +72,7 @@ class Device:
         self.broken: str | None = None
         self._clock = clock
         self._segmenter: Segmenter | None = None
+        self._measured: Measured | None = None
         self._overlapping: Overlapping | None = None
         self._ready: deque[_Batch] = deque()
         self._under_way: deque[_UnderWay] = deque()
@@ -94,9 +85,9 @@ class Device:
         segmenter.segment(trial)
         self.seconds_per_frame = (self._clock() - began) / len(trial)
         self._segmenter = segmenter
-        self.depth = getattr(segmenter, "depth", 1)
-        if self.depth > 1:
-            self._overlapping = segmenter  # type: ignore[assignment]
+        self._measured = segmenter if isinstance(segmenter, Measured) else None
+        if isinstance(segmenter, Overlapping) and segmenter.depth > 1:
+            self._overlapping, self.depth = segmenter, segmenter.depth
 
     def run(self, images: list[Image], settle: Settle) -> None:
         """Let a batch wait for its turn; from any thread."""
@@ -158,7 +149,8 @@ class Device:
         self.batches[len(outcomes)] += 1
         self.busy_s += took_s
         self.seconds_per_frame += 0.2 * (took_s / len(outcomes) - self.seconds_per_frame)
-        self.buckets = len(getattr(self._segmenter, "buckets", ()))
+        if self._measured is not None:
+            self.buckets = len(self._measured.buckets)
         failed = [outcome for outcome in outcomes if isinstance(outcome, SegmentFailed)]
         self.failed.update(failure.cause for failure in failed)
         bugs = [failure for failure in failed if failure.cause == BUG]

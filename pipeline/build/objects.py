@@ -20,8 +20,8 @@ _MAX_PASSWORD_BYTES = 4096
 
 if TYPE_CHECKING:
     from pipeline.accounting import StreamAccount
-    from pipeline.stages import AsyncSegmenter, Segmenter, Sink, Tracker
-    from pipeline.stream import Checkpoint, Region, Stream, StreamSettings
+    from pipeline.stages import AsyncSegmenter, Region, Segmenter, Sink, Tracker
+    from pipeline.stream import Checkpoint, Stream, StreamSettings
 
 
 def build_segmenter(

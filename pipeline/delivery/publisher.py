@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
-from pipeline.formats.jsonl import end_record
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Outcome, Position, Sink, check_resume, resume_keeping
+from pipeline.stages import Position, Sink, StreamEnd, check_resume, resume_keeping
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +111,8 @@ class Publisher:
             else:
                 self._sinks[name].resume(position)
 
-    def finish(self, end: Mapping[str, Any]) -> None:
-        """Give every sink the end record."""
+    def finish(self, end: StreamEnd) -> None:
+        """Tell every sink how the stream ended."""
         for name, sink in self._alive():
             self._try(name, sink.finish, end)
 
@@ -178,22 +177,3 @@ def _cause(error: Exception) -> str:
     if isinstance(error, SinkFull):
         return "full"
     return "sink_error" if isinstance(error, SinkError) else "bug"
-
-
-def end_of(run: str, outcome: Outcome, counts: StreamCounts) -> dict[str, Any]:
-    """The record a stream ends with."""
-    return end_record(
-        run=run,
-        source_id=counts.source_id,
-        outcome=str(outcome.status),
-        reason=outcome.reason,
-        decoded=outcome.decoded,
-        announced=outcome.announced,
-        captured=counts.captured,
-        published=counts.published,
-        dropped=counts.dropped,
-        failed=counts.failed,
-        in_flight=counts.in_flight,
-        decode_errors=counts.decode_errors,
-        reconnects=counts.reconnects,
-    )

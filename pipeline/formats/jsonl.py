@@ -21,6 +21,7 @@ from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.paths import json_bytes
 from pipeline.results import FrameResult
+from pipeline.stages import StreamEnd
 
 FRAME_SCHEMA = "maskstream.frame/1"
 END_SCHEMA = "maskstream.end/1"
@@ -87,65 +88,38 @@ def instance_records(instances: Instances, labels: Mapping[int, str]) -> list[di
     return rows
 
 
-def dumps(value: FrameResult | Mapping[str, Any]) -> bytes:
-    """A result, or a record such as `end_record`'s, as one line of UTF-8 without its newline.
+def dumps(value: FrameResult | StreamEnd | Mapping[str, Any]) -> bytes:
+    """A result, a stream's end or a record read back, as one line of UTF-8 without its newline.
 
     Raises:
         ValueError: a number is not finite.
     """
-    fields = record(value) if isinstance(value, FrameResult) else dict(value)
-    return json_bytes(_encode(fields))
+    if isinstance(value, FrameResult):
+        value = record(value)
+    elif isinstance(value, StreamEnd):
+        value = end_record(value)
+    return json_bytes(_encode(value))
 
 
-def end_record(
-    *,
-    run: str,
-    source_id: str,
-    outcome: str,
-    reason: str | None,
-    decoded: int,
-    announced: int | None,
-    captured: int,
-    published: int,
-    dropped: Mapping[str, int],
-    failed: Mapping[str, int],
-    in_flight: int = 0,
-    decode_errors: int = 0,
-    reconnects: int = 0,
-) -> dict[str, Any]:
-    """The record a stream ends with: how it ended and what became of every frame.
-
-    Args:
-        run: as in the frame records.
-        source_id: as in the frame records.
-        outcome: complete, incomplete or failed.
-        reason: one line without secrets; None when complete.
-        decoded: frames the decoder put out.
-        announced: frames the container announced; None where it does not say.
-        captured: = published + all dropped + all failed + in flight.
-        published: frames offered to every sink.
-        dropped: frames by cause.
-        failed: frames by cause.
-        in_flight: 0 unless the run was cut off.
-        decode_errors: packets that could not be decoded; outside the balance.
-        reconnects: outages survived; outside the balance.
-    """
+def end_record(end: StreamEnd) -> dict[str, Any]:
+    """The public record a stream ends with, keys in their fixed order."""
+    outcome, counts = end.outcome, end.counts
     return {
         "schema": END_SCHEMA,
-        "run": run,
-        "source": source_id,
-        "outcome": outcome,
-        "reason": reason,
-        "decoded": decoded,
-        "announced": announced,
+        "run": end.run,
+        "source": counts.source_id,
+        "outcome": str(outcome.status),
+        "reason": outcome.reason,
+        "decoded": outcome.decoded,
+        "announced": outcome.announced,
         "accounting": {
-            "captured": captured,
-            "published": published,
-            "dropped": dict(sorted(dropped.items())),
-            "failed": dict(sorted(failed.items())),
-            "in_flight": in_flight,
-            "decode_errors": decode_errors,
-            "reconnects": reconnects,
+            "captured": counts.captured,
+            "published": counts.published,
+            "dropped": dict(sorted(counts.dropped.items())),
+            "failed": dict(sorted(counts.failed.items())),
+            "in_flight": counts.in_flight,
+            "decode_errors": counts.decode_errors,
+            "reconnects": counts.reconnects,
         },
     }
 

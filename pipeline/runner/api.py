@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike, fspath
@@ -20,7 +20,7 @@ from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.runner.threads import StreamThread
 from pipeline.sinks.function import FunctionSink
 from pipeline.sources import expand
-from pipeline.stages import Position, Status
+from pipeline.stages import Position, Status, StreamEnd
 from pipeline.stream import End
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class _Handoff:
     def resume(self, position: Position) -> None:
         """Nothing was kept."""
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """`close` follows."""
 
     def close(self) -> None:

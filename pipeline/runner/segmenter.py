@@ -19,7 +19,7 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.leaving import ended_at_exit
 from pipeline.metrics.counts import WorkerCounts
-from pipeline.stages import ModelInfo, Segmenter
+from pipeline.stages import Measured, ModelInfo, Segmenter
 
 
 class LocalSegmenter:
@@ -91,6 +91,7 @@ class LocalSegmenter:
 
     def counts(self) -> WorkerCounts:
         """What went through the model so far."""
+        model = self._segmenter
         with self._changed:
             return WorkerCounts(
                 worker="local",
@@ -99,7 +100,7 @@ class LocalSegmenter:
                 batches=dict(self._batches),
                 failed=dict(self._failed),
                 busy_s=self._busy_s,
-                buckets=len(getattr(self._segmenter, "buckets", ())),
+                buckets=len(model.buckets) if isinstance(model, Measured) else 0,
             )
 
     def _run(self) -> None:

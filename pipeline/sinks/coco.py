@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pipeline.errors import SinkError
 from pipeline.formats import coco
 from pipeline.formats.image_ids import read_image_ids
@@ -12,7 +9,7 @@ from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position
+from pipeline.stages import Position, StreamEnd
 
 _HEAD = b"[\n"
 _TAIL = b"\n]\n"
@@ -76,7 +73,7 @@ class CocoSink:
         self._frames = position["records"]
         self._rows = position["rows"] + kept.count(b"\n{")
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """A run without instances is an empty list, not an empty file."""
         if not self._file.never_began(end):
             self._file.begin()

@@ -6,14 +6,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, SinkError, SinkFull
 from pipeline.sinks.destination import FULL, lock, refuse_outside
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position
+from pipeline.stages import Position, Status, StreamEnd
 
 
 class OutputFile:
@@ -45,13 +45,13 @@ class OutputFile:
         """True once something was written or resumed; before, an older file may still stand."""
         return self._began
 
-    def never_began(self, end: Mapping[str, Any]) -> bool:
+    def never_began(self, end: StreamEnd) -> bool:
         """Whether the stream failed before there was anything to write.
 
         Then no file is made, so that nothing stands in the way of the next try, and an older one
         that was to be overwritten stays.
         """
-        return not self._began and end.get("outcome") == "failed"
+        return not self._began and end.outcome.status is Status.FAILED
 
     def begin(self) -> None:
         """Drop what an older run left; done by the first `append` if not before, or resumed."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -17,7 +15,7 @@ from pipeline.results import FrameResult
 from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
 from pipeline.sinks.listed import Listed, called_alike, unfinished
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position
+from pipeline.stages import Position, Status, StreamEnd
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +105,9 @@ class FramesSink:
         self._began = True
         self._remove_after(self._last)
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """There is no place for the end record."""
-        if self._began or end.get("outcome") != "failed":
+        if self._began or end.outcome.status is not Status.FAILED:
             self._begin()
 
     def close(self) -> None:

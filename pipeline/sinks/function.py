@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from pipeline.errors import SinkError
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Position
+from pipeline.stages import Position, StreamEnd
 
 
 class FunctionSink:
@@ -50,7 +49,7 @@ class FunctionSink:
         """Go on counting."""
         self._calls = position["records"]
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """The function is not told."""
 
     def close(self) -> None:

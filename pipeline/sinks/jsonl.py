@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position
+from pipeline.stages import Position, StreamEnd
 
 
 class JsonlSink:
@@ -50,7 +47,7 @@ class JsonlSink:
         kept = self._file.resume(position, whole=_frames_in)
         self._records = position["records"] + kept.count(b"\n")
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """Append the end record."""
         if not self._file.never_began(end):
             self._file.append(jsonl.dumps(end) + b"\n")

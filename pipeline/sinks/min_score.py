@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.instances import Instances
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Position, Sink, check_resume, resume_keeping
+from pipeline.stages import Position, Sink, StreamEnd, check_resume, resume_keeping
 
 _REMEMBERED = 4096
 """Tracks of which is known that they reached the score; the one not seen for longest goes first."""
@@ -74,7 +72,7 @@ class MinScore:
         sink: Position = position["sink"]
         return sink
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """Pass on the end."""
         self._sink.finish(end)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pipeline.errors import SinkError
 from pipeline.formats import mots
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position
+from pipeline.stages import Position, StreamEnd
 
 
 class MotsSink:
@@ -68,7 +65,7 @@ class MotsSink:
         frames = {line.partition(b" ")[0] for line in kept.splitlines()}
         self._frames = position["records"] + len(frames)
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """A run without instances is an empty file."""
         if not self._file.never_began(end):
             self._file.begin()

@@ -17,7 +17,7 @@ from pipeline.sinks.files import OutputFile
 from pipeline.sinks.h264 import Encoder, check_encoder
 from pipeline.sinks.mp4 import TIMESCALE, Sample
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position
+from pipeline.stages import Position, StreamEnd
 
 KEY_TICKS = TIMESCALE
 """A key picture at least every second of the stream's time."""
@@ -165,7 +165,7 @@ class VideoSink:
         if found.number:
             self._timeline.last = found.end - self._timeline.interval
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """Write what is left, the index and the duration; without any frame there is no file."""
         self._write_rest()
         if self._file.never_began(end):

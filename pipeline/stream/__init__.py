@@ -7,6 +7,5 @@
 from pipeline.stream.checkpoint import Checkpoint, State
 from pipeline.stream.loop import Stream
 from pipeline.stream.settings import End, StreamSettings
-from pipeline.stream.window import Region
 
-__all__ = ["Checkpoint", "End", "Region", "State", "Stream", "StreamSettings"]
+__all__ = ["Checkpoint", "End", "State", "Stream", "StreamSettings"]

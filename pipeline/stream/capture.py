@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,9 +155,8 @@ class Capture:
                 if frame is None or not self._offer(frame, at_s=now, decode_s=now - began):
                     return
         finally:
-            close: Callable[[], None] | None = getattr(frames, "close", None)
-            if close is not None:
-                close()
+            if isinstance(frames, Generator):
+                frames.close()
 
     def _skip(self, frames: Iterator[Frame], after: Mark) -> None:
         """Take the frame that was the last one of the earlier run out of the way."""

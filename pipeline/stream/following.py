@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.stages import CameraMotion, Tracker
+from pipeline.stages import CameraMotion, Region, SnapshotRefused, Tracker
 from pipeline.stream.settings import StreamSettings
-from pipeline.stream.window import Region
-
-
-class Unrestorable(Exception):
-    """A snapshot does not fit: of another version, or of other settings."""
 
 
 class Following:
@@ -104,29 +99,31 @@ class Following:
         """Go on exactly where `snapshot` was taken.
 
         Raises:
-            Unrestorable: it does not fit; everything is as it was.
+            SnapshotRefused: it does not fit; everything is as it was.
         """
         before = self.snapshot()
         try:
             self._load(snapshot)
         except Exception as error:
             self._load(before)
-            raise Unrestorable(str(error) or type(error).__name__) from error
+            raise SnapshotRefused(str(error) or type(error).__name__) from error
 
     @property
     def next_id(self) -> int:
         """The first track id that was not given yet."""
-        return 1 if self._tracker is None else int(self._tracker.snapshot().get("next_id", 1))
+        return 1 if self._tracker is None else self._tracker.next_id
 
-    def count_from(self, next_id: int) -> None:
+    def skip_ids(self, first: int) -> None:
         """Give no track id below this one."""
         if self._tracker is not None:
-            self._tracker.restore({**self._tracker.snapshot(), "next_id": next_id})
+            self._tracker.skip_ids(first)
 
     def _load(self, snapshot: Mapping[str, Any]) -> None:
         for part, name in ((self._tracker, "tracker"), (self._camera, "camera")):
             if (part is None) != (snapshot[name] is None):
-                raise ValueError(f"it is with{'out' if part else ''} a {name}, unlike this run")
+                raise SnapshotRefused(
+                    f"it is with{'out' if part else ''} a {name}, unlike this run"
+                )
             if part is not None:
                 part.restore(snapshot[name])
         masks = snapshot["masks"]

@@ -18,7 +18,7 @@ from functools import partial
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import FrameBuffer, WhenFull
 from pipeline.clock import Clock
-from pipeline.delivery.publisher import Publisher, end_of
+from pipeline.delivery.publisher import Publisher
 from pipeline.errors import MaskstreamError
 from pipeline.instances import Instances
 from pipeline.picture import MakePicture
@@ -26,9 +26,12 @@ from pipeline.stages import (
     AsyncSegmenter,
     CameraMotion,
     Outcome,
+    Region,
+    Reporting,
     Sink,
     Source,
     Status,
+    StreamEnd,
     Tracker,
 )
 from pipeline.stream.capture import Capture, Captured, outcome_of
@@ -37,7 +40,7 @@ from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress, Start
 from pipeline.stream.settings import End, StreamSettings
 from pipeline.stream.settling import Settling
-from pipeline.stream.window import Flight, Region, Verdict, Window
+from pipeline.stream.window import Flight, Verdict, Window
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +129,7 @@ class Stream:
             lock=account.lock,
         )
         account.watch(
-            source_state=lambda: getattr(source, "state", None),
+            source_state=lambda: source.state if isinstance(source, Reporting) else None,
             buffered=self._buffer.__len__,
             window=self._window.__len__,
             in_hand=lambda: self._buffer.blocked,
@@ -309,7 +312,7 @@ class Stream:
         began = self._progress.began or self.account.snapshot().captured > 0
         if began or outcome.status is not Status.FAILED:  # else no file is made, see `never_began`
             self._progress.save()
-        self._publisher.finish(end_of(self._run_id, outcome, self.account.snapshot()))
+        self._publisher.finish(StreamEnd(self._run_id, outcome, self.account.snapshot()))
         self._publisher.close()
         if self._stopped_at_s is None and outcome.status is not Status.FAILED:
             self._progress.ended(outcome)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
-from pipeline.stages import Outcome, Position
+from pipeline.stages import Outcome, Position, SnapshotRefused
 from pipeline.stream.capture import Mark
 from pipeline.stream.checkpoint import AHEAD, Checkpoint, Numbers, State
-from pipeline.stream.following import Following, Unrestorable
+from pipeline.stream.following import Following
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class Progress:
     def _count_on(self, state: State, numbers: Numbers) -> Start:
         """A camera goes on behind all numbers that may have been used."""
         positions = self._fitting(state)
-        self._following.count_from(numbers.track)
+        self._following.skip_ids(numbers.track)
         self._reserved = numbers
         return Start(
             counting={"epoch": numbers.epoch, "index": numbers.index},
@@ -199,7 +199,7 @@ class Progress:
         try:
             if state.following is not None:
                 self._following.restore(state.following)
-        except Unrestorable as error:
+        except SnapshotRefused as error:
             log.warning(
                 "%s: the checkpoint cannot be used: %s; the file is done from its beginning",
                 *(self._account.source_id, error),

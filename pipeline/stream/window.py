@@ -10,7 +10,6 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +19,6 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.stream.capture import Captured
 from pipeline.stream.settings import StreamSettings
-
-
-class Region(Protocol):
-    """Where in the picture to look, and what to leave out."""
-
-    def look(self, frame: Frame) -> Frame:
-        """The frame to segment: the same one, or a copy with pixels blanked."""
-
-    def inside(self, instances: Instances) -> Instances:
-        """The instances that lie where is to be looked; the others are no detections."""
-
-    def keep(self, instances: Instances) -> Instances:
-        """The instances to publish."""
 
 
 class Verdict(Enum):

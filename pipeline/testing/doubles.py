@@ -15,13 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.accounting import StreamCounts
 from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import ModelInfo, Outcome, Position, Status
+from pipeline.stages import ModelInfo, Outcome, Position, Status, StreamEnd
 
 INFO = ModelInfo("blob", {1: "red", 2: "green"}, "")
 Image: TypeAlias = NDArray[np.uint8]
@@ -96,6 +97,18 @@ def make_instances(
         class_ids=np.full(count, class_id, np.int64),
         masks=Masks.from_dense(dense),
     )
+
+
+def make_end(outcome: Outcome | None = None, **counts: Any) -> StreamEnd:
+    """How a stream of `cam` ended.
+
+    Args:
+        outcome: None: complete, every frame captured was decoded.
+        counts: of `StreamCounts`.
+    """
+    told = StreamCounts(**{"source_id": "cam", "state": "streaming", **counts})
+    complete = Outcome(Status.COMPLETE, None, told.captured, told.captured)
+    return StreamEnd("run", outcome or complete, told)
 
 
 class ScriptedSource:
@@ -184,7 +197,7 @@ class ListSink:
     errors: Mapping[int, Exception] = field(default_factory=dict)
     on_write: Callable[[FrameResult], object] | None = None
     results: list[FrameResult] = field(default_factory=list)
-    ends: list[dict[str, Any]] = field(default_factory=list)
+    ends: list[StreamEnd] = field(default_factory=list)
     flushes: int = 0
     closes: int = 0
     calls: int = 0
@@ -213,9 +226,9 @@ class ListSink:
         del self.results[position["count"] :]
         self.ends.clear()
 
-    def finish(self, end: Mapping[str, Any]) -> None:
-        """Remember the end record."""
-        self.ends.append(dict(end))
+    def finish(self, end: StreamEnd) -> None:
+        """Remember how it ended."""
+        self.ends.append(end)
 
     def close(self) -> None:
         """Count the call."""

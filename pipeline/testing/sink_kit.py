@@ -13,28 +13,11 @@ from pipeline.frames import Frame
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Sink
-from pipeline.testing.doubles import make_frame, make_instances
+from pipeline.testing.doubles import make_end, make_frame, make_instances
 from pipeline.testing.promise import promised, within
 
 COUNT = 12
-END: Mapping[str, Any] = {
-    "schema": "maskstream.end/1",
-    "run": "check",
-    "source": "cam",
-    "outcome": "complete",
-    "reason": None,
-    "decoded": COUNT,
-    "announced": COUNT,
-    "accounting": {
-        "captured": COUNT,
-        "published": COUNT,
-        "dropped": {},
-        "failed": {},
-        "in_flight": 0,
-        "decode_errors": 0,
-        "reconnects": 0,
-    },
-}
+END = make_end(captured=COUNT, published=COUNT)
 
 
 def check_sink(
@@ -125,5 +108,5 @@ def _result(number: int) -> tuple[FrameResult, Picture]:
     """A result with a picture that drawing makes brighter."""
     frame: Frame = make_frame(number, size=(48, 64))
     found = make_instances(2, size=(48, 64)).with_tracks(np.array([1, 2], np.int64))
-    result = FrameResult.of(frame, found, run="check", model="blob", labels={1: "red"})
+    result = FrameResult.of(frame, found, run="run", model="blob", labels={1: "red"})
     return result, Picture(frame.image, found, result.labels, lambda image, *_: image + 60)

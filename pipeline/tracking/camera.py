@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.masks import Masks
 from pipeline.masks.raster import covered
+from pipeline.stages import SnapshotRefused
 
 POINTS = 300
 WINDOW, LEVELS = 11, 4
@@ -90,7 +91,13 @@ class OpticalFlowMotion:
         return {"grey": grey, "still": self._still, "skipped": self._skipped}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Continue exactly where `snapshot` was taken."""
+        """Continue exactly where `snapshot` was taken.
+
+        Raises:
+            SnapshotRefused: another version took it.
+        """
+        if snapshot.keys() != self.snapshot().keys():
+            raise SnapshotRefused(f"a camera's snapshot of another kind: {sorted(snapshot)}")
         self._grey = None
         if snapshot["grey"] is not None:
             png = np.frombuffer(base64.b64decode(snapshot["grey"]), np.uint8)

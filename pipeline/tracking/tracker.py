@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.instances import Instances
+from pipeline.stages import SnapshotRefused
 from pipeline.tracking import kalman, life, neighbours, output
 from pipeline.tracking.cascade import Cascade
 from pipeline.tracking.classes import VOTE_DECAY, ClassTable
@@ -242,6 +243,15 @@ class StreamTracker:
     def _settings_text(self) -> str:
         return json.dumps(asdict(self.settings), sort_keys=True, default=str)
 
+    @property
+    def next_id(self) -> int:
+        """The first id not given yet."""
+        return self._next_id
+
+    def skip_ids(self, first: int) -> None:
+        """Give no id below `first` from now on."""
+        self._next_id = max(self._next_id, first)
+
     def snapshot(self) -> Mapping[str, Any]:
         """All state as JSON-serialisable values."""
         return {
@@ -262,13 +272,15 @@ class StreamTracker:
         """Continue exactly where `snapshot` was taken.
 
         Raises:
-            ValueError: it was written by another version, or with other settings.
+            SnapshotRefused: it was written by another version, or with other settings.
         """
         version = snapshot.get("version")
         if version != SNAPSHOT_VERSION:
-            raise ValueError(f"tracker snapshot version {version!r}, expected {SNAPSHOT_VERSION}")
+            raise SnapshotRefused(
+                f"tracker snapshot version {version!r}, expected {SNAPSHOT_VERSION}"
+            )
         if snapshot.get("settings", self._settings_text) != self._settings_text:
-            raise ValueError("the settings of the tracker have changed")
+            raise SnapshotRefused("the settings of the tracker have changed")
         self._next_id = snapshot["next_id"]
         self._clock_s = snapshot["clock_s"]
         self._pts_s = snapshot["pts_s"]

@@ -18,7 +18,8 @@ def test_the_public_names_are_these() -> None:
         *("CameraMotion", "ConfigError", "End", "Frame", "FrameResult", "Instances"),
         *("Masks", "MaskstreamError", "ModelError", "ModelInfo", "Outcome", "Picture", "Position"),
         *("RunSummary", "SegmentFailed", "Segmenter", "Settings", "Sink", "SinkBusy", "SinkError"),
-        *("SinkFull", "Source", "SourceError", "SourceOpenError", "Status", "Tracker"),
+        *("SinkFull", "SnapshotRefused", "Source", "SourceError", "SourceOpenError", "Status"),
+        *("StreamEnd", "Tracker"),
         *("__version__", "load", "parse", "read_records", "read_run", "run", "track"),
     ]
 

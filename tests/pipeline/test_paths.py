@@ -23,6 +23,7 @@ from pipeline.paths import expanded, json_bytes
 from pipeline.runner import run_local, track
 from pipeline.sinks import open_sink
 from pipeline.sources import fingerprint, kind_of, open_source, probe
+from pipeline.testing import make_end
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +115,7 @@ def test_so_may_what_the_python_interface_is_given(home: Path) -> None:
     assert len(results) == 2
     assert (home / "o" / "x.jsonl").exists()
     sink = open_sink("coco:~/o/x.json", source_id="a", run="r", labels={})
-    sink.finish({"outcome": "complete"})
+    sink.finish(make_end())
     sink.close()
     assert (home / "o" / "x.json").exists()
     with pytest.raises(ModelError, match="no such file"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.sources import open_source
-from pipeline.stages import ModelInfo, Position
+from pipeline.stages import ModelInfo, Position, StreamEnd
 from pipeline.stream import Stream, StreamSettings
 from pipeline.testing import make_instances
 from pipeline.tracking import make_tracker
@@ -86,7 +86,7 @@ class Notes:
     def resume(self, position: Position) -> None:
         """Nothing to cut back."""
 
-    def finish(self, end: Mapping[str, Any]) -> None:
+    def finish(self, end: StreamEnd) -> None:
         """Nothing to finish."""
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from pipeline.buffers import FrameBuffer
@@ -70,9 +70,8 @@ class Reader(Generic[T]):
             items = self._items()
             for item in items:
                 if not self._handed.put(item):
-                    close: Callable[[], None] | None = getattr(items, "close", None)
-                    if close is not None:
-                        close()
+                    if isinstance(items, Generator):
+                        items.close()
                     return
         except SourceError as error:
             self.error = _bare(error)

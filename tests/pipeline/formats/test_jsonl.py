@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from pipeline.accounting import StreamCounts
 from pipeline.errors import SourceError
 from pipeline.formats import jsonl
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.results import FrameResult
+from pipeline.stages import Outcome, Status, StreamEnd
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -195,18 +197,17 @@ def test_the_schema_refuses_what_is_no_record(change: dict[str, object]) -> None
         jsonschema.validate(fields, schema_of("maskstream.frame"))
 
 
-END = jsonl.end_record(
-    run="7c1d",
-    source_id="gate",
-    outcome="incomplete",
-    reason="cut off at 5.0 s",
-    decoded=125,
-    announced=250,
-    captured=125,
-    published=123,
-    dropped={"thinned": 1},
-    failed={"out_of_memory": 1},
-    decode_errors=2,
+END = StreamEnd(
+    "7c1d",
+    Outcome(Status.INCOMPLETE, "cut off at 5.0 s", 125, 250),
+    StreamCounts(
+        "gate",
+        captured=125,
+        published=123,
+        dropped={"thinned": 1},
+        failed={"out_of_memory": 1},
+        decode_errors=2,
+    ),
 )
 
 
@@ -217,7 +218,7 @@ def test_an_end_record_is_exactly_these_bytes_and_fulfils_its_schema() -> None:
         '"published":123,"dropped":{"thinned":1},"failed":{"out_of_memory":1},"in_flight":0,'
         '"decode_errors":2,"reconnects":0}}'
     )
-    jsonschema.Draft202012Validator(schema_of("maskstream.end")).validate(END)
+    jsonschema.Draft202012Validator(schema_of("maskstream.end")).validate(jsonl.end_record(END))
 
 
 def write_lines(path: Path, *lines: bytes) -> Path:
@@ -230,7 +231,7 @@ def test_a_run_reads_back_with_its_end(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "run.jsonl", *lines, jsonl.dumps(END), b"")
     run = jsonl.read_run(path)
     assert [r.index for r in run.results] == [0, 1, 2]
-    assert run.end == END
+    assert run.end == jsonl.end_record(END)
     assert run.torn_line is None
     assert [r.index for r in jsonl.read_records(path)] == [0, 1, 2]
 

@@ -14,6 +14,7 @@ from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks import check_sink, register
 from pipeline.stages import Sink
+from pipeline.testing import make_end
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "own_sink.py"
 
@@ -43,7 +44,7 @@ def test_it_writes_what_it_says(
 ) -> None:
     sink = open_for_test(f"csv:{tmp_path}/{{source}}.csv?separator=semicolon")
     sink.write(make_result(5), make_picture(5))
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     assert (tmp_path / "gate.csv").read_text() == (
         "frame;pts_s;track;label;score;area\n"
@@ -77,7 +78,7 @@ def test_after_a_crash_and_a_rerun_the_bytes_are_the_same(
             sink.close()
             sink = open_for_test(f"csv:{tmp_path}/{name}.csv", resume=position)
             sink.write(make_result(1), make_picture(1))
-        sink.finish({})
+        sink.finish(make_end())
         sink.close()
     assert (tmp_path / "crashed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 

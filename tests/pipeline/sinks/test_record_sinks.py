@@ -13,17 +13,15 @@ from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Sink
+from pipeline.stages import Outcome, Sink, Status
+from pipeline.testing import make_end
 
 Open = Callable[..., Sink]
 MakeResult = Callable[..., FrameResult]
 MakePicture = Callable[..., Picture]
 EXACT = ["jsonl:{}/o/x.jsonl", "coco:{}/o/x.json", "mots:{}/o/x.txt", "frames:{}/o/x?format=png"]
 
-END = jsonl.end_record(
-    run="r1", source_id="gate", outcome="complete", reason=None, decoded=9, announced=9,
-    captured=9, published=9, dropped={}, failed={},
-)  # fmt: skip
+END = make_end(source_id="gate", captured=9, published=9)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -149,7 +147,7 @@ def test_jsonl_ends_with_the_end_record_and_reads_back(
     sink.close()
     expected = [*map(jsonl.dumps, results), jsonl.dumps(END), b""]
     assert (tmp_path / "gate.jsonl").read_bytes() == b"\n".join(expected)
-    assert jsonl.read_run(tmp_path / "gate.jsonl").end == END
+    assert jsonl.read_run(tmp_path / "gate.jsonl").end == jsonl.end_record(END)
 
 
 def test_record_sinks_do_not_ask_for_the_drawn_picture(
@@ -232,10 +230,7 @@ def test_mots_without_track_ids_is_one_clear_line(
     )
 
 
-FAILED = jsonl.end_record(
-    run="r1", source_id="gate", outcome="failed", reason="not a video", decoded=0, announced=None,
-    captured=0, published=0, dropped={}, failed={},
-)  # fmt: skip
+FAILED = make_end(Outcome(Status.FAILED, "not a video"), source_id="gate")
 
 
 @pytest.mark.parametrize("name", ["jsonl:{}/x", "coco:{}/x", "mots:{}/x", "video:{}/x.mp4"])

@@ -7,11 +7,10 @@ from pathlib import Path
 import av
 import pytest
 
-from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Sink, resume_keeping
-from pipeline.testing import ListSink
+from pipeline.testing import ListSink, make_end
 
 Open = Callable[..., Sink]
 MakeResult = Callable[..., FrameResult]
@@ -23,10 +22,7 @@ URLS = [
     "mots:{}/x.txt",
     "frames:{}/x?format=png",
 ]
-END = jsonl.end_record(
-    run="r1", source_id="gate", outcome="complete", reason=None, decoded=9, announced=9,
-    captured=9, published=9, dropped={}, failed={},
-)  # fmt: skip
+END = make_end(source_id="gate", captured=9, published=9)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -133,7 +129,7 @@ def test_whole_fragments_of_a_video_stay_and_time_goes_on_behind_them(
     kept = second.flush()["records"]
     for i in range(10):
         second.write(make_result(2000 + i, epoch=1), make_picture(i))
-    second.finish({})
+    second.finish(make_end())
     second.close()
     with av.open(str(path)) as container:
         times = [float(f.pts * f.time_base) for f in container.decode(video=0)]  # type: ignore

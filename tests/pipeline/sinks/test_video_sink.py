@@ -19,6 +19,7 @@ from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.video import Timeline, fit
 from pipeline.stages import Sink, resume_keeping
+from pipeline.testing import make_end
 
 Open = Callable[..., Sink]
 MakeResult = Callable[..., FrameResult]
@@ -61,7 +62,7 @@ def test_every_frame_is_there_once_in_order_with_its_time(
     sink = open_for_test(f"video:{tmp_path}/{{source}}.mp4")
     for i, pts_s in enumerate(times):
         sink.write(make_result(i, pts_s=float(pts_s)), make_picture(i))
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     pictures = decoded(tmp_path / "gate.mp4")
     assert [p[0] for p in pictures] == pytest.approx(list(times - times[0]), abs=0.6 / 90_000)
@@ -185,7 +186,7 @@ def test_after_a_crash_and_a_rerun_frames_order_and_times_are_the_same(
 
     whole = open_for_test(f"video:{tmp_path}/whole.mp4")
     write(whole, range(60))
-    whole.finish({})
+    whole.finish(make_end())
     whole.close()
 
     first = open_for_test(f"video:{tmp_path}/crashed.mp4")
@@ -197,7 +198,7 @@ def test_after_a_crash_and_a_rerun_frames_order_and_times_are_the_same(
     for url in ("crashed.mp4", "crashed.mp4?preset=veryfast"):
         second = open_for_test(f"video:{tmp_path}/{url}", resume=position)
         write(second, range(crash_after, 60))
-        second.finish({})
+        second.finish(make_end())
         second.close()
         expected, found = decoded(tmp_path / "whole.mp4"), decoded(tmp_path / "crashed.mp4")
         assert [p[0] for p in found] == [p[0] for p in expected]
@@ -211,7 +212,7 @@ def test_a_whole_file_knows_its_duration_and_can_be_searched(
     sink = open_for_test(f"video:{tmp_path}/x.mp4")
     for i in range(100):
         sink.write(make_result(i), make_picture(i))
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     with av.open(str(tmp_path / "x.mp4")) as container:
         assert container.duration == 4_000_000
@@ -246,7 +247,7 @@ def test_pictures_may_be_any_time_apart(
     sink = open_for_test(f"video:{tmp_path}/x.mp4")
     for i, pts_s in enumerate(times):
         sink.write(make_result(i, pts_s=pts_s), make_picture(i))
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     pictures = decoded(tmp_path / "x.mp4")
     assert [p[0] for p in pictures] == pytest.approx(times, abs=0.6 / 90_000)
@@ -271,7 +272,7 @@ def test_a_video_of_days_goes_on_after_its_last_picture(
     sink = open_for_test(f"video:{tmp_path}/x.mp4", overwrite=True)
     resume_keeping(sink, position)
     sink.write(make_result(6, epoch=1, pts_s=0.0), make_picture(6))
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     pictures = decoded(tmp_path / "x.mp4")
     assert [p[0] for p in pictures[:6]] == [i * 1e5 for i in range(6)]
@@ -317,7 +318,7 @@ def test_any_first_size_plays(
     sink = open_for_test(f"video:{tmp_path}/x.mp4")
     sink.write(make_result(0), make_picture(0, size=size))
     sink.write(make_result(1, epoch=1, pts_s=0.0), make_picture(1, size=(30, 40)))
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     with av.open(str(tmp_path / "x.mp4")) as container:
         shapes = {(f.height, f.width) for f in container.decode(video=0)}
@@ -334,7 +335,7 @@ def test_colours_survive_as_the_file_says_they_are_coded(
     picture = make_picture(0, image=blue_red)
     sink = open_for_test(f"video:{tmp_path}/x.mp4?annotated=0&crf=10")
     sink.write(make_result(0), picture)
-    sink.finish({})
+    sink.finish(make_end())
     sink.close()
     with av.open(str(tmp_path / "x.mp4")) as container:
         frame = next(container.decode(video=0))
@@ -360,7 +361,7 @@ def test_a_run_without_frames_leaves_no_file(tmp_path: Path, open_for_test: Open
     for name, overwrite in (("new.mp4", False), ("old.mp4", True)):
         sink = open_for_test(f"video:{tmp_path}/{name}", overwrite=overwrite)
         sink.flush()
-        sink.finish({})
+        sink.finish(make_end())
         sink.close()
     assert list(tmp_path.iterdir()) == []
 

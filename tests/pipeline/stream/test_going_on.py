@@ -14,7 +14,7 @@ import pytest
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.runner import LocalSegmenter
 from pipeline.sinks import open_sink
-from pipeline.stages import Outcome, Sink, Status
+from pipeline.stages import Outcome, Sink, SnapshotRefused, Status
 from pipeline.stream import Checkpoint, End, Stream
 from pipeline.testing import ListSink, ManualClock, ManualSegmenter, ScriptedSource, make_frames
 from pipeline.tracking import make_tracker
@@ -220,7 +220,7 @@ def test_a_complete_file_stays_complete_after_an_upgrade(
 
 def test_a_tracker_refuses_what_other_settings_remembered() -> None:
     snapshot = make_tracker(class_names={}, min_score=0.5).snapshot()
-    with pytest.raises(ValueError, match="the settings of the tracker have changed"):
+    with pytest.raises(SnapshotRefused, match="the settings of the tracker have changed"):
         make_tracker(class_names={}, min_score=0.6).restore(snapshot)
 
 

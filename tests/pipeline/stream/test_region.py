@@ -136,6 +136,11 @@ class Drifting:
         carried = columns((self.at - 4, self.at))
         return carried.with_tracks(np.ones(1, np.int64))
 
+    next_id = 2
+
+    def skip_ids(self, first: int) -> None:
+        raise NotImplementedError
+
     def reset(self) -> None:
         self.at = 0
 

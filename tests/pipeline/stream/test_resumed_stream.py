@@ -121,9 +121,9 @@ def cut_off_at(mortal_checkpoint: Any) -> CutOff:
 
 
 def test_the_undisturbed_run_is_worth_comparing_with(whole: ListSink) -> None:
-    accounting = whole.ends[0]["accounting"]
-    assert accounting["failed"] == {"poison": 1}
-    assert accounting["dropped"]["max_fps"] > 0
+    counts = whole.ends[0].counts
+    assert counts.failed == {"poison": 1}
+    assert counts.dropped["max_fps"] > 0
     assert len({t for r in whole.results for t in r.instances.track_ids.tolist()}) > 2
     assert any(r.instances.predicted is not None for r in whole.results)
     assert {r.epoch for r in whole.results} == {0, 1}

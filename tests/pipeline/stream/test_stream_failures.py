@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import SinkBusy, SinkError, SinkFull, SourceOpenError
+from pipeline.formats import jsonl
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.stages import Outcome, Status
@@ -110,8 +111,7 @@ def test_a_source_that_cannot_be_opened_ends_the_stream_with_its_reason(
     assert end.outcome.status is Status.FAILED
     assert end.outcome.reason == "cam: no such file"
     assert (end.exit_code, end.bug, end.counts.state) == (2, None, "failed")
-    assert sink.ends[0]["outcome"] == "failed"
-    assert sink.ends[0]["reason"] == "cam: no such file"
+    assert sink.ends[0].outcome == end.outcome
 
 
 def test_what_was_captured_before_a_source_broke_is_published(make_stream: MakeStream) -> None:
@@ -141,7 +141,7 @@ def test_an_incomplete_source_ends_with_its_own_account(make_stream: MakeStream)
     end = make_stream(ScriptedSource(make_frames(3), outcome=outcome), [sink]).run()
     assert end.outcome == outcome
     assert end.exit_code == 2
-    assert sink.ends == [
+    assert [jsonl.end_record(end) for end in sink.ends] == [
         {
             "schema": "maskstream.end/1", "run": "run", "source": "cam", "outcome": "incomplete",
             "reason": "cam: cut off after 3 of 9 frames", "decoded": 3, "announced": 9,

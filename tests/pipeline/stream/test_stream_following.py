@@ -50,6 +50,11 @@ class TracingTracker:
     def snapshot(self) -> dict[str, Any]:
         return {}
 
+    next_id = 1
+
+    def skip_ids(self, first: int) -> None:
+        self.trace.append(("skip", first))
+
     def restore(self, snapshot: Any) -> None:
         self.trace.append(("restore",))
 

@@ -237,7 +237,14 @@ class Forgetful:
             self._next = 1
 
     def snapshot(self) -> dict[str, Any]:
-        return {"next_id": self._next}
+        return {"next": self._next}
+
+    @property
+    def next_id(self) -> int:
+        return self._next
+
+    def skip_ids(self, first: int) -> None:
+        self._next = max(self._next, first)
 
     def restore(self, snapshot: Any) -> None:
         """Everything was forgotten."""

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.stages import SnapshotRefused
 from pipeline.tracking import make_tracker
 
 Make = Callable[..., Instances]
@@ -392,5 +393,5 @@ def test_a_restored_tracker_goes_on_with_the_same_ids(rectangles: Make, with_rei
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"tracker snapshot version 0, expected \d"):
+    with pytest.raises(SnapshotRefused, match=r"tracker snapshot version 0, expected \d"):
         Stream().tracker.restore({"version": 0})
