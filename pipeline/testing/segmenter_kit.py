@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.instances import Instances
-from pipeline.stages import Segmenter
+from pipeline.stages import Measured, Overlapping, Segmenter, Warm
 from pipeline.testing.promise import promised
 
 Image = NDArray[np.uint8]
@@ -28,6 +28,8 @@ def check_segmenter(make: Callable[[], Segmenter], images: Sequence[Image]) -> N
     promised(len(images) >= 2, f"check_segmenter needs two pictures or more, got {len(images)}")
     segmenter = make()
     try:
+        if isinstance(segmenter, Warm):
+            segmenter.warm_up()
         _describes_itself(segmenter)
         frozen = [_frozen(image) for image in images]
         found = segmenter.segment(frozen)
@@ -40,6 +42,10 @@ def check_segmenter(make: Callable[[], Segmenter], images: Sequence[Image]) -> N
             _fits(one, image, segmenter)
         _each_by_itself(segmenter, frozen, found)
         promised(segmenter.segment([]) == [], "segment([]) has to give []")
+        if isinstance(segmenter, Overlapping):
+            _overlaps(segmenter, frozen, found)
+        if isinstance(segmenter, Measured):
+            _knows_its_sizes(segmenter, len(images))
     finally:
         segmenter.close()
         segmenter.close()  # safe to call twice
@@ -86,14 +92,38 @@ def _each_by_itself(
     """What is found in a picture does not depend on the pictures beside it."""
     for number, (image, one) in enumerate(zip(images, together, strict=True)):
         alone = segmenter.segment([image])[0]
-        same = (
-            len(alone) == len(one)
-            and np.array_equal(alone.class_ids, one.class_ids)
-            and np.allclose(alone.scores, one.scores, atol=1e-3)
-            and (np.diag(alone.masks.iou(one.masks)) > 0.98).all()
-        )
         promised(
-            same,
+            _alike(alone, one),
             f"picture {number} gave {len(alone)} instances alone and {len(one)} in a batch, "
             "or other ones; what is found may not depend on the pictures beside it",
         )
+
+
+def _overlaps(
+    segmenter: Overlapping, images: Sequence[Image], together: Sequence[Instances]
+) -> None:
+    """Batches that are under way at once are those that come one after another."""
+    promised(segmenter.depth >= 1, f"depth is {segmenter.depth}; a batch at a time is 1")
+    if segmenter.depth == 1:
+        return
+    begun = [segmenter.begin(images) for _ in range(segmenter.depth)]
+    for number, end in enumerate(begun):
+        found = end()
+        promised(
+            len(found) == len(together) and all(map(_alike, found, together)),
+            f"batch {number} of {segmenter.depth} at once is not what segment() gives",
+        )
+
+
+def _knows_its_sizes(segmenter: Measured, count: int) -> None:
+    met = sum(segmenter.buckets.values())
+    promised(met >= count, f"buckets count {met} pictures, {count} or more were segmented")
+
+
+def _alike(one: Instances, other: Instances) -> bool:
+    return (
+        len(one) == len(other)
+        and np.array_equal(one.class_ids, other.class_ids)
+        and np.allclose(one.scores, other.scores, atol=1e-3)
+        and bool((np.diag(one.masks.iou(other.masks)) > 0.98).all())
+    )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.frames import Frame
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Sink
+from pipeline.stages import ChecksResume, KeepsOwnEnd, Position, Sink
 from pipeline.testing.doubles import make_end, make_frame, make_instances
 from pipeline.testing.promise import promised, within
 
@@ -27,29 +28,33 @@ def check_sink(
     *,
     answers_within_s: float = 5.0,
 ) -> None:
-    """Use a sink as a stream does: write, flush, crash, go on, end.
+    """Use a sink as a stream does: write, flush, be killed, go on, end.
 
     Args:
         open_sink: opens the sink for the source `cam` below a folder; True: what lies there is
             its own, or may be replaced.
         content: what an undisturbed run left below a folder, in any form that can be compared.
         folder: an empty one, to work in.
-        answers_within_s: time a call may take.
+        answers_within_s: time a call may take, `flush` and `close` too.
 
     Raises:
         AssertionError: a promise was broken; the message says which.
     """
+    crash = partial(_Crash, open_sink, folder, answers_within_s)
     for name in ("whole", "early", "bare"):
         (folder / name).mkdir()
     _run(open_sink(folder / "whole", False), range(COUNT), answers_within_s)
     expected = content(folder / "whole")
     for flushed, written in ((0, 3), (1, 1), (5, 9), (COUNT, COUNT)):
-        there = folder / f"cut-{flushed}-{written}"
-        there.mkdir()
-        _crash(open_sink(there, False), flushed, written, open_sink, there, answers_within_s)
+        crash(flushed, written).cut_back()
         promised(
-            content(there) == expected,
+            content(folder / f"cut-{flushed}-{written}") == expected,
             f"cut off after frame {written}, resumed at {flushed}: not what an undisturbed run has",
+        )
+    if crash(5, 9, "kept").keep():
+        promised(
+            content(folder / "kept-5-9") == expected,
+            "resume_keeping() at 5, flushed up to frame 9: not what an undisturbed run has",
         )
     early = open_sink(folder / "early", False)
     early.close()
@@ -61,7 +66,7 @@ def check_sink(
 
 def _run(sink: Sink, numbers: range, limit_s: float) -> None:
     _write(sink, numbers, limit_s)
-    _flushed(sink, limit_s)
+    _flush(sink, limit_s)
     with within(limit_s, "finish()"):
         sink.finish(END)
     with within(limit_s, "close()"):
@@ -69,23 +74,67 @@ def _run(sink: Sink, numbers: range, limit_s: float) -> None:
     sink.close()  # safe to call twice
 
 
-def _crash(
-    sink: Sink,
-    flushed: int,
-    written: int,
-    open_sink: Callable[[Path, bool], Sink],
-    there: Path,
-    limit_s: float,
-) -> None:
-    """Write on behind the last position that was kept, and die; a second life goes on from it."""
-    _write(sink, range(flushed), limit_s)
-    position = _flushed(sink, limit_s) if flushed else None
-    _write(sink, range(flushed, written), limit_s)
-    sink.close()  # a process that dies gives its locks back, and says no `finish`
-    again = open_sink(there, True)
-    if position is not None:
-        again.resume(json.loads(json.dumps(position)))
-    _run(again, range(flushed, COUNT), limit_s)
+class _Crash:
+    """Written on behind the last position that was kept, then killed; a second life goes on."""
+
+    def __init__(
+        self,
+        open_sink: Callable[[Path, bool], Sink],
+        folder: Path,
+        limit_s: float,
+        flushed: int,
+        written: int,
+        name: str = "cut",
+    ) -> None:
+        self._open, self._limit_s = open_sink, limit_s
+        self._flushed, self._written = flushed, written
+        self._there = folder / f"{name}-{flushed}-{written}"
+        self._there.mkdir()
+
+    def cut_back(self) -> None:
+        """What is behind the position comes again."""
+        sink = self._open(self._there, False)
+        again, position = self._killed(sink, self._wrote(sink))
+        if position is not None:
+            if isinstance(again, ChecksResume):
+                before = _files(self._there)
+                again.check_resume(position)
+                promised(_files(self._there) == before, "check_resume() changed what is there")
+            again.resume(position)
+        _run(again, range(self._flushed, COUNT), self._limit_s)
+
+    def keep(self) -> bool:
+        """What is behind the position and whole stays; False: the sink cannot do that."""
+        sink = self._open(self._there, False)
+        position = self._wrote(sink)
+        _flush(sink, self._limit_s)
+        again, position = self._killed(sink, position)
+        if not isinstance(again, KeepsOwnEnd) or position is None:
+            again.close()
+            return False
+        again.resume_keeping(position)
+        _run(again, range(self._written, COUNT), self._limit_s)
+        return True
+
+    def _wrote(self, sink: Sink) -> Position | None:
+        _write(sink, range(self._flushed), self._limit_s)
+        position = _flush(sink, self._limit_s) if self._flushed else None
+        _write(sink, range(self._flushed, self._written), self._limit_s)
+        return position
+
+    def _killed(self, sink: Sink, position: Position | None) -> tuple[Sink, Position | None]:
+        """The next life, and what it knows: files are as they were before anything was closed."""
+        left = self._there.with_suffix(".left")
+        shutil.copytree(self._there, left)
+        sink.close()  # gives locks back, as the end of a process does
+        shutil.rmtree(self._there)
+        left.rename(self._there)
+        kept = None if position is None else json.loads(json.dumps(position))
+        return self._open(self._there, True), kept
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _write(sink: Sink, numbers: range, limit_s: float) -> None:
@@ -94,7 +143,7 @@ def _write(sink: Sink, numbers: range, limit_s: float) -> None:
             sink.write(*_result(number))
 
 
-def _flushed(sink: Sink, limit_s: float) -> Mapping[str, Any]:
+def _flush(sink: Sink, limit_s: float) -> Position:
     with within(limit_s, "flush()"):
         position = sink.flush()
     promised(

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.instances import Instances
-from pipeline.stages import Tracker
+from pipeline.stages import SnapshotRefused, Tracker
 from pipeline.testing.promise import promised
 
 FPS = 10.0
+LEAP = 1_000_000
 
 
 def check_tracker(make: Callable[[], Tracker], frames: Sequence[Instances]) -> None:
@@ -28,6 +29,7 @@ def check_tracker(make: Callable[[], Tracker], frames: Sequence[Instances]) -> N
     given = _ids_are_never_given_twice(make(), frames)
     promised(given, "no track in any frame; check_tracker needs frames in which something is found")
     _goes_on_from_a_snapshot(make, frames)
+    _refuses_what_is_not_its_own(make(), frames)
     _carries_what_was_not_segmented(make(), frames)
 
 
@@ -38,9 +40,12 @@ def _ids_are_never_given_twice(tracker: Tracker, frames: Sequence[Instances]) ->
         before |= set(_ids(shown))
     promised(not before or min(before) >= 1, f"track ids begin at 1, got {min(before, default=1)}")
     _knows_its_next(tracker, before)
+    _leaps(tracker)
     tracker.reset()
     after = {track for shown in _follow(tracker, frames) for track in _ids(shown)}
     promised(not before & after, f"after reset() the ids {sorted(before & after)} came again")
+    skipped = {track for track in after if track < LEAP}
+    promised(not skipped, f"after skip_ids({LEAP}) came the ids {sorted(skipped)}")
     return before
 
 
@@ -59,6 +64,30 @@ def _knows_its_next(tracker: Tracker, given: set[int]) -> None:
         tracker.next_id > max(given, default=0),
         f"next_id is {tracker.next_id}, {max(given, default=0)} was given already",
     )
+
+
+def _leaps(tracker: Tracker) -> None:
+    """Ids that may have been given before are left out, and none is taken back."""
+    tracker.skip_ids(LEAP)
+    tracker.skip_ids(1)
+    promised(
+        tracker.next_id == LEAP,
+        f"after skip_ids({LEAP}) and skip_ids(1) next_id is {tracker.next_id}, not {LEAP}",
+    )
+
+
+def _refuses_what_is_not_its_own(tracker: Tracker, frames: Sequence[Instances]) -> None:
+    _follow(tracker, frames)
+    before = json.dumps(tracker.snapshot())
+    try:
+        tracker.restore({})
+    except SnapshotRefused:
+        promised(
+            json.dumps(tracker.snapshot()) == before,
+            "a snapshot was refused, yet changed something",
+        )
+        return
+    raise AssertionError("restore() of an empty snapshot has to raise SnapshotRefused")
 
 
 def _goes_on_from_a_snapshot(make: Callable[[], Tracker], frames: Sequence[Instances]) -> None:

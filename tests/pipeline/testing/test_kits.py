@@ -15,8 +15,12 @@ from pipeline.picture import Picture
 from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
+from pipeline.sinks.files import OutputFile
+from pipeline.sinks.function import FunctionSink
+from pipeline.sinks.jsonl import JsonlSink
+from pipeline.sinks.schemes import SinkTarget
 from pipeline.sources import open_source
-from pipeline.stages import Outcome, Segmenter, Sink, Source, Status
+from pipeline.stages import Outcome, Segmenter, Sink, Source, Status, Tracker
 from pipeline.testing import (
     ListSink,
     ScriptedSource,
@@ -30,6 +34,7 @@ from pipeline.testing import (
     make_instances,
 )
 from pipeline.tracking import make_tracker
+from pipeline.tracking.tracker import StreamTracker
 
 STREET = "synthetic://street?seed=3&frames=12&size=160x120"
 LABELS = {1: "red"}
@@ -101,6 +106,7 @@ def test_the_tracker_passes() -> None:
         ("coco:{folder}/cam.json", "*.json"),
         ("mots:{folder}/cam.txt", "*.txt"),
         ("frames:{folder}/pictures?format=png", "pictures/*.png"),
+        ("jsonl:{folder}/cam.jsonl?min_score=0.5", "*.jsonl"),
     ],
 )
 def test_the_sinks_pass(url: str, pattern: str, tmp_path: Path) -> None:
@@ -117,6 +123,28 @@ def test_the_sinks_pass(url: str, pattern: str, tmp_path: Path) -> None:
         return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
 
     check_sink(opened, content, tmp_path)
+
+
+def test_the_video_sink_passes(tmp_path: Path) -> None:
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        url = f"video:{folder}/cam.mp4"
+        return open_sink(url, source_id="cam", run="r", labels=LABELS, overwrite=overwrite)
+
+    def content(folder: Path) -> object:
+        frames = open_source(f"{folder}/cam.mp4", source_id="cam").frames()
+        return [(frame.index, round(frame.pts_s, 3), frame.size) for frame in frames]
+
+    check_sink(opened, content, tmp_path)
+
+
+def test_a_function_passes(tmp_path: Path) -> None:
+    called: dict[Path, dict[str, int]] = {}
+
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        keys = called.setdefault(folder, {})
+        return FunctionSink(lambda result: keys.update({result.key: result.index}))
+
+    check_sink(opened, lambda folder: called[folder], tmp_path)
 
 
 # -- what breaks a promise ---------------------------------------------------------------------
@@ -250,13 +278,61 @@ class Forgetful:
         """Everything was forgotten."""
 
 
+class Stuck(Forgetful):
+    """Has ids of its own mind."""
+
+    def skip_ids(self, first: int) -> None:
+        self._next = first
+
+
+class Obliging(StreamTracker):
+    """Takes whatever it is given."""
+
+    def restore(self, snapshot: Any) -> None:
+        if snapshot:
+            super().restore(snapshot)
+
+
 @pytest.mark.parametrize(
-    ("resets", "message"),
-    [(True, r"after reset\(\) the ids"), (False, "other instances after snapshot")],
+    ("make", "message"),
+    [
+        (Forgetful, r"after reset\(\) the ids"),
+        (lambda: Forgetful(resets=False), "other instances after snapshot"),
+        (Stuck, r"and skip_ids\(1\) next_id is 1, not 1000000"),
+        (
+            lambda: Obliging(make_tracker().settings),
+            "an empty snapshot has to raise SnapshotRefused",
+        ),
+    ],
 )
-def test_a_tracker_that_breaks_a_promise_is_told_which(resets: bool, message: str) -> None:
+def test_a_tracker_that_breaks_a_promise_is_told_which(
+    make: Callable[[], Tracker], message: str
+) -> None:
     with pytest.raises(AssertionError, match=message):
-        check_tracker(lambda: Forgetful(resets=resets), squares())
+        check_tracker(make, squares())
+
+
+class Overlapped(StubSegmenter):
+    """Has two batches under way and counts pictures; some of it is wrong."""
+
+    def __init__(self, *, depth: int = 2, lost: int = 0, met: int = 9) -> None:
+        super().__init__(lambda image: make_instances(1, size=image.shape[:2]))
+        self.depth, self.buckets = depth, {(64, 96): met}
+        self._lost = lost
+
+    def begin(self, images: Any) -> Callable[[], list[Instances]]:
+        return lambda: self.segment(images[self._lost :])
+
+
+def test_a_segmenter_that_overlaps_passes_and_what_is_wrong_with_one_is_told() -> None:
+    check_segmenter(Overlapped, pictures())
+    for make, message in (
+        (lambda: Overlapped(depth=0), "depth is 0"),
+        (lambda: Overlapped(lost=1), "batch 0 of 2 at once is not what"),
+        (lambda: Overlapped(met=1), "buckets count 1 pictures, 2 or more"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_segmenter(make, pictures())
 
 
 class Torn(ListSink):
@@ -287,3 +363,61 @@ def test_a_sink_that_blocks_is_found(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError, match=r"write\(\) of frame 0 took"):
         check_sink(lambda *_: Slow(), lambda _: None, tmp_path, answers_within_s=0.01)
+
+
+class Unwritten(ListSink):
+    """Says that it stands where it will only be once it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.lines = path.read_text().splitlines() if path.exists() else []
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        self.lines.append(str(result.index))
+
+    def flush(self) -> dict[str, int]:
+        return {"count": len(self.lines)}
+
+    def resume(self, position: Any) -> None:
+        del self.lines[position["count"] :]
+
+    def close(self) -> None:
+        self.path.write_text("\n".join(self.lines))
+
+
+def test_a_sink_that_writes_only_when_it_is_closed_is_found(tmp_path: Path) -> None:
+    def content(folder: Path) -> object:
+        return (folder / "lines").read_text()
+
+    with pytest.raises(AssertionError, match="cut off after frame 1, resumed at 1"):
+        check_sink(lambda folder, _: Unwritten(folder / "lines"), content, tmp_path)
+
+
+def file_in(folder: Path, overwrite: bool) -> OutputFile:
+    path = str(folder / "x.jsonl")
+    return OutputFile(SinkTarget("jsonl", path, str(folder), {}, "cam", "r", {}, None, overwrite))
+
+
+def test_a_sink_that_changes_something_when_it_is_asked_is_found(tmp_path: Path) -> None:
+    class Eager(JsonlSink):
+        def check_resume(self, position: Any) -> None:
+            self.resume(position)
+
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        return Eager(file_in(folder, overwrite))
+
+    with pytest.raises(AssertionError, match=r"check_resume\(\) changed what is there"):
+        check_sink(opened, lambda folder: (folder / "x.jsonl").read_bytes(), tmp_path)
+
+
+def test_a_sink_that_cuts_back_what_it_should_keep_is_found(tmp_path: Path) -> None:
+    class Thrifty(JsonlSink):
+        def resume_keeping(self, position: Any) -> None:
+            self.resume(position)
+
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        return Thrifty(file_in(folder, overwrite))
+
+    with pytest.raises(AssertionError, match=r"resume_keeping\(\) at 5"):
+        check_sink(opened, lambda folder: (folder / "x.jsonl").read_bytes(), tmp_path)
