@@ -96,14 +96,14 @@ TABLES_BEGIN, TABLES_END = "<!-- settings: made by `make docs` -->", "<!-- end o
 
 
 def _tracker_tables() -> str:
-    from pipeline.tracking.settings import PRESETS, TrackerSettings
+    from pipeline.tracking.settings import PRESETS, TrackerTuning
 
-    said = _attribute_docs(TrackerSettings)
+    said = _attribute_docs(TrackerTuning)
     rows = ["| key | default | |", "| --- | --- | --- |"]
-    for field in fields(TrackerSettings):
+    for field in fields(TrackerTuning):
         value = field.default
         if field.name == "class_groups":
-            value = "; ".join(", ".join(group) for group in TrackerSettings().class_groups)
+            value = "; ".join(", ".join(group) for group in TrackerTuning().class_groups)
         rows.append(f"| `{field.name}` | {_default(value)} | {said[field.name]} |")
     rows += ["", "| preset | differs in |", "| --- | --- |"]
     for name, values in PRESETS.items():

@@ -94,7 +94,7 @@ class Owed:
 
 
 @dataclass(slots=True)
-class Progress:
+class Headway:
     """Whether a segment worker gets on: the one judge of it.
 
     The clock runs only while it has work and ends none of it, however much that work is. It has

@@ -45,8 +45,6 @@ SAID = {
     "abort": "leaving: what was captured and not published is given up",
 }
 
-Progress = Callable[[RunCounts], None]
-
 
 class Supervisor:
     """Looks after all workers of one run until its streams are over.
@@ -86,7 +84,7 @@ class Supervisor:
         *,
         stop: threading.Event,
         abort: threading.Event,
-        on_progress: Progress | None = None,
+        on_progress: Callable[[RunCounts], None] | None = None,
     ) -> tuple[End, ...]:
         """Watch until every stream is over; one `End` a source, in the order of the settings.
 
@@ -285,7 +283,7 @@ def run(
     settings: Settings,
     *,
     address: str | None = None,
-    on_progress: Progress | None = None,
+    on_progress: Callable[[RunCounts], None] | None = None,
     stop: threading.Event | None = None,
     abort: threading.Event | None = None,
     limits: Limits | None = None,

@@ -127,7 +127,7 @@ def _check_trackers(settings: Settings) -> None:
                     "tracker is none"
                 )
             continue
-        tracking.TrackerSettings.of(preset, **settings.tracker.settings)
+        tracking.TrackerTuning.of(preset, **settings.tracker.settings)
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

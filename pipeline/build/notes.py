@@ -20,7 +20,7 @@ def _gaps(settings: Settings, source: SourceSettings) -> str | None:
     preset, every = preset_of(settings, source), source.segment_every
     if preset == "none" or every == 1:
         return None
-    carried_s = tracking.TrackerSettings.of(preset, **settings.tracker.settings).predict_for
+    carried_s = tracking.TrackerTuning.of(preset, **settings.tracker.settings).predict_for
     needed_fps = (every - 1) / carried_s if carried_s > 0 else float("inf")
     if needed_fps <= min(source.max_fps or _SLOW_FPS, _SLOW_FPS):
         return None

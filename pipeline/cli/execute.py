@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli.progress import Progress
+from pipeline.cli.progress import ProgressLine
 from pipeline.cli.sources import check_kept
 from pipeline.cli.telling import say
 from pipeline.config import Settings
@@ -165,7 +165,7 @@ def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:
         return _run_local(settings, stop, abort, quiet=quiet)
     from workers.supervisor import run as run_on_ray
 
-    with Progress(quiet=quiet) as progress:
+    with ProgressLine(quiet=quiet) as progress:
         return run_on_ray(
             settings,
             address=address,
@@ -193,7 +193,7 @@ def _run_local(
 
     drained = drained_by_signals(stop, abort, end_now=partial(os._exit, 1))
     served = serve(settings.metrics.host, settings.metrics.port, counts=lambda: latest)
-    with Progress(quiet=quiet) as progress, served, drained:
+    with ProgressLine(quiet=quiet) as progress, served, drained:
         return run_local(settings, on_progress=on_progress, stop=stop, abort=abort)
 
 

@@ -18,7 +18,7 @@ from pipeline.plain import plain
 PLAIN_EVERY_S = 10.0
 
 
-class Progress:
+class ProgressLine:
     """Shows counts as they come; a context manager, so that the terminal is always given back.
 
     Args:
@@ -36,7 +36,7 @@ class Progress:
         self._began_s = self._told_s = clock()
         self._last = (clock(), 0)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressLine:
         if self._live is not None:
             self._live.__enter__()
         return self

@@ -41,7 +41,7 @@ def _has_area(polygon: tuple[tuple[float, float], ...]) -> tuple[tuple[float, fl
     return polygon
 
 
-Polygon = Annotated[
+Corners = Annotated[
     tuple[tuple[Coordinate, Coordinate], ...], Field(min_length=3), AfterValidator(_has_area)
 ]
 
@@ -145,12 +145,12 @@ class SourceSettings(_Section):
     max_pixels: Annotated[int, Field(gt=0)] = Field(
         8192 * 4320, description="Refuse larger pictures before the first is decoded."
     )
-    include: tuple[Polygon, ...] = Field(
+    include: tuple[Corners, ...] = Field(
         (),
         description="Polygons [[x, y], ...] in source pixels: only inside of them is segmented, "
         "and only instances with at least half of their mask inside are followed and published.",
     )
-    ignore: tuple[Polygon, ...] = Field(
+    ignore: tuple[Corners, ...] = Field(
         (),
         description="Polygons: instances with more than half of their mask inside are not "
         "published.",

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pipeline.secrets import SecretRef
 from pipeline.stream.settings import StreamSettings
 
-Polygon: TypeAlias = tuple[tuple[float, float], ...]
+_Corners: TypeAlias = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +89,8 @@ class StreamPlan:
     classes: tuple[str, ...] | None = None
     """Names of those to follow and publish; None for all."""
     tracker: TrackerPlan = TrackerPlan()
-    include: tuple[Polygon, ...] = ()
-    ignore: tuple[Polygon, ...] = ()
+    include: tuple[_Corners, ...] = ()
+    ignore: tuple[_Corners, ...] = ()
     sinks: tuple[SinkPlan, ...] = ()
     overwrite: bool = False
     """Replace existing output."""

@@ -31,7 +31,7 @@ _OTHER_KBPS = 8000
 
 
 @dataclass(slots=True)
-class Timeline:
+class VideoTimeline:
     """Gives every picture its time in the video: ticks that only grow, from 0.
 
     Differences of `pts_s` are kept exactly. At a new epoch, and where times go back, the video
@@ -100,7 +100,7 @@ class VideoSink:
         self._codec, self._fps_hint = codec, fps_hint
         self._threads, self._options = threads, options
         self._annotated = annotated
-        self._timeline = Timeline(interval=round(TIMESCALE / fps_hint))
+        self._timeline = VideoTimeline(interval=round(TIMESCALE / fps_hint))
         self._encoder: Encoder | None = None
         self._size: tuple[int, int] | None = None
         self._in_file: tuple[bytes, bytes] | None = None
@@ -149,7 +149,7 @@ class VideoSink:
             self._size = height, width
             self._frames = position["records"]
             self._fragments = position["fragments"]
-            self._timeline = Timeline(**position["timeline"])
+            self._timeline = VideoTimeline(**position["timeline"])
             self._in_file = mp4.parameter_sets(self._head())
 
     def resume_keeping(self, position: Position) -> None:

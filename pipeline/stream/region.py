@@ -16,7 +16,7 @@ from pipeline.masks import Masks
 
 log = logging.getLogger(__name__)
 
-Polygon = Sequence[tuple[float, float]]
+_Corners = Sequence[tuple[float, float]]
 
 
 class PolygonRegion:
@@ -31,7 +31,7 @@ class PolygonRegion:
         ignore: instances that lie with more than half of their mask inside are not published.
     """
 
-    def __init__(self, include: Sequence[Polygon], ignore: Sequence[Polygon]) -> None:
+    def __init__(self, include: Sequence[_Corners], ignore: Sequence[_Corners]) -> None:
         self._include = [_points(polygon) for polygon in include]
         self._ignore = [_points(polygon) for polygon in ignore]
         self._size: tuple[int, int] | None = None
@@ -81,7 +81,7 @@ class PolygonRegion:
             self._ignored = Masks.from_dense(_filled(self._ignore, size)[None] > 0)
 
 
-def _points(polygon: Polygon) -> NDArray[np.int32]:
+def _points(polygon: _Corners) -> NDArray[np.int32]:
     return np.round(np.asarray(polygon, np.float64)).astype(np.int32)
 
 

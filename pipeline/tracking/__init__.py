@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking.settings import PRESETS, TRACKER_KEYS, TrackerSettings
+from pipeline.tracking.settings import PRESETS, TRACKER_KEYS, TrackerTuning
 
 if TYPE_CHECKING:
     from pipeline.tracking.camera import OpticalFlowMotion
     from pipeline.tracking.tracker import StreamTracker
 
-__all__ = ["PRESETS", "TRACKER_KEYS", "TrackerSettings", "make_camera_motion", "make_tracker"]
+__all__ = ["PRESETS", "TRACKER_KEYS", "TrackerTuning", "make_camera_motion", "make_tracker"]
 
 
 def make_tracker(
@@ -25,7 +25,7 @@ def make_tracker(
     Args:
         preset: one of `PRESETS`.
         class_names: names by class id, so that e.g. car and truck may be one track.
-        overrides: keys of `TrackerSettings`, `min_score` among them: instances are published
+        overrides: keys of `TrackerTuning`, `min_score` among them: instances are published
             once the best score of their track has reached it.
 
     Raises:
@@ -33,7 +33,7 @@ def make_tracker(
     """
     from pipeline.tracking.tracker import StreamTracker
 
-    return StreamTracker(TrackerSettings.of(preset, **overrides), class_names=class_names)
+    return StreamTracker(TrackerTuning.of(preset, **overrides), class_names=class_names)
 
 
 def make_camera_motion(*, max_side_px: int = 480) -> OpticalFlowMotion:

@@ -21,7 +21,7 @@ from pipeline.tracking.boxes import box_iou
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.likeness import UNLIKE, Likeness, compare
 from pipeline.tracking.reach import Reach, nearness
-from pipeline.tracking.settings import TrackerSettings
+from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
 
 Index = NDArray[np.int64]
@@ -67,7 +67,7 @@ class Cascade:
         tracks: Tracks,
         detections: Detections,
         *,
-        settings: TrackerSettings,
+        settings: TrackerTuning,
         image_size: tuple[int, int],
         now_s: float,
         segmented_s: float,

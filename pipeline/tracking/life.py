@@ -18,7 +18,7 @@ from pipeline.masks.spans import shifted_intersections
 from pipeline.tracking import kalman
 from pipeline.tracking.boxes import box_iou
 from pipeline.tracking.detections import Detections
-from pipeline.tracking.settings import TrackerSettings
+from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
 
 Index = NDArray[np.int64]
@@ -135,7 +135,7 @@ def _embeddings(tracks: Tracks, new: Index, detections: Detections) -> NDArray[n
     return detections.embeddings[new]
 
 
-def forget(tracks: Tracks, *, now_s: float, settings: TrackerSettings) -> None:
+def forget(tracks: Tracks, *, now_s: float, settings: TrackerTuning) -> None:
     """Drop what has not been seen for too long, and the younger of two on one object."""
     unseen = now_s - tracks.seen_s
     lost = unseen > 0.0
@@ -150,7 +150,7 @@ def forget(tracks: Tracks, *, now_s: float, settings: TrackerSettings) -> None:
         tracks.keep(keep)
 
 
-def buffer_s(settings: TrackerSettings) -> float:
+def buffer_s(settings: TrackerTuning) -> float:
     """Seconds a track may be unseen."""
     if settings.with_reid:
         return max(settings.track_buffer, settings.reid_buffer)

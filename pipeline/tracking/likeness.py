@@ -11,7 +11,7 @@ from pipeline.masks.spans import shifted_intersections
 from pipeline.tracking.boxes import box_iou, height_ratio
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.kalman import to_corners
-from pipeline.tracking.settings import TrackerSettings
+from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
 
 Array = NDArray[np.float64]
@@ -40,7 +40,7 @@ def compare(
     tracks: Tracks,
     detections: Detections,
     *,
-    settings: TrackerSettings,
+    settings: TrackerTuning,
     height: int,
     unseen_s: Array,
 ) -> Likeness:

@@ -23,7 +23,7 @@ CLASS_GROUPS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrackerSettings:
+class TrackerTuning:
     """Settings of the tracker; every key may be given in YAML and on the command line.
 
     Raises:
@@ -84,7 +84,7 @@ class TrackerSettings:
             )
 
     @staticmethod
-    def of(preset: str = "default", **overrides: Any) -> TrackerSettings:
+    def of(preset: str = "default", **overrides: Any) -> TrackerTuning:
         """The settings of a preset with single keys replaced.
 
         Raises:
@@ -102,7 +102,7 @@ class TrackerSettings:
                     f"known keys are {', '.join(sorted(TRACKER_KEYS))}"
                 )
         try:
-            return replace(TrackerSettings(**PRESETS[preset]), **overrides)
+            return replace(TrackerTuning(**PRESETS[preset]), **overrides)
         except TypeError as error:
             raise ConfigError(f"tracker: a value has the wrong type: {error}") from error
 
@@ -129,7 +129,7 @@ _POSITIVE = (
     "reid_buffer",
 )
 
-TRACKER_KEYS: tuple[str, ...] = tuple(f.name for f in fields(TrackerSettings))
+TRACKER_KEYS: tuple[str, ...] = tuple(f.name for f in fields(TrackerTuning))
 """Names a user may tune."""
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(

@@ -17,7 +17,7 @@ from pipeline.tracking import kalman, life, neighbours, output
 from pipeline.tracking.cascade import Cascade
 from pipeline.tracking.classes import VOTE_DECAY, ClassTable
 from pipeline.tracking.detections import Detections
-from pipeline.tracking.settings import TrackerSettings
+from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
 
 Index = NDArray[np.int64]
@@ -40,7 +40,7 @@ class StreamTracker:
     """
 
     def __init__(
-        self, settings: TrackerSettings, *, class_names: Mapping[int, str] | None = None
+        self, settings: TrackerTuning, *, class_names: Mapping[int, str] | None = None
     ) -> None:
         self.settings = settings
         self.dropped: Counter[str] = Counter()

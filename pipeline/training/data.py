@@ -26,7 +26,7 @@ MIN_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class TrainingPicture:
     """One training picture."""
 
     image: NDArray[np.uint8]
@@ -132,7 +132,9 @@ def render_all(settings: DataSettings) -> None:
     log.info("all frames rendered after %.0f s", time.monotonic() - began)
 
 
-def draw_sample(store: FrameStore, settings: DataSettings, rng: np.random.Generator) -> Sample:
+def draw_sample(
+    store: FrameStore, settings: DataSettings, rng: np.random.Generator
+) -> TrainingPicture:
     """A random crop of a random frame that holds at least one object."""
     while True:
         image, owner, classes = store[int(rng.integers(len(store)))]
@@ -149,7 +151,7 @@ def _crop(
     classes: list[int],
     settings: DataSettings,
     rng: np.random.Generator,
-) -> Sample:
+) -> TrainingPicture:
     height, width = owner.shape
     scale = float(np.exp(rng.uniform(np.log(settings.min_scale), np.log(settings.max_scale))))
     h = min(height, round(settings.crop_height / scale))
@@ -180,7 +182,7 @@ def _crop(
         numbers.append(number)
         kept.append(class_id)
         boxes.append([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1])
-    return Sample(
+    return TrainingPicture(
         picture.astype(np.uint8, copy=False),
         owned.astype(np.uint8, copy=False),
         np.array(numbers, np.int64),

@@ -17,7 +17,7 @@ from torchvision.models.detection import MaskRCNN
 
 from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.sources.street import LABELS
-from pipeline.training.data import FrameStore, Sample, draw_sample
+from pipeline.training.data import FrameStore, TrainingPicture, draw_sample
 from pipeline.training.roi import LookupRoIAlign
 from pipeline.training.settings import TrainSettings
 
@@ -191,7 +191,7 @@ def network_to_train(settings: TrainSettings) -> MaskRCNN:
 
 
 def to_tensors(
-    samples: list[Sample], device: torch.device
+    samples: list[TrainingPicture], device: torch.device
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     """Samples as torchvision's detection networks take them: RGB in [0, 1], dense masks."""
     images, targets = [], []

@@ -37,7 +37,7 @@ class DataSettings(_Section):
     cache: LocalPath = Field("out/street-cache", description="folder of the rendered frames")
 
 
-class ModelSettings(_Section):
+class NetworkSettings(_Section):
     """The network and how much of it each training step looks at."""
 
     name: str = "maskrcnn_resnet18_fpn"
@@ -77,7 +77,7 @@ class TrainSettings(_Section):
     """One training run."""
 
     data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
+    model: NetworkSettings = NetworkSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     check: CheckSettings = CheckSettings()
     output: LocalPath = Field("out/train", description="folder of checkpoints, log and weights")

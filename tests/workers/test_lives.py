@@ -1,7 +1,7 @@
 """When a worker counts as stuck, and when a dead one may come back."""
 
 from pipeline.testing import ManualClock
-from workers.lives import Limits, Owed, Progress, Restarts
+from workers.lives import Headway, Limits, Owed, Restarts
 
 
 def test_restarts_are_allowed_up_to_the_limit_and_again_once_the_window_has_passed() -> None:
@@ -34,8 +34,8 @@ def test_what_fails_again_and_again_is_not_tried_for_ever_however_long_each_time
     assert restarts.allowed
 
 
-def progress(clock: ManualClock) -> Progress:
-    return Progress(batch_timeout_s=60.0, max_batch=8, silence_s=10.0, clock=clock)
+def progress(clock: ManualClock) -> Headway:
+    return Headway(batch_timeout_s=60.0, max_batch=8, silence_s=10.0, clock=clock)
 
 
 def test_a_batch_is_stuck_after_the_timeout_and_three_times_what_it_should_take() -> None:

@@ -17,7 +17,7 @@ from pipeline.metrics.prometheus import CONTENT_TYPE, exposition
 
 log = logging.getLogger(__name__)
 
-Answer: TypeAlias = tuple[int, str, bytes]
+Reply: TypeAlias = tuple[int, str, bytes]
 """Status, content type and body."""
 Request: TypeAlias = socket.socket | tuple[bytes, socket.socket]
 """What the standard library says a request may be."""
@@ -67,7 +67,7 @@ def serve(
 def _server(
     host: str, port: int, counts: Callable[[], RunCounts], healthy: Callable[[], bool]
 ) -> ThreadingHTTPServer:
-    def answer(target: str) -> Answer:
+    def answer(target: str) -> Reply:
         path = target.partition("?")[0]
         if path == "/metrics":
             return 200, CONTENT_TYPE, exposition(counts())
@@ -86,7 +86,7 @@ def _server(
         ) from error
 
 
-def _verdict(good: bool) -> Answer:
+def _verdict(good: bool) -> Reply:
     return (200, "text/plain", b"ok\n") if good else (503, "text/plain", b"not now\n")
 
 
@@ -99,7 +99,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, answer: Callable[[str], Answer]) -> None:
+    def __init__(self, host: str, port: int, answer: Callable[[str], Reply]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.answer = answer
         self._open: dict[socket.socket, None] = {}

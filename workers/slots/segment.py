@@ -14,7 +14,7 @@ from pipeline.clock import Clock
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
 from workers.dispatch import Load, Member
-from workers.lives import Limits, Owed, Progress, Restarts
+from workers.lives import Headway, Limits, Owed, Restarts
 from workers.logs import relay
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots.remote import Asked, Remote
@@ -56,7 +56,7 @@ class SegmentSlot:
         self._start_worker = start
         self._limits = limits
         self._new_progress = partial(
-            Progress, batch_timeout_s, max_batch, limits.ping_timeout_s, clock
+            Headway, batch_timeout_s, max_batch, limits.ping_timeout_s, clock
         )
         self._wake = wake
         self._clock = clock

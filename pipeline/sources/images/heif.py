@@ -16,7 +16,7 @@ _BRANDS = frozenset({b"mif1", b"mif2", b"miaf", b"msf1", b"avif", b"avis", b"avi
 _HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 
 
-class Grid(NamedTuple):
+class TileGrid(NamedTuple):
     """How tiles lie together; what reaches beyond the size is cut off."""
 
     rows: int
@@ -119,12 +119,12 @@ def is_cut_off(data: bytes | bytearray) -> bool:
     return at > len(data)
 
 
-def read_grid(data: bytes | bytearray, item: Item) -> Grid:
+def read_grid(data: bytes | bytearray, item: Item) -> TileGrid:
     """How the parts of an item of the kind `grid` lie together."""
     content = b"".join(bytes(data[at : at + length]) for at, length in item.extents)
     _, flags, rows, columns = content[:4]
     width, height = struct.unpack_from(">II" if flags & 1 else ">HH", content, 4)
-    return Grid(rows + 1, columns + 1, width, height)
+    return TileGrid(rows + 1, columns + 1, width, height)
 
 
 def _boxes(data: bytes | bytearray, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:

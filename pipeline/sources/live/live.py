@@ -43,7 +43,7 @@ _STEADY_S = 10.0
 """A connection that has held so long starts its pauses anew when it breaks."""
 
 
-class State(StrEnum):
+class CameraState(StrEnum):
     """What a live source says of itself."""
 
     CONNECTING = "connecting"
@@ -134,7 +134,7 @@ class LiveSource:
         self._unconvertible = ""
         self._web: Web | None = None
         self._timeline: Timeline | None = None
-        self._state = State.CONNECTING
+        self._state = CameraState.CONNECTING
         self._reconnects = self._index = self._decoded = 0
         self._skipped: Counter[str] = Counter()
         self._last_frame_s: float | None = None
@@ -144,7 +144,7 @@ class LiveSource:
 
     @property
     def state(self) -> str:
-        """One of `State`."""
+        """One of `CameraState`."""
         return self._state
 
     @property
@@ -209,7 +209,7 @@ class LiveSource:
             self._give_up_first(began_s, broken)
             opened = self._opened_s >= dialled_s
             self._pause(broken, waited_s=0.0 if opened else self._clock() - dialled_s)
-        self._state = State.ENDED
+        self._state = CameraState.ENDED
         if self._decoded or self._why is None:
             self._outcome = Outcome(Status.COMPLETE, decoded=self._decoded)
         else:
@@ -271,9 +271,9 @@ class LiveSource:
         if silent_s >= limit_s:
             raise LinkError(f"no picture for {limit_s:g} s")
         if not fresh and silent_s >= stalled_s:
-            if self._state is not State.STALLED:
+            if self._state is not CameraState.STALLED:
                 self._news.say(logging.WARNING, f"no picture for {silent_s:.1f} s")
-            self._state = State.STALLED
+            self._state = CameraState.STALLED
             stalled_s = limit_s
         self._wake.wait(max(0.0, (limit_s if fresh else min(stalled_s, limit_s)) - silent_s))
 
@@ -292,7 +292,7 @@ class LiveSource:
     def _frame(self, item: Arrived) -> Frame | None:
         assert self._timeline is not None  # noqa: S101 - `_open_timeline` came before
         self._last_frame_s = self._clock()
-        self._state = State.STREAMING
+        self._state = CameraState.STREAMING
         if self._backoff.attempts and self._last_frame_s - self._opened_s > _STEADY_S:
             self._backoff.reset()  # not before: a stream that breaks off at once is no recovery
         self._skipped.update(item.skipped)
@@ -322,7 +322,7 @@ class LiveSource:
 
     def _pause(self, error: LinkError, *, waited_s: float) -> None:
         """Say what happened and wait for the next attempt; a long attempt has waited already."""
-        self._state = State.CONNECTING if self._timeline is None else State.RECONNECTING
+        self._state = CameraState.CONNECTING if self._timeline is None else CameraState.RECONNECTING
         worked = self._timeline is not None
         delay_s = self._backoff.pause_s(refused=error.patient, worked=worked, waited_s=waited_s)
         self._news.fail(str(error), f"; next attempt in {delay_s:.1f} s")
@@ -333,7 +333,7 @@ class LiveSource:
         if self._timeline is not None or limit_s is None:
             return
         if self._clock() - began_s >= limit_s:
-            self._state = State.FAILED
+            self._state = CameraState.FAILED
             reason = f"{self.source_id}: {self.address}: {error}; gave up after {limit_s:g} s"
             self._outcome = Outcome(Status.FAILED, reason)
             raise SourceError(reason) from None

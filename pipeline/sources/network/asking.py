@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.link import LinkError, Opening
-from pipeline.sources.network.reach import MAX_REDIRECTS, Reach, check_step
+from pipeline.sources.network.reach import MAX_REDIRECTS, HomeRange, check_step
 
 _CODES = {
     401: "authentication refused (401); check user name and password",
@@ -33,7 +33,7 @@ class Asking:
 
     def __init__(self, address: Address, how: Opening) -> None:
         self._how = how
-        self._reach = Reach()
+        self._reach = HomeRange()
         self._connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if address.username is not None or address.password is not None:

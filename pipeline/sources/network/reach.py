@@ -17,7 +17,7 @@ MAX_REDIRECTS = 5
 Range = Literal["loopback", "link-local", "private", "public"]
 
 
-class Reach:
+class HomeRange:
     """What may be asked on behalf of one source; the first host that is connected to sets it."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.sources.street.pen import STORED, Point, Sprite
 
-Window = tuple[int, int, int, int]
+_Window = tuple[int, int, int, int]
 """Whole pixels of a picture: x0, y0, x1, y1, the last two exclusive."""
 
 
@@ -89,7 +89,7 @@ def cast_shadow(
     crop[:] = cv2.multiply(crop, cv2.merge([keep] * 3), dtype=cv2.CV_8U)
 
 
-def _clip(x0: float, y0: float, x1: float, y1: float, *, size: tuple[int, ...]) -> Window | None:
+def _clip(x0: float, y0: float, x1: float, y1: float, *, size: tuple[int, ...]) -> _Window | None:
     """Whole pixels that hold the rectangle, cut to the picture; None if nothing is left."""
     left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
     right, bottom = min(size[1], int(np.ceil(x1))), min(size[0], int(np.ceil(y1)))

@@ -17,9 +17,17 @@ from pipeline.sources.street.backdrop import MARGIN, VIEW_HEIGHT, Light, draw_ba
 from pipeline.sources.street.compositing import Patch, cast_shadow, lay_over, see
 from pipeline.sources.street.figures import Coat, Look, cyclist, dog, person
 from pipeline.sources.street.pen import Sprite
-from pipeline.sources.street.traffic import Kind, Mover, lay_paths, movers_at, pixels_per_m
+from pipeline.sources.street.traffic import Mover, RoadUser, lay_paths, movers_at, pixels_per_m
 from pipeline.sources.street.truth import visible_instances
-from pipeline.sources.street.vehicles import Body, bin_, bus, car, drawn_length, planter, truck
+from pipeline.sources.street.vehicles import (
+    VehicleBody,
+    bin_,
+    bus,
+    car,
+    drawn_length,
+    planter,
+    truck,
+)
 
 CLASS_IDS = {name: class_id for class_id, name in LABELS.items()}
 POSES = 12
@@ -227,16 +235,16 @@ class StreetScene:
             case "dog":
                 return dog(Coat.draw(rng), rng, size, phase, flip=mover.flip)
             case "car":
-                return car(Body.draw(rng), rng, size, phase, flip=mover.flip)
+                return car(VehicleBody.draw(rng), rng, size, phase, flip=mover.flip)
             case "bus":
-                return bus(Body.draw(rng), rng, size, phase, flip=mover.flip)
+                return bus(VehicleBody.draw(rng), rng, size, phase, flip=mover.flip)
             case "truck":
-                return truck(Body.draw(rng), rng, size, phase, flip=mover.flip)
+                return truck(VehicleBody.draw(rng), rng, size, phase, flip=mover.flip)
 
 
 @lru_cache(maxsize=4096)
-def _half_length(seed: int, look: tuple[int, int], kind: Kind) -> float:
+def _half_length(seed: int, look: tuple[int, int], kind: RoadUser) -> float:
     """Half of what an object covers of the ground, in metres."""
     if kind in WHEELS:
-        return drawn_length(kind, Body.draw(np.random.default_rng([seed, 8, *look]))) / 2
+        return drawn_length(kind, VehicleBody.draw(np.random.default_rng([seed, 8, *look]))) / 2
     return {"person": 0.42, "dog": 0.45, "cyclist": 0.85}[kind]

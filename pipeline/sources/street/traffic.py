@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["person", "cyclist", "car", "bus", "truck", "dog"]
+RoadUser = Literal["person", "cyclist", "car", "bus", "truck", "dog"]
 
 
 def pixels_per_m(ground: float) -> float:
@@ -22,7 +22,7 @@ class Path:
     """A place in the traffic through which one object after another passes."""
 
     slot: int
-    kinds: tuple[Kind, ...]
+    kinds: tuple[RoadUser, ...]
     odds: tuple[float, ...]
     ground: float
     """Where the feet or wheels stand, in units from the top of the view."""
@@ -41,7 +41,7 @@ class Mover:
     """One object at one moment."""
 
     track_id: int
-    kind: Kind
+    kind: RoadUser
     ground: float
     x: float
     """Centre, in units from the left edge of the view."""
@@ -58,7 +58,7 @@ def lay_paths(rng: np.random.Generator, width: float) -> list[Path]:
     crowd = width / 640.0
 
     def add(
-        count: int, kinds: tuple[Kind, ...], odds: tuple[float, ...], band: tuple[float, float],
+        count: int, kinds: tuple[RoadUser, ...], odds: tuple[float, ...], band: tuple[float, float],
         pace: tuple[float, float], gap: float, lane: int = 0,
     ) -> None:  # fmt: skip
         count = max(1, round(count * crowd))
@@ -126,6 +126,6 @@ def movers_at(paths: list[Path], *, seed: int, t: float, width: float) -> list[M
 
 
 @lru_cache(maxsize=4096)
-def _kind(path: Path, seed: int, lap: int) -> Kind:
+def _kind(path: Path, seed: int, lap: int) -> RoadUser:
     rng = np.random.default_rng([seed, 7, path.slot, lap])
     return path.kinds[int(rng.choice(len(path.kinds), p=path.odds))]

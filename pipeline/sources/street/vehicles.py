@@ -25,7 +25,7 @@ RUBBER: Colour = (38, 36, 36)
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class VehicleBody:
     """Paint and build of one vehicle."""
 
     paint: Colour
@@ -35,9 +35,9 @@ class Body:
     height: float
 
     @staticmethod
-    def draw(rng: np.random.Generator) -> Body:
+    def draw(rng: np.random.Generator) -> VehicleBody:
         """A random vehicle."""
-        return Body(
+        return VehicleBody(
             pick(rng, PAINT),
             pick(rng, LIVERY),
             int(rng.integers(4)),
@@ -92,7 +92,7 @@ CAR_GLASS: list[list[list[Point]]] = [
 
 
 def car(
-    body: Body, rng: np.random.Generator, pixels_per_m: float, phase: float, *, flip: bool
+    body: VehicleBody, rng: np.random.Generator, pixels_per_m: float, phase: float, *, flip: bool
 ) -> Sprite:
     """A car of one of four builds: saloon, hatchback, off-roader, van."""
     pen = Pen((2.55, 2.55, 2.1), pixels_per_m, flip=flip)
@@ -131,7 +131,7 @@ def car(
 
 
 def bus(
-    body: Body, rng: np.random.Generator, pixels_per_m: float, phase: float, *, flip: bool
+    body: VehicleBody, rng: np.random.Generator, pixels_per_m: float, phase: float, *, flip: bool
 ) -> Sprite:
     """A city bus with a row of windows, two doors and a coloured band."""
     pen = Pen((4.2, 4.2, 3.2), pixels_per_m, flip=flip)
@@ -168,7 +168,7 @@ def bus(
 
 
 def truck(
-    body: Body, rng: np.random.Generator, pixels_per_m: float, phase: float, *, flip: bool
+    body: VehicleBody, rng: np.random.Generator, pixels_per_m: float, phase: float, *, flip: bool
 ) -> Sprite:
     """A delivery truck: a cab in colour and a pale box with a sign."""
     pen = Pen((3.6, 3.6, 3.3), pixels_per_m, flip=flip)
@@ -233,6 +233,6 @@ def bin_(rng: np.random.Generator, pixels_per_m: float) -> Sprite:
     return pen.finish(rng)
 
 
-def drawn_length(kind: str, body: Body) -> float:
+def drawn_length(kind: str, body: VehicleBody) -> float:
     """Metres from end to end, for the shadow."""
     return {"car": 4.3, "bus": 7.3, "truck": 6.0}[kind] * body.length

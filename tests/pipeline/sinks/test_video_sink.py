@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, SinkFull
 from pipeline.instances import Instances
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.sinks.video import Timeline, fit
+from pipeline.sinks.video import VideoTimeline, fit
 from pipeline.stages import Sink, resume_keeping
 from pipeline.testing import make_end
 
@@ -73,7 +73,7 @@ def test_every_frame_is_there_once_in_order_with_its_time(
 
 @pytest.mark.parametrize("fps", [24_000 / 1001, 25, 29.97, 60, 7, 1, 0.5])
 def test_a_key_picture_comes_every_second_or_sooner(fps: float) -> None:
-    timeline = Timeline(interval=round(90_000 / 25))
+    timeline = VideoTimeline(interval=round(90_000 / 25))
     placed = [timeline.place(0, i / fps) for i in range(200)]
     keys = [ticks for ticks, key in placed if key]
     assert keys[0] == 0
@@ -107,7 +107,7 @@ def test_a_key_picture_comes_every_second_or_sooner(fps: float) -> None:
 def test_times_only_grow_and_differences_within_an_epoch_are_kept(
     frames: list[tuple[int, float]], ticks: list[int]
 ) -> None:
-    timeline = Timeline(interval=3600)
+    timeline = VideoTimeline(interval=3600)
     assert [timeline.place(epoch, pts_s)[0] for epoch, pts_s in frames] == ticks
 
 

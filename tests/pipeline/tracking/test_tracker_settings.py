@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.tracking import PRESETS, TRACKER_KEYS, TrackerSettings, make_tracker
+from pipeline.tracking import PRESETS, TRACKER_KEYS, TrackerTuning, make_tracker
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -68,7 +68,7 @@ def test_the_names_people_know_are_there() -> None:
 )
 def test_a_wrong_setting_is_named(preset: str, overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match="^" + re.escape(message)):
-        TrackerSettings.of(preset, **overrides)
+        TrackerTuning.of(preset, **overrides)
 
 
 def test_names_of_presets_and_keys_cost_no_heavy_import() -> None:

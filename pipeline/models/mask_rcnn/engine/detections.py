@@ -2,7 +2,7 @@
 
 The best K of all P × classes scores are chosen first and only these are decoded. That is exact as
 long as all scores above the threshold are among them, or D of them survive suppression; otherwise
-`Detections.complete` says so, and the caller repeats with a larger K.
+`BoxDetections.complete` says so, and the caller repeats with a larger K.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class DetectionRules:
 
 
 @dataclass(frozen=True)
-class Detections:
+class BoxDetections:
     """At most D detections for each of B pictures, best first."""
 
     boxes: Tensor
@@ -67,7 +67,7 @@ def detect(
     rules: DetectionRules,
     candidates: int = CANDIDATES,
     suppress: Nms = nms,
-) -> Detections:
+) -> BoxDetections:
     """Select detections.
 
     Args:
@@ -94,7 +94,7 @@ def detect(
     keep = suppress(boxes, label, best, rules.overlap, 1, rules.limit)
     best, index = _ranked(torch.where(keep, best, -math.inf), min(rules.limit, best.shape[1]))
     found = (best >= 0).sum(dim=1)
-    return Detections(
+    return BoxDetections(
         boxes.gather(1, index[..., None].expand(-1, -1, 4)),
         best,
         label.gather(1, index),

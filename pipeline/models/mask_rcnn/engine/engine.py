@@ -24,8 +24,8 @@ from pipeline.models.mask_rcnn.engine.cuda import Cuda, cuda_for
 from pipeline.models.mask_rcnn.engine.dense import DensePart
 from pipeline.models.mask_rcnn.engine.detections import (
     CANDIDATES,
+    BoxDetections,
     DetectionRules,
-    Detections,
     detect,
 )
 from pipeline.models.mask_rcnn.engine.lanes import Lane, Lanes, Pass, Steps
@@ -180,7 +180,7 @@ class Engine:
 
     def _detect(
         self, logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, candidates: int
-    ) -> Detections:
+    ) -> BoxDetections:
         rules = self._detection_rules
         return detect(logits, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
 

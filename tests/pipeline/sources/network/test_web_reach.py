@@ -16,7 +16,7 @@ from pipeline.errors import SourceError
 from pipeline.sources import open_source
 from pipeline.sources.network import reach
 from pipeline.sources.network.link import LinkError
-from pipeline.sources.network.reach import Reach, check_step, range_of
+from pipeline.sources.network.reach import HomeRange, check_step, range_of
 
 Handler = http.server.BaseHTTPRequestHandler
 Answer = Callable[[Handler], None]
@@ -262,7 +262,7 @@ def test_the_first_host_says_where_the_others_may_be(
         return socket.socket()
 
     monkeypatch.setattr(socket, "create_connection", connect)
-    where = Reach()
+    where = HomeRange()
     where.connect((home, 80)).close()
     if allowed:
         where.connect((there, 80)).close()
