@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from pipeline.arrays import Floats
 from pipeline.instances import Instances
 
 SUMMARY = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
@@ -106,7 +105,7 @@ def _rows(instances: Instances, image_id: int) -> list[dict[str, Any]]:
 
 
 def _by_class(judge: COCOeval, labels: Mapping[int, str]) -> dict[str, float]:
-    precision: NDArray[np.float64] = judge.eval["precision"]  # IoU, recall, class, area, count
+    precision: Floats = judge.eval["precision"]  # IoU, recall, class, area, count
     out = {}
     for row, class_id in enumerate(judge.params.catIds):
         values = precision[:, :, row, 0, -1]

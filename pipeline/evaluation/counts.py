@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pipeline.arrays import Floats
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """Localisation thresholds of HOTA."""
 
 
-def _zeros() -> Array:
+def _zeros() -> Floats:
     return np.zeros(len(ALPHAS))
 
 
@@ -21,14 +20,14 @@ def _zeros() -> Array:
 class TrackCounts:
     """Sums over the frames of one or many sequences; arrays have one value per `ALPHAS`."""
 
-    hota_tp: Array = field(default_factory=_zeros)
-    hota_fn: Array = field(default_factory=_zeros)
-    hota_fp: Array = field(default_factory=_zeros)
-    association: Array = field(default_factory=_zeros)
+    hota_tp: Floats = field(default_factory=_zeros)
+    hota_fn: Floats = field(default_factory=_zeros)
+    hota_fp: Floats = field(default_factory=_zeros)
+    association: Floats = field(default_factory=_zeros)
     """Sum over true positives of their association accuracy; so the next two."""
-    association_recall: Array = field(default_factory=_zeros)
-    association_precision: Array = field(default_factory=_zeros)
-    location: Array = field(default_factory=_zeros)
+    association_recall: Floats = field(default_factory=_zeros)
+    association_precision: Floats = field(default_factory=_zeros)
+    location: Floats = field(default_factory=_zeros)
     """Sum over true positives of their similarity."""
     tp: int = 0
     fn: int = 0

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from pipeline.arrays import Floats, Ints
 from pipeline.evaluation.counts import ALPHAS
 from pipeline.evaluation.judged import EPS, Judged
 
-Array = NDArray[np.float64]
 
-
-def hota(judged: Judged) -> dict[str, Array]:
+def hota(judged: Judged) -> dict[str, Floats]:
     """The `hota_*`, `association*` and `location` sums of `TrackCounts` for one sequence."""
     truth_count = _appearances(judged.truth, judged.truth_tracks)[:, None]
     result_count = _appearances(judged.result, judged.result_tracks)[None]
@@ -43,12 +41,12 @@ def hota(judged: Judged) -> dict[str, Array]:
     }
 
 
-def _appearances(ids: list[NDArray[np.int64]], tracks: int) -> Array:
+def _appearances(ids: list[Ints], tracks: int) -> Floats:
     every = np.concatenate(ids) if ids else np.zeros(0, np.int64)
     return np.bincount(every, minlength=tracks).astype(np.float64)
 
 
-def _potential(judged: Judged) -> Array:
+def _potential(judged: Judged) -> Floats:
     """(truth tracks, result tracks): in how many frames they could be one, by similarity."""
     together = np.zeros((judged.truth_tracks, judged.result_tracks))
     for truth, result, similarity in zip(
@@ -63,10 +61,10 @@ def _potential(judged: Judged) -> Array:
     return together
 
 
-def _matched(judged: Judged, alignment: Array) -> tuple[NDArray[np.int64], Array]:
+def _matched(judged: Judged, alignment: Floats) -> tuple[Ints, Floats]:
     """Track pair (truth * result tracks + result) and similarity of every match of every frame."""
-    pairs: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    similar: list[Array] = [np.zeros(0)]
+    pairs: list[Ints] = [np.zeros(0, np.int64)]
+    similar: list[Floats] = [np.zeros(0)]
     for truth, result, similarity in zip(
         judged.truth, judged.result, judged.similarity, strict=True
     ):

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-Index = NDArray[np.int64]
-Array = NDArray[np.float64]
+from pipeline.arrays import Floats, Ints
 
 EPS = float(np.finfo("float").eps)
 
@@ -19,18 +17,18 @@ EPS = float(np.finfo("float").eps)
 class Judged:
     """Ids and similarities of every frame, after the rules of a benchmark have been applied."""
 
-    truth: list[Index]
+    truth: list[Ints]
     """Per frame (G,) numbers of the true tracks, 0..truth_tracks - 1."""
-    result: list[Index]
+    result: list[Ints]
     """Per frame (R,) numbers of the answered tracks."""
-    similarity: list[Array]
+    similarity: list[Floats]
     """Per frame (G, R) in [0, 1]."""
     truth_tracks: int
     result_tracks: int
 
     @staticmethod
     def of(
-        truth_ids: Sequence[Index], result_ids: Sequence[Index], similarity: Sequence[Array]
+        truth_ids: Sequence[Ints], result_ids: Sequence[Ints], similarity: Sequence[Floats]
     ) -> Judged:
         """From ids of any kind; frames are given in order, empty ones included."""
         truth, truth_tracks = _numbered(truth_ids)
@@ -39,8 +37,8 @@ class Judged:
 
 
 def match_over(
-    similarity: Array, threshold: float, *, forbidden: float = 0.0
-) -> tuple[Index, Index]:
+    similarity: Floats, threshold: float, *, forbidden: float = 0.0
+) -> tuple[Ints, Ints]:
     """Pairs of rows and columns with the greatest total similarity at or above a threshold.
 
     Args:
@@ -57,7 +55,7 @@ def match_over(
     return rows[kept], columns[kept]
 
 
-def _numbered(ids: Sequence[Index]) -> tuple[list[Index], int]:
+def _numbered(ids: Sequence[Ints]) -> tuple[list[Ints], int]:
     if not ids:
         return [], 0
     known, numbers = np.unique(np.concatenate(list(ids)), return_inverse=True)

@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from pipeline.arrays import Floats
 from pipeline.evaluation.judged import EPS
 
-Array = NDArray[np.float64]
 
-
-def corners(boxes: Array) -> Array:
+def corners(boxes: Floats) -> Floats:
     """(N, 4) x, y, width, height to xyxy."""
     return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
 
 
-def box_iou(a: Array, b: Array) -> Array:
+def box_iou(a: Floats, b: Floats) -> Floats:
     """IoU of xyxy boxes (G, 4) and (R, 4), (G, R); 0 where a box has no area."""
     inside, area_a = _shared(a, b)
     area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
@@ -28,13 +26,13 @@ def box_iou(a: Array, b: Array) -> Array:
     return np.divide(inside, union, out=np.zeros_like(inside), where=good)
 
 
-def box_share(a: Array, b: Array) -> Array:
+def box_share(a: Floats, b: Floats) -> Floats:
     """What share of each box (G, 4) lies inside each box (R, 4), (G, R)."""
     inside, area = _shared(a, b)
     return np.divide(inside, area[:, None], out=np.zeros_like(inside), where=area[:, None] > EPS)
 
 
-def _shared(a: Array, b: Array) -> tuple[Array, Array]:
+def _shared(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     span = np.maximum(high - low, 0)
@@ -44,14 +42,14 @@ def _shared(a: Array, b: Array) -> tuple[Array, Array]:
 Rles = Sequence[Mapping[str, Any]]
 
 
-def mask_iou(a: Rles, b: Rles) -> Array:
+def mask_iou(a: Rles, b: Rles) -> Floats:
     """IoU of COCO RLE masks, (len(a), len(b))."""
     if not len(a) or not len(b):
         return np.zeros((len(a), len(b)))
     return np.asarray(coco_mask.iou(list(a), list(b), [0] * len(b)), np.float64)
 
 
-def mask_share(a: Rles, region: Rles) -> Array:
+def mask_share(a: Rles, region: Rles) -> Floats:
     """What share of each mask lies inside the union of `region`, (len(a),)."""
     if not len(a) or not len(region):
         return np.zeros(len(a))

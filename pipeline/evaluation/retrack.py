@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Floats, Ints
 from pipeline.build import Use, keep_apart
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl, mot, mots
@@ -27,7 +27,7 @@ from pipeline.tracking import make_tracker
 FORMATS = ("jsonl", "mots", "mot")
 MOTS_CLASSES = {1: "car", 2: "pedestrian"}
 
-Affine = NDArray[np.float64]
+Affine = Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,9 +164,7 @@ def _step_of(result: FrameResult) -> _Step:
     return _Step(result.index, result.pts_s, result.epoch, found, result)
 
 
-def _by_frame(
-    frames: NDArray[np.int64], fps: float, at: Callable[[NDArray[np.int64]], Instances]
-) -> Iterator[_Step]:
+def _by_frame(frames: Ints, fps: float, at: Callable[[Ints], Instances]) -> Iterator[_Step]:
     """Every frame from the first to the last, those without a line included."""
     if not len(frames):
         return
@@ -177,10 +175,10 @@ def _by_frame(
         yield _Step(number, number / fps, 0, at(rows))
 
 
-def _mots_frame(table: mots.MotsTable) -> Callable[[NDArray[np.int64]], Instances]:
+def _mots_frame(table: mots.MotsTable) -> Callable[[Ints], Instances]:
     size: tuple[int, int] = tuple(table.sizes[0].tolist()) if len(table) else (1, 1)
 
-    def at(rows: NDArray[np.int64]) -> Instances:
+    def at(rows: Ints) -> Instances:
         masks = Masks.from_coco(table.coco(rows), size)
         return Instances(
             boxes=masks.boxes().astype(np.float32),
@@ -194,14 +192,14 @@ def _mots_frame(table: mots.MotsTable) -> Callable[[NDArray[np.int64]], Instance
 
 def _mot_frame(
     table: mot.MotTable, image_size: tuple[int, int] | None
-) -> Callable[[NDArray[np.int64]], Instances]:
+) -> Callable[[Ints], Instances]:
     corners = np.concatenate((table.boxes[:, :2], table.boxes[:, :2] + table.boxes[:, 2:]), axis=1)
     if image_size is None:
         far = corners[:, 2:].max(axis=0, initial=1.0)
         image_size = math.ceil(far[1]), math.ceil(far[0])
     height, width = image_size
 
-    def at(rows: NDArray[np.int64]) -> Instances:
+    def at(rows: Ints) -> Instances:
         # Boxes alone: the masks are empty, one run of background each.
         empty = np.full(len(rows), height * width, np.uint32)
         return Instances(

@@ -11,16 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.errors import SourceError
 from pipeline.evaluation import overlap
 from pipeline.evaluation.judged import Judged, match_over
 from pipeline.formats.mot import MotTable
 from pipeline.formats.mots import IGNORE_CLASS, MotsTable
-
-Index = NDArray[np.int64]
-Array = NDArray[np.float64]
 
 PEDESTRIAN = 1
 MATCH = 0.5
@@ -47,14 +44,14 @@ MOT_RULES = {
 class FrameCase:
     """One frame of one class before the rules."""
 
-    truth_ids: Index
-    result_ids: Index
-    similarity: Array
-    distract: NDArray[np.bool_]
+    truth_ids: Ints
+    result_ids: Ints
+    similarity: Floats
+    distract: Bools
     """(G,) results matching these are taken out."""
-    keep: NDArray[np.bool_]
+    keep: Bools
     """(G,) truth that is judged."""
-    unjudged: Callable[[Index], NDArray[np.bool_]] | None = None
+    unjudged: Callable[[Ints], Bools] | None = None
     """Says of unmatched results (rows) which are not counted."""
     forbidden: float = 0.0
     """See `match_over`; the official tools differ."""
@@ -158,7 +155,7 @@ def check_disjoint(table: MotsTable, *, regions: bool = False) -> None:
             )
 
 
-def rows_by_frame(table: MotTable | MotsTable, *, first: int, frames: int) -> list[Index]:
+def rows_by_frame(table: MotTable | MotsTable, *, first: int, frames: int) -> list[Ints]:
     """The rows of each frame in the order of the file.
 
     Raises:

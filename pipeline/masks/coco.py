@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Ints, Size
 from pipeline.masks.runs import (
-    Ints,
-    Size,
     cancel_pairs,
     check_runs,
     from_toggles,

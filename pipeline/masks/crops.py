@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Ints, Size, cancel_pairs, stride
+from pipeline.arrays import Ints, Size
+from pipeline.masks.runs import cancel_pairs, stride
 
 
 def paint(toggles: Ints, height: int, width: int) -> NDArray[np.bool_]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Ints, Pieces, portions, spread
+from pipeline.arrays import Ints
+from pipeline.masks.runs import Pieces, portions, spread
 
 PIECES_AT_A_TIME = 1 << 15
 """Few enough that the arrays of one join stay in the cache."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Ints, Pieces, Size, cancel_pairs, portions, spread, stride
+from pipeline.arrays import Ints, Size
+from pipeline.masks.runs import Pieces, cancel_pairs, portions, spread, stride
 
 TOGGLES_AT_A_TIME = 1 << 14
 """Few enough that the arrays of one sweep stay in the cache."""

@@ -15,12 +15,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.masks.runs import cancel_pairs, portions, spread, stride
 
-Floats: TypeAlias = NDArray[np.float32]
-Doubles: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
+_Singles: TypeAlias = NDArray[np.float32]
 
 COLUMNS_AT_A_TIME = 4096
 PIXELS_AT_A_TIME = 1 << 17
@@ -31,7 +29,7 @@ ROUNDING = 1e-6
 HALF = np.float32(0.5)
 
 
-def paste_toggles(probabilities: Floats, boxes: Floats, size: tuple[int, int]) -> Ints:
+def paste_toggles(probabilities: _Singles, boxes: _Singles, size: tuple[int, int]) -> Ints:
     """Sorted toggles of N masks (see `pipeline.masks.runs`).
 
     Args:
@@ -55,7 +53,7 @@ def paste_toggles(probabilities: Floats, boxes: Floats, size: tuple[int, int]) -
     return cancel_pairs(np.concatenate(strips)) if strips else np.zeros(0, np.int64)
 
 
-def _expanded(boxes: Floats, scale: np.float32) -> list[Ints]:
+def _expanded(boxes: _Singles, scale: np.float32) -> list[Ints]:
     """Expand as torchvision's `expand_boxes` does, step by step in float32, and truncate."""
     x0, y0, x1, y1 = boxes.T
     half_w, half_h = (x1 - x0) * HALF * scale, (y1 - y0) * HALF * scale
@@ -63,7 +61,7 @@ def _expanded(boxes: Floats, scale: np.float32) -> list[Ints]:
     return [edge.astype(np.int64) for edge in (x - half_w, y - half_h, x + half_w, y + half_h)]
 
 
-def _fused(a: Floats, b: Floats, c: Floats | np.float32) -> Floats:
+def _fused(a: _Singles, b: _Singles, c: _Singles | np.float32) -> _Singles:
     """Compute a * b + c with one rounding: a product of two float32 is exact in float64."""
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
@@ -80,8 +78,8 @@ class _Axis:
     """Coordinate in the picture."""
     tap: Ints
     """The mask's line before; the other is the next one, or the same at the end."""
-    weight0: Floats
-    weight1: Floats
+    weight0: _Singles
+    weight1: _Singles
     starts: Ints
     """(N + 1,): the lines of box i are starts[i]:starts[i + 1]."""
 
@@ -114,9 +112,9 @@ class _Spans:
     """(N, taps): the span has rows in the picture."""
     low: Bools
     """(N,): the box is one span."""
-    rate: Doubles
+    rate: Floats
     """(N,) taps per row."""
-    origin: Doubles
+    origin: Floats
     """(N,) where in the row axis the box's first row is, or would be if it were visible."""
 
     @staticmethod
@@ -136,7 +134,7 @@ class _Strip:
 
     def __init__(
         self,
-        padded: Floats,
+        padded: _Singles,
         columns: _Axis,
         rows: _Axis,
         spans: _Spans,
@@ -175,7 +173,7 @@ class _Strip:
         found.append(self._between(starts, ends))
         return np.sort(np.concatenate(found), kind="stable")  # a merge of sorted stretches
 
-    def _classify(self, values: Floats, margin: np.float32) -> tuple[Bools, Bools]:
+    def _classify(self, values: _Singles, margin: np.float32) -> tuple[Bools, Bools]:
         """Which spans are on everywhere, and which have to be looked at; both (columns, taps)."""
         above, maybe = values > HALF + margin, values >= HALF - margin
         filled, low = self._spans.filled[self._owner], self._spans.low[self._owner]
@@ -189,7 +187,7 @@ class _Strip:
         return on, mixed
 
     def _beside_crossings(
-        self, column: Ints, span: Ints, values: Floats, margin: float
+        self, column: Ints, span: Ints, values: _Singles, margin: float
     ) -> tuple[Ints, Ints]:
         """First and last row to evaluate in each span; outside of them the state is theirs."""
         spans, owner = self._spans, self._owner[column]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Ints
+from pipeline.arrays import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)

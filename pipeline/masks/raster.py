@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Size
+from pipeline.arrays import Size
 from pipeline.masks.spans import Spans
 
 if TYPE_CHECKING:

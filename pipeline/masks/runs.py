@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints: TypeAlias = NDArray[np.int64]
-Size: TypeAlias = tuple[int, int]
-"""(height, width) in pixels."""
+from pipeline.arrays import Ints, Size
 
 
 def stride(size: Size) -> int:

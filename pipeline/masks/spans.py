@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks.runs import Ints
+from pipeline.arrays import Ints
 
 if TYPE_CHECKING:
     from pipeline.masks.masks import Masks

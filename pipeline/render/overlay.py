@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Image
 from pipeline.instances import Instances
 from pipeline.render import labels as tags
 from pipeline.render.palette import BGR, colour
 
-Image = NDArray[np.uint8]
 FILL = 0.42
 FILL_PREDICTED = 0.18
 """How much of the colour covers a mask that was carried on, not seen."""

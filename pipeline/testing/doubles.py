@@ -13,9 +13,9 @@ from enum import Enum, auto
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.accounting import StreamCounts
+from pipeline.arrays import Image
 from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
@@ -25,7 +25,6 @@ from pipeline.results import FrameResult
 from pipeline.stages import ModelInfo, Outcome, Position, Status, StreamEnd
 
 INFO = ModelInfo("blob", {1: "red", 2: "green"}, "")
-Image: TypeAlias = NDArray[np.uint8]
 
 
 class Pause(Enum):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Image
 from pipeline.instances import Instances
 from pipeline.stages import Measured, Overlapping, Segmenter, Warm
 from pipeline.testing.promise import promised
-
-Image = NDArray[np.uint8]
 
 
 def check_segmenter(make: Callable[[], Segmenter], images: Sequence[Image]) -> None:

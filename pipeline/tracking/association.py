@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-Index = NDArray[np.int64]
+from pipeline.arrays import Floats, Ints
 
 
-def match(
-    similarity: NDArray[np.float64], gate: float | NDArray[np.float64]
-) -> tuple[Index, Index]:
+def match(similarity: Floats, gate: float | Floats) -> tuple[Ints, Ints]:
     """Match rows to columns.
 
     What is maximised is the sum of `similarity - gate` over matched pairs above the gate, so one

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pipeline.arrays import Floats
 
 
-def box_iou(a: Array, b: Array) -> Array:
+def box_iou(a: Floats, b: Floats) -> Floats:
     """Intersection over union of xyxy boxes (T, 4) and (N, 4), as (T, N)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     span = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -24,7 +23,7 @@ def box_iou(a: Array, b: Array) -> Array:
     return np.asarray(inside)
 
 
-def height_ratio(a: Array, b: Array) -> Array:
+def height_ratio(a: Floats, b: Floats) -> Floats:
     """Smaller over larger height of (T,) and (N,), as (T, N) in (0, 1]."""
     column = a[:, None]
     return np.asarray(np.minimum(column, b) / np.maximum(np.maximum(column, b), 1e-9))

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Floats
 from pipeline.masks import Masks
 from pipeline.masks.raster import covered
 from pipeline.stages import SnapshotRefused
@@ -50,9 +51,7 @@ class OpticalFlowMotion:
         self._still = 0
         self._skipped = 0
 
-    def estimate(
-        self, image: NDArray[np.uint8], exclude: Masks | None = None
-    ) -> NDArray[np.float64] | None:
+    def estimate(self, image: NDArray[np.uint8], exclude: Masks | None = None) -> Floats | None:
         """See `pipeline.stages.CameraMotion.estimate`.
 
         Returns:
@@ -120,7 +119,7 @@ def _corners(grey: NDArray[np.uint8], exclude: Masks | None) -> NDArray[np.float
 
 def _fitted(
     before: NDArray[np.uint8], now: NDArray[np.uint8], points: NDArray[np.float32] | None
-) -> NDArray[np.float64] | None:
+) -> Floats | None:
     """The motion in reduced pixels, None if unknown, NaN at a cut."""
     if points is None or len(points) < MIN_INLIERS:
         return None
@@ -143,7 +142,7 @@ def _fitted(
     return np.asarray(fitted, np.float64)
 
 
-def _is_still(motion: NDArray[np.float64], size: tuple[int, ...]) -> bool:
+def _is_still(motion: Floats, size: tuple[int, ...]) -> bool:
     height, width = size[:2]
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     moved = corners @ motion[:, :2].T + motion[:, 2]

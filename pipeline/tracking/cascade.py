@@ -13,8 +13,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.tracking import hole
 from pipeline.tracking.association import match
 from pipeline.tracking.boxes import box_iou
@@ -23,10 +23,6 @@ from pipeline.tracking.likeness import UNLIKE, Likeness, compare
 from pipeline.tracking.reach import Reach, nearness
 from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
-
-Index = NDArray[np.int64]
-Array = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 MASK_TRUST = 0.2
 """How much less overlap an unsure detection needs where masks say that it is the same object."""
@@ -83,9 +79,9 @@ class Cascade:
         self._pace = pace
         self._free = ~_left(tracks.filters[:, 0], image_size) | (self._missed_s < LEFT_S)
         self._open = np.ones(len(detections), bool)
-        self._pairs: list[tuple[Index, Index]] = []
+        self._pairs: list[tuple[Ints, Ints]] = []
 
-    def pairs(self) -> tuple[Index, Index]:
+    def pairs(self) -> tuple[Ints, Ints]:
         """Rows of tracks and of detections that belong together."""
         none = np.zeros(0, np.int64)
         if not len(self._tracks) or not len(self._detections):
@@ -131,7 +127,7 @@ class Cascade:
             unseen_s=self._missed_s,
         )
 
-    def _round(self, similarity: Array, who: Bools, which: Bools, gate: float) -> None:
+    def _round(self, similarity: Floats, who: Bools, which: Bools, gate: float) -> None:
         """Match the tracks and detections that are left among these."""
         rows, columns = self._best(similarity, who, which, gate)
         if len(rows):
@@ -139,9 +135,7 @@ class Cascade:
             self._open[columns] = False
             self._pairs.append((rows, columns))
 
-    def _best(
-        self, similarity: Array, who: Bools, which: Bools, gate: float
-    ) -> tuple[Index, Index]:
+    def _best(self, similarity: Floats, who: Bools, which: Bools, gate: float) -> tuple[Ints, Ints]:
         """The best pairs among the tracks and detections that are left of these."""
         rows, columns = np.flatnonzero(self._free & who), np.flatnonzero(self._open & which)
         if not len(rows) or not len(columns):
@@ -160,7 +154,7 @@ class Cascade:
             alike = self._alike_after_hole(moved, self._compare(moved))
         self._round(alike, published, likely, 0.0)
 
-    def _alike_after_hole(self, tracks: Tracks, like: Likeness) -> Array:
+    def _alike_after_hole(self, tracks: Tracks, like: Likeness) -> Floats:
         return hole.alike(
             tracks,
             self._detections,
@@ -170,13 +164,13 @@ class Cascade:
             pace=self._pace,
         )
 
-    def _last_seen(self, like: Likeness) -> Array:
+    def _last_seen(self, like: Likeness) -> Floats:
         overlap = box_iou(self._tracks.last_box, self._detections.boxes)
         if like.apart is not None:
             overlap[like.apart] = UNLIKE
         return overlap
 
-    def _reach(self, like: Likeness) -> Array:
+    def _reach(self, like: Likeness) -> Floats:
         near = nearness(
             self._tracks.filters[:, 0],
             self._detections.centred,
@@ -186,7 +180,7 @@ class Cascade:
         )
         return near if like.apart is None else np.where(like.apart, UNLIKE, near)
 
-    def _same_look(self, like: Likeness) -> Array:
+    def _same_look(self, like: Likeness) -> Floats:
         embeddings = self._detections.embeddings
         if embeddings is None:
             return np.full(like.total.shape, UNLIKE)
@@ -199,7 +193,7 @@ class Cascade:
         return np.where(reachable, self._tracks.embedding @ embeddings.T, UNLIKE)
 
 
-def _left(predicted: Array, image_size: tuple[int, int]) -> Bools:
+def _left(predicted: Floats, image_size: tuple[int, int]) -> Bools:
     """Whose centre (T, 4; cx, cy, w, h) is outside of the picture."""
     x, y = predicted[:, 0], predicted[:, 1]
     return np.asarray((x < 0) | (y < 0) | (x > image_size[1]) | (y > image_size[0]))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Index = NDArray[np.int64]
+from pipeline.arrays import Floats, Ints
 
 VOTE_DECAY = 0.9
 """What an older vote keeps of its weight with each further detection."""
@@ -31,7 +30,7 @@ class ClassTable:
         """Class id of each column of the votes."""
         self._groups = np.zeros(0, np.int64)
 
-    def columns(self, class_ids: Index) -> Index:
+    def columns(self, class_ids: Ints) -> Ints:
         """The columns (N,) of these class ids (N,); new ones are added."""
         known = self._columns
         try:
@@ -52,10 +51,10 @@ class ClassTable:
             np.int64,
         )
 
-    def groups(self, columns: Index) -> Index:
+    def groups(self, columns: Ints) -> Ints:
         """The group of each column (N,)."""
         return self._groups[columns]
 
-    def winners(self, votes: NDArray[np.float64]) -> Index:
+    def winners(self, votes: Floats) -> Ints:
         """The class id with the most votes of each row (M, C) as (M,)."""
         return np.asarray(self.ids[votes.argmax(axis=1)])

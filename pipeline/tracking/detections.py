@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Floats, Ints
 from pipeline.instances import Instances
 from pipeline.masks.spans import Spans
 from pipeline.tracking.classes import ClassTable
@@ -21,18 +21,18 @@ MAX_DETECTIONS = 1000
 class Detections:
     """N detections of one frame."""
 
-    rows: NDArray[np.int64]
+    rows: Ints
     """(N,) where each stands in the instances it came from, ascending."""
-    boxes: NDArray[np.float64]
+    boxes: Floats
     """(N, 4) xyxy."""
-    centred: NDArray[np.float64]
+    centred: Floats
     """(N, 4) cx, cy, w, h."""
-    scores: NDArray[np.float64]
-    columns: NDArray[np.int64]
+    scores: Floats
+    columns: Ints
     """(N,) columns of the class table."""
-    groups: NDArray[np.int64]
+    groups: Ints
     spans: Spans
-    embeddings: NDArray[np.float64] | None
+    embeddings: Floats | None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,7 +65,7 @@ class Detections:
         )
 
 
-def _usable(instances: Instances, low: float, dropped: Counter[str]) -> NDArray[np.int64]:
+def _usable(instances: Instances, low: float, dropped: Counter[str]) -> Ints:
     boxes, scores = instances.boxes, instances.scores
     # A sum is finite only where all of its parts are; float64 so that huge boxes do not overflow.
     finite = np.isfinite(boxes.sum(axis=1, dtype=np.float64) + scores)

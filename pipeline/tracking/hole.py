@@ -7,16 +7,13 @@ that is around moved while nobody looked: the camera turned, a street was crosse
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Floats, Ints
 from pipeline.tracking import neighbours
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.likeness import UNLIKE, Likeness
 from pipeline.tracking.reach import Reach, nearness
 from pipeline.tracking.tracks import Tracks
-
-Index = NDArray[np.int64]
-Array = NDArray[np.float64]
 
 HOLE_S = 0.18
 """After longer without a frame overlap is not enough."""
@@ -38,10 +35,10 @@ def alike(
     detections: Detections,
     like: Likeness,
     *,
-    unseen_s: Array,
-    missed_s: Array,
+    unseen_s: Floats,
+    missed_s: Floats,
     pace: float,
-) -> Array:
+) -> Floats:
     """Overlap and nearness in one number, (T, N), above 0 where a pair may match.
 
     Args:
@@ -61,7 +58,7 @@ def alike(
     return np.where(may, np.maximum(both, LEAST_ALIKE), UNLIKE)
 
 
-def drift(tracks: Tracks, detections: Detections, found: tuple[Index, Index]) -> Array:
+def drift(tracks: Tracks, detections: Detections, found: tuple[Ints, Ints]) -> Floats:
     """How much further than predicted each track probably moved, (T, 2) in pixels.
 
     Neighbours that were found tell, as far as they agree; dancers do not, parked cars do.

@@ -9,9 +9,8 @@ per `REFERENCE_S`, and the three entries of the symmetric covariance; columns ar
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pipeline.arrays import Bools, Floats
 
 REFERENCE_S = 1.0 / 30.0
 """The frame time the noise is stated for; speeds are pixels per this time."""
@@ -38,7 +37,7 @@ UNSURE_DOUBT = 4.0
 _SIZE_COLUMNS = [2, 3, 2, 3]
 
 
-def to_centre(boxes: Array) -> Array:
+def to_centre(boxes: Floats) -> Floats:
     """(N, 4) xyxy to cx, cy, w, h."""
     out = np.empty_like(boxes)
     np.subtract(boxes[:, 2:], boxes[:, :2], out=out[:, 2:])
@@ -47,7 +46,7 @@ def to_centre(boxes: Array) -> Array:
     return out
 
 
-def to_corners(centred: Array) -> Array:
+def to_corners(centred: Floats) -> Floats:
     """(N, 4) cx, cy, w, h to xyxy."""
     half = centred[:, 2:] * 0.5
     out = np.empty_like(centred)
@@ -56,7 +55,7 @@ def to_corners(centred: Array) -> Array:
     return out
 
 
-def start(centred: Array) -> Array:
+def start(centred: Floats) -> Floats:
     """New filters (N, 5, 4) at these boxes (N, 4), standing still."""
     filters = np.zeros((len(centred), 5, 4))
     size = centred[:, _SIZE_COLUMNS]
@@ -66,7 +65,7 @@ def start(centred: Array) -> Array:
     return filters
 
 
-def predict(filters: Array, elapsed_s: float) -> None:
+def predict(filters: Floats, elapsed_s: float) -> None:
     """Move all filters `elapsed_s` on, in place; nothing happens when time does not advance."""
     k = min(elapsed_s / REFERENCE_S, MAX_STEPS)
     if k <= 0.0 or not len(filters):
@@ -84,7 +83,7 @@ def predict(filters: Array, elapsed_s: float) -> None:
     p11 += (k * SPEED_NOISE**2) * variance
 
 
-def _leap(position: Array, speed: Array, k: float) -> None:
+def _leap(position: Floats, speed: Floats, k: float) -> None:
     """Carry boxes over `k` steps that nobody saw, in place.
 
     What moves steadily in the world at distance z appears with a size and a place proportional to
@@ -100,7 +99,7 @@ def _leap(position: Array, speed: Array, k: float) -> None:
     position[:, 2:] *= np.clip(nearer, SHRINKAGE, GROWTH)[:, None]
 
 
-def correct(filters: Array, observed: Array, doubt: Array | None = None) -> Array:
+def correct(filters: Floats, observed: Floats, doubt: Floats | None = None) -> Floats:
     """The filters after an observation.
 
     Args:
@@ -127,7 +126,7 @@ def correct(filters: Array, observed: Array, doubt: Array | None = None) -> Arra
     return out
 
 
-def hidden(expected: Array, observed: Array, unsure: NDArray[np.bool_]) -> Array:
+def hidden(expected: Floats, observed: Floats, unsure: Bools) -> Floats:
     """How little boxes tell of their whole objects, (M, 4) factors of variance for `correct`.
 
     Where something moves in front of an object its box shrinks, its centre runs away from what
@@ -145,7 +144,7 @@ def hidden(expected: Array, observed: Array, unsure: NDArray[np.bool_]) -> Array
     return doubt
 
 
-def warp(filters: Array, motion: Array) -> None:
+def warp(filters: Floats, motion: Floats) -> None:
     """Carry all filters along with the camera, in place; `motion` is (2, 3)."""
     linear, shift = motion[:, :2], motion[:, 2]
     scale = float(np.sqrt(abs(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0])))
@@ -155,6 +154,6 @@ def warp(filters: Array, motion: Array) -> None:
     filters[:, 2:] *= scale * scale
 
 
-def warp_points(points: Array, motion: Array) -> Array:
+def warp_points(points: Floats, motion: Floats) -> Floats:
     """Points (..., 2) carried along with the camera."""
     return np.asarray(points @ motion[:, :2].T + motion[:, 2])

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.masks.spans import shifted_intersections
 from pipeline.tracking import kalman
 from pipeline.tracking.boxes import box_iou
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
-
-Index = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 DOUBT = 0.4
 """A detection of this score says nothing."""
@@ -46,7 +44,7 @@ MAX_TRACKS = 2000
 """Tracks kept at most; those unseen longest go first."""
 
 
-def weigh(tracks: Tracks, rows: Index, scores: NDArray[np.float64]) -> None:
+def weigh(tracks: Tracks, rows: Ints, scores: Floats) -> None:
     """Let the evidence follow a frame in which tracks `rows` (M,) had detections of `scores`."""
     known = tracks.hits >= WELL_KNOWN
     tracks.evidence[known] = np.maximum(tracks.evidence[known], KNOWN)
@@ -55,7 +53,7 @@ def weigh(tracks: Tracks, rows: Index, scores: NDArray[np.float64]) -> None:
     tracks.evidence[rows] = np.minimum(before + scores - DOUBT, MOST)
 
 
-def covered(new: Index, owner: Index, detections: Detections, share: float) -> Bools:
+def covered(new: Ints, owner: Ints, detections: Detections, share: float) -> Bools:
     """Which of the new detections (M,) lie inside the masks of tracks seen in this frame.
 
     Args:
@@ -78,15 +76,15 @@ def covered(new: Index, owner: Index, detections: Detections, share: float) -> B
 
 def begin(
     tracks: Tracks,
-    new: Index,
+    new: Ints,
     detections: Detections,
     *,
-    speed: NDArray[np.float64],
+    speed: Floats,
     now_s: float,
     since_s: float,
     sure: bool,
     classes: int,
-) -> Index:
+) -> Ints:
     """Start a track from each detection `new` (M,); returns their rows.
 
     Args:
@@ -128,7 +126,7 @@ def begin(
     return np.arange(before, before + n)
 
 
-def _embeddings(tracks: Tracks, new: Index, detections: Detections) -> NDArray[np.float64]:
+def _embeddings(tracks: Tracks, new: Ints, detections: Detections) -> Floats:
     if detections.embeddings is None:
         return np.zeros((len(new), tracks.embedding.shape[1]))
     tracks.widen("embedding", detections.embeddings.shape[1])
@@ -157,7 +155,7 @@ def buffer_s(settings: TrackerTuning) -> float:
     return settings.track_buffer
 
 
-def _duplicates(tracks: Tracks, lost: Bools, limit: float) -> Index:
+def _duplicates(tracks: Tracks, lost: Bools, limit: float) -> Ints:
     """Rows of lost tracks that lie on an older one seen now."""
     gone, seen = np.flatnonzero(lost), np.flatnonzero(~lost)
     if not len(gone) or not len(seen):

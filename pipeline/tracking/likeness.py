@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats
 from pipeline.masks.spans import shifted_intersections
 from pipeline.tracking.boxes import box_iou, height_ratio
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.kalman import to_corners
 from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
-
-Array = NDArray[np.float64]
 
 NEAR = 0.02
 """Boxes have to overlap this much for their masks to be compared."""
@@ -28,11 +26,11 @@ UNLIKE = -1.0
 class Likeness:
     """(T, N) matrices of one frame; `UNLIKE` where classes may not follow each other."""
 
-    overlap: Array
+    overlap: Floats
     """Overlap of boxes, or of boxes and masks: decides whether a pair may match at all."""
-    total: Array
+    total: Floats
     """Overlap weighed with height, time unseen and appearance: decides between rivals."""
-    apart: NDArray[np.bool_] | None
+    apart: Bools | None
     """Pairs whose classes may not follow each other; None where all may."""
 
 
@@ -42,7 +40,7 @@ def compare(
     *,
     settings: TrackerTuning,
     height: int,
-    unseen_s: Array,
+    unseen_s: Floats,
 ) -> Likeness:
     """Compare the predicted tracks with the detections of a frame.
 
@@ -76,8 +74,8 @@ def compare(
 
 
 def _with_masks(
-    boxes: Array, tracks: Tracks, detections: Detections, weight: float, height: int
-) -> Array:
+    boxes: Floats, tracks: Tracks, detections: Detections, weight: float, height: int
+) -> Floats:
     """Box overlap blended with mask overlap where both sides have a mask."""
     spans = detections.spans
     near = (boxes > NEAR) & (tracks.mask_area > 0)[:, None] & (spans.areas > 0)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats
 from pipeline.tracking.kalman import REFERENCE_S
 from pipeline.tracking.tracks import Tracks
-
-Array = NDArray[np.float64]
 
 KNOWN_HITS = 3
 """Observations after which the speed of a track means something."""
@@ -23,7 +21,7 @@ PACE_MEMORY = 100
 MAX_PACE = 20.0
 
 
-def inherited_speed(tracks: Tracks, since_s: float, centred: Array) -> Array:
+def inherited_speed(tracks: Tracks, since_s: float, centred: Floats) -> Floats:
     """How new objects (N, 4; cx, cy, w, h) probably move, (N, 2) in pixels per reference frame.
 
     Where a camera turns or drives, everything near moves alike, and a track that starts with
@@ -40,8 +38,8 @@ def inherited_speed(tracks: Tracks, since_s: float, centred: Array) -> Array:
 
 
 def shared(
-    asked: Array, moves: Array, centred: Array, *, without: NDArray[np.bool_] | None = None
-) -> Array:
+    asked: Floats, moves: Floats, centred: Floats, *, without: Bools | None = None
+) -> Floats:
     """How objects (N, 4; cx, cy, w, h) probably move by what their neighbours do, (N, 2).
 
     Where neighbours move in all directions their mean says nothing and the answer is close to 0.
@@ -67,7 +65,7 @@ def shared(
     return np.asarray(mean * (agreement * total / (total + FEW))[:, None])
 
 
-def pace_after(pace: float, filters: Array) -> float:
+def pace_after(pace: float, filters: Floats) -> float:
     """The running mean of how fast objects move, in own sizes a second.
 
     Args:

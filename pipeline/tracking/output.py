@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Ints
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.masks.spans import counts_of
@@ -16,13 +16,11 @@ from pipeline.tracking.detections import Detections
 from pipeline.tracking.life import PUBLISH
 from pipeline.tracking.tracks import Tracks
 
-Index = NDArray[np.int64]
-
 
 def published(
     instances: Instances,
     detections: Detections,
-    owner: Index,
+    owner: Ints,
     *,
     tracks: Tracks,
     classes: ClassTable,
@@ -62,7 +60,7 @@ def carried(
     *,
     tracks: Tracks,
     classes: ClassTable,
-    fresh: NDArray[np.bool_],
+    fresh: Bools,
 ) -> Instances:
     """The tracks `fresh` (T,) where they should be now, marked as predicted."""
     height, width = image_size

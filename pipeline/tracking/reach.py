@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pipeline.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class Reach:
 
 
 def nearness(
-    predicted: Array, found: Array, reach: Reach, *, unseen_s: Array, pace: float
-) -> Array:
+    predicted: Floats, found: Floats, reach: Reach, *, unseen_s: Floats, pace: float
+) -> Floats:
     """1 at the predicted place, 0 at the end of reach, below beyond; (T, N).
 
     Height in the picture and size count most: what stands on the same ground and is as large is as

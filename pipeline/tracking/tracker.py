@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.arrays import Floats, Ints
 from pipeline.instances import Instances
 from pipeline.stages import SnapshotRefused
 from pipeline.tracking import kalman, life, neighbours, output
@@ -19,9 +19,6 @@ from pipeline.tracking.classes import VOTE_DECAY, ClassTable
 from pipeline.tracking.detections import Detections
 from pipeline.tracking.settings import TrackerTuning
 from pipeline.tracking.tracks import Tracks
-
-Index = NDArray[np.int64]
-Array = NDArray[np.float64]
 
 SNAPSHOT_VERSION = 3
 GAP_S = 2.0
@@ -60,7 +57,7 @@ class StreamTracker:
         *,
         pts_s: float,
         image_size: tuple[int, int],
-        motion: Array | None = None,
+        motion: Floats | None = None,
     ) -> Instances:
         """See `pipeline.stages.Tracker.update`; a `motion` that is not finite is a scene cut."""
         if self._size not in (None, image_size):
@@ -115,7 +112,7 @@ class StreamTracker:
         self._clock_s += max(elapsed, MIN_TICK_S)
         return elapsed
 
-    def _move(self, elapsed_s: float, motion: Array | None) -> None:
+    def _move(self, elapsed_s: float, motion: Floats | None) -> None:
         """Bring all tracks to the time and view of this frame."""
         tracks = self._tracks
         if not len(tracks):
@@ -138,7 +135,7 @@ class StreamTracker:
 
     # ---------------------------------------------------------------- observations
 
-    def _observe(self, rows: Index, columns: Index, detections: Detections) -> None:
+    def _observe(self, rows: Ints, columns: Ints, detections: Detections) -> None:
         """Take the matched detections into their tracks."""
         tracks = self._tracks
         scores = detections.scores[columns]
@@ -171,14 +168,14 @@ class StreamTracker:
             self._remember(rows, detections.embeddings[columns], scores)
         self._confirm(rows)
 
-    def _lose(self, rows: Index) -> None:
+    def _lose(self, rows: Ints) -> None:
         """What was seen last time and is not among `rows` now is looked for as a whole."""
         tracks = self._tracks
         missed = tracks.seen_s >= self._segmented_s
         missed[rows] = False
         tracks.filters[missed] = tracks.whole[missed]
 
-    def _remember(self, rows: Index, embeddings: Array, scores: Array) -> None:
+    def _remember(self, rows: Ints, embeddings: Floats, scores: Floats) -> None:
         """Mix what a track looks like now into what it looked like, by how sure this is."""
         tracks = self._tracks
         tracks.widen("embedding", embeddings.shape[1])
@@ -187,7 +184,7 @@ class StreamTracker:
         length = np.sqrt((mixed * mixed).sum(axis=1, keepdims=True))
         tracks.embedding[rows] = mixed / np.maximum(length, 1e-9)
 
-    def _confirm(self, rows: Index) -> None:
+    def _confirm(self, rows: Ints) -> None:
         """Give an id to those of the tracks `rows` that have proven themselves."""
         tracks = self._tracks
         proven = (tracks.ids[rows] == 0) & (tracks.evidence[rows] >= self.settings.confirm_evidence)
@@ -196,7 +193,7 @@ class StreamTracker:
             tracks.ids[grown] = np.arange(self._next_id, self._next_id + len(grown))
             self._next_id += len(grown)
 
-    def _begin(self, owner: Index, detections: Detections) -> None:
+    def _begin(self, owner: Ints, detections: Detections) -> None:
         """Start tracks from what nobody owns; `owner` learns their rows."""
         settings, tracks = self.settings, self._tracks
         new = np.flatnonzero((owner < 0) & (detections.scores >= settings.new_track_thresh))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arrays import Bools, Floats, Ints
+
 COLUMNS: Mapping[str, tuple[type, tuple[int, ...]]] = {
     "filters": (np.float64, (5, 4)),  # see pipeline.tracking.kalman
     "whole": (np.float64, (5, 4)),  # the same, of the object as if nothing hid a part of it
@@ -31,43 +33,43 @@ COLUMNS: Mapping[str, tuple[type, tuple[int, ...]]] = {
 class Tracks:
     """A struct of arrays; `masks` holds the last mask of each as (2, R) starts and ends."""
 
-    filters: NDArray[np.float64]
-    whole: NDArray[np.float64]
-    last_box: NDArray[np.float64]
-    mask_centre: NDArray[np.float64]
-    mask_area: NDArray[np.int64]
-    seen_s: NDArray[np.float64]
-    born_s: NDArray[np.float64]
-    hits: NDArray[np.int64]
-    evidence: NDArray[np.float64]
-    score: NDArray[np.float64]
-    best: NDArray[np.float64]
-    ids: NDArray[np.int64]
-    group: NDArray[np.int64]
-    votes: NDArray[np.float64]
-    embedding: NDArray[np.float64]
+    filters: Floats
+    whole: Floats
+    last_box: Floats
+    mask_centre: Floats
+    mask_area: Ints
+    seen_s: Floats
+    born_s: Floats
+    hits: Ints
+    evidence: Floats
+    score: Floats
+    best: Floats
+    ids: Ints
+    group: Ints
+    votes: Floats
+    embedding: Floats
 
     def __init__(self) -> None:
         for name, (dtype, shape) in COLUMNS.items():
             setattr(self, name, np.zeros((0, *shape), dtype))
-        self.masks: list[NDArray[np.int64]] = []
+        self.masks: list[Ints] = []
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def keep(self, rows: NDArray[np.bool_]) -> None:
+    def keep(self, rows: Bools) -> None:
         """Forget all tracks but these (T,)."""
         for name in COLUMNS:
             setattr(self, name, getattr(self, name)[rows])
         self.masks = [mask for mask, kept in zip(self.masks, rows.tolist(), strict=True) if kept]
 
-    def append(self, masks: list[NDArray[np.int64]], **columns: NDArray[Any]) -> None:
+    def append(self, masks: list[Ints], **columns: NDArray[Any]) -> None:
         """Add tracks; every column must be given."""
         for name in COLUMNS:
             setattr(self, name, np.concatenate((getattr(self, name), columns[name])))
         self.masks = self.masks + masks
 
-    def shifted(self, shift: NDArray[np.float64]) -> Tracks:
+    def shifted(self, shift: Floats) -> Tracks:
         """The same tracks as if each stood `shift` (T, 2) further; the rest is shared."""
         other = copy(self)
         other.filters, other.whole = self.filters.copy(), self.whole.copy()

@@ -22,6 +22,7 @@ from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from pipeline.arrays import Size
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.lanes import Pass
 from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
@@ -31,7 +32,6 @@ from pipeline.models.mask_rcnn.found import Found
 from pipeline.models.shared.devices import Placement, place
 
 Images = list[NDArray[np.uint8]]
-Size = tuple[int, int]
 _RESULT_STAGE = "results to runs"
 
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from pipeline.arrays import Image, Size
 from pipeline.errors import ConfigError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.models.mask_rcnn.engine.engine import Engine
@@ -31,8 +31,6 @@ from pipeline.stages import ModelInfo
 
 _log = logging.getLogger(__name__)
 OUT_OF_MEMORY = "out_of_memory"
-Image = NDArray[np.uint8]
-Size = tuple[int, int]
 T = TypeVar("T")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-Size = tuple[int, int]
+from pipeline.arrays import Size
 
 
 @dataclass(frozen=True)

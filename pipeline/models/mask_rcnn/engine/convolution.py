@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Pair = tuple[int, int]
+HeightWidth = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Weights:
     weight: Tensor
     """(outputs, inputs / groups, height, width)."""
     bias: Tensor
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
+    stride: HeightWidth = (1, 1)
+    padding: HeightWidth = (0, 0)
+    dilation: HeightWidth = (1, 1)
     groups: int = 1
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
+from pipeline.arrays import Size
 from pipeline.models.mask_rcnn.engine.anchors import Grid, level_shapes, make_grid
 from pipeline.models.mask_rcnn.engine.box_head import BoxHead
 from pipeline.models.mask_rcnn.engine.cuda import Cuda, cuda_for
@@ -32,7 +33,7 @@ from pipeline.models.mask_rcnn.engine.lanes import Lane, Lanes, Pass, Steps
 from pipeline.models.mask_rcnn.engine.layers import conv_maker
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels, kernels_for
-from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch, InputRules, Size
+from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch, InputRules
 from pipeline.models.mask_rcnn.engine.operators.roi_align import Layout, make_layout, make_table
 from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals, propose
 from pipeline.models.mask_rcnn.engine.results import Results, bring

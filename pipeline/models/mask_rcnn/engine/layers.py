@@ -17,7 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from pipeline.models.mask_rcnn.engine.convolution import Conv, ConvMaker, Pair, PlainConv, Weights
+from pipeline.models.mask_rcnn.engine.convolution import (
+    Conv,
+    ConvMaker,
+    HeightWidth,
+    PlainConv,
+    Weights,
+)
 from pipeline.models.mask_rcnn.engine.cudnn import CudnnConv, cudnn_usable
 
 _SIZES_KEPT = 4
@@ -146,7 +152,7 @@ class _OneDnnConv:
         plain = w.weight.to(dtype).contiguous(memory_format=torch.channels_last)
         self._plain = plain if plain.shape[2:] == (1, 1) else None
         self._channels = plain.shape[1] * w.groups
-        self._packed: OrderedDict[Pair | None, Tensor] = OrderedDict()
+        self._packed: OrderedDict[HeightWidth | None, Tensor] = OrderedDict()
         if self._plain is None:
             self._packed[None] = self._pack(plain, None)
         self._bias = w.bias.to(dtype)
@@ -218,5 +224,5 @@ def _as_conv(module: nn.Module) -> nn.Conv2d:
     return module
 
 
-def _pair(value: Any) -> Pair:
+def _pair(value: Any) -> HeightWidth:
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
+from pipeline.arrays import Size
+
 _DIVISIBLE = 32
 _CPU = torch.device("cpu")
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
