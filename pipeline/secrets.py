@@ -103,38 +103,44 @@ def mask_url(url: str) -> str:
     return _SECRET_KEYS.sub(rf"\1{MASK}", _USER_INFO.sub(f"{MASK}@", url))
 
 
-_known: dict[str, None] = {}
-_pattern: re.Pattern[str] | None = None
-_lock = threading.Lock()
+class Scrubber:
+    """Takes secrets it was told out of texts, in every form they may be written in. Any thread."""
+
+    def __init__(self) -> None:
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self._lock = threading.Lock()
+
+    def remember(self, value: str, *, user: str | None = None) -> None:
+        """From now on `scrub` takes this value out.
+
+        Args:
+            value: the secret.
+            user: the name it belongs to; the two together make HTTP's basic authentication.
+        """
+        if len(value) < _SHORTEST:
+            return
+        plain = unquote(value)
+        forms = {value, plain}
+        for text in (value, plain):
+            forms |= {quote(text, safe=""), quote(text), quote_plus(text)}
+            forms |= {json.dumps(text)[1:-1], repr(text)[1:-1]}
+            if user is not None:
+                forms.add(base64.b64encode(f"{user}:{text}".encode()).decode())
+        with self._lock:
+            self._forms |= {form for form in forms if len(form) >= _SHORTEST}
+            longest_first = sorted(self._forms, key=len, reverse=True)
+            # percent-encoding may be in small or capital letters
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+    def scrub(self, text: str) -> str:
+        """`text` without any secret that is known."""
+        return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
-def remember(value: str, *, user: str | None = None) -> None:
-    """From now on `scrub` takes this value out, in every form it may be written in.
-
-    Args:
-        value: the secret.
-        user: the name it belongs to; the two together make HTTP's basic authentication.
-    """
-    global _pattern
-    if len(value) < _SHORTEST:
-        return
-    plain = unquote(value)
-    forms = {value, plain}
-    for text in (value, plain):
-        forms |= {quote(text, safe=""), quote(text), quote_plus(text)}
-        forms |= {json.dumps(text)[1:-1], repr(text)[1:-1]}
-        if user is not None:
-            forms.add(base64.b64encode(f"{user}:{text}".encode()).decode())
-    with _lock:
-        _known.update(dict.fromkeys(form for form in forms if len(form) >= _SHORTEST))
-        longest_first = sorted(_known, key=len, reverse=True)
-        # percent-encoding may be in small or capital letters
-        _pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
-
-
-def scrub(text: str) -> str:
-    """`text` without any secret that is known in this process."""
-    return text if _pattern is None else _pattern.sub(MASK, text)
+PROCESS = Scrubber()
+"""What is known in this process; every `Secret` is told to it."""
+remember, scrub = PROCESS.remember, PROCESS.scrub
 
 
 def hide_in_logs() -> None:

@@ -35,14 +35,14 @@ NEW_TRACK_SIMILARITY = 0.29
 """Similarity that continues a track which is not published yet."""
 
 REACH_S = 0.5
-"""Round 5 looks for tracks missed for this long at most,"""
+"""Round 5 looks for tracks that were missed for this long at most."""
 MISSED = Reach(start=0.18, pace=4.0, level=0.5, heights=0.5, growth=0.0, widths=0.0)
-"""and this near."""
+"""How near a detection of round 5 has to be to the predicted place of a missed track."""
 
 SAME_LOOK = 0.8
-"""Cosine similarity from which appearance alone brings a lost track back,"""
+"""Cosine similarity from which appearance alone brings a lost track back, within reach."""
 LOOK_REACH = 8.0
-"""if the object could be here at this many own sizes a second."""
+"""Own sizes a second that a lost object may have moved and be known by its appearance."""
 
 
 class Cascade:

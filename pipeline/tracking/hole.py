@@ -25,7 +25,7 @@ LEAST_OVERLAP = 0.144
 """What overlaps this much may match, however wrong its size."""
 FAR = Reach(start=0.55, pace=4.8, level=0.33, heights=0.91, growth=1.3, widths=0.4)
 LEAST_ALIKE = 0.01
-"""What such a pair counts then."""
+"""What a pair counts at least that may match by `LEAST_OVERLAP`."""
 ENOUGH = 3
 """Tracks that have to be found before they tell about the others."""
 

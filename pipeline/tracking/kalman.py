@@ -23,9 +23,9 @@ MAX_STEPS = 60.0
 LEAP_STEPS = 5.0
 """A prediction over more than this is a leap: a straight line is not enough for what comes near."""
 NEAREST, FARTHEST = 3.0, 0.5
-"""In one leap nothing is taken to come nearer or go farther than by these factors,"""
+"""Factors by which distance may change in one leap, coming nearer and going farther."""
 GROWTH, SHRINKAGE = 1.6, 0.6
-"""and nothing to change its size by more."""
+"""Factors by which the size of a box may change in one leap."""
 
 SHRINK = 1.1
 """A box smaller than expected by up to this factor is noise; beyond it something is hidden."""

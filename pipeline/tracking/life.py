@@ -27,18 +27,18 @@ DOUBT = 0.4
 MISS = 0.25
 """Evidence lost in a frame without the object."""
 NEWCOMER = 0.2
-"""Evidence a new track has in advance for every factor of e that a look comes later than"""
+"""Evidence a new track has in advance for every factor of e between two looks beyond `LOOK_S`."""
 LOOK_S = 0.1
-"""this after the one before."""
+"""Time between two looks at which a new track has no evidence in advance."""
 MOST = 2.15
 """Evidence is never larger, so that a track that became wrong ends its publishing soon."""
 PUBLISH = 0.5
 """Evidence a track needs to stay published."""
 WELL_KNOWN = 10
-"""Observations after which a track is well known:"""
+"""Observations after which a track is well known, see `KNOWN`."""
 KNOWN = -0.4
-"""its evidence never falls below this, so that it is published again at the second good detection
-after it was hidden, however long."""
+"""Evidence of a well known track never falls below this, so that it is published again at the
+second good detection after it was hidden, however long."""
 
 MAX_TRACKS = 2000
 """Tracks kept at most; those unseen longest go first."""

@@ -17,7 +17,7 @@ from pipeline.tracking.tracks import Tracks
 NEAR = 0.02
 """Boxes have to overlap this much for their masks to be compared."""
 REID_NEAR = 0.05
-"""The same for their appearance."""
+"""Boxes have to overlap this much for their appearance to be compared."""
 UNLIKE = -1.0
 """Similarity of pairs that are never matched."""
 

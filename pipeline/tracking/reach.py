@@ -14,15 +14,15 @@ class Reach:
     """How far an object may be from its prediction."""
 
     start: float
-    """Sideways, in own sizes, at once,"""
+    """Sideways, in own sizes, just after it was seen."""
     pace: float
-    """and times the usual distance at the pace of the stream, as time goes on."""
+    """Sideways, added with time: multiples of the distance usual at the pace of the stream."""
     level: float
     """Share of its height that it may be too high or low."""
     heights: float
-    """Logarithm of the factor its height may be wrong by, at once,"""
+    """Logarithm of the factor its height may be wrong by just after it was seen."""
     growth: float
-    """and what is added with every second."""
+    """Added to that logarithm with every second unseen."""
     widths: float
     """Nearness lost when its width is wrong by a factor of e; arms and corners come and go."""
 

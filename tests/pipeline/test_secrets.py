@@ -17,8 +17,8 @@ WORD = 'S3cr t/+@"\\ü%'
 @pytest.fixture(autouse=True)
 def forgotten_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     factory = logging.getLogRecordFactory()
-    monkeypatch.setattr(secrets, "_known", {})
-    monkeypatch.setattr(secrets, "_pattern", None)
+    monkeypatch.setattr(secrets.PROCESS, "_forms", set())
+    monkeypatch.setattr(secrets.PROCESS, "_pattern", None)
     yield
     logging.setLogRecordFactory(factory)
 

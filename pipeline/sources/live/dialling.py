@@ -45,8 +45,7 @@ class Dialling:
     @property
     def left_behind(self) -> int:
         """Reader threads that have not come back yet."""
-        self._left = [reader for reader in self._left if reader.alive]
-        return len(self._left)
+        return sum(reader.alive for reader in self._left)
 
     def connect(self) -> Reader[Arrived] | None:
         """Start a reader, once there are not too many that hang; None: stopped meanwhile."""
@@ -66,7 +65,7 @@ class Dialling:
     def leave(self, reader: Reader[Arrived]) -> None:
         """Want nothing more from a reader, and remember it until it has come back."""
         reader.leave()
-        self._left.append(reader)
+        self._left = [*(one for one in self._left if one.alive), reader]
 
 
 def raise_of(reader: Reader[Arrived]) -> None:
