@@ -69,8 +69,8 @@ def test_a_source_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_error_of_a_message_shows_no_password(
     tail: LogTail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(secrets, "_known", {})
-    monkeypatch.setattr(secrets, "_pattern", None)
+    monkeypatch.setattr(secrets.PROCESS, "_forms", set())
+    monkeypatch.setattr(secrets.PROCESS, "_pattern", None)
     secrets.remember("S3cret")
     try:
         raise OSError("rtsp://me:S3cret@camera/1")

@@ -121,8 +121,8 @@ class Clips:
 @pytest.fixture(autouse=True)
 def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password of one test is not taken out of the texts of another."""
-    monkeypatch.setattr(secrets, "_known", {})
-    monkeypatch.setattr(secrets, "_pattern", None)
+    monkeypatch.setattr(secrets.PROCESS, "_forms", set())
+    monkeypatch.setattr(secrets.PROCESS, "_pattern", None)
 
 
 @pytest.fixture
