@@ -10,6 +10,7 @@ joins them is `pipeline.stream`. One contract a file:
 `pipeline.contracts.region`     `Region` says which part of the picture counts
 `pipeline.contracts.sink`       `Sink` takes results; `ChecksResume` and `KeepsOwnEnd` ones resume
                                 with more care; `StreamEnd` is the last it is told
+`pipeline.delivery.promise`     `Promise` says how a sink is to be delivered to
 `pipeline.picture`              `Picture` is what a sink gets to see of a frame
 
 Implementations live in `pipeline.sources`, `pipeline.models`, `pipeline.tracking` and

@@ -23,10 +23,11 @@ class StreamEnd:
 
 
 class Sink(Protocol):
-    """Somewhere results go. One object, one source; called in the thread of its stream alone.
+    """Somewhere results go. One object, one source, one call at a time.
 
-    Whatever it does keeps that stream waiting, and what it raises ends it alone: the others go on.
-    The docstring of each sink says what it guarantees and what it does not.
+    Whatever it does keeps its stream waiting unless it promises otherwise
+    (`pipeline.delivery.promise`), and what it raises ends it alone: the others go on. The docstring
+    of each sink says what it guarantees and what it does not.
     """
 
     def write(self, result: FrameResult, picture: Picture) -> None:
@@ -43,7 +44,8 @@ class Sink(Protocol):
     def flush(self) -> Position:
         """Make everything written durable and say where this sink stands.
 
-        Called every few seconds and at the end, blocks until it is done. After a crash the results
+        Called every few seconds and at the end, from another thread than `write`, blocks until it
+        is done; a sink that has not come back after a minute is lost. After a crash the results
         written behind the last position are written again where the source can give them again.
         """
 

@@ -105,7 +105,7 @@ SINK_DROPPED = Metric(
     "maskstream_sink_dropped_total",
     "counter",
     ("source_id", "sink", "cause"),
-    "Results left out for one sink",
+    "Results left out for one sink: busy, sink_full, sink_lost, aborted, worker_died",
 )
 SINK_FAILED = Metric(
     "maskstream_sink_failed_total",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from pipeline.delivery.promise import promise_of
 from pipeline.errors import SinkError
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -16,11 +17,13 @@ class FunctionSink:
 
     At least once: after a crash the frames since the last checkpoint come again; `result.key` is
     the same then. An exception of the function ends this sink, the others go on. The function
-    runs in the stream's own thread, so the stream is as fast as it is.
+    runs in the stream's own thread, so the stream is as fast as it is; one with an attribute
+    `promise` that says it may wait runs behind an outbox.
     """
 
     def __init__(self, function: Callable[[FrameResult], object]) -> None:
         self._function = function
+        self.promise = promise_of(function)
         self._calls = 0
 
     def write(self, result: FrameResult, picture: Picture) -> None:

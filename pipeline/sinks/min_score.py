@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.delivery.promise import promise_of
 from pipeline.errors import ConfigError
 from pipeline.instances import Instances
 from pipeline.picture import Picture
@@ -30,6 +31,7 @@ class MinScore:
 
     def __init__(self, sink: Sink, min_score: float) -> None:
         self._sink = sink
+        self.promise = promise_of(sink)
         self._min_score = np.float32(min_score)
         self._reached: dict[int, None] = {}
         """Track ids, the one seen last at the end."""

@@ -96,8 +96,8 @@ class Stream:
         self._publisher = Publisher(
             sinks,
             account=account,
-            source_id=source.source_id,
             patience_s=settings.patience_s,
+            flush_timeout_s=settings.flush_timeout_s,
             aborted=self._aborted,
             clock=clock,
         )
@@ -192,7 +192,7 @@ class Stream:
         """Nothing is dropped to stay fresh: all that was made for a camera waits instead."""
         self._buffer.when_full = WhenFull.BLOCK
         self._window.take_every_frame()
-        self._publisher.patience_s = None
+        self._publisher.take_every_result()
         self._progress.live = False
 
     def _loop(self, capture: Capture) -> None:
@@ -340,7 +340,7 @@ class Stream:
             source_id=self.source_id,
             outcome=outcome,
             counts=self.account.snapshot(),
-            sink_errors=dict(self._publisher.errors),
+            sink_errors=self._publisher.errors,
             stopped=self._stopped_at_s is not None,
             bug=bug,
         )

@@ -129,8 +129,8 @@ class Progress:
         """Sinks first, then where we stand: a checkpoint claims only what is durable."""
         self._saved_at_s, self._tried = self._clock(), self._at
         self._positions |= self._publisher.flush()
-        if self._checkpoint is None or (self._publisher.errors and not self.live):
-            return  # what a lost sink misses is done again from the last checkpoint
+        if self._checkpoint is None or (self._publisher.behind and not self.live):
+            return  # what a sink misses is done again from the last checkpoint
         counts = self._account.snapshot()
         state = State(
             sinks=dict(self._positions),

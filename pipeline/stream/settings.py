@@ -39,7 +39,9 @@ class StreamSettings:
     stop_timeout_s: float = 6.0
     """How long a source may take to hear `stop`; a little more than its own `read_timeout_s`."""
     patience_s: float = 2.0
-    """Live only: how long one result may wait for a busy sink."""
+    """Live only: how long one result may wait for a busy sink that is written in this thread."""
+    flush_timeout_s: float = 60.0
+    """How long a sink may take to make its output durable; then it is lost."""
 
     def __post_init__(self) -> None:
         for name in ("window", "buffer", "stride", "segment_every"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.delivery.promise import promise_of
 from pipeline.frames import Frame
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -41,7 +42,7 @@ def check_sink(
         AssertionError: a promise was broken; the message says which.
     """
     crash = partial(_Crash, open_sink, folder, answers_within_s)
-    for name in ("whole", "early", "bare"):
+    for name in ("whole", "early", "bare", "twice"):
         (folder / name).mkdir()
     _run(open_sink(folder / "whole", False), range(COUNT), answers_within_s)
     expected = content(folder / "whole")
@@ -56,6 +57,11 @@ def check_sink(
             content(folder / "kept-5-9") == expected,
             "resume_keeping() at 5, flushed up to frame 9: not what an undisturbed run has",
         )
+    twice = open_sink(folder / "twice", False)
+    if promise_of(twice).idempotent:
+        _run(twice, [number for number in range(COUNT) for _ in range(2)], answers_within_s)
+        promised(content(folder / "twice") == expected, "a result that came twice left two traces")
+    twice.close()
     early = open_sink(folder / "early", False)
     early.close()
     early.close()  # safe to call twice, and without `finish` after a failure
@@ -64,7 +70,7 @@ def check_sink(
     bare.close()
 
 
-def _run(sink: Sink, numbers: range, limit_s: float) -> None:
+def _run(sink: Sink, numbers: Iterable[int], limit_s: float) -> None:
     _write(sink, numbers, limit_s)
     _flush(sink, limit_s)
     with within(limit_s, "finish()"):
@@ -137,7 +143,7 @@ def _files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _write(sink: Sink, numbers: range, limit_s: float) -> None:
+def _write(sink: Sink, numbers: Iterable[int], limit_s: float) -> None:
     for number in numbers:
         with within(limit_s, f"write() of frame {number}"):
             sink.write(*_result(number))

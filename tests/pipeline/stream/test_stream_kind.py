@@ -35,7 +35,6 @@ def test_what_turns_out_to_be_a_file_is_kept_whole(make_stream: Callable[..., An
     end = stream.run()
     assert (end.counts.published, end.counts.dropped) == (30, {})
     assert stream._buffer.when_full is WhenFull.BLOCK
-    assert stream._publisher.patience_s is None
     assert stream._window._max_latency_s is None
 
 

@@ -1,0 +1,173 @@
+"""`SinkWriter`: one sink, written in the calling thread, with all that may go wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from pipeline.accounting import StreamAccount
+from pipeline.clock import Clock
+from pipeline.delivery.promise import promise_of
+from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
+from pipeline.picture import Picture
+from pipeline.results import FrameResult
+from pipeline.stages import Position, Sink, StreamEnd
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class SinkWriter:
+    """Writes to a sink until that fails; then it is closed, and left out from then on.
+
+    Args:
+        name: of the sink, in account and log.
+        sink: what is written to.
+        account: counts every result that is offered.
+        patience_s: how long one result may wait for a busy sink; None: as long as it takes.
+        flush_timeout_s: how long `flush` may take.
+        aborted: when set, nobody waits any more.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        *,
+        account: StreamAccount,
+        patience_s: float | None,
+        flush_timeout_s: float,
+        aborted: threading.Event,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.sink = sink
+        self.error: str | None = None
+        """Why the sink was lost, one line."""
+        self._left_out = False
+        self._account = account
+        self._patience_s = patience_s
+        self._flush_timeout_s = flush_timeout_s
+        self._aborted = aborted
+        self._clock = clock
+        self._closed = promise_of(sink).shared
+
+    @property
+    def behind(self) -> bool:
+        """Whether the sink lacks a result though every one counts."""
+        return self.error is not None or self._left_out
+
+    def take_every_result(self) -> None:
+        """None may be left out: a busy sink is waited for."""
+        self._patience_s = None
+
+    def offer(self, result: FrameResult, picture: Picture) -> None:
+        """Write a result, or count why it was not."""
+        self._account.offered(self.name)
+        self.write(result, picture)
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """Write a result that was offered."""
+        if self.error is not None:
+            self._account.sink_dropped(self.name, "sink_lost")
+            return
+        first = self._clock()
+        while True:
+            try:
+                self.sink.write(result, picture)
+            except SinkBusy as busy:
+                if self._aborted.wait(busy.retry_after_s):
+                    self._left_out = True
+                    self._account.sink_dropped(self.name, "aborted")
+                    return
+                if self._patience_s is not None and self._clock() - first >= self._patience_s:
+                    self._account.sink_dropped(self.name, "busy")
+                    return
+            except Exception as error:  # noqa: BLE001 - told to the owner by `error`
+                self._account.sink_failed(self.name, _cause(error))
+                self._lose(error)
+                return
+            else:
+                self._account.delivered(self.name)
+                return
+
+    def flush(self) -> Position | None:
+        """Make everything written durable and say where the sink stands; None: it is lost.
+
+        It flushes in a thread beside, because a disk or a service that hangs can only be left.
+        """
+        if self.error is not None:
+            return None
+        answer: Future[Position] = Future()
+        thread = threading.Thread(target=_answer, args=(answer, self.sink.flush), daemon=True)
+        thread.start()
+        thread.join(self._flush_timeout_s)
+        if not answer.done():
+            self.leave(f"flush() did not come back within {self._flush_timeout_s:g} s", answer)
+            return None
+        return self._try(answer.result)
+
+    def finish(self, end: StreamEnd) -> None:
+        """Tell the sink how the stream ended."""
+        if self.error is None:
+            self._try(lambda: self.sink.finish(end))
+
+    def close(self) -> None:
+        """Release the sink; twice is fine."""
+        if self.error is None and not self._closed:
+            self._closed = True
+            self._try(self.sink.close)
+
+    def leave(self, reason: str, call: Future[Any]) -> None:
+        """Go on without a sink that is still in a call; it is closed once it comes back."""
+        self._lose(SinkError(reason), closes=False)
+        call.add_done_callback(lambda _: self._close_lost())
+
+    def _try(self, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except Exception as error:  # noqa: BLE001 - told to the owner by `error`
+            self._lose(error)
+            return None
+
+    def _lose(self, error: Exception, *, closes: bool = True) -> None:
+        expected = isinstance(error, MaskstreamError | OSError)
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        log.error(
+            "sink %s is lost, the others go on: %s",
+            self.name,
+            text,
+            exc_info=None if expected else error,
+            extra={"source_id": self._account.source_id},
+        )
+        self.error = text
+        if closes:
+            self._close_lost()
+
+    def _close_lost(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.sink.close()
+        except Exception as second:  # noqa: BLE001 - already lost; the first reason is the one
+            log.debug("closing the lost sink %s failed too: %s", self.name, second)
+
+
+def _answer(answer: Future[Any], call: Callable[[], Any]) -> None:
+    try:
+        answer.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - raised where the answer is read
+        answer.set_exception(error)
+
+
+def _cause(error: Exception) -> str:
+    """The word a failed write is counted under."""
+    if isinstance(error, SinkFull):
+        return "full"
+    return "sink_error" if isinstance(error, SinkError) else "bug"
