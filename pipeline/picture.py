@@ -54,9 +54,13 @@ class Picture:
         """The picture with the instances drawn on it, read-only; drawn once, at the first call."""
         with self._lock:
             if self._annotated is None:
-                self._annotated = self._draw(self._image, self._instances, self._labels)
+                self._annotated = self.drawn()
                 self._annotated.flags.writeable = False
             return self._annotated
+
+    def drawn(self) -> NDArray[np.uint8]:
+        """The same drawn anew, for who wants to draw on it further."""
+        return self._draw(self._image, self._instances, self._labels)
 
     def showing(self, instances: Instances, labels: Labels) -> Picture:
         """The same pixels for who is given other instances than the rest; itself for the same."""

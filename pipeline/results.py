@@ -59,7 +59,7 @@ class FrameResult:
         """
         if self.picture is None:
             raise ValueError("this result came without its picture; plot() needs one from track()")
-        return self.picture.showing(self.instances, self.labels).annotated().copy()
+        return self.picture.showing(self.instances, self.labels).drawn()
 
     @staticmethod
     def of(

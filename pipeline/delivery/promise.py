@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +12,7 @@ class Promise:
     """A sink that says nothing is quick, has one stream and keeps what it has flushed.
 
     Raises:
-        ValueError: `may_wait_s` is negative or no number.
+        ValueError: `may_wait_s` is negative, infinite or no number.
     """
 
     may_wait_s: float = 0.0
@@ -30,8 +31,10 @@ class Promise:
     """A result that comes twice, recognised by its `key`, leaves what it leaves once."""
 
     def __post_init__(self) -> None:
-        if not self.may_wait_s >= 0:
-            raise ValueError(f"Promise.may_wait_s must be 0 or more, got {self.may_wait_s}")
+        if not 0 <= self.may_wait_s < math.inf:
+            raise ValueError(
+                f"Promise.may_wait_s must be a number of seconds, 0 or more, got {self.may_wait_s}"
+            )
 
 
 @runtime_checkable

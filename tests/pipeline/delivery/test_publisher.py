@@ -78,7 +78,7 @@ def test_a_function_and_what_stands_behind_a_score_keep_their_promise() -> None:
     assert promise_of(MinScore(FunctionSink(upload), 0.5)) == Promise(may_wait_s=2)
 
 
-@pytest.mark.parametrize("may_wait_s", [-1.0, float("nan")])
+@pytest.mark.parametrize("may_wait_s", [-1.0, float("inf"), float("nan")])
 def test_a_promise_that_means_nothing_is_refused(may_wait_s: float) -> None:
-    with pytest.raises(ValueError, match="may_wait_s must be 0 or more, got"):
+    with pytest.raises(ValueError, match="may_wait_s must be a number of seconds, 0 or more, got"):
         Promise(may_wait_s=may_wait_s)
