@@ -13,13 +13,15 @@ from typing import Any
 import av
 from av.container import InputContainer
 
-from pipeline.errors import SourceOpenError
+from pipeline.errors import SourceError, SourceOpenError
+from pipeline.frames import Frame
 from pipeline.sources.file.container import VideoFile
 from pipeline.sources.file.file import FileSource
 from pipeline.sources.live.opening import open_web
 from pipeline.sources.network.link import LinkError
 from pipeline.sources.network.web import Web
 from pipeline.sources.picture import WHOLE, Crop
+from pipeline.stages import Outcome, Position, Status
 
 
 class RecordingSource(FileSource):
@@ -41,6 +43,15 @@ class RecordingSource(FileSource):
     def reconnects(self) -> int:  # type: ignore[override]
         """Connections that broke and were gone on with."""
         return self._web.reconnects
+
+    def frames(self, start: Position | None = None) -> Iterator[Frame]:
+        """See `FileSource.frames`; told to stop while it connects, it gives none."""
+        try:
+            yield from super().frames(start)
+        except SourceError:
+            if not self._stopped.is_set():
+                raise
+            self._outcome = Outcome(Status.INCOMPLETE, "stopped", self._outcome.decoded)
 
     def stop(self) -> None:
         """End `frames` at once."""

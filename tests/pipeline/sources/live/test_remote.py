@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.runner import track
 from pipeline.sources import open_source
 from pipeline.stages import Source, Status
+from pipeline.testing import check_source
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 LIMITS = {"open_timeout_s": 2.0, "read_timeout_s": 1.0}
@@ -112,6 +113,15 @@ def test_every_picture_of_a_recording_comes_once(
     assert len(frames) == 20
     assert source.outcome.status is Status.COMPLETE
     assert source.reconnects == 0
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["recording", "camera"])
+def test_what_is_behind_http_keeps_what_a_source_promises(
+    server: Any, clips: Any, live: bool
+) -> None:
+    host, answers = server
+    answers["/a.ts"] = file(written(clips, "a.ts", **KINDS["a.ts"]), ranges=not live)
+    check_source(lambda: remote(f"http://{host}/a.ts", live=live))
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no-ranges"])
