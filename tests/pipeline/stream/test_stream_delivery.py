@@ -22,9 +22,11 @@ MakeStream = Callable[..., Stream]
 class Service(ListSink):
     """A sink that may wait, and does so at one frame until `up` is set."""
 
-    def __init__(self, *, waits_at: int | None = None, **given: Any) -> None:
+    def __init__(
+        self, *, waits_at: int | None = None, may_wait_s: float = 600, **given: Any
+    ) -> None:
         super().__init__(**given)
-        self.promise = Promise(may_wait_s=600)
+        self.promise = Promise(may_wait_s=may_wait_s)
         self.waits_at = waits_at
         self.down, self.up = threading.Event(), threading.Event()
 
@@ -59,8 +61,9 @@ def test_a_camera_does_not_wait_for_a_slow_sink(make_stream: MakeStream) -> None
     assert end.exit_code == 0
 
 
+@pytest.mark.parametrize("may_wait_s", [0, 600], ids=["quick", "behind an outbox"])
 def test_what_waited_when_a_stream_was_left_comes_again(
-    make_stream: MakeStream, tmp_path: Path
+    may_wait_s: float, make_stream: MakeStream, tmp_path: Path
 ) -> None:
     def run(sink: ListSink, then: Callable[[Stream], object]) -> Any:
         checkpoint = Checkpoint(tmp_path / "cam.json", run="run", source_id="cam")
@@ -70,12 +73,12 @@ def test_what_waited_when_a_stream_was_left_comes_again(
         threading.Thread(target=then, args=(stream,), daemon=True).start()
         return stream.run()
 
-    first = Service(waits_at=7)
+    first = Service(waits_at=7, may_wait_s=may_wait_s)
     end = run(first, lambda stream: (first.down.wait(), stream.abort()))
     assert end.outcome.status is Status.FAILED
     assert first.indices == list(range(7))
     assert end.counts.balanced()
-    again = Service(results=first.results)
+    again = Service(may_wait_s=may_wait_s, results=first.results)
     assert run(again, lambda stream: None).exit_code == 0
     assert again.indices == list(range(20))
 
