@@ -79,6 +79,37 @@ def test_a_package_has_what_it_says_it_has(package: Path) -> None:
     assert len(said) == len(set(said))
 
 
+def public_types(path: Path) -> Iterator[str]:
+    """Classes, protocols and aliases of a module that others may import."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case (
+                ast.ClassDef(name=name)
+                | ast.AnnAssign(target=ast.Name(name), annotation=ast.Name("TypeAlias"))
+                | ast.Assign(targets=[ast.Name(name)])
+            ) if name[0].isupper() and not name.isupper():
+                yield name
+
+
+def test_a_type_has_a_name_of_its_own() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for name in public_types(path):
+            homes.setdefault(name, []).append(name_of(path))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
+def test_classes_and_aliases_are_found_and_what_is_private_or_no_type_is_not(
+    tmp_path: Path,
+) -> None:
+    module = tmp_path / "m.py"
+    module.write_text(
+        "class Grid: ...\nclass _Cell: ...\nSize: TypeAlias = tuple[int, int]\n"
+        "Kind = Literal['a']\nLIMIT = 3\nT = TypeVar('T')\n_Pair = tuple[int, int]\nx: int = 1\n"
+    )
+    assert list(public_types(module)) == ["Grid", "Size", "Kind"]
+
+
 def test_no_file_is_longer_than_can_be_kept_in_mind() -> None:
     lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in FILES}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pipeline.arrays import Image
 from pipeline.attempt import BUG, attempt
 from pipeline.batching import isolate
 from pipeline.clock import Clock
@@ -29,10 +27,9 @@ LOST = ("CUDA error", "Triton Error [CUDA]")
 MAX_BUGS = 3
 """Batches in a row that may fail in ways nobody foresaw before the worker asks to be replaced."""
 
-Image: TypeAlias = NDArray[np.uint8]
-Outcome: TypeAlias = Instances | SegmentFailed
-End: TypeAlias = Callable[[], Sequence[Instances]]
-Settle: TypeAlias = Callable[[list[Outcome]], object]
+Segmented: TypeAlias = Instances | SegmentFailed
+_End: TypeAlias = Callable[[], Sequence[Instances]]
+Settle: TypeAlias = Callable[[list[Segmented]], object]
 """Called in the device's thread with the outcomes of a batch."""
 
 
@@ -45,7 +42,7 @@ class _Batch:
 @dataclass(frozen=True, slots=True, eq=False)
 class _UnderWay:
     batch: _Batch
-    end: End
+    end: _End
     began: float
 
 
@@ -113,7 +110,7 @@ class Device:
         now = self._clock()
         self._under_way.append(_UnderWay(batch, self._started(batch.images), now))
 
-    def _started(self, images: list[Image]) -> End:
+    def _started(self, images: list[Image]) -> _End:
         """The function that ends a batch; where it could not begin, that tells why."""
         if self._overlapping is None:
             return partial(self._segment, images)
@@ -127,7 +124,7 @@ class Device:
 
         return fail
 
-    def _end(self, under_way: _UnderWay) -> list[Outcome]:
+    def _end(self, under_way: _UnderWay) -> list[Segmented]:
         """The outcomes of a batch; a frame that fails twice has failed."""
         images = under_way.batch.images
         begun = [under_way.end]
@@ -144,7 +141,7 @@ class Device:
         assert self._segmenter is not None, "`use` comes first"  # noqa: S101 - a bug of ours
         return self._segmenter.segment(images)
 
-    def _note(self, outcomes: list[Outcome], took_s: float) -> None:
+    def _note(self, outcomes: list[Segmented], took_s: float) -> None:
         """Count a batch. A device that fails everything stays broken until its process is gone."""
         self.batches[len(outcomes)] += 1
         self.busy_s += took_s

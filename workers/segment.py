@@ -21,12 +21,13 @@ from typing import TypeAlias
 import numpy as np
 
 from pipeline._version import __version__
+from pipeline.arrays import Image
 from pipeline.batching import Batcher
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SegmentFailed
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo, Segmenter
-from workers.device import Device, Image, Outcome
+from workers.device import Device, Segmented
 from workers.dispatch import Load
 from workers.logs import Line, LogTail
 from workers.transport import Answer, pack
@@ -76,7 +77,7 @@ Loader: TypeAlias = Callable[[], Segmenter]
 @dataclass(slots=True, eq=False)
 class _Job:
     image: Image
-    done: asyncio.Future[Outcome]
+    done: asyncio.Future[Segmented]
 
 
 class SegmentWorker:
@@ -238,12 +239,12 @@ class SegmentWorker:
         loop = asyncio.get_running_loop()
         self._running += 1
 
-        def settle(outcomes: list[Outcome]) -> None:
+        def settle(outcomes: list[Segmented]) -> None:
             loop.call_soon_threadsafe(self._settle, batch, outcomes)
 
         self._device.run([job.image for job in batch], settle)
 
-    def _settle(self, batch: list[_Job], outcomes: list[Outcome]) -> None:
+    def _settle(self, batch: list[_Job], outcomes: list[Segmented]) -> None:
         self._running -= 1
         self._waiting -= len(batch)
         for job, outcome in zip(batch, outcomes, strict=True):

@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu_steps.rig import NAME, Rig
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
 from pipeline.stages import ModelInfo
-from workers.device import Device, Outcome
+from workers.device import Device, Segmented
 
 
 def run(rig: Rig) -> None:
@@ -31,11 +31,11 @@ def run(rig: Rig) -> None:
     device.thread.submit(device.use, segmenter, pictures[:1]).result()
     rig.found("batches under way", device.depth)
     threads, rounds = rig.size(16, 2), rig.size(25, 1)
-    outcomes: list[list[Outcome]] = []
+    outcomes: list[list[Segmented]] = []
 
     def feed() -> None:
         for _ in range(rounds):
-            done: Future[list[Outcome]] = Future()
+            done: Future[list[Segmented]] = Future()
             device.run(list(pictures), done.set_result)
             outcomes.append(done.result(timeout=rig.seconds))
 

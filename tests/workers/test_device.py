@@ -13,7 +13,7 @@ from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock, make_instances
-from workers.device import Device, Outcome
+from workers.device import Device, Segmented
 
 Image = NDArray[np.uint8]
 PATIENCE_S = 10.0
@@ -68,12 +68,12 @@ def pictures(*names: int) -> list[Image]:
     return [np.full((2, 2, 3), name, np.uint8) for name in names]
 
 
-def run(model: Overlapping, *batches: list[int]) -> tuple[Device, list[list[Outcome]]]:
+def run(model: Overlapping, *batches: list[int]) -> tuple[Device, list[list[Segmented]]]:
     """All batches are there before the first has begun; what came out, in the order it came."""
     device = Device(ManualClock())
     device.thread.submit(device.use, model, pictures(0)).result(PATIENCE_S)
     model.said.clear()
-    settled: list[list[Outcome]] = []
+    settled: list[list[Segmented]] = []
     device.run(pictures(*batches[0]), settled.append)
     if model.depth > 1:
         assert model.first_began.wait(PATIENCE_S)
