@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
-from pipeline.models import load_segmenter
+from pipeline.models import load_segmenter, local_weights
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
-from pipeline.models.shared.files import read_weights
 from pipeline.sources import open_source
 
 LARGEST_GROWTH = 0.02
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     print(machine("torch", "torchvision"))
-    weights = read_weights("demo")
+    weights = local_weights("demo")
     small = {**weights.settings, "min_size": "64", "max_size": "192"}
     segmenter = load_segmenter(
         "maskrcnn_resnet18_fpn",

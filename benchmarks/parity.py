@@ -24,6 +24,7 @@ from torchvision.models.detection import MaskRCNN
 from benchmarks.agreement import matched, near_ties, stage_errors
 from benchmarks.machine import machine
 from benchmarks.reference import randomise, torchvision_masks
+from pipeline.models import local_weights
 from pipeline.models.mask_rcnn.bench import network_for
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.found import Found
@@ -65,7 +66,7 @@ def pictures(folder: Path, count: int) -> Images:
 
 
 def _demo() -> MaskRCNN:
-    return network_for("maskrcnn_resnet18_fpn", "demo")
+    return network_for("maskrcnn_resnet18_fpn", local_weights("demo"))
 
 
 def _small() -> MaskRCNN:

@@ -17,6 +17,7 @@ from torchvision.models.detection import MaskRCNN
 
 from benchmarks.machine import machine
 from benchmarks.roofline import cost
+from pipeline.models import WeightsFile, fetch_weights
 from pipeline.models.mask_rcnn.bench import Row, bench_model, network_for, noise
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
@@ -43,7 +44,7 @@ def main() -> None:
         for batch in arguments.batch:
             table = bench_model(
                 arguments.model,
-                weights=arguments.weights,
+                weights=_weights(arguments),
                 device=arguments.device,
                 precision=arguments.precision,
                 sizes=[picture],
@@ -87,13 +88,19 @@ def _share(name: str, row: Row, rule: tuple[int, int]) -> str:
 def _print_largest(arguments: argparse.Namespace, size: str) -> None:
     """How many pictures of a size go through a GPU at once."""
     picture, rule = SIZES[size]
-    network = network_for(arguments.model, arguments.weights)
+    network = network_for(arguments.model, _weights(arguments))
     network.transform.min_size, network.transform.max_size = (rule[0],), rule[1]
     placement = place(arguments.device, arguments.precision)
     engine = Engine(network, placement, score_threshold=0.5)
     height, width = engine.input_rules.padded(picture)
     fits = largest_batch(engine, noise(picture, 1)[0])
     print(f"bucket {height}x{width}: the largest batch is {fits}", flush=True)
+
+
+def _weights(arguments: argparse.Namespace) -> WeightsFile | None:
+    if arguments.weights is None:
+        return None
+    return fetch_weights(arguments.model, arguments.weights)
 
 
 def _shapes(name: str) -> MaskRCNN:

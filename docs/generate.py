@@ -106,8 +106,8 @@ def _tracker_tables() -> str:
             value = "; ".join(", ".join(group) for group in TrackerTuning().class_groups)
         rows.append(f"| `{field.name}` | {_default(value)} | {said[field.name]} |")
     rows += ["", "| preset | differs in |", "| --- | --- |"]
-    for name, values in PRESETS.items():
-        words = ", ".join(f"`{key}` {_default(value)}" for key, value in values.items())
+    for name, preset in PRESETS.items():
+        words = ", ".join(f"`{key}` {_default(value)}" for key, value in preset.options.items())
         rows.append(f"| `{name}` | {words or 'nothing'} |")
     return "\n".join(rows) + "\n"
 

@@ -10,9 +10,9 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, NoReturn
 
+from pipeline import models
 from pipeline.build import is_live
 from pipeline.config import Settings, SourceSettings
-from pipeline.models import WeightsFile
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
 from workers.ray_own import does_not_start, free_for_objects, start_ray, stop_ray
@@ -114,7 +114,7 @@ class Cluster:
         """Why no worker can be started or reached any more, one line for the user; or None."""
         return self._vital.fault()
 
-    def hand_out(self, weights: WeightsFile | None) -> None:
+    def hand_out(self, weights: models.WeightsFile | None) -> None:
         """Put the weights where every segment worker takes them from; None: there are none."""
         import ray
 
@@ -187,8 +187,8 @@ class Cluster:
     def _gpus(self) -> int:
         import ray
 
-        name = self._settings.model.name
-        if self._settings.model.device == "cpu" or name == "blob":
+        name = self._settings.model.name or models.DEFAULT
+        if self._settings.model.device == "cpu" or not models.MODELS[name].family.wants_gpu:
             return 0
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         found = int(resources.get("GPU", 0))

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks.gpu_steps.standins import CpuCuda, interpreted_kernels, twin_kernels
+from pipeline.models import local_weights
 from pipeline.models.mask_rcnn.engine.cuda import cuda_for
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.lanes import Lane
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
 from pipeline.models.mask_rcnn.weights import load_network
 from pipeline.models.shared.devices import Placement, place
-from pipeline.models.shared.files import read_weights
 from pipeline.sources import open_source
 
 Image = NDArray[np.uint8]
@@ -84,7 +84,7 @@ class Rig:
 
     def demo_network(self) -> MaskRCNN:
         """With the bundled weights; in a dry run it looks at small pictures and finds little."""
-        network = load_network(NAME, read_weights("demo"))
+        network = load_network(NAME, local_weights("demo"))
         return shrunk(network, proposals=40, detections=6) if self.dry else network
 
     def streets(self, count: int, seed: int = 31) -> list[Image]:

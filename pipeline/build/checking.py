@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 
 from pipeline import models, sinks, sources, tracking
 from pipeline.build.inventory import keep_apart, reads, writes
 from pipeline.build.naming import preset_of
+from pipeline.catalogue import hint
 from pipeline.config import ModelSettings, Settings, SourceSettings
 from pipeline.errors import ConfigError
 from pipeline.secrets import mask_url as masked
@@ -49,13 +49,13 @@ def choose_model(
         ConfigError: the name is unknown, or weights are needed and none are known.
     """
     name = model.name
-    if name is not None and name not in models.names():
+    if name is not None and name not in models.MODELS:
         raise ConfigError(
-            f"model.name: {name!r} is not known{_nearest(name, models.names())}; "
+            f"model.name: {name!r} is not known{hint(name, models.MODELS)}; "
             f"known are {', '.join(models.names())}"
         )
     if name is None and model.weights is None and model.device == "cpu":
-        name = "maskrcnn_resnet50_fpn"  # `choose` would look for a GPU that is not to be used
+        name = models.DEFAULT_ON_CPU
     return models.choose(name, model.weights, read=read)
 
 
@@ -71,7 +71,7 @@ def class_ids(source: SourceSettings, labels: Mapping[int, str]) -> frozenset[in
     for name in source.classes:
         if name not in by_name:
             raise ConfigError(
-                f"source {source.id}: the model has no class {name!r}{_nearest(name, by_name)}; "
+                f"source {source.id}: the model has no class {name!r}{hint(name, by_name)}; "
                 f"it has {', '.join(by_name)}"
             )
     return frozenset(by_name[name] for name in source.classes)
@@ -128,8 +128,3 @@ def _check_trackers(settings: Settings) -> None:
                 )
             continue
         tracking.TrackerTuning.of(preset, **settings.tracker.settings)
-
-
-def _nearest(word: str, words: Iterable[str]) -> str:
-    near = get_close_matches(word, list(words), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""

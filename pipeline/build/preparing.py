@@ -90,7 +90,7 @@ def run_id(
     parts = {
         # by their content, so that a copy elsewhere is the same; words as they are
         "model": [
-            *(name, weights.sha256 if weights and chosen != "demo" else chosen),
+            *(name, weights.sha256 if weights and not models.is_bundled(chosen) else chosen),
             *(model.precision, model.score_threshold),
         ],
         "tracker": [preset_of(settings, source), settings.tracker.settings],
@@ -127,7 +127,7 @@ def _with_weights(settings: Settings) -> tuple[Settings, models.WeightsFile | No
 
 
 def _warn_of_demo_weights(settings: Settings) -> None:
-    if settings.model.weights != "demo":
+    if not models.is_bundled(settings.model.weights):
         return
     kinds = {source.id: sources.check_url(source.url) for source in settings.sources}
     other = [name for name, kind in kinds.items() if kind is not sources.Kind.SYNTHETIC]

@@ -35,12 +35,13 @@ def model(
 ) -> None:
     """Frames/s, p50, p99 and the time of each stage, beside stock torchvision."""
     from pipeline.cli.retrack import parse_size
+    from pipeline.models import fetch_weights
     from pipeline.models.mask_rcnn.bench import bench_model
 
     give_lines(
         bench_model(
             name,
-            weights=weights,
+            weights=None if weights is None else fetch_weights(name, weights),
             device=device,
             precision=precision,
             sizes=[parse_size(text) for text in size or ["640x480"]],

@@ -89,7 +89,7 @@ def plan(settings: Settings, *, address: str | None = None) -> str:
     if seconds > 0.2:
         text += f"; on this CPU about {seconds:.1f} s a frame"
     if seconds > 0.5 and settings.model.name is None:
-        text += " (--model maskrcnn_resnet50_fpn takes about half)"
+        text += f" (--model {models.DEFAULT_ON_CPU} takes about half)"
     return text
 
 
@@ -99,12 +99,13 @@ BUCKET = (800, 1344)
 
 def batches(settings: Settings, model: str) -> str:
     """How many pictures will go together on the GPUs here; empty where that is not known."""
-    from pipeline.models.mask_rcnn.fit import NEEDS, largest_batch
+    from pipeline.models import MODELS
     from pipeline.models.shared.cards import cards
     from workers.scaling import plan as shares
 
     found = cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if not found or model not in NEEDS:
+    largest_batch = MODELS[model].family.largest_batch
+    if not found or largest_batch is None:
         return ""
     card = min(found, key=lambda card: card.free_bytes)
     segment = settings.workers.segment if settings.run.executor == "ray" else 1
@@ -118,22 +119,14 @@ def batches(settings: Settings, model: str) -> str:
     return f"; batches of {min(settings.workers.max_batch, most)} of at most {most} {where}, {size}"
 
 
-GFLOP_PER_FRAME = {
-    "maskrcnn_resnet50_fpn": 440,
-    "maskrcnn_resnet50_fpn_v2": 780,
-    "maskrcnn_resnet101_fpn": 600,
-    "maskrcnn_resnext101_32x8d_fpn": 970,
-    "maskrcnn_resnet18_fpn": 60,
-}
-"""A 16:9 frame with about ten instances, under the family's own resize rule."""
-
-
 def seconds_per_frame(model: str, *, cores: int) -> float:
     """A rough guess for a CPU, from operations and what a core manages; 0 where unknown."""
+    from pipeline import models
+
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         flags = info.read()
     gflops_per_core = 400 if "amx_bf16" in flags else 150 if "avx512_bf16" in flags else 60
-    return GFLOP_PER_FRAME.get(model, 0) / (gflops_per_core * cores)
+    return models.MODELS[model].gflop_per_frame / (gflops_per_core * cores)
 
 
 def tell(end: End, *, quiet: bool) -> None:

@@ -16,7 +16,7 @@ def models() -> None:
     for column in ("model", "weights", "what it is"):
         table.add_column(column, overflow="fold")
     for name, model in MODELS.items():
-        own = "a file" if model.family != "blob" else "none"
+        own = "a file" if model.family.needs_weights else "none"
         table.add_row(name, ", ".join(model.published) or own, model.summary)
     Console().print(table)
     give("Own weights: --weights FILE.safetensors or FILE.pth, label names beside them.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.catalogue import nearest
 from pipeline.config.settings import Settings
 from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
@@ -100,8 +100,8 @@ def _explain(errors: list[ErrorDetails]) -> str:
 
 def _unknown(loc: list[Any]) -> str:
     known = sorted(_fields_at(loc[:-1]))
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
+    near = nearest(str(loc[-1]), known)
+    hint = f"did you mean `{near}`?" if near else f"known keys are {', '.join(known)}"
     return f"{_dotted(loc)}: unknown key; {hint}"
 
 

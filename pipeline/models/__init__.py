@@ -1,40 +1,37 @@
-"""The models by name: a light table, and the doors to what is heavy.
+"""The models by name: a light catalogue, and the doors to what is heavy.
 
 Importing this costs nothing; `load_segmenter` imports torch, where the model needs it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.catalogue import Catalogue
 from pipeline.errors import ConfigError
-from pipeline.models.shared.files import (
-    DEMO_FILE,
-    WeightsFile,
-    is_safetensors,
-    labels_for,
-    read_about,
-    read_weights,
-)
-from pipeline.models.shared.files import safetensors_header as _header
-from pipeline.models.shared.labels import BLOB_LABELS, COCO_CLASSES, COCO_LABELS
+from pipeline.models.blob import family as blob
+from pipeline.models.mask_rcnn import family as mask_rcnn
+from pipeline.models.shared.family import Family, Model
+from pipeline.models.shared.files import WeightsFile, read_about, read_weights
 from pipeline.paths import expanded
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
 
 __all__ = [
+    "DEFAULT",
+    "DEFAULT_ON_CPU",
     "MODELS",
     "PUBLISHED_BYTES",
+    "Family",
     "Model",
     "WeightsFile",
     "choose",
     "fetch_weights",
     "gpu_present",
+    "is_bundled",
     "load_segmenter",
     "local_weights",
     "model_labels",
@@ -42,62 +39,21 @@ __all__ = [
     "weights_paths",
 ]
 
+MODELS = Catalogue("model", "maskstream.models", (*mask_rcnn.MODELS, blob.MODEL))
+"""All models; installed packages offer more as `Model`s in the entry points of this group."""
+
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
 """One default on every machine, so that one command gives one result."""
+
+DEFAULT_ON_CPU = "maskrcnn_resnet50_fpn"
+"""Where a CPU is asked for by name."""
 
 PUBLISHED_BYTES = 190_000_000
 """No file of published weights is larger."""
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One row of the table."""
-
-    name: str
-    family: str
-    """`mask_rcnn` (needs weights) or `blob` (has none)."""
-    weights: str | None
-    """What is loaded when nothing is asked for; None: a path must be given."""
-    published: tuple[str, ...]
-    """Words that may stand for a path."""
-    summary: str
-
-
-MODELS: Mapping[str, Model] = {
-    model.name: model
-    for model in (
-        Model(
-            "maskrcnn_resnet50_fpn",
-            "mask_rcnn",
-            "COCO_V1",
-            ("COCO_V1",),
-            "torchvision's Mask R-CNN, mask AP 34.6 on COCO; about twice as fast as v2",
-        ),
-        Model(
-            "maskrcnn_resnet50_fpn_v2",
-            "mask_rcnn",
-            "COCO_V1",
-            ("COCO_V1",),
-            "torchvision's stronger one, mask AP 41.8 on COCO; the default",
-        ),
-        Model(
-            "maskrcnn_resnet18_fpn",
-            "mask_rcnn",
-            "demo",
-            ("demo",),
-            "small and fast; its bundled weights know the synthetic street",
-        ),
-        Model("maskrcnn_resnet101_fpn", "mask_rcnn", None, (), "deeper body, for own weights"),
-        Model(
-            "maskrcnn_resnext101_32x8d_fpn", "mask_rcnn", None, (), "widest body, for own weights"
-        ),
-        Model("blob", "blob", None, (), "exact masks of flat colours, without weights; for tests"),
-    )
-}
-
-
 def names() -> tuple[str, ...]:
-    """All model names, in the order of the table."""
+    """All model names, in the order of the catalogue."""
     return tuple(MODELS)
 
 
@@ -119,13 +75,13 @@ def choose(
         ModelError: the weights cannot be read to find the model's name.
     """
     if name is None and weights is not None:
-        name = _name_for(read or weights)
+        name = _name_for(weights, read)
     if name is None:
         name = DEFAULT
     model = _model(name)
-    if model.family == "blob":
+    if not model.family.needs_weights:
         if weights is not None:
-            raise ConfigError(f"model blob has no weights, got {weights!r}; leave them out")
+            raise ConfigError(f"model {name} has no weights, got {weights!r}; leave them out")
         return name, None
     weights = weights or model.weights
     if weights is None:
@@ -133,14 +89,15 @@ def choose(
             f"model {name} has no published weights; give a .safetensors or .pth file with "
             "--weights"
         )
-    if weights in _WORDS and weights not in model.published:
-        right = ", ".join(m.name for m in MODELS.values() if weights in m.published)
+    owners = _owners(weights)
+    if owners and model not in owners:
+        right = ", ".join(owner.name for owner in owners)
         raise ConfigError(f"weights {weights} are not for {name}; they are for {right}")
     return name, weights
 
 
 def fetch_weights(name: str, weights: str | None = None) -> WeightsFile | None:
-    """The bytes of a model's weights, read (or fetched and verified) once; None for `blob`.
+    """The bytes of a model's weights, read (or fetched and verified) once; None if it has none.
 
     Raises:
         ConfigError: see `choose`.
@@ -149,11 +106,10 @@ def fetch_weights(name: str, weights: str | None = None) -> WeightsFile | None:
     name, weights = choose(name, weights)
     if weights is None:
         return None
-    if weights == "COCO_V1":
-        from pipeline.models.mask_rcnn.weights import fetch_published
-
-        return fetch_published(name)
-    return read_weights(weights)
+    fetch = _model(name).family.fetch
+    if _is_remote(weights) and fetch is not None:
+        return fetch(name, weights)
+    return read_weights(weights, _bundled(weights))
 
 
 def local_weights(weights: str | None) -> WeightsFile | None:
@@ -162,15 +118,16 @@ def local_weights(weights: str | None) -> WeightsFile | None:
     Raises:
         ModelError: the file is missing or broken.
     """
-    if weights is None or weights in _WORDS - {"demo"}:
+    if weights is None or _is_remote(weights):
         return None
-    return read_weights(weights)
+    return read_weights(weights, _bundled(weights))
 
 
 def weights_paths(weights: str | None) -> list[str]:
     """The files weights are read from on this machine, the bundled ones among them."""
-    paths = [str(DEMO_FILE)]
-    if weights is not None and weights not in _WORDS:
+    bundled = {path for model in MODELS.values() for path in model.family.bundled.values()}
+    paths = [str(path) for path in bundled]
+    if weights is not None and not _owners(weights):
         path = expanded(weights)
         paths += [path, f"{path}.labels.json"]
     return paths
@@ -184,20 +141,10 @@ def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping
         ModelError: the file cannot be read, or its labels do not fit its class head.
     """
     if not isinstance(weights, WeightsFile):
-        name, weights = choose(name, weights)
-        if weights is None:
-            return BLOB_LABELS
-        if weights == "COCO_V1":
-            return COCO_LABELS
-        weights = read_about(weights)
-    if is_safetensors(weights.data):
-        head = _header(weights.data, weights.origin).get("roi_heads.box_predictor.cls_score.bias")
-        return labels_for(weights, int(head["shape"][0]) if head else COCO_CLASSES)
-    if weights.labels is not None:
-        return weights.labels
-    from pipeline.models.mask_rcnn.weights import count_classes, read_tensors
-
-    return labels_for(weights, count_classes(read_tensors(weights), weights.origin))
+        name, chosen = choose(name, weights)
+        remote = chosen is None or _is_remote(chosen)
+        weights = None if chosen is None or remote else read_about(chosen, _bundled(chosen))
+    return _model(name).family.labels(weights)
 
 
 def load_segmenter(
@@ -225,22 +172,10 @@ def load_segmenter(
         ConfigError: a name, word or number that makes no sense.
         ModelError: weights or device are unusable.
     """
-    if _model(name).family == "blob":
-        from pipeline.models.blob.segmenter import BlobSegmenter
-
-        return BlobSegmenter()
-    file = weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights)
-    if file is None:
-        raise ConfigError(f"model {name} needs weights")
-    # Before torch loads OpenMP, which reads it once: a thread that spins while it waits for its
-    # sibling keeps it from running where cores are short (2 threads beside other work on 2 cores:
-    # 547 ms a frame spinning, 57 ms asleep).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from pipeline.models.mask_rcnn.segmenter import load_mask_rcnn
-
-    return load_mask_rcnn(
+    family = _model(name).family
+    return family.load(
         name,
-        file,
+        weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights),
         device=device,
         precision=precision,
         score_threshold=score_threshold,
@@ -249,7 +184,9 @@ def load_segmenter(
     )
 
 
-_WORDS = frozenset(word for model in MODELS.values() for word in model.published)
+def is_bundled(weights: str | None) -> bool:
+    """Whether weights are a word for some that come with this installation."""
+    return weights is not None and _bundled(weights) is not None
 
 
 def _model(name: str) -> Model:
@@ -259,14 +196,21 @@ def _model(name: str) -> Model:
         raise ConfigError(f"model {name!r} is not known; known are {', '.join(MODELS)}") from None
 
 
-def _name_for(weights: str | WeightsFile) -> str | None:
-    if weights == "demo":
-        return "maskrcnn_resnet18_fpn"
-    if isinstance(weights, str) and weights in _WORDS:
-        return None
-    file = read_about(weights) if isinstance(weights, str) else weights
-    if file.model is not None or is_safetensors(file.data):
-        return file.model
-    from pipeline.models.mask_rcnn.weights import guess_name, read_tensors
+def _owners(word: str) -> list[Model]:
+    """The models whose published weights are called so."""
+    return [model for model in MODELS.values() if word in model.published]
 
-    return guess_name(read_tensors(file), file.origin)
+
+def _bundled(word: str) -> Path | None:
+    return next((model.family.bundled.get(word) for model in _owners(word)), None)
+
+
+def _is_remote(word: str) -> bool:
+    return bool(_owners(word)) and _bundled(word) is None
+
+
+def _name_for(weights: str, read: WeightsFile | None) -> str | None:
+    """The one model weights are for; None where that is open."""
+    if owners := _owners(weights):
+        return owners[0].name if len(owners) == 1 else None
+    return MODELS[DEFAULT].family.name_of(read or read_about(weights))

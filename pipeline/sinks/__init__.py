@@ -6,7 +6,6 @@ This registry is light; each sink lives in a file of its own that imports its li
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 
@@ -82,7 +81,6 @@ def open_sink(
         sink: Sink = FunctionSink(url)
     else:
         parsed = parse_sink(url)
-        module, _, name = parsed.scheme.opens.partition(":")
         target = SinkTarget(
             scheme=parsed.scheme.name,
             location=parsed.located(source_id),
@@ -94,7 +92,7 @@ def open_sink(
             fps_hint=fps_hint,
             overwrite=overwrite or resume is not None,
         )
-        sink = getattr(importlib.import_module(module), name)(target)
+        sink = parsed.scheme.load()(target)
         min_score = max((s for s in (min_score, parsed.min_score) if s is not None), default=None)
     if min_score:
         from pipeline.sinks.min_score import MinScore

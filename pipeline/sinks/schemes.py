@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import ConfigError
+from pipeline.catalogue import Catalogue, Entry
 from pipeline.paths import expanded
 
 
@@ -27,16 +26,12 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Scheme:
-    """One kind of sink: the word before the colon."""
+class Scheme(Entry):
+    """One kind of sink, by the word before the colon; opened with a `SinkTarget`."""
 
-    name: str
-    opens: str
-    """`module:function`, imported when a sink is opened; called with a `SinkTarget`."""
-    summary: str
     writes: Literal["file", "directory", "elsewhere"] = "file"
     """What the URL names: a file, a folder of its own, or something outside the file system."""
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict, kw_only=True)
     suffixes: tuple[str, ...] = ()
     """File name endings allowed; empty: any."""
     tracked: bool = False
@@ -191,20 +186,7 @@ _BUILT_IN = [
     ),
 ]
 
-SCHEMES: dict[str, Scheme] = {scheme.name: scheme for scheme in _BUILT_IN}
-"""All known schemes by name; `register` adds to it."""
+SCHEMES = Catalogue("sink scheme", "maskstream.sinks", _BUILT_IN)
+"""All known schemes; installed packages offer more `Scheme`s in entry points of this group."""
 
-
-def register(scheme: Scheme) -> None:
-    """Make a scheme known in this process.
-
-    A worker process imports nothing but installed packages, so schemes for use with Ray are
-    offered as an entry point of the group `maskstream.sinks`.
-
-    Raises:
-        ConfigError: the name is taken by another scheme, or is not lower-case letters and digits.
-    """
-    if not re.fullmatch(r"[a-z][a-z0-9]*", scheme.name):
-        raise ConfigError(f"sink scheme {scheme.name!r}: lower-case letters and digits only")
-    if SCHEMES.setdefault(scheme.name, scheme) != scheme:
-        raise ConfigError(f"sink scheme {scheme.name!r} is taken: {SCHEMES[scheme.name].summary}")
+register = SCHEMES.register

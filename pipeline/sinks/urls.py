@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 from urllib.parse import parse_qsl
 
+from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
-from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme, register
+from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme
 
 SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-ENTRY_POINTS = "maskstream.sinks"
-"""Installed packages offer schemes under this entry point group; each is a `Scheme`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +71,10 @@ def parse_sink(url: str) -> SinkUrl:
 
 
 def _scheme(name: str, shown: str) -> Scheme:
-    if name not in SCHEMES:
-        for entry in metadata.entry_points(group=ENTRY_POINTS, name=name):
-            register(entry.load())
     if name in SCHEMES:
         return SCHEMES[name]
     raise ConfigError(
-        f"sink {shown!r}: unknown scheme {name!r}{_nearest(name, SCHEMES)}; "
+        f"sink {shown!r}: unknown scheme {name!r}{hint(name, SCHEMES)}; "
         f"schemes are {', '.join(sorted(SCHEMES))}"
     )
 
@@ -131,7 +125,7 @@ def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:
     for key, text in pairs:
         if key not in known:
             raise ConfigError(
-                f"sink {shown!r}: unknown option {key!r}{_nearest(key, known)}; "
+                f"sink {shown!r}: unknown option {key!r}{hint(key, known)}; "
                 f"{scheme.name} knows {', '.join(sorted(known))}"
             )
         if key in values:
@@ -147,8 +141,3 @@ def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:
 
 def _defaults(options: Mapping[str, Option]) -> dict[str, Any]:
     return {key: option.default for key, option in options.items()}
-
-
-def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""

@@ -31,9 +31,9 @@ def make_tracker(
     Raises:
         ConfigError: an unknown preset or key, or a value out of range.
     """
-    from pipeline.tracking.tracker import StreamTracker
-
-    return StreamTracker(TrackerTuning.of(preset, **overrides), class_names=class_names)
+    settings = TrackerTuning.of(preset, **overrides)
+    tracker: StreamTracker = PRESETS[preset].load()(settings, class_names=class_names)
+    return tracker
 
 
 def make_camera_motion(*, max_side_px: int = 480) -> OpticalFlowMotion:

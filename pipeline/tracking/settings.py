@@ -6,12 +6,12 @@ relative to the size of the object. Names that the field knows keep their known 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
+from pipeline.catalogue import Catalogue, Entry, hint
 from pipeline.errors import ConfigError
 
 CLASS_GROUPS = (
@@ -92,17 +92,17 @@ class TrackerTuning:
         """
         if preset not in PRESETS:
             raise ConfigError(
-                f"tracker preset {preset!r} does not exist{_nearest(preset, PRESETS)}; "
+                f"tracker preset {preset!r} does not exist{hint(preset, PRESETS)}; "
                 f"there are {', '.join(PRESETS)} and none"
             )
         for key in overrides:
             if key not in TRACKER_KEYS:
                 raise ConfigError(
-                    f"tracker.{key} does not exist{_nearest(key, TRACKER_KEYS)}; "
+                    f"tracker.{key} does not exist{hint(key, TRACKER_KEYS)}; "
                     f"known keys are {', '.join(sorted(TRACKER_KEYS))}"
                 )
         try:
-            return replace(TrackerTuning(**PRESETS[preset]), **overrides)
+            return replace(TrackerTuning(**PRESETS[preset].options), **overrides)
         except TypeError as error:
             raise ConfigError(f"tracker: a value has the wrong type: {error}") from error
 
@@ -132,15 +132,41 @@ _POSITIVE = (
 TRACKER_KEYS: tuple[str, ...] = tuple(f.name for f in fields(TrackerTuning))
 """Names a user may tune."""
 
-PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "default": {},
-        "static_camera": {"track_buffer": 3.0},
-        "crowd": {"match_thresh": 0.7, "track_buffer": 2.0},
-        "vehicles": {"height_weight": 0.5, "track_buffer": 2.0},
-    }
+
+@dataclass(frozen=True, slots=True)
+class Preset(Entry):
+    """One row; what it `opens` is called with `TrackerTuning` and the names of the classes."""
+
+    options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    """The settings it fills, by key."""
+
+
+_Row = partial(Preset, opens="pipeline.tracking.tracker:StreamTracker")
+
+PRESETS = Catalogue(
+    "tracker",
+    "maskstream.trackers",
+    (
+        _Row("default", summary="serves all situations"),
+        _Row(
+            "static_camera",
+            summary="what is hidden comes back where it was",
+            options={"track_buffer": 3.0},
+        ),
+        _Row(
+            "crowd",
+            summary="many of a kind, close to each other",
+            options={"match_thresh": 0.7, "track_buffer": 2.0},
+        ),
+        _Row(
+            "vehicles",
+            summary="their height changes with where they drive",
+            options={"height_weight": 0.5, "track_buffer": 2.0},
+        ),
+    ),
 )
-"""Settings for common situations, by name: `default` serves all of them; the others lean."""
+"""Settings for common situations, by name: `default` serves all of them; the others lean. Installed
+packages offer more as `Preset`s in the entry points of this group."""
 
 
 def _check(name: str, value: object, *, low: float, high: float) -> None:
@@ -149,8 +175,3 @@ def _check(name: str, value: object, *, low: float, high: float) -> None:
         raise ConfigError(
             f"tracker.{name} must be a number from {low:g} to {high:g}, got {value!r}"
         )
-
-
-def _nearest(word: str, words: Mapping[str, Any] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

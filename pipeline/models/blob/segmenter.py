@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.models.shared.labels import BLOB_LABELS
+from pipeline.models.blob.labels import LABELS
 from pipeline.models.shared.pictures import check_picture
 from pipeline.stages import ModelInfo
 
@@ -35,7 +35,7 @@ class BlobSegmenter:
         min_area: instances of fewer pixels are left out; codec noise makes small specks.
     """
 
-    info = ModelInfo("blob", BLOB_LABELS, "")
+    info = ModelInfo("blob", LABELS, "")
 
     def __init__(self, min_area: int = 64) -> None:
         self._min_area = min_area

@@ -29,7 +29,10 @@ from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
 from pipeline.models.mask_rcnn.fit import NEEDS
 from pipeline.models.mask_rcnn.fit import table as fits_on_cards
 from pipeline.models.mask_rcnn.found import Found
+from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.mask_rcnn.weights import load_network
 from pipeline.models.shared.devices import Placement, place
+from pipeline.models.shared.files import WeightsFile
 
 Images = list[NDArray[np.uint8]]
 _RESULT_STAGE = "results to runs"
@@ -95,7 +98,7 @@ class Table:
 def bench_model(
     name: str,
     *,
-    weights: str | None = None,
+    weights: WeightsFile | None = None,
     device: str = "auto",
     precision: str = "auto",
     sizes: Sequence[Size] = ((480, 640),),
@@ -109,7 +112,8 @@ def bench_model(
 
     Args:
         name: a Mask R-CNN of `pipeline.models.names()`.
-        weights: see `pipeline.models.choose`; None: random ones (speed does not depend on them).
+        weights: as `pipeline.models.fetch_weights` gives them; None: random ones (speed does not
+            depend on them).
         device: see `load_segmenter`.
         precision: of the engine.
         sizes: (height, width) of the pictures.
@@ -146,17 +150,10 @@ def bench_model(
     return Table(title, rows)
 
 
-def network_for(name: str, weights: str | None = None) -> MaskRCNN:
+def network_for(name: str, weights: WeightsFile | None = None) -> MaskRCNN:
     """A network in evaluation mode: with weights, or random but as a loaded one (frozen norms)."""
     if weights is not None:
-        from pipeline.models import fetch_weights
-        from pipeline.models.mask_rcnn.weights import load_network
-
-        file = fetch_weights(name, weights)
-        if file is not None:
-            return load_network(name, file)
-    from pipeline.models.mask_rcnn.networks import build_network
-
+        return load_network(name, weights)
     torch.manual_seed(0)
     network = build_network(name, num_classes=91, norm_layer=FrozenBatchNorm2d).eval()
     nn.init.normal_(network.roi_heads.box_predictor.cls_score.weight, std=0.05)

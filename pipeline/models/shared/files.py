@@ -22,7 +22,6 @@ from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
 from pipeline.paths import expanded
 from pipeline.reading import open_regular, read_small
 
-DEMO_FILE = Path(__file__).parents[1] / "mask_rcnn" / "weights_demo" / "demo.safetensors"
 MAX_BYTES = 4_000_000_000
 """The largest Mask R-CNN of torchvision has 430 MB, three times that with its optimiser's state."""
 _MAX_HEADER_BYTES = 10_000_000
@@ -51,17 +50,21 @@ class WeightsFile:
         return self.settings.get("model")
 
 
-def read_weights(origin: str) -> WeightsFile:
-    """Read `demo` or a path.
+def read_weights(origin: str, bundled: Path | None = None) -> WeightsFile:
+    """Read a file.
+
+    Args:
+        origin: what the user wrote: its path, or a word for it.
+        bundled: the file a word stands for.
 
     Raises:
         ModelError: it cannot be read, or what stands beside it cannot be understood.
     """
-    path = DEMO_FILE if origin == "demo" else Path(expanded(origin))
+    path = bundled or Path(expanded(origin))
     try:
         data = read_whole(path, origin)
     except FileNotFoundError as error:
-        hint = "this installation lacks it" if origin == "demo" else "check the path"
+        hint = "this installation lacks it" if bundled else "check the path"
         raise ModelError(f"weights {origin}: no such file; {hint}") from error
     except (OSError, ValueError) as error:  # the latter: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
@@ -69,13 +72,13 @@ def read_weights(origin: str) -> WeightsFile:
     return from_bytes(data, origin, _labels_beside(path, origin))
 
 
-def read_about(origin: str) -> WeightsFile:
+def read_about(origin: str, bundled: Path | None = None) -> WeightsFile:
     """What a file says of itself: of safetensors the header alone is read, anything else whole.
 
     Raises:
         ModelError: see `read_weights`.
     """
-    path = DEMO_FILE if origin == "demo" else Path(expanded(origin))
+    path = bundled or Path(expanded(origin))
     try:
         with open_regular(path) as file:
             head = file.read(_HEAD_BYTES)
@@ -86,7 +89,7 @@ def read_about(origin: str) -> WeightsFile:
                 return from_bytes(header, origin, _labels_beside(path, origin))
     except (OSError, ValueError):
         pass  # reading it whole says what is wrong
-    return read_weights(origin)
+    return read_weights(origin, bundled)
 
 
 def read_whole(path: Path, origin: str) -> bytes:

@@ -20,15 +20,3 @@ COCO_LABELS: Mapping[int, str] = MappingProxyType(
 
 COCO_CLASSES = 91
 """Rows of the class head of such weights: background, 80 categories and 10 unused ids."""
-
-BLOB_LABELS: Mapping[int, str] = MappingProxyType(
-    {
-        1: "red",
-        2: "green",
-        3: "blue",
-        4: "yellow",
-        5: "magenta",
-        6: "cyan",
-    }
-)
-"""What `blob` puts out."""

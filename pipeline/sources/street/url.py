@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from pipeline.catalogue import nearest
 from pipeline.errors import ConfigError
 
 MIN_SIDE, MAX_SIDE = 96, 4096
@@ -40,8 +40,8 @@ class StreetUrl:
         seen: set[str] = set()
         for key, text in parse_qsl(parts.query, keep_blank_values=True):
             if key not in _KEYS:
-                near = difflib.get_close_matches(key, _KEYS, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                near = nearest(key, _KEYS)
+                hint = f"; did you mean {near!r}?" if near else ""
                 raise ConfigError(
                     f"{url}: unknown key {key!r}; known keys are {', '.join(_KEYS)}{hint}"
                 )

@@ -15,7 +15,7 @@ from pipeline import build, track
 from pipeline.cli.app import app
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError
-from pipeline.models.shared.files import DEMO_FILE
+from pipeline.models.mask_rcnn.family import DEMO_FILE
 from pipeline.paths import place_of
 from pipeline.runner import run_local
 from workers.supervisor import run as run_on_ray

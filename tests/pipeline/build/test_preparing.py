@@ -206,7 +206,7 @@ def test_weights_are_read_once_for_any_number_of_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "own.safetensors"
-    weights.write_bytes(models.read_weights("demo").data)
+    weights.write_bytes(models.local_weights("demo").data)
     for number in range(5):
         (tmp_path / f"{number}.mp4").write_bytes(b"%d" % number)
     settings = parse(
@@ -220,9 +220,9 @@ def test_weights_are_read_once_for_any_number_of_sources(
     read: list[str] = []
     really = models.read_weights
 
-    def counting(origin: str) -> models.WeightsFile:
+    def counting(origin: str, bundled: Path | None = None) -> models.WeightsFile:
         read.append(origin)
-        return really(origin)
+        return really(origin, bundled)
 
     monkeypatch.setattr(models, "read_weights", counting)
     ready = build.prepare(settings)
@@ -236,9 +236,9 @@ def test_checking_reads_no_more_of_weights_than_their_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "own.safetensors"
-    weights.write_bytes(models.read_weights("demo").data)
+    weights.write_bytes(models.local_weights("demo").data)
 
-    def refuse(origin: str) -> models.WeightsFile:
+    def refuse(origin: str, bundled: Path | None = None) -> models.WeightsFile:
         raise AssertionError(origin)
 
     monkeypatch.setattr(models, "read_weights", refuse)

@@ -43,10 +43,10 @@ def small_network() -> MaskRCNN:
 @pytest.fixture(scope="session")
 def demo_network() -> MaskRCNN:
     """The bundled weights, pictures resized as they were trained."""
+    from pipeline.models import local_weights
     from pipeline.models.mask_rcnn.weights import load_network
-    from pipeline.models.shared.files import read_weights
 
-    network = load_network("maskrcnn_resnet18_fpn", read_weights("demo"))
+    network = load_network("maskrcnn_resnet18_fpn", local_weights("demo"))
     network.roi_heads.score_thresh = 0.1
     return network
 

@@ -95,7 +95,7 @@ def open_for_test() -> Callable[..., Sink]:
 @pytest.fixture
 def schemes_restored() -> Iterator[None]:
     """What a test registers is forgotten after it."""
-    before = dict(SCHEMES)
+    before = set(SCHEMES)
     yield
-    SCHEMES.clear()
-    SCHEMES.update(before)
+    for name in set(SCHEMES) - before:
+        SCHEMES.forget(name)

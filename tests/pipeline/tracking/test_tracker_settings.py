@@ -12,8 +12,8 @@ from pipeline.tracking import PRESETS, TRACKER_KEYS, TrackerTuning, make_tracker
 
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_every_preset_makes_a_tracker(preset: str) -> None:
-    settings = make_tracker(preset).settings
-    assert {key: getattr(settings, key) for key in PRESETS[preset]} == dict(PRESETS[preset])
+    settings, options = make_tracker(preset).settings, PRESETS[preset].options
+    assert {key: getattr(settings, key) for key in options} == options
 
 
 def test_overrides_win_over_the_preset() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.errors import ModelError
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.models import WeightsFile, model_labels
+from pipeline.models import WeightsFile, local_weights, model_labels
 from pipeline.models.mask_rcnn.weights import load_network
 from pipeline.models.shared.files import read_weights
 from pipeline.sources.street import LABELS
@@ -166,7 +166,7 @@ def test_answering_the_truth_scores_one_and_missing_half_of_a_class_scores_less(
 
 
 def test_the_bundled_weights_segment_a_street_they_never_saw() -> None:
-    file: WeightsFile = read_weights("demo")
+    file: WeightsFile = local_weights("demo")
     assert len(file.data) <= 30_000_000
     assert dict(file.labels or {}) == dict(LABELS)
     network = load_network("maskrcnn_resnet18_fpn", file)

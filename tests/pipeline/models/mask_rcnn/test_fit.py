@@ -30,7 +30,7 @@ def test_what_is_known_of_a_model_is_what_its_engine_needs(
 
 
 def test_every_mask_rcnn_is_known() -> None:
-    assert set(NEEDS) == {m.name for m in MODELS.values() if m.family == "mask_rcnn"}
+    assert set(NEEDS) == {m.name for m in MODELS.values() if m.family.needs_weights}
 
 
 def test_a_card_that_is_too_small_takes_nothing_and_a_large_one_much() -> None:

@@ -1,0 +1,109 @@
+"""The Mask R-CNNs by name, and what they have in common; no torch before one is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.models.mask_rcnn.fit import largest_batch
+from pipeline.models.shared.family import Family, Model
+from pipeline.models.shared.files import (
+    WeightsFile,
+    is_safetensors,
+    labels_for,
+    safetensors_header,
+)
+from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
+
+if TYPE_CHECKING:
+    from pipeline.stages import Segmenter
+
+DEMO_FILE = Path(__file__).parent / "weights_demo" / "demo.safetensors"
+
+_Row = partial(Model, opens="pipeline.models.mask_rcnn.family:FAMILY")
+
+MODELS = (
+    _Row(
+        "maskrcnn_resnet50_fpn",
+        summary="torchvision's Mask R-CNN, mask AP 34.6 on COCO; about twice as fast as v2",
+        weights="COCO_V1",
+        published=("COCO_V1",),
+        gflop_per_frame=440,
+    ),
+    _Row(
+        "maskrcnn_resnet50_fpn_v2",
+        summary="torchvision's stronger one, mask AP 41.8 on COCO; the default",
+        weights="COCO_V1",
+        published=("COCO_V1",),
+        gflop_per_frame=780,
+    ),
+    _Row(
+        "maskrcnn_resnet18_fpn",
+        summary="small and fast; its bundled weights know the synthetic street",
+        weights="demo",
+        published=("demo",),
+        gflop_per_frame=60,
+    ),
+    _Row(
+        "maskrcnn_resnet101_fpn",
+        summary="deeper body, for own weights",
+        gflop_per_frame=600,
+    ),
+    _Row(
+        "maskrcnn_resnext101_32x8d_fpn",
+        summary="widest body, for own weights",
+        gflop_per_frame=970,
+    ),
+)
+
+
+def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
+    # Before torch loads OpenMP, which reads it once: a thread that spins while it waits for its
+    # sibling keeps it from running where cores are short (2 threads beside other work on 2 cores:
+    # 547 ms a frame spinning, 57 ms asleep).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from pipeline.models.mask_rcnn.segmenter import load_mask_rcnn
+
+    return load_mask_rcnn(name, file, **options)
+
+
+def _labels(file: WeightsFile | None) -> Mapping[int, str]:
+    """Without torch unless a .pth file has no labels beside it."""
+    if file is None:
+        return COCO_LABELS
+    if is_safetensors(file.data):
+        header = safetensors_header(file.data, file.origin)
+        head = header.get("roi_heads.box_predictor.cls_score.bias")
+        return labels_for(file, int(head["shape"][0]) if head else COCO_CLASSES)
+    if file.labels is not None:
+        return file.labels
+    from pipeline.models.mask_rcnn.weights import count_classes, read_tensors
+
+    return labels_for(file, count_classes(read_tensors(file), file.origin))
+
+
+def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than COCO_V1
+    from pipeline.models.mask_rcnn.weights import fetch_published
+
+    return fetch_published(name)
+
+
+def _name_of(file: WeightsFile) -> str | None:
+    if file.model is not None or is_safetensors(file.data):
+        return file.model
+    from pipeline.models.mask_rcnn.weights import guess_name, read_tensors
+
+    return guess_name(read_tensors(file), file.origin)
+
+
+FAMILY = Family(
+    load=_load,
+    labels=_labels,
+    bundled={"demo": DEMO_FILE},
+    fetch=_fetch,
+    name_of=_name_of,
+    largest_batch=largest_batch,
+)

@@ -1,0 +1,41 @@
+"""Rows by name: what is built in, what is made known, what a wrong word is answered with."""
+
+import re
+from fractions import Fraction
+
+import pytest
+
+from pipeline.catalogue import Catalogue, Entry, hint, nearest
+from pipeline.errors import ConfigError
+
+HALF = Entry("half", "fractions:Fraction", "a number", options=("numerator",))
+
+
+def test_rows_keep_their_order_and_open_what_they_name() -> None:
+    rows = Catalogue("number", "maskstream.no_such_group", [HALF])
+    rows.register(Entry("third", "fractions:Fraction", "another"))
+    rows.register(HALF)
+    assert list(rows) == ["half", "third"]
+    assert rows["half"].load() is Fraction
+    assert "quarter" not in rows
+    rows.forget("half")
+    assert (len(rows), rows.get("half")) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (Entry("half", "elsewhere:f", "x"), "number 'half' is taken: a number"),
+        (Entry("Half", "elsewhere:f", "x"), "number 'Half': lower-case letters and digits only"),
+    ],
+)
+def test_a_name_that_is_taken_or_no_name_is_refused(row: Entry, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Catalogue("number", "maskstream.no_such_group", [HALF]).register(row)
+
+
+def test_the_word_that_was_meant_is_found_where_there_is_one() -> None:
+    assert nearest("hafl", ["third", "half"]) == "half"
+    assert nearest("zzz", ["third", "half"]) is None
+    assert hint("hafl", ["half"]) == ", did you mean 'half'?"
+    assert hint("zzz", ["half"]) == ""
