@@ -34,7 +34,7 @@ class StreamThread:
         self._then = then
         self._lock = threading.Lock()
         self._stream: Stream | None = None
-        self._wanted: set[str] = set()
+        self._wanted: list[Callable[[Stream], None]] = []
         self._end: End | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"stream-{source_id}", daemon=True)
@@ -46,12 +46,12 @@ class StreamThread:
 
     def stop(self) -> None:
         """Drain the stream, now or as soon as it exists."""
-        self._want("stop")
+        self._want(lambda stream: stream.stop())
 
     def abort(self) -> None:
         """Leave the stream, now or as soon as it exists."""
         self._on_abort()
-        self._want("abort")
+        self._want(lambda stream: stream.abort())
 
     leave = abort
 
@@ -78,12 +78,12 @@ class StreamThread:
         assert self._end is not None, "neither ended nor left"  # noqa: S101 - `_run` sees to it
         return self._end
 
-    def _want(self, what: str) -> None:
+    def _want(self, ask: Callable[[Stream], None]) -> None:
         with self._lock:
-            self._wanted.add(what)
+            self._wanted.append(ask)
             stream = self._stream
         if stream is not None:
-            getattr(stream, what)()
+            ask(stream)
 
     def _run(self) -> None:
         try:
@@ -100,7 +100,7 @@ class StreamThread:
             return End.not_started(self.account, error)
         with self._lock:
             self._stream = stream
-            wanted = set(self._wanted)
-        for what in wanted:
-            getattr(stream, what)()
+            wanted = list(self._wanted)
+        for ask in wanted:
+            ask(stream)
         return stream.run()
