@@ -205,7 +205,8 @@ def test_more_threads_give_the_same_pictures(clips: Any, threads: int) -> None:
     [
         *("book.mkv", "bt709_full_range.mp4", "classroom.gif", "dog.mp4", "h264_10bits.mp4"),
         *("h265_10bits.mp4", "h265_video.mp4", "nasa_13013.mp4", "walk.mkv"),
-        *("person-bicycle-car-detection.gif", "store-aisle-detection.gif"),
+        *("person-bicycle-car-detection.gif", "store-aisle-detection.gif", "bedroom.mp4"),
+        *("bottle-detection.mp4", "car-detection.mp4", "one-by-one-person-detection.mp4"),
     ],
 )
 def test_real_videos_have_as_many_pictures_as_ffmpeg_counts(
