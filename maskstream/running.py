@@ -50,14 +50,17 @@ def run(
             started.
         ModelError: weights or device are unusable.
     """
+    from pipeline.plan.resolve import resolve
+
     origin = "settings"
     if not isinstance(settings, Settings):
         settings, origin = load(settings), str(settings)
-    check_kept(settings, origin)
-    if settings.run.executor == "local":
+    plan = resolve(settings)
+    check_kept(plan, origin)
+    if plan.executor == "local":
         from pipeline.runner import run_local
 
-        return run_local(settings, on_progress=on_progress, stop=stop, abort=abort)
+        return run_local(plan, on_progress=on_progress, stop=stop, abort=abort)
     from workers.supervisor import run as run_on_ray
 
-    return run_on_ray(settings, address=address, on_progress=on_progress, stop=stop, abort=abort)
+    return run_on_ray(plan, address=address, on_progress=on_progress, stop=stop, abort=abort)

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 from pipeline.plain import plain
+from pipeline.reading import read_small
 
 MASK = "***"
 _SHORTEST = 3
@@ -91,8 +92,8 @@ class SecretRef:
         if self.file is None:
             return None
         try:
-            with open(self.file, "rb") as file:  # a pipe will do, /dev/zero ends too
-                return file.read(_MAX_BYTES).decode("utf-8").rstrip("\r\n")
+            data = read_small(self.file, max_bytes=_MAX_BYTES)
+            return data.decode("utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ValueError(f"password_file {self.file} cannot be read: {reason}") from error

@@ -9,7 +9,7 @@ the dispatcher sends lost frames again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +21,8 @@ import ray
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
-from pipeline.config import ModelSettings, Settings, SourceSettings, WorkerSettings
 from pipeline.models import WeightsFile
+from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Stream
 from workers import logs
@@ -42,9 +42,8 @@ class SegmentSpec:
     """What a segment worker needs to know."""
 
     worker_id: str
-    model: ModelSettings
-    workers: WorkerSettings
-    threads: int
+    model: ModelPlan
+    max_wait_s: float
     warm_up: bool
 
 
@@ -52,14 +51,11 @@ class SegmentSpec:
 class StreamSpec:
     """What a stream worker needs to know."""
 
-    settings: Settings
-    """Without what is about other sources: there may be thousands."""
-    sources: tuple[SourceSettings, ...]
-    runs: Mapping[str, str]
+    streams: tuple[StreamPlan, ...]
     folder: str
     """Where the driver stands: what relative paths start from."""
-    scratch: str | None
-    """What a stream has to remember within this run goes there, where nothing else is asked for."""
+    max_batch: int
+    max_wait_s: float
     spread: int
     again: bool
 
@@ -68,12 +64,11 @@ class SegmentActor:
     """A `SegmentWorker`; calls with frames and questions about health have a loop each."""
 
     def __init__(self, spec: SegmentSpec, weights: WeightsFile | None) -> None:
-        workers = spec.workers
         self._worker = SegmentWorker(
             partial(_load, spec, weights),
             worker_id=spec.worker_id,
-            max_batch=workers.max_batch,
-            max_wait_s=workers.max_wait_ms / 1000,
+            max_batch=spec.model.max_batch,
+            max_wait_s=spec.max_wait_s,
             tail=logs.collect(),
         )
 
@@ -108,13 +103,12 @@ class StreamActor:
 
         cv2.setNumThreads(1)  # there are as many stream workers as streams
         os.chdir(spec.folder)
-        workers = spec.settings.workers
         self._worker = StreamWorker(
-            sources=spec.sources,
-            build=partial(_build, spec),
+            streams=spec.streams,
+            build=partial(_build, again=spec.again),
             connect=_connect,
-            max_batch=workers.max_batch,
-            max_wait_s=workers.max_wait_ms / 1000,
+            max_batch=spec.max_batch,
+            max_wait_s=spec.max_wait_s,
             spread=spec.spread,
             tail=logs.collect(),
         )
@@ -137,30 +131,20 @@ class StreamActor:
 
 
 def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
-    from pipeline.build import build_segmenter
+    from pipeline.assemble import build_segmenter
 
-    segmenter = build_segmenter(
-        spec.model, weights=weights, threads=spec.threads, max_batch=spec.workers.max_batch
-    )
+    segmenter = build_segmenter(spec.model, weights)
     if spec.warm_up and isinstance(segmenter, Warm):
         segmenter.warm_up()
     return segmenter
 
 
 def _build(
-    spec: StreamSpec, source: SourceSettings, segmenter: AsyncSegmenter, account: StreamAccount
+    plan: StreamPlan, segmenter: AsyncSegmenter, account: StreamAccount, *, again: bool
 ) -> Stream:
-    from pipeline.build import build_stream
+    from pipeline.assemble import build_stream
 
-    return build_stream(
-        spec.settings,
-        source,
-        segmenter,
-        account=account,
-        run=spec.runs[source.id],
-        again=spec.again,
-        scratch=spec.scratch,
-    )
+    return build_stream(plan, segmenter, account=account, again=again)
 
 
 def _connect(

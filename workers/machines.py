@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.config import SourceSettings
+from pipeline.plan import StreamPlan
 from workers.slots import Remote
 
 
@@ -23,10 +23,8 @@ class Machines(Protocol):
     def start_segment(self, worker_id: str) -> Remote:
         """A `SegmentWorker` that has its model still to load."""
 
-    def start_stream(
-        self, sources: Sequence[SourceSettings], *, spread: int, again: bool
-    ) -> Remote:
-        """A `StreamWorker` for these sources."""
+    def start_stream(self, streams: Sequence[StreamPlan], *, spread: int, again: bool) -> Remote:
+        """A `StreamWorker` for these streams."""
 
     def fault(self) -> str | None:
         """Why no worker can be started or reached any more, one line for the user; or None."""

@@ -14,7 +14,7 @@ SPARE_STORE_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Fleet:
     """The segment workers to start."""
 
     workers: int
@@ -24,7 +24,7 @@ class Plan:
     """CPU threads of the model in each worker."""
 
 
-def plan(segment: int | str, *, gpus: int, cores: int) -> Plan:
+def fleet(segment: int | str, *, gpus: int, cores: int) -> Fleet:
     """Choose for a machine or cluster.
 
     On the CPU the model gets all cores but one in eight, kept for decoding, tracking and
@@ -38,26 +38,8 @@ def plan(segment: int | str, *, gpus: int, cores: int) -> Plan:
     """
     workers = max(1, gpus) if segment == "auto" else int(segment)
     if gpus:
-        return Plan(workers, min(1.0, gpus / workers), threads=max(1, min(4, cores // workers)))
-    return Plan(workers, 0.0, threads=max(1, (cores - cores // 8) // workers))
-
-
-def at_once(*, cores: int) -> int:
-    """How many stream workers may read files at the same time.
-
-    Two a core keep segment workers busy while some wait for a disk; hundreds of files at once
-    would only take memory, some 200 MB a process.
-    """
-    return max(4, 2 * cores)
-
-
-def in_flight_share_mb(total_mb: float, *, live: int, files: int, at_once: int) -> float:
-    """What `in_flight_mb` must be for a stream to get its share of what runs at the same time.
-
-    A stream takes one part in the number of all sources; files that wait for their turn need none.
-    """
-    running = live + min(files, at_once)
-    return total_mb * (live + files) / running
+        return Fleet(workers, min(1.0, gpus / workers), threads=max(1, min(4, cores // workers)))
+    return Fleet(workers, 0.0, threads=max(1, (cores - cores // 8) // workers))
 
 
 def store_bytes(*, in_flight_bytes: int, weights_bytes: int, free_bytes: int) -> int:

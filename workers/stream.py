@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount, StreamCounts
-from pipeline.config import SourceSettings
+from pipeline.plan import StreamPlan
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import End, Stream
 from workers.dispatch import Dispatcher, Load, Member
 from workers.logs import Line, LogTail
 from workers.remote import RemoteSegmenter, Send
 
-Build: TypeAlias = Callable[[SourceSettings, AsyncSegmenter, StreamAccount], Stream]
-"""Settings of a source, the segmenter and the account -> the stream, not yet running."""
+Build: TypeAlias = Callable[[StreamPlan, AsyncSegmenter, StreamAccount], Stream]
+"""The plan of a stream, the segmenter and the account -> the stream, not yet running."""
 Connect: TypeAlias = Callable[[Callable[[Member], Any], str], Send]
 """From the way to find a worker's address, and a source id, to the function that sends calls."""
 
@@ -86,7 +86,7 @@ class StreamWorker:
     """Runs the streams of some sources against a pool of segment workers.
 
     Args:
-        sources: what to run; each gets its own thread.
+        streams: what to run; each gets its own thread.
         build: makes a stream; may raise `MaskstreamError` for what is wrong with one source.
         connect: makes the function that sends calls to a segment worker.
         max_batch: frames in one call.
@@ -95,7 +95,7 @@ class StreamWorker:
         tail: what this process logs.
     """
 
-    sources: Sequence[SourceSettings]
+    streams: Sequence[StreamPlan]
     build: Build
     connect: Connect
     max_batch: int
@@ -108,20 +108,20 @@ class StreamWorker:
     def begin(self, info: ModelInfo, pool: Pool) -> None:
         """Start every stream; `info` is the model all segment workers run."""
         self._pool = pool
-        for number, source in enumerate(self.sources):
+        for number, plan in enumerate(self.streams):
             dispatcher = Dispatcher(
                 max_batch=self.max_batch,
                 max_wait_s=self.max_wait_s,
                 spread=self.spread + number,
             )
-            send = self.connect(lambda member: self._pool.addresses[member], source.id)
+            send = self.connect(lambda member: self._pool.addresses[member], plan.id)
             running = _Running(
-                StreamAccount(source.id), RemoteSegmenter(send, info=info, dispatcher=dispatcher)
+                StreamAccount(plan.id), RemoteSegmenter(send, info=info, dispatcher=dispatcher)
             )
             running.segmenter.set_members(pool.loads)
-            self._streams[source.id] = running
+            self._streams[plan.id] = running
             running.thread = threading.Thread(
-                target=self._run, args=(source, running), name=f"stream-{source.id}", daemon=True
+                target=self._run, args=(plan, running), name=f"stream-{plan.id}", daemon=True
             )
             running.thread.start()
 
@@ -159,10 +159,10 @@ class StreamWorker:
                 longest[member] = max(owed_s, longest.get(member, 0.0))
         return longest
 
-    def _run(self, source: SourceSettings, running: _Running) -> None:
+    def _run(self, plan: StreamPlan, running: _Running) -> None:
         """One stream, in its own thread, from building to its end."""
         try:
-            stream = self.build(source, running.segmenter, running.account)
+            stream = self.build(plan, running.segmenter, running.account)
             running.built(stream)
             end = stream.run()
         except BaseException as error:  # noqa: BLE001 - told to the owner by the end

@@ -1,6 +1,6 @@
 """Starts the workers of a run, watches over them, drains them and says how it ended.
 
-`run` is the cluster's twin of `pipeline.runner.run_local`: the same settings in, the same summary
+`run` is the cluster's twin of `pipeline.runner.run_local`: the same plan in, the same summary
 out, and for files the same bytes written. Who lives and who is replaced is decided in
 `workers.slots`; here is the loop that looks at all of them, and what concerns the whole run.
 """
@@ -16,11 +16,11 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from dataclasses import replace
 
-from pipeline import build
 from pipeline.clock import Clock
-from pipeline.config import Settings, SourceSettings
 from pipeline.errors import MaskstreamError, ModelError
 from pipeline.metrics.counts import RunCounts
+from pipeline.plan import RunPlan, StreamPlan
+from pipeline.plan.prepare import prepare
 from pipeline.runner import RunSummary
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import End
@@ -50,7 +50,7 @@ class Supervisor:
     """Looks after all workers of one run until its streams are over.
 
     Args:
-        settings: of the run, checked and prepared.
+        plan: of the run, prepared.
         machines: where workers are started.
         limits: how much patience there is.
         clock: monotonic seconds.
@@ -58,13 +58,13 @@ class Supervisor:
 
     def __init__(
         self,
-        settings: Settings,
+        plan: RunPlan,
         machines: Machines,
         *,
         limits: Limits | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._settings = settings
+        self._plan = plan
         self._limits = limits or Limits()
         self._clock = clock
         self._machines = machines
@@ -86,7 +86,7 @@ class Supervisor:
         abort: threading.Event,
         on_progress: Callable[[RunCounts], None] | None = None,
     ) -> tuple[End, ...]:
-        """Watch until every stream is over; one `End` a source, in the order of the settings.
+        """Watch until every stream is over; one `End` a source, in the order of the plan.
 
         Raises:
             ModelError: the model cannot be loaded; nothing was read.
@@ -114,7 +114,7 @@ class Supervisor:
         if on_progress is not None:
             on_progress(self.counts())
         ends = {source_id: end for slot in self.streams for source_id, end in slot.ends.items()}
-        return tuple(self._end(ends[source.id]) for source in self._settings.sources)
+        return tuple(self._end(ends[stream.id]) for stream in self._plan.streams)
 
     @property
     def healthy(self) -> bool:
@@ -126,7 +126,7 @@ class Supervisor:
     def counts(self) -> RunCounts:
         """Everything there is to see at this moment; safe from any thread."""
         slots = {source_id: slot for slot in self.streams for source_id in slot.source_ids}
-        ids = [source.id for source in self._settings.sources]
+        ids = [stream.id for stream in self._plan.streams]
         return RunCounts(
             streams=tuple(slots[source_id].counts(source_id) for source_id in ids),
             workers=tuple(slot.counts() for slot in self.segments),
@@ -238,35 +238,34 @@ class Supervisor:
         return replace(end, outcome=outcome, bug=self._hopeless)
 
     def _segment_slot(self, number: int) -> SegmentSlot:
-        machines, workers = self._machines, self._settings.workers
+        machines, workers = self._machines, self._plan.workers
         worker_id = f"segment-{number}"
         return SegmentSlot(
             worker_id,
             lambda: machines.start_segment(worker_id),
             limits=self._limits.for_workers(machines.segment_workers, at_most_s=LOOK_WITHIN_S),
-            batch_timeout_s=workers.batch_timeout_s + workers.max_wait_ms / 1000,
+            batch_timeout_s=workers.batch_timeout_s + workers.max_wait_s,
             max_batch=workers.max_batch,
             wake=self._news.set,
             clock=self._clock,
         )
 
     def _stream_slots(self, machines: Machines) -> list[StreamSlot]:
-        size = self._settings.workers.streams_per_worker
-        limits = self._limits.for_workers(len(self._settings.sources))
+        size = self._plan.workers.streams_per_worker
+        limits = self._limits.for_workers(len(self._plan.streams))
         slots = []
-        for number, group in enumerate(groups(self._settings.sources, size)):
+        for number, group in enumerate(groups(self._plan.streams, size)):
             spread = number * size
 
-            def start(left: Sequence[SourceSettings], again: bool, spread: int = spread) -> Remote:
+            def start(left: Sequence[StreamPlan], again: bool, spread: int = spread) -> Remote:
                 return machines.start_stream(left, spread=spread, again=again)
 
             slots.append(
                 StreamSlot(
                     group,
-                    live=frozenset(s.id for s in group if build.is_live(s)),
                     start=start,
                     limits=limits,
-                    memory_bytes=self._settings.workers.stream_memory_mb * 1e6,
+                    memory_bytes=self._plan.workers.stream_memory_bytes,
                     wake=self._news.set,
                     clock=self._clock,
                 )
@@ -280,7 +279,7 @@ def _error(refused: Refused) -> MaskstreamError:
 
 
 def run(
-    settings: Settings,
+    plan: RunPlan,
     *,
     address: str | None = None,
     on_progress: Callable[[RunCounts], None] | None = None,
@@ -295,7 +294,7 @@ def run(
     one leaves at once.
 
     Args:
-        settings: of the run; `run.executor` is not looked at.
+        plan: of the run, as `resolve` made it.
         address: of a Ray cluster to join; None starts one on this machine and ends it again.
         on_progress: called about twice a second, and once at the end, in the calling thread.
         stop: when set, every captured frame is still published, files are closed.
@@ -304,23 +303,21 @@ def run(
         may_leave: this process is that of the run, and may be ended where Ray would hold it up.
 
     Raises:
-        ConfigError: a setting is wrong, or output exists; nothing was started.
+        ConfigError: output exists, or cannot be written; nothing was started.
         SourceError: there is nothing to read; nothing was started.
         ModelError: weights or device are unusable, or weights cannot be fetched.
     """
     from workers.cluster import Cluster
     from workers.http import serve
 
-    build.check(settings)
-    ready = build.prepare(settings)
-    settings = ready.settings
+    ready = prepare(plan)
+    plan = ready.plan
     weights.check_local(ready)
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
         cluster = Cluster(
-            settings,
-            runs=ready.runs,
+            plan,
             weights_bytes=weights.most_bytes(ready),
             address=address,
             may_leave=may_leave,
@@ -328,8 +325,8 @@ def run(
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(
             serve(
-                settings.metrics.host,
-                settings.metrics.port,
+                plan.metrics_host,
+                plan.metrics_port,
                 counts=lambda: watched[0].counts() if watched else RunCounts(),
                 healthy=lambda: all(supervisor.healthy for supervisor in watched),
             )
@@ -338,7 +335,7 @@ def run(
         cluster.hand_out(
             weights.fetch(ready, told=lambda: stop.is_set() or abort.is_set(), fault=cluster.fault)
         )
-        supervisor = Supervisor(settings, cluster, limits=limits)
+        supervisor = Supervisor(plan, cluster, limits=limits)
         stack.callback(supervisor.close)
         watched.append(supervisor)
         ends = supervisor.run(stop=stop, abort=abort, on_progress=on_progress)

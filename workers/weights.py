@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 
 from pipeline import models
-from pipeline.build import Prepared
 from pipeline.errors import MaskstreamError
+from pipeline.plan.prepare import Prepared
 
 LOOK_EVERY_S = 0.2
 HEARD_WITHIN_S = 2.0
@@ -29,15 +29,15 @@ def check_local(ready: Prepared) -> None:
     Raises:
         ModelError: their labels do not fit their class head, or there is none.
     """
-    if ready.weights is not None and ready.settings.model.name is not None:
-        models.model_labels(ready.settings.model.name, ready.weights)
+    if ready.weights is not None:
+        models.model_labels(ready.plan.model.name, ready.weights)
 
 
 def most_bytes(ready: Prepared) -> int:
     """What the weights take at most, known before they are fetched."""
     if ready.weights is not None:
         return len(ready.weights.data)
-    return 0 if ready.settings.model.weights is None else models.PUBLISHED_BYTES
+    return 0 if ready.plan.model.weights is None else models.PUBLISHED_BYTES
 
 
 def fetch(
@@ -54,7 +54,7 @@ def fetch(
         ModelError: they cannot be fetched.
         MaskstreamError: with the words of `fault`.
     """
-    model = ready.settings.model
+    model = ready.plan.model
     if ready.weights is not None or model.weights is None:
         return ready.weights
     found: Future[models.WeightsFile | None] = Future()

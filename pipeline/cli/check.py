@@ -1,15 +1,18 @@
-"""`maskstream check CONFIG.yaml`: validate and say what would run; opens nothing."""
+"""`maskstream check CONFIG.yaml`: validate and print the plan of the run; opens nothing."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.home import home
 from pipeline.cli.sources import check_kept, load_settings
 from pipeline.cli.telling import give
+
+if TYPE_CHECKING:
+    from pipeline.plan import RunPlan, StreamPlan
 
 
 def check(
@@ -18,19 +21,37 @@ def check(
     ],
 ) -> None:
     """Validate a configuration and print what would run; opens no source, sink or network."""
-    from pipeline import build
+    from pipeline.plan.notes import notes
+    from pipeline.plan.resolve import resolve
 
-    settings = load_settings(config)
-    build.check(settings, config=config)
-    check_kept(settings, str(config))
-    model = settings.model.name or "the default model of the device"
+    plan = resolve(load_settings(config), config=config)
+    check_kept(plan, str(config))
     give(f"{config}: valid")
-    give(f"model    {model}, weights {settings.model.weights or 'its own'}")
-    give(f"tracker  {settings.tracker.preset}")
-    give(f"workers  {settings.workers.segment}, at most {settings.workers.max_batch} a batch")
-    for source in settings.sources:
-        give(f"source   {source.id}: {build.masked(source.url)}")
-    for sink in settings.sinks:
-        give(f"sink     {build.masked(sink.url)}")
-    for note in build.notes(settings):
+    for line in shown(plan):
+        give(line)
+    for note in notes(plan):
         give(f"note     {note}")
+
+
+def shown(plan: RunPlan) -> list[str]:
+    """The plan, a line a thing; secrets are masked where lines are given."""
+    model, workers = plan.model, plan.workers
+    where = "on Ray" if plan.executor == "ray" else "in one process"
+    return [
+        f"model    {model.name}, weights {model.weights or 'none'}, device {model.device}, "
+        f"precision {model.precision}",
+        f"workers  {workers.segment}, {where}, at most {workers.max_batch} a batch",
+        *(line for stream in plan.streams for line in _of_stream(stream)),
+        *(f"sink     {url}" for url in plan.sinks),
+    ]
+
+
+def _of_stream(stream: StreamPlan) -> list[str]:
+    source, loop = stream.source, stream.settings
+    names = ", ".join(sink.name for sink in stream.sinks)
+    kind = "live" if source.live else "every frame"
+    return [
+        f"source   {stream.id}: {source.url}",
+        f"         {kind}, tracker {stream.tracker.preset}, to {names}, at most "
+        f"{loop.window} frames or {loop.in_flight_bytes / 1e6:.3g} MB in flight",
+    ]

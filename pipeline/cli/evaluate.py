@@ -90,8 +90,8 @@ def _truth(gt: Path | None) -> list[Path]:
 
 
 def _keep(output: Path | None, read: list[Path]) -> None:
-    from pipeline.build import Use, keep_apart
     from pipeline.errors import ConfigError
+    from pipeline.plan.inventory import Use, keep_apart
 
     if output is None:
         return

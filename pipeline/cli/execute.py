@@ -20,6 +20,7 @@ from pipeline.config import Settings
 from pipeline.secrets import hide_in_logs
 
 if TYPE_CHECKING:
+    from pipeline.plan import RunPlan
     from pipeline.runner import RunSummary
     from pipeline.stream import End
 
@@ -39,56 +40,50 @@ def execute(
         typer.Exit: with the exit code of the run, unless that is 0.
         MaskstreamError: nothing was started.
     """
-    from pipeline import build
+    from pipeline.plan.notes import notes
+    from pipeline.plan.resolve import resolve
 
     _log_to_stderr(quiet=quiet)
-    build.check(settings, config=config)
-    check_kept(settings, str(config or "command line"))
+    plan = resolve(settings, config=config)
+    check_kept(plan, str(config or "command line"))
     if not quiet:
-        say(plan(settings, address=address))
-        for note in build.notes(settings):
+        say(headline(plan, asked=settings.model.name, address=address))
+        for note in notes(plan):
             say(note)
-    summary = _run(settings, quiet=quiet, address=address)
+    summary = _run(plan, quiet=quiet, address=address)
     for end in summary.ends:
         tell(end, quiet=quiet)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
-    if not quiet and (folders := results_in(settings, summary.ends)):
+    if not quiet and (folders := results_in(plan, summary.ends)):
         more = f" and {len(folders) - 3} more folders" if len(folders) > 3 else ""
         say(f"results in {', '.join(folders[:3])}{more}")
 
 
-def results_in(settings: Settings, ends: Sequence[End]) -> list[str]:
+def results_in(plan: RunPlan, ends: Sequence[End]) -> list[str]:
     """The folders in which there is something of what was published, as seen from here."""
-    from pipeline import build
-
     published = {end.source_id for end in ends if end.counts.published}
-    paths = [
-        path
-        for source in settings.sources
-        if source.id in published
-        for path in build.targets_of(settings, source)
-    ]
+    paths = [path for one in plan.streams if one.id in published for path in one.outputs]
     folders = {p if os.path.isdir(p) else os.path.dirname(p) for p in paths if os.path.exists(p)}
     seen = {folder: os.path.relpath(folder) for folder in sorted(folders)}
     return [folder if name.startswith("..") else name for folder, name in seen.items()]
 
 
-def plan(settings: Settings, *, address: str | None = None) -> str:
+def headline(plan: RunPlan, *, asked: str | None = None, address: str | None = None) -> str:
     """One line: what will run where, in which batches, and on a CPU how long a frame will take."""
-    from pipeline import build, models
+    from pipeline import models
 
-    name, weights = build.choose_model(settings.model)
-    text = f"{len(settings.sources)} source(s), {name}"
-    if weights is not None:
-        text += f" with weights {weights}"
-    text += ", on Ray" if settings.run.executor == "ray" else ", in one process"
-    if settings.model.device != "cpu" and models.gpu_present():
-        return text if address else text + batches(settings, name)
-    seconds = seconds_per_frame(name, cores=len(os.sched_getaffinity(0)))
+    model = plan.model
+    text = f"{len(plan.streams)} source(s), {model.name}"
+    if model.weights is not None:
+        text += f" with weights {model.weights}"
+    text += ", on Ray" if plan.executor == "ray" else ", in one process"
+    if model.device != "cpu" and models.gpu_present():
+        return text if address else text + batches(plan)
+    seconds = seconds_per_frame(model.name, cores=len(os.sched_getaffinity(0)))
     if seconds > 0.2:
         text += f"; on this CPU about {seconds:.1f} s a frame"
-    if seconds > 0.5 and settings.model.name is None:
+    if seconds > 0.5 and asked is None:
         text += f" (--model {models.DEFAULT_ON_CPU} takes about half)"
     return text
 
@@ -97,26 +92,27 @@ BUCKET = (800, 1344)
 """What a picture of 16:9 becomes under the family's own resize rule."""
 
 
-def batches(settings: Settings, model: str) -> str:
+def batches(plan: RunPlan) -> str:
     """How many pictures will go together on the GPUs here; empty where that is not known."""
     from pipeline.models import MODELS
     from pipeline.models.shared.cards import cards
-    from workers.scaling import plan as shares
+    from workers.scaling import fleet
 
     found = cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    largest_batch = MODELS[model].family.largest_batch
+    model = plan.model
+    largest_batch = MODELS[model.name].family.largest_batch
     if not found or largest_batch is None:
         return ""
     card = min(found, key=lambda card: card.free_bytes)
-    segment = settings.workers.segment if settings.run.executor == "ray" else 1
-    share = shares(segment, gpus=len(found), cores=1).gpus_each
-    precision = "fp16" if settings.model.precision == "auto" else settings.model.precision
-    most = largest_batch(model, BUCKET, precision, share * card.free_bytes)
+    segment = plan.workers.segment if plan.executor == "ray" else 1
+    share = fleet(segment, gpus=len(found), cores=1).gpus_each
+    precision = "fp16" if model.precision == "auto" else model.precision
+    most = largest_batch(model.name, BUCKET, precision, share * card.free_bytes)
     size = f"{BUCKET[0]}x{BUCKET[1]}"
     where = f"on {card.name} ({card.total_bytes / 1e9:.0f} GB, {card.free_bytes / 1e9:.0f} free)"
     if not most:
         return f"; not one picture of {size} is expected to fit {where}"
-    return f"; batches of {min(settings.workers.max_batch, most)} of at most {most} {where}, {size}"
+    return f"; batches of {min(model.max_batch, most)} of at most {most} {where}, {size}"
 
 
 def seconds_per_frame(model: str, *, cores: int) -> float:
@@ -152,15 +148,15 @@ def tell(end: End, *, quiet: bool) -> None:
         say(line)
 
 
-def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:
+def _run(plan: RunPlan, *, quiet: bool, address: str | None) -> RunSummary:
     stop, abort = threading.Event(), threading.Event()
-    if settings.run.executor == "local":
-        return _run_local(settings, stop, abort, quiet=quiet)
+    if plan.executor == "local":
+        return _run_local(plan, stop, abort, quiet=quiet)
     from workers.supervisor import run as run_on_ray
 
     with ProgressLine(quiet=quiet) as progress:
         return run_on_ray(
-            settings,
+            plan,
             address=address,
             on_progress=progress,
             stop=stop,
@@ -170,7 +166,7 @@ def _run(settings: Settings, *, quiet: bool, address: str | None) -> RunSummary:
 
 
 def _run_local(
-    settings: Settings, stop: threading.Event, abort: threading.Event, *, quiet: bool
+    plan: RunPlan, stop: threading.Event, abort: threading.Event, *, quiet: bool
 ) -> RunSummary:
     from pipeline.metrics.counts import RunCounts
     from pipeline.runner import run_local
@@ -185,9 +181,9 @@ def _run_local(
         progress(counts)
 
     drained = drained_by_signals(stop, abort, end_now=partial(os._exit, 1))
-    served = serve(settings.metrics.host, settings.metrics.port, counts=lambda: latest)
+    served = serve(plan.metrics_host, plan.metrics_port, counts=lambda: latest)
     with ProgressLine(quiet=quiet) as progress, served, drained:
-        return run_local(settings, on_progress=on_progress, stop=stop, abort=abort)
+        return run_local(plan, on_progress=on_progress, stop=stop, abort=abort)
 
 
 def _log_to_stderr(*, quiet: bool) -> None:

@@ -34,11 +34,11 @@ def retrack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:
     """Follow recorded detections again, to tune a tracker in seconds."""
-    from pipeline.build import Use, keep_apart
     from pipeline.config import read
     from pipeline.errors import ConfigError
     from pipeline.evaluation.retrack import inputs
     from pipeline.evaluation.retrack import retrack as follow
+    from pipeline.plan.inventory import Use, keep_apart
 
     read_too = [Use(str(config), "--config")] if config else []
     keep_apart([*inputs(source, affines), *read_too], [Use(str(output), "--output")])

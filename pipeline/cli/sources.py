@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Settings, parse, read
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
+
+if TYPE_CHECKING:
+    from pipeline.plan import RunPlan
 
 
 def expand_sources(entries: Sequence[Any]) -> list[Any]:
@@ -49,17 +52,17 @@ def load_settings(path: Path) -> Settings:
     return parse(values, origin=str(path))
 
 
-def check_kept(settings: Settings, origin: str) -> None:
+def check_kept(plan: RunPlan, origin: str) -> None:
     """Refuse to work for nothing: where results go nowhere else every source needs a sink.
 
     Raises:
         ConfigError: names one that has none.
     """
-    for source in settings.sources:
-        if not settings.sinks_of(source.id):
+    for stream in plan.streams:
+        if not stream.sinks:
             raise ConfigError(
                 f"{origin}: sinks: none takes the results of the source "
-                f"{source.id}, nothing would be kept of it; add one such as "
+                f"{stream.id}, nothing would be kept of it; add one such as "
                 "jsonl:out/{source}.jsonl"
             )
 

@@ -2,7 +2,7 @@
 
 `load(path)` reads a YAML file, `parse(mapping)` takes what a file or the flags hold. Nothing below
 the command line reads a file or the environment for settings; classes take plain arguments, and
-`pipeline.build` is the only place that knows both.
+`pipeline.plan.resolve` is the only place that knows both.
 """
 
 from pipeline.config.load import load, parse, read

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.arrays import Floats, Ints
-from pipeline.build import Use, keep_apart
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl, mot, mots
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.plan.inventory import Use, keep_apart
 from pipeline.results import FrameResult
 from pipeline.stages import Tracker
 from pipeline.tracking import make_tracker

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.build import MANIFEST_SCHEMA as SCHEMA
 from pipeline.errors import ConfigError
 from pipeline.evaluation.average_precision import AveragePrecision, Pair, mask_ap
 from pipeline.evaluation.counts import TrackCounts
@@ -24,6 +23,7 @@ from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.metrics import count
 from pipeline.evaluation.truth import Truth, truth_of
 from pipeline.formats.jsonl import RunRecords, read_run
+from pipeline.plan.manifest import SCHEMA
 from pipeline.results import FrameResult
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline import models
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
@@ -25,5 +27,5 @@ class ModelPlan:
     @property
     def identity(self) -> tuple[str, str | None, str, float]:
         """What results depend on: weights by content, so that a copy elsewhere is the same."""
-        weights = self.weights if self.weights == "demo" else self.digest or self.weights
-        return self.name, weights, self.precision, self.score_threshold
+        known = None if models.is_bundled(self.weights) else self.digest
+        return self.name, known or self.weights, self.precision, self.score_threshold

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from pipeline import build, sinks
+from pipeline import models, sinks, sources
+from pipeline.catalogue import hint
 from pipeline.config import Settings, SourceSettings
+from pipeline.errors import ConfigError
+from pipeline.plan.checking import check_plan, check_sources
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.run import RunPlan, WorkersPlan
 from pipeline.plan.shares import in_flight_share, workers_at_once
-from pipeline.plan.stream import SinkPlan, SourceOptions, SourcePlan, StreamPlan, TrackerPlan
+from pipeline.plan.stream import (
+    SinkPlan,
+    SourceOptions,
+    SourcePlan,
+    StreamPlan,
+    TrackerPlan,
+)
 from pipeline.secrets import SecretRef
 from pipeline.stream.settings import StreamSettings
 
@@ -21,7 +30,7 @@ def resolve(
     config: str | os.PathLike[str] | None = None,
     cores: int | None = None,
 ) -> RunPlan:
-    """Decide everything that settings leave open; opens no source, sink or network.
+    """Decide what settings leave open, and refuse what cannot run; opens no source, sink, network.
 
     Args:
         settings: of the run.
@@ -32,11 +41,12 @@ def resolve(
         ConfigError: the first thing that is wrong, with the nearest right word.
         ModelError: weights have to be looked into, for names, and cannot be read.
     """
-    build.check(settings, config=config)
+    model = _model(settings)
+    check_sources(settings)
     workers = _workers(settings, cores or len(os.sched_getaffinity(0)))
     share = _in_flight_share(settings, workers)
-    return RunPlan(
-        model=_model(settings),
+    plan = RunPlan(
+        model=model,
         streams=tuple(_stream(settings, source, share) for source in settings.sources),
         sinks=tuple(sink.url for sink in settings.sinks),
         workers=workers,
@@ -46,11 +56,20 @@ def resolve(
         metrics_host=settings.metrics.host,
         metrics_port=settings.metrics.port,
     )
+    check_plan(plan, config=config)
+    return plan
 
 
 def _model(settings: Settings) -> ModelPlan:
-    asked = settings.model
-    name, weights = build.choose_model(asked)
+    asked, name = settings.model, settings.model.name
+    if name is not None and name not in models.MODELS:
+        raise ConfigError(
+            f"model.name: {name!r} is not known{hint(name, models.MODELS)}; "
+            f"known are {', '.join(models.MODELS)}"
+        )
+    if name is None and asked.weights is None and asked.device == "cpu":
+        name = models.DEFAULT_ON_CPU
+    name, weights = models.choose(name, asked.weights)
     return ModelPlan(
         name=name,
         weights=weights,
@@ -77,11 +96,16 @@ def _workers(settings: Settings, cores: int) -> WorkersPlan:
 
 def _in_flight_share(settings: Settings, workers: WorkersPlan) -> int:
     """The bytes one stream may have in flight; in one process all streams run at the same time."""
-    live = sum(build.is_live(source) for source in settings.sources)
+    live = sum(_is_live(source) for source in settings.sources)
     files = at_once = len(settings.sources) - live
     if settings.run.executor == "ray":
         at_once = workers.at_once * workers.streams_per_worker
     return in_flight_share(workers.in_flight_bytes, live=live, files=files, at_once=at_once)
+
+
+def _is_live(source: SourceSettings) -> bool:
+    """Whether it is planned for as a camera is: it may be one, and nobody has said it is none."""
+    return source.live is not False and sources.check_url(source.url) is sources.Kind.LIVE
 
 
 def _stream(settings: Settings, source: SourceSettings, in_flight_bytes: int) -> StreamPlan:
@@ -103,7 +127,7 @@ def _source(source: SourceSettings) -> SourcePlan:
     return SourcePlan(
         id=source.id,
         url=source.url,
-        live=build.is_live(source),
+        live=_is_live(source),
         options=SourceOptions(
             start_s=source.start,
             duration_s=source.duration,

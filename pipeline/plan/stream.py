@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from pipeline.catalogue import hint
+from pipeline.errors import ConfigError
 from pipeline.secrets import SecretRef
 from pipeline.stream.settings import StreamSettings
 
@@ -108,3 +110,20 @@ class StreamPlan:
     def outputs(self) -> list[str]:
         """The files and folders its sinks write."""
         return [sink.path for sink in self.sinks if sink.path is not None]
+
+    def class_ids(self, labels: Mapping[int, str]) -> frozenset[int] | None:
+        """The ids of the classes that are asked for; None for all.
+
+        Raises:
+            ConfigError: the model has no such class.
+        """
+        if self.classes is None:
+            return None
+        by_name = {name: class_id for class_id, name in labels.items()}
+        for name in self.classes:
+            if name not in by_name:
+                raise ConfigError(
+                    f"source {self.id}: the model has no class {name!r}"
+                    f"{hint(name, by_name)}; it has {', '.join(by_name)}"
+                )
+        return frozenset(by_name[name] for name in self.classes)

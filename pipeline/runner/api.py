@@ -9,12 +9,15 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import Any, Literal, TypeAlias
 
-from pipeline import build, descriptors, models
+from pipeline import assemble, descriptors, models
 from pipeline.buffers import FrameBuffer
-from pipeline.config import Settings, parse
+from pipeline.config import parse
 from pipeline.errors import ConfigError, MaskstreamError, SinkError, SourceError
 from pipeline.leaving import closed_at_exit
 from pipeline.picture import Picture
+from pipeline.plan import RunPlan
+from pipeline.plan.prepare import prepare
+from pipeline.plan.resolve import resolve
 from pipeline.results import FrameResult
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.runner.threads import StreamThread
@@ -115,9 +118,8 @@ def track(
         "workers": {"max_batch": 8 if device != "cpu" and models.gpu_present() else 1},
         "run": {"executor": "local", "overwrite": overwrite, "resume": False},
     }
-    settings = parse(values, origin="track()")
-    build.check(settings)
-    results = _results(settings, [sink for sink in several if callable(sink)])
+    plan = resolve(parse(values, origin="track()"))
+    results = _results(plan, [sink for sink in several if callable(sink)])
     closed_at_exit(results)
     return results
 
@@ -157,32 +159,27 @@ class _Handoff:
 
 
 def _results(
-    settings: Settings, functions: Sequence[Callable[[FrameResult], object]]
+    plan: RunPlan, functions: Sequence[Callable[[FrameResult], object]]
 ) -> Generator[FrameResult, None, None]:
     """Start everything at the first step; stop everything at the last, however it comes."""
     descriptors.taken()
-    source, workers = settings.sources[0], settings.workers
     buffer: FrameBuffer[FrameResult] = FrameBuffer(_AHEAD)
-    ready = build.prepare(settings)
-    settings, run = ready.settings, ready.runs[source.id]
+    ready = prepare(plan)
+    (stream,), workers = ready.plan.streams, ready.plan.workers
     called = [(f"function-{n}", FunctionSink(call)) for n, call in enumerate(functions, start=1)]
     with ExitStack() as stack:
-        model = build.build_segmenter(
-            settings.model, weights=ready.weights, max_batch=workers.max_batch
-        )
+        model = assemble.build_segmenter(ready.plan.model, ready.weights)
         stack.callback(model.close)
         segmenter = LocalSegmenter(
-            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_ms / 1000
+            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_s
         )
         stack.callback(segmenter.close)
         thread = StreamThread(
-            source.id,
-            lambda account: build.build_stream(
-                settings,
-                source,
+            stream.id,
+            lambda account: assemble.build_stream(
+                stream,
                 segmenter,
                 account=account,
-                run=run,
                 more_sinks=[*called, ("loop", _Handoff(buffer))],
             ),
             on_abort=buffer.close,

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pipeline import build, descriptors
+from pipeline import assemble, descriptors
 from pipeline.accounting import StreamAccount
-from pipeline.config import Settings, SourceSettings
 from pipeline.metrics.counts import RunCounts
+from pipeline.plan import RunPlan, StreamPlan
+from pipeline.plan.prepare import prepare
 from pipeline.runner.segmenter import LocalSegmenter
 from pipeline.runner.threads import StreamThread
 from pipeline.stream import End, Stream
@@ -25,7 +26,7 @@ class RunSummary:
     """How a run ended."""
 
     ends: tuple[End, ...]
-    """One a source, in the order of the settings."""
+    """One a source, in the order of the plan."""
 
     @property
     def exit_code(self) -> int:
@@ -35,7 +36,7 @@ class RunSummary:
 
 
 def run_local(
-    settings: Settings,
+    plan: RunPlan,
     *,
     on_progress: Callable[[RunCounts], None] | None = None,
     stop: threading.Event | None = None,
@@ -44,35 +45,28 @@ def run_local(
     """Run all sources in this process, to their ends or until told to stop.
 
     Args:
-        settings: of the run; `run.executor` is not looked at.
+        plan: of the run, as `resolve` made it.
         on_progress: called about twice a second, and once at the end, in the calling thread.
         stop: when set, every captured frame is still published, files are closed.
         abort: when set, what is in flight is dropped.
 
     Raises:
-        ConfigError: a setting is wrong, or output exists; nothing was started.
+        ConfigError: output exists, or cannot be written; nothing was started.
         SourceError: there is nothing to read; nothing was started.
         ModelError: weights or device are unusable.
     """
     descriptors.taken()
-    build.check(settings)
-    ready = build.prepare(settings)
-    settings, runs = ready.settings, ready.runs
+    ready = prepare(plan)
+    plan, workers = ready.plan, ready.plan.workers
     stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
-        workers = settings.workers
-        model = build.build_segmenter(
-            settings.model, weights=ready.weights, max_batch=workers.max_batch
-        )
+        model = assemble.build_segmenter(plan.model, ready.weights)
         stack.callback(model.close)
         segmenter = LocalSegmenter(
-            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_ms / 1000
+            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_s
         )
         stack.callback(segmenter.close)
-        threads = [
-            StreamThread(source.id, _maker(settings, source, segmenter, runs[source.id]))
-            for source in settings.sources
-        ]
+        threads = [StreamThread(one.id, _maker(one, segmenter)) for one in plan.streams]
         stack.callback(_abort, threads)
         for thread in threads:
             thread.start()
@@ -80,10 +74,8 @@ def run_local(
         return RunSummary(tuple(thread.result() for thread in threads))
 
 
-def _maker(
-    settings: Settings, source: SourceSettings, segmenter: LocalSegmenter, run: str
-) -> Callable[[StreamAccount], Stream]:
-    return lambda account: build.build_stream(settings, source, segmenter, account=account, run=run)
+def _maker(plan: StreamPlan, segmenter: LocalSegmenter) -> Callable[[StreamAccount], Stream]:
+    return lambda account: assemble.build_stream(plan, segmenter, account=account)
 
 
 def _watch(

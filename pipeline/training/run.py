@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.build import Use, keep_apart
 from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.models.mask_rcnn.weights import load_network
 from pipeline.models.shared.files import read_weights
+from pipeline.plan.inventory import Use, keep_apart
 from pipeline.training.data import FrameStore, render_all
 from pipeline.training.export import export_weights
 from pipeline.training.loop import Trainer

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import Settings, parse
+from pipeline.plan.resolve import resolve
 from pipeline.stages import Status
 from pipeline.stream import End
 from workers.lives import Limits
@@ -131,8 +132,8 @@ def test_three_streams_end_with_the_same_bytes_beside_three_that_poison(
     ]
     limits = Limits(poll_s=0.1, stream_restarts=2)
     alone, beside = tmp_path / "alone", tmp_path / "beside"
-    assert run(settings_for(good, alone)).exit_code == 0
-    summary = run(settings_for([*bad, *good], beside), limits=limits)
+    assert run(resolve(settings_for(good, alone))).exit_code == 0
+    summary = run(resolve(settings_for([*bad, *good], beside)), limits=limits)
     ends: dict[str, End] = {end.source_id: end for end in summary.ends}
     for name, frames in GOOD.items():
         assert (ends[name].outcome.status, ends[name].counts.published) == ("complete", frames)
@@ -153,7 +154,7 @@ def test_a_stream_beyond_its_memory_has_failed_and_says_so(
 ) -> None:
     source = {"id": "street", "url": "synthetic://street?seed=1&frames=100000&size=160x96"}
     settings = settings_for([source], tmp_path, workers={"stream_memory_mb": 20})
-    (end,) = run(settings, limits=Limits(poll_s=0.1, stream_restarts=1)).ends
+    (end,) = run(resolve(settings), limits=Limits(poll_s=0.1, stream_restarts=1)).ends
     assert end.outcome.status is Status.FAILED
     assert "MB, workers.stream_memory_mb is 20, after 1 restarts" in (end.outcome.reason or "")
 

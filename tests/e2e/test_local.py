@@ -16,6 +16,7 @@ import av
 import pytest
 
 from pipeline.config import Settings, parse
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 
 VIDEOS = ["h265_video.mp4", "h264_10bits.mp4", "bt709_full_range.mp4", "classroom.gif"]
@@ -53,7 +54,7 @@ def test_real_videos_side_by_side_give_one_record_a_frame(
             ],
         }
     )
-    summary = run_local(settings)
+    summary = run_local(resolve(settings))
     assert summary.exit_code == 0
     for id_, path in paths.items():
         lines = records(tmp_path / f"{id_}.jsonl")
@@ -93,13 +94,14 @@ CHILD = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from pipeline.build import objects
 from pipeline.config import Settings
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 
-made = objects._stream_settings
-objects._stream_settings = lambda *a: replace(made(*a), checkpoint_every_s=0.0)
-sys.exit(run_local(Settings.model_validate_json(sys.argv[1])).exit_code)
+plan = resolve(Settings.model_validate_json(sys.argv[1]))
+(stream,) = plan.streams
+often = replace(stream.settings, checkpoint_every_s=0.0)
+sys.exit(run_local(replace(plan, streams=(replace(stream, settings=often),))).exit_code)
 """
 
 
@@ -125,7 +127,7 @@ def test_a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one(
     clip: Path, tmp_path: Path
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
-    assert run_local(settings_for(clip, whole, None)).exit_code == 0
+    assert run_local(resolve(settings_for(clip, whole, None))).exit_code == 0
     assert len(records(whole / "clip.jsonl")) == COUNT + 1
 
     settings = settings_for(clip, out, tmp_path / "state")

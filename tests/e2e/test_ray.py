@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.config import Settings, parse
 from pipeline.metrics.counts import RunCounts
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from workers.lives import Limits
 from workers.supervisor import run
@@ -40,7 +41,7 @@ def settings_for(clips: dict[str, Path], out: Path, **sections: Any) -> Settings
 
 def locally(clips: dict[str, Path], out: Path) -> dict[str, bytes]:
     """What the oracle writes, by source."""
-    assert run_local(settings_for(clips, out)).exit_code == 0
+    assert run_local(resolve(settings_for(clips, out))).exit_code == 0
     return {name: (out / f"{name}.jsonl").read_bytes() for name in clips}
 
 
@@ -148,7 +149,7 @@ def test_two_files_at_once_give_the_bytes_of_the_run_in_one_process(
             libraries.update(Path(f"/proc/{pid}/maps").read_text().split())
 
     out = tmp_path / "ray"
-    summary = run(settings_for(clips, out, metrics={"port": port}), on_progress=look)
+    summary = run(resolve(settings_for(clips, out, metrics={"port": port})), on_progress=look)
     assert summary.exit_code == 0
     for name in clips:
         assert (out / f"{name}.jsonl").read_bytes() == expected[name], name
@@ -166,7 +167,7 @@ def test_a_segment_worker_killed_in_the_middle_costs_no_byte(
     out = tmp_path / "ray"
     settings = settings_for({"clip": long_clip}, out, workers={"segment": segment})
     with When(out / "clip.jsonl", 60, signal_one("SegmentActor", signal.SIGKILL)) as killed:
-        summary = run(settings, limits=PATIENT)
+        summary = run(resolve(settings), limits=PATIENT)
     assert killed.seen is not None
     assert killed.seen < LONG
     assert summary.exit_code == 0
@@ -181,7 +182,7 @@ def test_a_frozen_segment_worker_is_noticed_and_costs_no_byte(
     seen: list[RunCounts] = []
     with When(out / "clip.jsonl", 60, signal_one("SegmentActor", signal.SIGSTOP)) as frozen:
         settings = settings_for({"clip": long_clip}, out)
-        summary = run(settings, limits=limits, on_progress=seen.append)
+        summary = run(resolve(settings), limits=limits, on_progress=seen.append)
     assert frozen.seen is not None
     assert frozen.seen < LONG
     assert (summary.exit_code, seen[-1].workers[0].restarts >= 1) == (0, True)
@@ -204,7 +205,7 @@ def test_a_stream_worker_killed_in_the_middle_goes_on_and_its_neighbour_does_not
         os.kill(pid, signal.SIGKILL)
 
     with When(out / "clip.jsonl", 60, kill_its_worker) as killed:
-        summary = run(settings_for(clips, out), limits=PATIENT, on_progress=seen.append)
+        summary = run(resolve(settings_for(clips, out)), limits=PATIENT, on_progress=seen.append)
     assert killed.seen is not None
     assert killed.seen < LONG
     assert seen[-1].stream_restarts == {"clip": 1, "other": 0}
@@ -222,7 +223,7 @@ def test_a_file_that_is_no_video_fails_with_its_reason_and_the_others_finish(
     text = tmp_path / "text.mp4"
     text.write_text("this is not a video")
     clips = {"bad": text, "good": write_clip("b.mp4", 60)}
-    summary = run(settings_for(clips, tmp_path / "ray"))
+    summary = run(resolve(settings_for(clips, tmp_path / "ray")))
     bad, good = summary.ends
     assert summary.exit_code == 2
     assert "text.mp4" in (bad.outcome.reason or "")
@@ -235,7 +236,7 @@ def test_an_abort_leaves_at_once_and_the_account_is_balanced(
     out = tmp_path / "ray"
     stop, abort = threading.Event(), threading.Event()
     with When(out / "clip.jsonl", 60, abort.set):
-        summary = run(settings_for({"clip": long_clip}, out), stop=stop, abort=abort)
+        summary = run(resolve(settings_for({"clip": long_clip}, out)), stop=stop, abort=abort)
     (end,) = summary.ends
     assert end.counts.balanced()
     assert end.counts.in_flight == 0

@@ -14,6 +14,7 @@ import av
 import pytest
 
 from pipeline.config import Settings, parse
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.sources import expand
 from workers.supervisor import run
@@ -58,10 +59,11 @@ def frame_records(path: Path) -> list[dict[str, Any]]:
 
 def same_on_ray_and_in_one_process(videos: list[str], tmp_path: Path, **model: str) -> Settings:
     on_ray = settings_for(videos, tmp_path / "ray", **model)
-    summary = run(on_ray)
+    summary = run(resolve(on_ray))
     assert [end.outcome.status for end in summary.ends] == ["complete"] * len(videos)
     assert all(end.counts.balanced() for end in summary.ends)
-    assert run_local(settings_for(videos, tmp_path / "local", **model)).exit_code == 0
+    alone = resolve(settings_for(videos, tmp_path / "local", **model))
+    assert run_local(alone).exit_code == 0
     for source in on_ray.sources:
         name = f"{source.id}.jsonl"
         expected = (tmp_path / "local" / name).read_bytes()

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import build
 from pipeline.cli.app import app
 from pipeline.config import parse
 from pipeline.errors import ConfigError, ModelError
 from pipeline.formats.jsonl import dumps
 from pipeline.models import fetch_weights
 from pipeline.paths import expanded, json_bytes
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local, track
-from pipeline.sinks import open_sink
+from pipeline.sinks import open_sink, targets
 from pipeline.sources import fingerprint, kind_of, open_source, probe
 from pipeline.testing import make_end
 
@@ -67,7 +67,7 @@ def test_settings_have_no_tilde_in_any_path(home: Path) -> None:
     assert settings.sources[0].tls_ca_file == f"{home}/ca"
     assert settings.sources[0].password_file == f"{home}/p"
     assert settings.run.state_dir == f"{home}/state"
-    assert build.targets_of(settings, settings.sources[0]) == [f"{home}/out/a.jsonl"]
+    assert targets(settings.sinks[0].url, ["a"]) == {"a": f"{home}/out/a.jsonl"}
 
 
 @pytest.mark.parametrize("url", ["~/photos", "~/photos/*.png", "~/photos/1.png", "file://~/photos"])
@@ -152,7 +152,7 @@ def test_without_a_home_no_folder_of_that_name_is_made(
 
 
 def parse_and_check(*sinks: Any) -> None:
-    build.check(
+    resolve(
         parse({"model": {"name": "blob"}, "sources": [{"id": "a", "url": "x"}], "sinks": sinks})
     )
 
@@ -168,7 +168,7 @@ def test_paths_may_be_path_objects(home: Path) -> None:
             "run": {"state_dir": Path("~/state"), "executor": "local"},
         }
     )
-    assert run_local(settings).exit_code == 0
+    assert run_local(resolve(settings)).exit_code == 0
     assert Path("o/x.jsonl").exists()
     weights = home / "own.safetensors"
     with pytest.raises(ModelError, match=r"own\.safetensors: no such file"):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.accounting import StreamAccount
-from pipeline.config import SourceSettings
 from pipeline.errors import ConfigError, MaskstreamError, ModelError, SinkError, SourceError
+from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.render.pictures import make_picture
 from pipeline.runner import RunSummary
 from pipeline.runner.threads import StreamThread
@@ -28,8 +28,8 @@ def in_one_process(make: Callable[[StreamAccount], Stream]) -> End:
 
 def on_workers(make: Callable[[StreamAccount], Stream]) -> End:
     worker = StreamWorker(
-        sources=[SourceSettings(id="cam", url="cam.mp4")],
-        build=lambda source, segmenter, account: make(account),
+        streams=[StreamPlan(source=SourcePlan(id="cam", url="cam.mp4"))],
+        build=lambda plan, segmenter, account: make(account),
         connect=lambda address, source_id: lambda call, images: pytest.fail("nothing to send"),
         max_batch=4,
         max_wait_s=0.0,

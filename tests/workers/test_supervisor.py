@@ -13,10 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
-from pipeline.config import Settings, SourceSettings, WorkerSettings, parse
+from pipeline.config import parse
 from pipeline.errors import MaskstreamError, ModelError
 from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
+from pipeline.plan import RunPlan, StreamPlan
+from pipeline.plan.resolve import resolve
 from pipeline.render.pictures import make_picture
 from pipeline.stages import AsyncSegmenter, Segmenter
 from pipeline.stream import Stream, StreamSettings
@@ -132,10 +134,10 @@ class Machines:
         return self.segments[-1]
 
     def start_stream(
-        self, sources: Sequence[SourceSettings], *, spread: int, again: bool
+        self, streams: Sequence[StreamPlan], *, spread: int, again: bool
     ) -> LocalWorker:
         worker = StreamWorker(
-            sources=sources,
+            streams=streams,
             build=self._build,
             connect=_connect,
             max_batch=4,
@@ -147,16 +149,14 @@ class Machines:
         self.streams.append(LocalWorker(worker, self.loop))
         return self.streams[-1]
 
-    def _build(
-        self, source: SourceSettings, segmenter: AsyncSegmenter, account: StreamAccount
-    ) -> Stream:
+    def _build(self, plan: StreamPlan, segmenter: AsyncSegmenter, account: StreamAccount) -> Stream:
         sink = ListSink()
-        self.sinks.setdefault(source.id, []).append(sink)
+        self.sinks.setdefault(plan.id, []).append(sink)
         script: list[Any] = []
-        for frame in make_frames(FRAMES, source_id=source.id):
-            script += [self._step(source.id, frame.index), frame]
+        for frame in make_frames(FRAMES, source_id=plan.id):
+            script += [self._step(plan.id, frame.index), frame]
         return Stream(
-            ScriptedSource(script, source_id=source.id),
+            ScriptedSource(script, source_id=plan.id),
             segmenter,
             tracker=None,
             camera=None,
@@ -188,8 +188,9 @@ def stub() -> StubSegmenter:
     return StubSegmenter(lambda image: make_instances(size=image.shape[:2]))
 
 
-def settings(*ids: str) -> Settings:
-    return parse({"sources": [{"id": name, "url": f"{name}.mp4"} for name in ids]})
+def plan(*ids: str, **workers: Any) -> RunPlan:
+    sources = [{"id": name, "url": f"{name}.mp4"} for name in ids]
+    return resolve(parse({"sources": sources, "workers": workers}))
 
 
 def run(
@@ -209,11 +210,11 @@ def run(
             worker.abort("aborted", "the test is over")
 
 
-def test_two_streams_get_every_frame_in_order_and_the_end_comes_in_the_order_of_the_settings(
+def test_two_streams_get_every_frame_in_order_and_the_end_comes_in_the_order_of_the_plan(
     loop: Loop,
 ) -> None:
     machines = Machines(loop, stub)
-    ends = run(Supervisor(settings("b", "a"), machines, limits=LIMITS), machines)
+    ends = run(Supervisor(plan("b", "a"), machines, limits=LIMITS), machines)
     assert [(end.source_id, end.exit_code) for end in ends] == [("b", 0), ("a", 0)]
     for name in ("a", "b"):
         (sink,) = machines.sinks[name]
@@ -229,7 +230,7 @@ def test_a_segment_worker_that_dies_in_the_middle_loses_nothing_and_repeats_noth
             machines.segments[-1].kill()
 
     machines = Machines(loop, stub, before_frame=before_frame)
-    supervisor = Supervisor(settings("cam"), machines, limits=LIMITS)
+    supervisor = Supervisor(plan("cam"), machines, limits=LIMITS)
     (end,) = run(supervisor, machines)
     (sink,) = machines.sinks["cam"]
     assert sink.indices == list(range(FRAMES))
@@ -253,7 +254,7 @@ def test_one_of_two_segment_workers_carries_on_while_the_other_is_replaced(loop:
     done = threading.Event()
     machines = Machines(loop, model, segment_workers=2, before_frame=before_frame)
     try:
-        (end,) = run(Supervisor(settings("cam"), machines, limits=LIMITS), machines)
+        (end,) = run(Supervisor(plan("cam"), machines, limits=LIMITS), machines)
     finally:
         done.set()
     assert (end.exit_code, end.counts.published) == (0, FRAMES)
@@ -271,7 +272,7 @@ def test_a_stream_worker_that_dies_is_started_again_and_the_other_stream_does_no
             machines.stream_targets[0].abort("aborted", "as if it had died")
 
     machines = Machines(loop, stub, before_frame=before_frame)
-    supervisor = Supervisor(settings("a", "b"), machines, limits=LIMITS)
+    supervisor = Supervisor(plan("a", "b"), machines, limits=LIMITS)
     ends = run(supervisor, machines)
     assert [end.exit_code for end in ends] == [0, 0]
     assert machines.sinks["a"][-1].indices == list(range(FRAMES))
@@ -281,23 +282,21 @@ def test_a_stream_worker_that_dies_is_started_again_and_the_other_stream_does_no
 
 def test_streams_may_share_a_worker(loop: Loop) -> None:
     machines = Machines(loop, stub)
-    shared = settings("a", "b", "c").model_copy(
-        update={"workers": WorkerSettings(streams_per_worker=2)}
-    )
+    shared = plan("a", "b", "c", streams_per_worker=2)
     ends = run(Supervisor(shared, machines, limits=LIMITS), machines)
     assert [(end.source_id, end.counts.published) for end in ends] == [
         ("a", FRAMES),
         ("b", FRAMES),
         ("c", FRAMES),
     ]
-    assert [len(worker.sources) for worker in machines.stream_targets] == [2, 1]
+    assert [len(worker.streams) for worker in machines.stream_targets] == [2, 1]
 
 
 def test_files_wait_for_their_turn_and_workers_that_are_done_go(loop: Loop) -> None:
     machines = Machines(loop, stub, stream_workers=2)
     ids = [f"file-{number}" for number in range(5)]
     seen: list[RunCounts] = []
-    supervisor = Supervisor(settings(*ids), machines, limits=LIMITS)
+    supervisor = Supervisor(plan(*ids), machines, limits=LIMITS)
     ends = run(supervisor, machines, on_progress=seen.append)
     assert [end.counts.published for end in ends] == [FRAMES] * 5
     assert [stream.state for stream in seen[0].streams[2:]] == ["queued"] * 3
@@ -311,7 +310,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_run_in_its_own_words(loop: Loop)
 
     machines = Machines(loop, model)
     with pytest.raises(ModelError, match=r"^weights\.pth: 81 classes, expected 91$"):
-        run(Supervisor(settings("cam"), machines, limits=LIMITS), machines)
+        run(Supervisor(plan("cam"), machines, limits=LIMITS), machines)
     assert machines.sinks == {}
 
 
@@ -328,7 +327,7 @@ def test_without_any_segment_worker_left_the_streams_end_and_say_why(loop: Loop)
             machines.segments[0].kill()
 
     machines = Machines(loop, model, before_frame=before_frame)
-    (end,) = run(Supervisor(settings("cam"), machines, limits=LIMITS), machines)
+    (end,) = run(Supervisor(plan("cam"), machines, limits=LIMITS), machines)
     assert end.exit_code == 1
     assert end.outcome.reason == (
         "no segment worker is left: cannot load the model: the device is gone"
@@ -355,7 +354,7 @@ def test_told_to_stop_a_run_publishes_what_was_captured_and_ends_well(
         original(worker)
         told.set()
 
-    supervisor = Supervisor(settings("cam"), machines, limits=LIMITS)
+    supervisor = Supervisor(plan("cam"), machines, limits=LIMITS)
     monkeypatch.setattr(StreamWorker, "stop", stopping)
     (end,) = run(supervisor, machines, stop=stop)
     (sink,) = machines.sinks["cam"]
@@ -375,7 +374,7 @@ def test_told_to_stop_while_the_model_loads_a_run_ends_at_once(loop: Loop) -> No
     stop, over = threading.Event(), threading.Event()
     machines = Machines(loop, model)
     try:
-        (end,) = run(Supervisor(settings("cam"), machines, limits=LIMITS), machines, stop=stop)
+        (end,) = run(Supervisor(plan("cam"), machines, limits=LIMITS), machines, stop=stop)
     finally:
         over.set()
     assert (end.exit_code, end.counts.captured) == (0, 0)
@@ -388,7 +387,7 @@ def test_a_run_whose_machines_are_gone_ends_with_their_line(loop: Loop) -> None:
 
     machines = Machines(loop, stub, before_frame=before_frame)
     with pytest.raises(MaskstreamError, match=r"^the raylet of Ray was ended by signal 9$"):
-        run(Supervisor(settings("cam"), machines, limits=LIMITS), machines)
+        run(Supervisor(plan("cam"), machines, limits=LIMITS), machines)
 
 
 STILL = Limits(poll_s=0.01, ping_timeout_s=1e6, process_timeout_s=1e6, drain_timeout_s=60.0)
@@ -424,7 +423,7 @@ def test_a_run_in_which_nothing_moves_is_not_healthy_and_its_drain_does_not_wait
         clock.advance(5.0)
 
     machines = Machines(loop, model, before_frame=before_frame, at_look=at_look)
-    supervisor = Supervisor(settings("cam"), machines, limits=STILL, clock=clock)
+    supervisor = Supervisor(plan("cam"), machines, limits=STILL, clock=clock)
     try:
         (end,) = run(supervisor, machines, stop=stop)
     finally:
@@ -438,7 +437,7 @@ def test_a_run_in_which_nothing_moves_is_not_healthy_and_its_drain_does_not_wait
 def test_progress_ends_with_the_final_counts(loop: Loop) -> None:
     seen: list[RunCounts] = []
     machines = Machines(loop, stub)
-    run(Supervisor(settings("cam"), machines, limits=LIMITS), machines, on_progress=seen.append)
+    run(Supervisor(plan("cam"), machines, limits=LIMITS), machines, on_progress=seen.append)
     assert seen[0].streams[0].state == "starting"
     assert seen[-1].streams[0].state == "ended"
     assert seen[-1].streams[0].published == FRAMES
@@ -453,7 +452,7 @@ def test_a_frame_that_fails_is_counted_and_the_others_are_published(loop: Loop) 
         return make_instances(size=image.shape[:2])
 
     machines = Machines(loop, lambda: StubSegmenter(find))
-    (end,) = run(Supervisor(settings("cam"), machines, limits=LIMITS), machines)
+    (end,) = run(Supervisor(plan("cam"), machines, limits=LIMITS), machines)
     assert end.counts.failed["model_error"] == FRAMES // 8
     assert end.counts.published == FRAMES - FRAMES // 8
     assert end.counts.balanced()

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 import ray
 
-from pipeline import build, models
-from pipeline.config import Settings, parse
+from pipeline import models
+from pipeline.config import parse
 from pipeline.errors import MaskstreamError, ModelError
 from pipeline.models.mask_rcnn.weights import _PUBLISHED
 from pipeline.models.shared.files import WeightsFile
+from pipeline.plan import RunPlan
+from pipeline.plan.prepare import prepare
+from pipeline.plan.resolve import resolve
 from workers import actors, cluster, supervisor
 from workers.private import PrivateFolder
 from workers.vital import Vital
@@ -25,14 +28,15 @@ from workers.weights import fetch, most_bytes
 FILE = WeightsFile("COCO_V1", b"PK the weights", "abc")
 
 
-def settings(folder: Path, **model: str) -> Settings:
-    return parse(
+def plan(folder: Path, **model: str) -> RunPlan:
+    settings = parse(
         {
             "model": model or {"name": "maskrcnn_resnet50_fpn_v2"},
             "sources": [{"id": "street", "url": "synthetic://street?frames=3"}],
             "sinks": [f"jsonl:{folder}/out.jsonl"],
         }
     )
+    return resolve(settings)
 
 
 class Story:
@@ -43,11 +47,9 @@ class Story:
         self.handed_out: list[object] = []
         self.store_for: list[int] = []
         self.fetched: Callable[[], WeightsFile] = lambda: FILE
-        check, prepare = build.check, build.prepare
         context = SimpleNamespace(get_node_id=lambda: "node")
         for owner, name, value in (
-            (build, "check", self._told_of("check", check)),
-            (build, "prepare", self._told_of("prepare", prepare)),
+            (supervisor, "prepare", self._told_of("prepare", prepare)),
             (models, "fetch_weights", self._told_of("fetch", lambda *_: self.fetched())),
             (ray, "is_initialized", lambda: False),
             (ray, "get_runtime_context", lambda: context),
@@ -109,9 +111,9 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Story:
 def test_checks_come_first_then_ray_then_one_fetch_then_workers(
     story: Story, tmp_path: Path
 ) -> None:
-    supervisor.run(settings(tmp_path))
+    supervisor.run(plan(tmp_path))
     assert story.told == [
-        *("check", "prepare", "folder", "start Ray", "fetch", "put", "worker", "work"),
+        *("prepare", "folder", "start Ray", "fetch", "put", "worker", "work"),
         *("stop Ray", "no folder"),
     ]
     assert story.handed_out == [FILE]
@@ -121,9 +123,9 @@ def test_checks_come_first_then_ray_then_one_fetch_then_workers(
 def test_weights_on_this_disk_are_read_before_ray_and_not_fetched(
     story: Story, tmp_path: Path
 ) -> None:
-    supervisor.run(settings(tmp_path, weights="demo"))
+    supervisor.run(plan(tmp_path, weights="demo"))
     assert story.told == [
-        *("check", "prepare", "folder", "start Ray", "put", "worker", "work"),
+        *("prepare", "folder", "start Ray", "put", "worker", "work"),
         *("stop Ray", "no folder"),
     ]
     (file,) = story.handed_out
@@ -138,12 +140,12 @@ def test_weights_on_this_disk_whose_labels_do_not_fit_start_nothing(
     weights.write_bytes(Path(models.weights_paths("demo")[0]).read_bytes())
     Path(f"{weights}.labels.json").write_text('{"1": "car", "4000": "street"}')
     with pytest.raises(ModelError, match=r"4000"):
-        supervisor.run(settings(tmp_path, weights=str(weights)))
-    assert story.told == ["check", "prepare"]
+        supervisor.run(plan(tmp_path, weights=str(weights)))
+    assert story.told == ["prepare"]
 
 
 def test_a_model_without_weights_fetches_none(story: Story, tmp_path: Path) -> None:
-    supervisor.run(settings(tmp_path, name="blob"))
+    supervisor.run(plan(tmp_path, name="blob"))
     assert "fetch" not in story.told
     assert (story.handed_out, story.store_for) == ([], [0])
 
@@ -156,8 +158,8 @@ def test_a_fetch_that_fails_ends_ray_and_the_run_with_its_one_line(
 
     story.fetched = fails
     with pytest.raises(ModelError, match=r"^weights COCO_V1: cannot fetch it: no route to host$"):
-        supervisor.run(settings(tmp_path))
-    assert story.told[3:] == ["start Ray", "fetch", "stop Ray", "no folder"]
+        supervisor.run(plan(tmp_path))
+    assert story.told[2:] == ["start Ray", "fetch", "stop Ray", "no folder"]
     assert ModelError.exit_code == 2
     assert "fetch-weights" not in {thread.name for thread in threading.enumerate()}
 
@@ -169,8 +171,8 @@ def test_a_run_told_to_end_while_it_fetches_breaks_that_off_and_starts_no_worker
     events = {"stop": threading.Event(), "abort": threading.Event()}
     tidied = threading.Event()
     story.fetched = _endless(events[asked].set, tidied.set)
-    (end,) = supervisor.run(settings(tmp_path), **events).ends
-    assert story.told[3:] == ["start Ray", "fetch", "stop Ray", "no folder"]
+    (end,) = supervisor.run(plan(tmp_path), **events).ends
+    assert story.told[2:] == ["start Ray", "fetch", "stop Ray", "no folder"]
     assert (end.outcome.reason, end.stopped, end.exit_code) == ("stopped before it began", True, 0)
     assert tidied.is_set()
 
@@ -183,8 +185,8 @@ def test_a_ray_that_dies_while_weights_are_fetched_ends_the_run_with_its_line(
     monkeypatch.setattr(Vital, "fault", lambda vital: reason if begun.is_set() else None)
     story.fetched = _endless(begun.set, tidied.set)
     with pytest.raises(MaskstreamError, match=f"^{reason}$"):
-        supervisor.run(settings(tmp_path))
-    assert story.told[3:] == ["start Ray", "fetch", "stop Ray", "no folder"]
+        supervisor.run(plan(tmp_path))
+    assert story.told[2:] == ["start Ray", "fetch", "stop Ray", "no folder"]
     assert tidied.is_set()
 
 
@@ -198,7 +200,7 @@ def test_who_interrupts_the_program_breaks_the_fetch_off_too(story: Story, tmp_p
         return None
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(build.prepare(settings(tmp_path)), told=lambda: False, fault=fault)
+        fetch(prepare(plan(tmp_path)), told=lambda: False, fault=fault)
     assert tidied.is_set()
 
 
@@ -207,7 +209,7 @@ def test_no_published_file_is_larger_than_what_is_kept_free_for_it(tmp_path: Pat
     assert published == set(_PUBLISHED)
     for name in published:
         size = _PUBLISHED[name].meta["_file_size"] * 2**20
-        assert size <= most_bytes(build.prepare(settings(tmp_path / name, name=name))) <= 1.1 * size
+        assert size <= most_bytes(prepare(plan(tmp_path / name, name=name))) <= 1.1 * size
 
 
 def _endless(begun: Callable[[], object], tidied: Callable[[], object]) -> Callable[[], Any]:

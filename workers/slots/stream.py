@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
-from pipeline.config import SourceSettings
+from pipeline.plan import StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import End
 from workers.dispatch import Member
@@ -31,9 +31,8 @@ class StreamSlot:
     checkpoints stand; after too many deaths they have failed, and the others go on.
 
     Args:
-        sources: what it runs.
-        live: ids of those that are cameras: what they had in flight is gone for good.
-        start: starts a worker for these sources; True: again, after a death.
+        streams: what it runs.
+        start: starts a worker for these streams; True: again, after a death.
         limits: how much patience there is.
         memory_bytes: what a process may hold for itself; one that holds more is ended.
         wake: called, from any thread, when there is something to look at.
@@ -42,10 +41,9 @@ class StreamSlot:
 
     def __init__(
         self,
-        sources: Sequence[SourceSettings],
+        streams: Sequence[StreamPlan],
         *,
-        live: Collection[str],
-        start: Callable[[Sequence[SourceSettings], bool], Remote],
+        start: Callable[[Sequence[StreamPlan], bool], Remote],
         limits: Limits,
         memory_bytes: float = math.inf,
         wake: Callable[[], None],
@@ -57,14 +55,15 @@ class StreamSlot:
         self.owed: dict[Member, Owed] = {}
         """What segment workers owe to its streams."""
         self.pid: int | None = None
-        self._sources = {source.id: source for source in sources}
-        self._live = live
+        self._streams = {stream.id: stream for stream in streams}
+        # What cameras had in flight is gone for good.
+        self._live = {stream.id for stream in streams if stream.source.live}
         self._start_worker = start
         self._limits = limits
         self._memory_bytes = memory_bytes
         self._wake = wake
         self._clock = clock
-        self._totals = {i: Totals(i, live=i in live) for i in self._sources}
+        self._totals = {i: Totals(i, live=i in self._live) for i in self._streams}
         self._info: ModelInfo | None = None
         self._wishes: list[tuple[Any, ...]] = []
         self._orders: list[Future[Any]] = []
@@ -77,7 +76,7 @@ class StreamSlot:
     @property
     def over(self) -> bool:
         """Whether all its streams are."""
-        return len(self.ends) == len(self._sources)
+        return len(self.ends) == len(self._streams)
 
     @property
     def live(self) -> bool:
@@ -97,7 +96,7 @@ class StreamSlot:
     @property
     def source_ids(self) -> list[str]:
         """Of all its streams."""
-        return list(self._sources)
+        return list(self._streams)
 
     def counts(self, source_id: str) -> StreamCounts:
         """Of all lives of a stream."""
@@ -105,7 +104,7 @@ class StreamSlot:
 
     def launch(self) -> None:
         """Start the process, so that it is there when there is a model."""
-        self._worker = self._start_worker(list(self._sources.values()), False)
+        self._worker = self._start_worker(list(self._streams.values()), False)
         for source_id, totals in self._totals.items():
             totals.note(StreamCounts(source_id))
 
@@ -117,7 +116,7 @@ class StreamSlot:
     def tell(self, method: str, *args: Any) -> None:
         """`stop` or `abort` the streams, in this life and any later one."""
         if self._info is None:
-            for source_id in self._sources:
+            for source_id in self._streams:
                 outcome = Outcome(Status.INCOMPLETE, "stopped before it began")
                 counts = StreamCounts(source_id, "ended")
                 self.ends[source_id] = End(source_id, outcome, counts, stopped=True)
@@ -188,7 +187,7 @@ class StreamSlot:
         self.pid = report.pid
         now = self._clock()
         self.owed = {m: Owed(now - owed_s, now) for m, owed_s in report.owed_for_s.items()}
-        relay(report.lines, worker="/".join(self._sources))
+        relay(report.lines, worker="/".join(self._streams))
         for counts in (*report.counts, *(end.counts for end in report.ends.values())):
             self._note(counts)
         for source_id, end in report.ends.items():
@@ -213,19 +212,19 @@ class StreamSlot:
         self._asked, self._orders = None, []
         self._ask_at_s = self._clock()
         self.owed = {}
-        left = [source for source_id, source in self._sources.items() if source_id not in self.ends]
-        for source in left:
-            self._totals[source.id].next_life()
+        left = [one for source_id, one in self._streams.items() if source_id not in self.ends]
+        for stream in left:
+            self._totals[stream.id].next_life()
         if self._leaving:
-            for source in left:
-                self.ends[source.id] = self._left(source.id, reason)
+            for stream in left:
+                self.ends[stream.id] = self._left(stream.id, reason)
             return
         if not self.restarts.allowed:
-            for source in left:
-                self.ends[source.id] = self._failed(source.id, reason)
+            for stream in left:
+                self.ends[stream.id] = self._failed(stream.id, reason)
             return
         self.restarts.note()
-        names = ", ".join(source.id for source in left)
+        names = ", ".join(stream.id for stream in left)
         log.warning("%s: the stream worker %s; it starts again", names, reason)
         self._heard = False
         self._worker = self._start_worker(left, True)

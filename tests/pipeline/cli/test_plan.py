@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from pipeline import models
-from pipeline.cli.execute import plan
+from pipeline.cli.execute import headline
 from pipeline.config import parse
 from pipeline.models.shared import cards as module
 from pipeline.models.shared.cards import Card
+from pipeline.plan.resolve import resolve
 
 GB = 10**9
 V1 = "maskrcnn_resnet50_fpn"
@@ -36,7 +37,7 @@ def planned(
         "workers": workers or {},
         "run": {"executor": executor},
     }
-    return plan(parse(values), address=address).partition("; ")[2]
+    return headline(resolve(parse(values)), address=address).partition("; ")[2]
 
 
 def test_a_card_that_takes_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from pipeline.cli.app import app
 from pipeline.cli.execute import results_in
 from pipeline.config import parse
 from pipeline.errors import ConfigError
+from pipeline.plan.prepare import prepare
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.sinks.h264 import Encoder
 
@@ -65,7 +67,8 @@ def test_nothing_is_said_of_results_where_nothing_was_written() -> None:
     Path("a/x.jsonl").write_text("of an older run")
     overwriting = settings.run.model_copy(update={"overwrite": True})
     settings = settings.model_copy(update={"run": overwriting})
-    assert results_in(settings, run_local(settings).ends) == ["b"]
+    plan = resolve(settings)
+    assert results_in(plan, run_local(plan).ends) == ["b"]
 
 
 @pytest.mark.parametrize("letter", ["?", "{", "}"])
@@ -122,19 +125,18 @@ def test_check_refuses_what_a_run_refuses_at_once(sink: str, message: str) -> No
 
 
 def test_the_bundled_weights_say_what_they_do_not_know(caplog: pytest.LogCaptureFixture) -> None:
-    from pipeline import build
 
-    def prepare(*urls: str, weights: str | None = "demo") -> list[str]:
+    def warned(*urls: str, weights: str | None = "demo") -> list[str]:
         caplog.clear()
         model = {"weights": weights} if weights else {"name": "blob"}
         sources = [{"id": f"s{n}", "url": url} for n, url in enumerate(urls)]
-        build.prepare(parse({"model": model, "sources": sources}))
+        prepare(resolve(parse({"model": model, "sources": sources})))
         return caplog.messages
 
-    (warning,) = prepare("photos", "synthetic://street?seed=1", "photos/1.png")
+    (warning,) = warned("photos", "synthetic://street?seed=1", "photos/1.png")
     assert warning.startswith("s0, s2: the bundled weights know nothing but the rendered street")
-    assert prepare("synthetic://street?seed=1") == []
-    assert prepare("photos", weights=None) == []
+    assert warned("synthetic://street?seed=1") == []
+    assert warned("photos", weights=None) == []
 
 
 def test_an_encoder_that_failed_is_not_recommended() -> None:

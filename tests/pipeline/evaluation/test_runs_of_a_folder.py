@@ -12,6 +12,7 @@ from pipeline.cli.evaluate import evaluate_run_command
 from pipeline.config import parse
 from pipeline.errors import ConfigError
 from pipeline.evaluation import evaluate_run
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 
 
@@ -26,7 +27,7 @@ def run(folder: Path, id_: str, frames: int, sink: str = "jsonl", **more: Any) -
             "run": {"executor": "local", "overwrite": True},
         }
     )
-    assert run_local(settings).exit_code == 0
+    assert run_local(resolve(settings)).exit_code == 0
 
 
 def test_every_run_in_a_folder_is_judged(tmp_path: Path) -> None:

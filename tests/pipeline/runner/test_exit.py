@@ -120,6 +120,7 @@ def test_a_run_in_a_daemon_thread_is_ended_with_whole_files(make_pictures: MakeP
     folder = make_pictures("clip", 400).parent
     program = """
 from pipeline.config import parse
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 began = threading.Event()
 settings = parse({
@@ -128,7 +129,7 @@ settings = parse({
     "sinks": ["jsonl:{source}.jsonl"],
 })
 def run():
-    run_local(settings, on_progress=look)
+    run_local(resolve(settings), on_progress=look)
 def look(counts):
     if all(stream.published for stream in counts.streams):
         began.set()
@@ -155,9 +156,11 @@ def hanging(self, start=None):
         yield frame
 ImagesSource.frames = hanging
 from dataclasses import replace
-from pipeline.build import objects
-made = objects._stream_settings
-objects._stream_settings = lambda *a: replace(made(*a), stop_timeout_s=0.2)
+from pipeline import assemble
+made = assemble.build_stream
+def hasty(plan, *args, **given):
+    return made(replace(plan, settings=replace(plan.settings, stop_timeout_s=0.2)), *args, **given)
+assemble.build_stream = hasty
 results = opened()
 for _ in range(5): next(results)
 """

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import build
+from pipeline import assemble
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError, ModelError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
 from pipeline.models.blob.segmenter import BlobSegmenter
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.stages import Status
 from pipeline.stream import Stream
@@ -54,7 +55,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         models.append(Closing())
         return models[-1]
 
-    monkeypatch.setattr(build, "build_segmenter", load)
+    monkeypatch.setattr(assemble, "build_segmenter", load)
     return models
 
 
@@ -62,10 +63,10 @@ def test_two_sources_run_side_by_side_and_do_not_disturb_each_other(
     make_pictures: MakePictures, tmp_path: Path, loaded: list[Any]
 ) -> None:
     one, two = make_pictures("one", 9), make_pictures("two", 14)
-    summary = run_local(settings_of(tmp_path / "both", ("one", one), ("two", two)))
+    summary = run_local(resolve(settings_of(tmp_path / "both", ("one", one), ("two", two))))
     assert summary.exit_code == 0
     assert [(e.source_id, e.counts.published) for e in summary.ends] == [("one", 9), ("two", 14)]
-    alone = run_local(settings_of(tmp_path / "alone", ("two", two)))
+    alone = run_local(resolve(settings_of(tmp_path / "alone", ("two", two))))
     assert alone.exit_code == 0
     together = (tmp_path / "both" / "two.jsonl").read_bytes()
     assert together == (tmp_path / "alone" / "two.jsonl").read_bytes()
@@ -86,7 +87,7 @@ def test_one_unreadable_source_is_told_after_the_others_have_finished(
         ("good", good),
         ("gone", tmp_path / "gone.mp4"),
     )
-    summary = run_local(settings)
+    summary = run_local(resolve(settings))
     assert [e.outcome.status for e in summary.ends] == [
         Status.FAILED, Status.COMPLETE, Status.FAILED,
     ]  # fmt: skip
@@ -104,7 +105,7 @@ def test_a_stop_publishes_what_was_captured_and_ends_well(
     stop = threading.Event()
     stop.set()
     settings = settings_of(tmp_path / "out", ("a", make_pictures("a", 30)))
-    summary = run_local(settings, stop=stop)
+    summary = run_local(resolve(settings), stop=stop)
     assert summary.ends[0].stopped
     assert summary.ends[0].counts.balanced()
     assert summary.exit_code == 0
@@ -119,7 +120,7 @@ def test_an_abort_leaves_nothing_running(
     abort = threading.Event()
     abort.set()
     settings = settings_of(tmp_path / "out", ("a", make_pictures("a", 30)))
-    summary = run_local(settings, abort=abort)
+    summary = run_local(resolve(settings), abort=abort)
     assert summary.ends[0].counts.balanced()
     assert set(threading.enumerate()) <= before
     assert loaded[0].closed
@@ -130,7 +131,7 @@ def test_progress_is_told_at_the_end_at_least(
 ) -> None:
     told: list[RunCounts] = []
     settings = settings_of(tmp_path / "out", ("a", make_pictures("a", 6)))
-    run_local(settings, on_progress=told.append)
+    run_local(resolve(settings), on_progress=told.append)
     last = told[-1]
     assert (last.streams[0].published, last.streams[0].state) == (6, "ended")
     assert last.workers[0].frames == 6
@@ -144,9 +145,9 @@ def test_frames_the_model_cannot_do_make_the_run_fail(
         def segment(self, images: Any) -> list[Instances]:
             raise SegmentFailed("out_of_memory", "the picture needs 9 GB, there are 8")
 
-    monkeypatch.setattr(build, "build_segmenter", lambda *_, **__: Picky())
+    monkeypatch.setattr(assemble, "build_segmenter", lambda *_, **__: Picky())
     settings = settings_of(tmp_path / "out", ("a", make_pictures("a", 3)))
-    summary = run_local(settings)
+    summary = run_local(resolve(settings))
     assert summary.ends[0].counts.failed == {"out_of_memory": 3}
     assert summary.exit_code == 1
 
@@ -158,7 +159,7 @@ def test_what_is_wrong_with_the_run_is_said_before_the_model_is_loaded(
     out.mkdir()
     (out / "a.jsonl").write_text("precious")
     with pytest.raises(ConfigError, match="exists already"):
-        run_local(settings_of(out, ("a", make_pictures("a", 3))))
+        run_local(resolve(settings_of(out, ("a", make_pictures("a", 3)))))
     assert loaded == []
     assert (out / "a.jsonl").read_text() == "precious"
 
@@ -169,10 +170,10 @@ def test_a_model_that_cannot_be_loaded_starts_nothing(
     def refuse(*_: Any, **__: Any) -> None:
         raise ModelError("weights x.pth: no such file")
 
-    monkeypatch.setattr(build, "build_segmenter", refuse)
+    monkeypatch.setattr(assemble, "build_segmenter", refuse)
     before = set(threading.enumerate())
     with pytest.raises(ModelError, match=r"x\.pth"):
-        run_local(settings_of(tmp_path / "out", ("a", make_pictures("a", 3))))
+        run_local(resolve(settings_of(tmp_path / "out", ("a", make_pictures("a", 3)))))
     assert set(threading.enumerate()) <= before
 
 
@@ -180,7 +181,7 @@ def test_a_stopped_run_is_resumed_to_the_same_bytes(
     make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = make_pictures("a", 40)
-    run_local(settings_of(tmp_path / "whole", ("a", pictures)))
+    run_local(resolve(settings_of(tmp_path / "whole", ("a", pictures))))
     kept = {"run": {"state_dir": str(tmp_path / "state")}}
     settings = settings_of(tmp_path / "out", ("a", pictures), **kept)
     stop, stopped = threading.Event(), threading.Event()
@@ -197,15 +198,15 @@ def test_a_stopped_run_is_resumed_to_the_same_bytes(
 
     stopping = Stream.stop
     with monkeypatch.context() as patch:
-        patch.setattr(build, "build_segmenter", lambda *_, **__: Stopping())
+        patch.setattr(assemble, "build_segmenter", lambda *_, **__: Stopping())
         patch.setattr(Stream, "stop", stop_stream)
-        first = run_local(settings, stop=stop)
+        first = run_local(resolve(settings), stop=stop)
     assert (first.exit_code, first.ends[0].stopped) == (0, True)
     assert 0 < first.ends[0].counts.published < 40
-    second = run_local(settings)
+    second = run_local(resolve(settings))
     assert second.ends[0].counts.published == 40
     whole = (tmp_path / "whole" / "a.jsonl").read_bytes()
     assert (tmp_path / "out" / "a.jsonl").read_bytes() == whole
-    again = run_local(settings)  # complete already: nothing is done, nothing refused
+    again = run_local(resolve(settings))  # complete already: nothing is done, nothing refused
     assert again.exit_code == 0
     assert (tmp_path / "out" / "a.jsonl").read_bytes() == whole

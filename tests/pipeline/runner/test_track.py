@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import build, track
+from pipeline import assemble, track
 from pipeline.accounting import StreamAccount
 from pipeline.errors import ConfigError, SinkError, SourceError
 from pipeline.results import FrameResult
@@ -91,13 +91,13 @@ def test_the_loop_sets_the_pace(
     make_pictures: MakePictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts: list[StreamAccount] = []
-    original = build.build_stream
+    original = assemble.build_stream
 
     def watched(*args: Any, **given: Any) -> Stream:
         accounts.append(given["account"])
         return original(*args, **given)
 
-    monkeypatch.setattr(build, "build_stream", watched)
+    monkeypatch.setattr(assemble, "build_stream", watched)
     results: Any = track(str(make_pictures("clip", 60)), model="blob", device="cpu")
     assert next(results).index == 0
     while accounts[0].snapshot().in_hand == 0:

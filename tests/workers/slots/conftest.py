@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import SourceSettings
+from pipeline.plan import StreamPlan
 from pipeline.testing import ManualClock
 from workers.lives import Limits
 
@@ -70,8 +70,8 @@ class Lives:
         self.last.up = self.up
         return self.workers[-1]
 
-    def stream(self, sources: Sequence[SourceSettings], again: bool) -> Worker:
-        self.asked.append(([source.id for source in sources], again))
+    def stream(self, streams: Sequence[StreamPlan], again: bool) -> Worker:
+        self.asked.append(([stream.id for stream in streams], again))
         return self.segment()
 
     @property

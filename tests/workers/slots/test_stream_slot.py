@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.accounting import StreamCounts
-from pipeline.config import SourceSettings
+from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import End
 from pipeline.testing import ManualClock
@@ -31,8 +31,7 @@ def stream_slot(
     memory_bytes: float = math.inf,
 ) -> StreamSlot:
     slot = StreamSlot(
-        [SourceSettings(id=name, url=f"{name}.mp4") for name in ids],
-        live=frozenset(ids if live else ()),
+        [StreamPlan(source=SourcePlan(id=name, url=f"{name}.mp4", live=live)) for name in ids],
         start=lives.stream,
         limits=lives.limits,
         memory_bytes=memory_bytes,

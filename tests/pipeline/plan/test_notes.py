@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import build
 from pipeline.config import parse
+from pipeline.plan.notes import notes
+from pipeline.plan.resolve import resolve
 
 
 def notes_of(tracker: dict[str, Any] | None = None, **source: Any) -> list[str]:
     values = {"sources": [{"id": "gate", "url": "a.mp4", **source}], "tracker": tracker or {}}
-    return build.notes(parse({"model": {"name": "blob"}, **values}))
+    return notes(resolve(parse({"model": {"name": "blob"}, **values})))
 
 
 def test_a_segmented_frame_that_comes_later_than_tracks_are_carried_is_noted() -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import build, models
-from pipeline.build.state import checkpoint_of
-from pipeline.config import Settings, parse
+from pipeline import models
+from pipeline.config import parse
 from pipeline.errors import ConfigError, ModelError, SinkError, SourceOpenError
+from pipeline.plan import RunPlan
+from pipeline.plan.manifest import manifest
+from pipeline.plan.prepare import prepare
+from pipeline.plan.resolve import resolve
+from pipeline.plan.state import kept
 from pipeline.sinks import open_sink
 from pipeline.stream.checkpoint import State
 
@@ -26,8 +31,8 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def settings_of(*sources: tuple[str, object], sinks: Any, **run: Any) -> Settings:
-    return parse(
+def plan_of(*sources: tuple[str, object], sinks: Any, **run: Any) -> RunPlan:
+    settings = parse(
         {
             "model": {"name": "blob"},
             "sources": [{"id": id_, "url": str(url)} for id_, url in sources],
@@ -35,10 +40,16 @@ def settings_of(*sources: tuple[str, object], sinks: Any, **run: Any) -> Setting
             "run": run,
         }
     )
+    return resolve(settings)
 
 
-def files(tmp_path: Path, clip: Path, **run: Any) -> Settings:
-    return settings_of(
+def runs_of(plan: RunPlan) -> dict[str, str]:
+    """By source id, once it is prepared."""
+    return {stream.id: stream.run for stream in prepare(plan).plan.streams}
+
+
+def files(tmp_path: Path, clip: Path, **run: Any) -> RunPlan:
+    return plan_of(
         ("a", clip),
         ("cam", "rtsp://user:S3cret@cam/1"),
         sinks=[f"jsonl:{tmp_path}/out/{{source}}.jsonl"],
@@ -54,15 +65,15 @@ def manifests(folder: Path) -> list[Path]:
 
 
 def test_the_manifest_says_what_was_run_and_no_secret(clip: Path, tmp_path: Path) -> None:
-    ready = build.prepare(files(tmp_path, clip))
+    plan = prepare(files(tmp_path, clip)).plan
     (path,) = manifests(tmp_path / "out")
     written = json.loads(path.read_text())
-    assert written == build.manifest(ready.settings, ready.runs)
+    assert written == manifest(plan)
     assert written["schema"] == "maskstream.run/1"
     assert written["model"]["name"] == "blob"
     assert [(s["id"], s["run"], s["url"], s["tracker"]) for s in written["sources"]] == [
-        ("a", ready.runs["a"], str(clip), "default"),
-        ("cam", ready.runs["cam"], "rtsp://***@cam/1", "default"),
+        ("a", plan.streams[0].run, str(clip), "default"),
+        ("cam", plan.streams[1].run, "rtsp://***@cam/1", "default"),
     ]
     assert "S3cret" not in path.read_text()
 
@@ -70,7 +81,7 @@ def test_the_manifest_says_what_was_run_and_no_secret(clip: Path, tmp_path: Path
 def test_files_of_others_called_run_json_are_left_alone(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text('{"mine": 1}')
-    build.prepare(files(tmp_path, clip, overwrite=True))
+    prepare(files(tmp_path, clip, overwrite=True))
     assert (tmp_path / "out" / "run.json").read_text() == '{"mine": 1}'
 
 
@@ -78,8 +89,8 @@ def test_every_run_into_a_folder_has_a_manifest_of_its_own(clip: Path, tmp_path:
     other = tmp_path / "other.mp4"
     other.write_bytes(b"other")
     sinks = [f"jsonl:{tmp_path}/out/{{source}}.jsonl"]
-    build.prepare(settings_of(("a", clip), sinks=sinks))
-    build.prepare(settings_of(("other", other), sinks=sinks))
+    prepare(plan_of(("a", clip), sinks=sinks))
+    prepare(plan_of(("other", other), sinks=sinks))
     ids = [json.loads(p.read_text())["sources"][0]["id"] for p in manifests(tmp_path / "out")]
     assert sorted(ids) == ["a", "other"]
 
@@ -87,20 +98,19 @@ def test_every_run_into_a_folder_has_a_manifest_of_its_own(clip: Path, tmp_path:
 def test_the_same_command_again_replaces_its_manifest_though_a_cameras_run_is_new(
     clip: Path, tmp_path: Path
 ) -> None:
-    settings = files(tmp_path, clip)
-    first = build.prepare(settings)
-    again = build.prepare(settings)
-    assert again.runs["cam"] != first.runs["cam"]
+    plan = files(tmp_path, clip)
+    first, again = runs_of(plan), runs_of(plan)
+    assert again["cam"] != first["cam"]
     (path,) = manifests(tmp_path / "out")
-    assert json.loads(path.read_text())["sources"][1]["run"] == again.runs["cam"]
+    assert json.loads(path.read_text())["sources"][1]["run"] == again["cam"]
 
 
 @pytest.mark.parametrize("kind", ["text", "link", "folder"])
 def test_what_stands_in_the_place_of_a_manifest_and_is_none_is_kept(
     kind: str, clip: Path, tmp_path: Path
 ) -> None:
-    settings = files(tmp_path, clip, overwrite=True)
-    build.prepare(settings)
+    plan = files(tmp_path, clip, overwrite=True)
+    prepare(plan)
     (path,) = manifests(tmp_path / "out")
     path.unlink()
     mine = tmp_path / "mine.txt"
@@ -112,14 +122,13 @@ def test_what_stands_in_the_place_of_a_manifest_and_is_none_is_kept(
     else:
         mine.rename(path)
     with pytest.raises(ConfigError, match=r"run-.*json: stands where the manifest of this run bel"):
-        build.prepare(settings)
+        prepare(plan)
     assert (path if kind == "text" else mine).read_text() == "mine"
 
 
 def test_a_source_called_run_may_have_a_json_file(tmp_path: Path, clip: Path) -> None:
-    settings = settings_of(("run", clip), sinks=[f"coco:{tmp_path}/out/{{source}}.json"])
-    build.check(settings)
-    build.prepare(settings)
+    plan = plan_of(("run", clip), sinks=[f"coco:{tmp_path}/out/{{source}}.json"])
+    prepare(plan)
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -127,16 +136,16 @@ def test_runs_that_are_prepared_at_the_same_moment_do_not_meet(clip: Path, tmp_p
     refused: list[BaseException] = []
     together = threading.Barrier(4)
 
-    def prepare(name: str) -> None:
-        settings = settings_of((name, clip), sinks=[f"jsonl:{tmp_path}/out/{{source}}.jsonl"])
+    def begin(name: str) -> None:
+        plan = plan_of((name, clip), sinks=[f"jsonl:{tmp_path}/out/{{source}}.jsonl"])
         together.wait()
         try:
             for _ in range(50):
-                build.prepare(settings)
+                prepare(plan)
         except BaseException as error:  # noqa: BLE001 - told below
             refused.append(error)
 
-    threads = [threading.Thread(target=prepare, args=(name,)) for name in ("a", "a", "b", "b")]
+    threads = [threading.Thread(target=begin, args=(name,)) for name in ("a", "a", "b", "b")]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -148,7 +157,7 @@ def test_runs_that_are_prepared_at_the_same_moment_do_not_meet(clip: Path, tmp_p
 def test_a_name_that_is_not_utf_8_is_in_the_manifest_and_read_back(tmp_path: Path) -> None:
     clip = tmp_path / os.fsdecode(b"b\xfc\xff.mp4")
     clip.write_bytes(b"content")
-    build.prepare(settings_of(("a", clip), sinks=[f"jsonl:{tmp_path}/out/x.jsonl"]))
+    prepare(plan_of(("a", clip), sinks=[f"jsonl:{tmp_path}/out/x.jsonl"]))
     (path,) = manifests(tmp_path / "out")
     assert json.loads(path.read_text(encoding="utf-8"))["sources"][0]["url"] == str(clip)
 
@@ -160,44 +169,44 @@ def test_existing_output_is_refused_before_anything_is_written(clip: Path, tmp_p
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "cam.jsonl").write_text("precious")
     with pytest.raises(ConfigError, match=r"source cam: .*cam.jsonl exists already; use --overw"):
-        build.prepare(files(tmp_path, clip))
+        prepare(files(tmp_path, clip))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cam.jsonl"]
-    build.prepare(files(tmp_path, clip, overwrite=True))
+    prepare(files(tmp_path, clip, overwrite=True))
 
 
 @pytest.mark.parametrize("name", ["gone.mp4", "gone.png", "file://{}/gone.mp4", "empty"])
 def test_where_nothing_can_be_read_nothing_is_made(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     url = name.format(tmp_path) if "://" in name else str(tmp_path / name)
-    settings = settings_of(("a", url), sinks=[f"jsonl:{tmp_path}/out/x.jsonl"])
+    plan = plan_of(("a", url), sinks=[f"jsonl:{tmp_path}/out/x.jsonl"])
     with pytest.raises(SourceOpenError, match=f"^a: cannot open {url}: (No such|no picture)"):
-        build.prepare(settings)
+        prepare(plan)
     assert not (tmp_path / "out").exists()
 
 
 def test_one_source_that_is_missing_keeps_no_other_waiting(clip: Path, tmp_path: Path) -> None:
-    settings = settings_of(
+    plan = plan_of(
         ("gone", tmp_path / "gone.mp4"), ("a", clip), sinks=[f"jsonl:{tmp_path}/out/{{source}}"]
     )
-    assert set(build.prepare(settings).runs) == {"gone", "a"}
+    assert set(runs_of(plan)) == {"gone", "a"}
 
 
 def test_a_folder_that_cannot_be_written_is_named(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file in the way")
     with pytest.raises(ConfigError, match=f"{tmp_path}/out: cannot write there"):
-        build.prepare(files(tmp_path, clip))
+        prepare(files(tmp_path, clip))
 
 
 def test_output_another_process_is_writing_is_refused_and_its_manifest_kept(
     clip: Path, tmp_path: Path
 ) -> None:
-    settings = files(tmp_path, clip, overwrite=True)
-    build.prepare(settings)
+    plan = files(tmp_path, clip, overwrite=True)
+    prepare(plan)
     (path,) = manifests(tmp_path / "out")
     before = path.read_bytes()
     sink = open_sink(f"jsonl:{tmp_path}/out/a.jsonl", source_id="a", run="r", labels={})
     with pytest.raises(SinkError, match=r"a\.jsonl: another process is writing it"):
-        build.prepare(settings)
+        prepare(plan)
     assert path.read_bytes() == before
     sink.close()
 
@@ -209,14 +218,16 @@ def test_weights_are_read_once_for_any_number_of_sources(
     weights.write_bytes(models.local_weights("demo").data)
     for number in range(5):
         (tmp_path / f"{number}.mp4").write_bytes(b"%d" % number)
-    settings = parse(
-        {
-            "model": {"weights": str(weights)},
-            "sources": [{"id": f"s{n}", "url": f"{tmp_path}/{n}.mp4"} for n in range(5)],
-            "sinks": [f"jsonl:{tmp_path}/out/{{source}}.jsonl"],
-        }
+    plan = resolve(
+        parse(
+            {
+                "model": {"weights": str(weights)},
+                "sources": [{"id": f"s{n}", "url": f"{tmp_path}/{n}.mp4"} for n in range(5)],
+                "sinks": [f"jsonl:{tmp_path}/out/{{source}}.jsonl"],
+            }
+        )
     )
-    alone = build.run_id(settings, settings.sources[3])
+    alone = runs_of(replace(plan, streams=plan.streams[3:4]))
     read: list[str] = []
     really = models.read_weights
 
@@ -225,10 +236,11 @@ def test_weights_are_read_once_for_any_number_of_sources(
         return really(origin, bundled)
 
     monkeypatch.setattr(models, "read_weights", counting)
-    ready = build.prepare(settings)
+    ready = prepare(plan)
     assert read == [str(weights)]
-    assert ready.runs["s3"] == alone
-    assert ready.settings.model.name == "maskrcnn_resnet18_fpn"
+    assert {"s3": ready.plan.streams[3].run} == alone
+    assert ready.plan.model.name == "maskrcnn_resnet18_fpn"
+    assert ready.plan.model.digest == really(str(weights)).sha256
     assert ready.weights == really(str(weights))
 
 
@@ -242,7 +254,7 @@ def test_checking_reads_no_more_of_weights_than_their_header(
         raise AssertionError(origin)
 
     monkeypatch.setattr(models, "read_weights", refuse)
-    build.check(
+    resolve(
         parse(
             {
                 "model": {"weights": str(weights)},
@@ -255,10 +267,10 @@ def test_checking_reads_no_more_of_weights_than_their_header(
 def test_weights_that_are_missing_are_named_before_anything_is_made(
     clip: Path, tmp_path: Path
 ) -> None:
-    settings = files(tmp_path, clip)
-    model = settings.model.model_copy(update={"name": "maskrcnn_resnet18_fpn", "weights": "no.pth"})
+    plan = files(tmp_path, clip)
+    model = replace(plan.model, name="maskrcnn_resnet18_fpn", weights="no.pth")
     with pytest.raises(ModelError, match=r"weights no\.pth: no such file"):
-        build.prepare(settings.model_copy(update={"model": model}))
+        prepare(replace(plan, model=model))
     assert not (tmp_path / "out").exists()
 
 
@@ -266,20 +278,20 @@ def test_weights_that_are_missing_are_named_before_anything_is_made(
 
 
 def test_output_of_the_same_run_is_not_refused(clip: Path, tmp_path: Path) -> None:
-    settings = files(tmp_path, clip, state_dir=str(tmp_path / "state"))
-    runs = build.prepare(settings).runs
+    plan = files(tmp_path, clip, state_dir=str(tmp_path / "state"))
+    streams = prepare(plan).plan.streams
     (tmp_path / "out" / "a.jsonl").write_text("half a run")
-    checkpoint = checkpoint_of(settings, settings.sources[0], runs["a"])
+    checkpoint = kept(streams[0])
     assert checkpoint is not None
     checkpoint.save(State({"jsonl": None}))
-    assert build.prepare(settings).runs == runs
+    assert prepare(plan).plan.streams == streams
 
 
 def test_overwriting_forgets_the_checkpoint(clip: Path, tmp_path: Path) -> None:
-    settings = files(tmp_path, clip, state_dir=str(tmp_path / "state"), overwrite=True)
-    runs = build.prepare(settings).runs
-    checkpoint = checkpoint_of(settings, settings.sources[0], runs["a"])
+    plan = files(tmp_path, clip, state_dir=str(tmp_path / "state"), overwrite=True)
+    streams = prepare(plan).plan.streams
+    checkpoint = kept(streams[0])
     assert checkpoint is not None
     checkpoint.save(State({"jsonl": None}))
-    build.prepare(settings)
+    prepare(plan)
     assert not checkpoint.path.exists()

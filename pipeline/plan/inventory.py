@@ -13,10 +13,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pipeline import models, sinks
-from pipeline.build.state import state_files
-from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError
 from pipeline.paths import Place, place_of
+from pipeline.plan.run import RunPlan
+from pipeline.plan.state import state_files
+from pipeline.plan.stream import SourcePlan
 from pipeline.sources.naming import images_of
 from pipeline.sources.schemes import (
     IMAGE_SUFFIXES,
@@ -43,32 +44,35 @@ class Use:
     """A glob: what it matches is meant, what it will match included."""
 
 
-def reads(settings: Settings, *, config: str | os.PathLike[str] | None = None) -> list[Use]:
+def reads(plan: RunPlan, *, config: str | os.PathLike[str] | None = None) -> list[Use]:
     """What a run reads from this machine's disks."""
     found = [] if config is None else [Use(os.fspath(config), "the configuration")]
-    found += [Use(path, "the weights") for path in models.weights_paths(settings.model.weights)]
-    for source in settings.sources:
+    found += [Use(path, "the weights") for path in models.weights_paths(plan.model.weights)]
+    for source in (stream.source for stream in plan.streams):
         found += _pixels(source)
-        for key in ("tls_ca_file", "password_file"):
-            if (path := getattr(source, key)) is not None:
+        for key, path in (
+            ("tls_ca_file", source.options.tls_ca_file),
+            ("password_file", source.password.file),
+        ):
+            if path is not None:
                 found.append(Use(path, f"{key} of the source {source.id!r}"))
-    for sink in settings.sinks:
-        found += [Use(path, f"what {sink.url!r} reads") for path in sinks.files_read(sink.url)]
+    for url in plan.sinks:
+        found += [Use(path, f"what {url!r} reads") for path in sinks.files_read(url)]
     return found
 
 
-def writes(settings: Settings) -> list[Use]:
+def writes(plan: RunPlan) -> list[Use]:
     """What a run writes, its manifest left out."""
-    ids = [source.id for source in settings.sources]
     outputs = [
-        Use(path, f"the sink {sink.url!r}", folder=sinks.writes_folder(sink.url))
-        for sink in settings.sinks
-        for path in sinks.targets(sink.url, sink.sources or ids).values()
+        Use(sink.path, f"the sink {sink.url!r}", folder=sinks.writes_folder(sink.url))
+        for stream in plan.streams
+        for sink in stream.sinks
+        if sink.path is not None
     ]
     return outputs + [
-        Use(path, f"the state of the source {source.id!r}")
-        for source in settings.sources
-        for path in state_files(settings, source)
+        Use(path, f"the state of the source {stream.id!r}")
+        for stream in plan.streams
+        for path in state_files(plan, stream)
     ]
 
 
@@ -100,7 +104,7 @@ def keep_apart(read: Iterable[Use], written: Sequence[Use]) -> None:
             )
 
 
-def _pixels(source: SourceSettings) -> list[Use]:
+def _pixels(source: SourcePlan) -> list[Use]:
     """The files of a local source, and the folder or pattern they come from."""
     kind, what = check_url(source.url), f"the source {source.id!r}"
     if kind not in (Kind.FILE, Kind.IMAGES):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline import build
-from pipeline.build.state import checkpoint_of
-from pipeline.config import Settings, parse
+from pipeline.config import parse
 from pipeline.errors import ConfigError
+from pipeline.plan import CheckpointPlan, RunPlan
+from pipeline.plan.prepare import prepare
+from pipeline.plan.resolve import resolve
+from pipeline.plan.state import kept
 from pipeline.stream import Checkpoint
 from pipeline.stream.checkpoint import State
 
@@ -27,8 +30,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(folder, "video.mp4").write_bytes(folder.encode())
 
 
-def settings_of(url: str, *sinks: str, **run: Any) -> Settings:
-    return parse(
+def plan_of(url: str, *sinks: str, **run: Any) -> RunPlan:
+    settings = parse(
         {
             "model": {"name": "blob"},
             "sources": [{"id": "video", "url": url}],
@@ -36,18 +39,23 @@ def settings_of(url: str, *sinks: str, **run: Any) -> Settings:
             "run": {"state_dir": "state", **run},
         }
     )
+    return resolve(settings)
 
 
-def begin(settings: Settings, *, older: bool = False) -> Checkpoint:
+def run_of(plan: RunPlan) -> str:
+    return prepare(plan).plan.streams[0].run
+
+
+def begin(plan: RunPlan, *, older: bool = False) -> Checkpoint:
     """A run that has written something, and its checkpoint; `older`: as versions before kept it."""
-    run = build.prepare(settings).runs["video"]
+    (stream,) = prepare(plan).plan.streams
     positions = {}
-    for target in build.targets_of(settings, settings.sources[0]):
+    for target in stream.outputs:
         Path(target).parent.mkdir(exist_ok=True)
         Path(target).write_text("line\n")
         name = "jsonl" if target.endswith(".jsonl") else "coco"
         positions[name] = {"path": target, "bytes": 5, "records": 1}
-    checkpoint = checkpoint_of(settings, settings.sources[0], run)
+    checkpoint = kept(stream)
     assert checkpoint is not None
     if older:
         assert checkpoint.path == Path("state/video.json")
@@ -57,37 +65,35 @@ def begin(settings: Settings, *, older: bool = False) -> Checkpoint:
 
 
 def test_two_runs_with_files_of_one_name_share_a_folder() -> None:
-    first = settings_of("A/video.mp4", "jsonl:oA/x.jsonl")
-    second = settings_of("B/video.mp4", "jsonl:oB/x.jsonl")
+    first = plan_of("A/video.mp4", "jsonl:oA/x.jsonl")
+    second = plan_of("B/video.mp4", "jsonl:oB/x.jsonl")
     of_first, of_second = begin(first), begin(second)
-    build.prepare(first)  # would be refused if its checkpoint were gone
-    build.prepare(second)
+    prepare(first)  # would be refused if its checkpoint were gone
+    prepare(second)
     assert of_first.path != of_second.path
     assert of_first.load(["jsonl"]) is not None
     assert of_second.load(["jsonl"]) is not None
 
 
 def test_two_cameras_of_one_name_have_a_run_each() -> None:
-    first = build.prepare(settings_of("rtsp://one/1", "jsonl:oA/x.jsonl")).runs["video"]
-    second = build.prepare(settings_of("rtsp://two/1", "jsonl:oB/x.jsonl")).runs["video"]
+    first = run_of(plan_of("rtsp://one/1", "jsonl:oA/x.jsonl"))
+    second = run_of(plan_of("rtsp://two/1", "jsonl:oB/x.jsonl"))
     assert first != second
-    assert build.prepare(settings_of("rtsp://one/1", "jsonl:oA/x.jsonl")).runs["video"] == first
+    assert run_of(plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")) == first
 
 
 def test_the_way_the_output_is_written_down_does_not_matter() -> None:
-    begin(settings_of("A/video.mp4", "jsonl:oA/x.jsonl"))
-    build.prepare(settings_of("A/video.mp4", f"jsonl:{Path.cwd()}/oA/../oA/x.jsonl"))
+    begin(plan_of("A/video.mp4", "jsonl:oA/x.jsonl"))
+    prepare(plan_of("A/video.mp4", f"jsonl:{Path.cwd()}/oA/../oA/x.jsonl"))
 
 
 @pytest.mark.parametrize("url", ["A/video.mp4", "rtsp://one/1"])
 def test_state_of_an_earlier_version_is_gone_on_from(url: str) -> None:
-    settings = settings_of(url, "jsonl:oA/x.jsonl")
-    older = begin(settings, older=True)
-    run = json.loads(older.path.read_text())["run"]
-    assert build.prepare(settings).runs["video"] == run
-    found = checkpoint_of(settings, settings.sources[0], run)
-    assert found is not None
-    assert found.path == older.path
+    plan = plan_of(url, "jsonl:oA/x.jsonl")
+    older = begin(plan, older=True)
+    (stream,) = prepare(plan).plan.streams
+    assert stream.run == json.loads(older.path.read_text())["run"]
+    assert stream.checkpoint == CheckpointPlan(path=str(older.path))
 
 
 def test_of_two_that_begin_together_one_gets_the_short_name() -> None:
@@ -95,12 +101,11 @@ def test_of_two_that_begin_together_one_gets_the_short_name() -> None:
     together = threading.Barrier(2)
 
     def begin_one(folder: str) -> None:
-        settings = settings_of(f"{folder}/video.mp4", f"jsonl:o{folder}/x.jsonl")
+        plan = plan_of(f"{folder}/video.mp4", f"jsonl:o{folder}/x.jsonl")
         together.wait()
-        run = build.prepare(settings).runs["video"]
-        checkpoint = checkpoint_of(settings, settings.sources[0], run)
-        assert checkpoint is not None
-        names.append(checkpoint.path.name)
+        (stream,) = prepare(plan).plan.streams
+        assert stream.checkpoint is not None
+        names.append(Path(stream.checkpoint.path).name)
 
     threads = [threading.Thread(target=begin_one, args=(folder,)) for folder in "AB"]
     for thread in threads:
@@ -113,47 +118,44 @@ def test_of_two_that_begin_together_one_gets_the_short_name() -> None:
 
 @pytest.mark.parametrize("url", ["A/video.mp4", "rtsp://one/1"])
 def test_state_of_an_earlier_version_for_other_output_stays_for_whom_it_is(url: str) -> None:
-    older = begin(settings_of(url, "jsonl:oA/x.jsonl"), older=True)
+    older = begin(plan_of(url, "jsonl:oA/x.jsonl"), older=True)
     before = {path: path.read_bytes() for path in Path("state").iterdir()}
-    build.prepare(settings_of("B/video.mp4", "jsonl:oB/x.jsonl"))
+    prepare(plan_of("B/video.mp4", "jsonl:oB/x.jsonl"))
     assert {path: path.read_bytes() for path in before} == before
     assert older.load(["jsonl"]) is not None
 
 
 def test_output_of_another_run_is_refused_and_its_state_kept() -> None:
-    first = begin(settings_of("A/video.mp4", "jsonl:o/x.jsonl"))
+    first = begin(plan_of("A/video.mp4", "jsonl:o/x.jsonl"))
     with pytest.raises(ConfigError, match=r"o/x\.jsonl exists already"):
-        build.prepare(settings_of("B/video.mp4", "jsonl:o/x.jsonl"))
+        prepare(plan_of("B/video.mp4", "jsonl:o/x.jsonl"))
     assert first.load(["jsonl"]) is not None
 
 
 @pytest.mark.parametrize("older", [False, True])
 def test_who_writes_over_part_of_a_runs_output_ends_that_run(older: bool) -> None:
     """Going on from its checkpoint would cut into the middle of what the other has written."""
-    first = begin(settings_of("A/video.mp4", "jsonl:o/x.jsonl", "coco:o/x.json"), older=older)
-    beside = begin(settings_of("A/video.mp4", "jsonl:beside/x.jsonl"))
+    first = begin(plan_of("A/video.mp4", "jsonl:o/x.jsonl", "coco:o/x.json"), older=older)
+    beside = begin(plan_of("A/video.mp4", "jsonl:beside/x.jsonl"))
     Path("state/mine.json").write_text('{"sinks": {"jsonl": {"path": "o/x.jsonl"}}}')
     first.save(State({"jsonl": {"path": "o/x.jsonl", "bytes": 5}, "coco": None}))
-    build.prepare(settings_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True))
+    prepare(plan_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True))
     assert not first.path.exists()
     assert beside.path.exists()
     assert Path("state/mine.json").exists()
 
 
 def test_a_folder_of_states_that_is_moved_with_its_output_is_found(tmp_path: Path) -> None:
-    settings = settings_of("A/video.mp4", "jsonl:oA/x.jsonl")
-    begin(settings)
+    plan = plan_of("A/video.mp4", "jsonl:oA/x.jsonl")
+    begin(plan)
     shutil.move("state", "kept")
-    moved = settings.model_copy(
-        update={"run": settings.run.model_copy(update={"state_dir": f"{tmp_path}/kept"})}
-    )
-    build.prepare(moved)
+    prepare(replace(plan, state_dir=f"{tmp_path}/kept"))
 
 
 @pytest.mark.parametrize("kept", [None, "state"])
 def test_that_holds_for_states_beside_the_output_too(kept: str | None) -> None:
-    first = settings_of("A/video.mp4", "jsonl:o/x.jsonl", "coco:o/x.json", state_dir=None)
+    first = plan_of("A/video.mp4", "jsonl:o/x.jsonl", "coco:o/x.json", state_dir=None)
     state = begin(first)
     assert state.path.parent == Path.cwd() / "o" / ".maskstream"
-    build.prepare(settings_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True, state_dir=kept))
+    prepare(plan_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True, state_dir=kept))
     assert not state.path.exists()

@@ -16,10 +16,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import build, sinks
-from pipeline.build.state import checkpoint_of
+from pipeline import sinks
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError, SinkError
+from pipeline.plan.prepare import prepare
+from pipeline.plan.resolve import resolve
+from pipeline.plan.state import checkpoint_of
 from pipeline.runner import run_local, track
 from pipeline.stages import Sink, Status
 
@@ -56,17 +58,19 @@ def settings_of(*sinks: Any, url: str = "clip", **run: Any) -> Settings:
 CHILD = """
 import sys, time
 from dataclasses import replace
-from pipeline.build import objects
 from pipeline.config import Settings
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.sinks.jsonl import JsonlSink
-made, write = objects._stream_settings, JsonlSink.write
-objects._stream_settings = lambda *a: replace(made(*a), checkpoint_every_s=0.0)
+write = JsonlSink.write
 def slowly(self, result, picture):
     write(self, result, picture)
     time.sleep(0.005)
 JsonlSink.write = slowly
-run_local(Settings.model_validate_json(sys.argv[1]))
+plan = resolve(Settings.model_validate_json(sys.argv[1]))
+(stream,) = plan.streams
+often = replace(stream.settings, checkpoint_every_s=0.0)
+run_local(replace(plan, streams=(replace(stream, settings=often),)))
 """
 
 
@@ -100,7 +104,7 @@ def files_in(folder: str) -> dict[str, bytes]:
 def test_killed_and_started_again_a_run_ends_with_the_bytes_of_an_undisturbed_one(
     kill: Kill,
 ) -> None:
-    assert run_local(settings_of()).exit_code == 0
+    assert run_local(resolve(settings_of())).exit_code == 0
     whole = files_in("out")
     assert sorted(whole) == ["clip.coco.json", "clip.jsonl", "clip.txt"]  # no state is left
     for name in whole:
@@ -110,7 +114,7 @@ def test_killed_and_started_again_a_run_ends_with_the_bytes_of_an_undisturbed_on
     kill(settings_of(), 30)
     (state,) = Path("out/.maskstream").glob("clip-*.json")
     assert json.loads(state.read_text())["at"]["index"] >= 20
-    assert run_local(settings_of()).exit_code == 0
+    assert run_local(resolve(settings_of())).exit_code == 0
     assert files_in("out") == whole
 
 
@@ -118,6 +122,7 @@ DIES = """
 import os, signal, sys
 from pipeline import sinks
 from pipeline.config import Settings
+from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.sinks.jsonl import JsonlSink
 from pipeline.stream import Checkpoint
@@ -136,7 +141,7 @@ def die_after(name, call):
 Checkpoint.save = die_after("state", Checkpoint.save)
 sinks.open_sink = die_after("sink", sinks.open_sink)
 JsonlSink.write = die_after("write", JsonlSink.write)
-run_local(Settings.model_validate_json(sys.argv[1]))
+run_local(resolve(Settings.model_validate_json(sys.argv[1])))
 """
 
 
@@ -153,7 +158,7 @@ run_local(Settings.model_validate_json(sys.argv[1]))
 def test_killed_while_it_starts_a_run_knows_its_output_again(
     step: str, times: int, left: list[str], state_dir: str | None
 ) -> None:
-    assert run_local(settings_of()).exit_code == 0
+    assert run_local(resolve(settings_of())).exit_code == 0
     whole = files_in("out")
     for name in whole:
         Path("out", name).unlink()
@@ -163,7 +168,7 @@ def test_killed_while_it_starts_a_run_knows_its_output_again(
     )
     assert died.returncode == -signal.SIGKILL
     assert list(files_in("out")) == left
-    assert run_local(settings).exit_code == 0
+    assert run_local(resolve(settings)).exit_code == 0
     assert files_in("out") == whole
 
 
@@ -178,18 +183,18 @@ def test_after_a_start_that_failed_at_a_sink_the_same_command_works(
     open_sink = sinks.open_sink
     with monkeypatch.context() as patched:
         patched.setattr(sinks, "open_sink", refuse)
-        (end,) = run_local(settings_of()).ends
+        (end,) = run_local(resolve(settings_of())).ends
     assert (end.outcome.status, end.outcome.reason) == (Status.FAILED, "no room")
     assert not list(Path("out").glob("clip*"))
     assert not Path("out/.maskstream").exists()
-    assert run_local(settings_of()).exit_code == 0
+    assert run_local(resolve(settings_of())).exit_code == 0
 
 
 def test_a_complete_run_is_not_written_over_by_the_same_command() -> None:
-    assert run_local(settings_of()).exit_code == 0
+    assert run_local(resolve(settings_of())).exit_code == 0
     with pytest.raises(ConfigError, match=r"clip\.jsonl exists already; use --overwrite"):
-        run_local(settings_of())
-    assert run_local(settings_of(overwrite=True)).exit_code == 0
+        run_local(resolve(settings_of()))
+    assert run_local(resolve(settings_of(overwrite=True))).exit_code == 0
 
 
 def test_overwrite_starts_over_also_what_could_go_on_or_cannot_be_read(kill: Kill) -> None:
@@ -197,8 +202,8 @@ def test_overwrite_starts_over_also_what_could_go_on_or_cannot_be_read(kill: Kil
     (state,) = Path("out/.maskstream").glob("clip-*.json")
     state.write_text("no json")
     with pytest.raises(ConfigError, match="cannot read the checkpoint"):
-        run_local(settings_of())
-    assert run_local(settings_of(overwrite=True)).exit_code == 0
+        run_local(resolve(settings_of()))
+    assert run_local(resolve(settings_of(overwrite=True))).exit_code == 0
     assert len(Path("out/clip.jsonl").read_text().splitlines()) == COUNT + 1
 
 
@@ -226,17 +231,17 @@ def test_sinks_that_write_in_another_manner_do_not_go_on_in_the_same_file(
     kill(settings_of(records, before, state_dir=state_dir), 20)
     left = Path("out/clip.jsonl").read_bytes()
     with pytest.raises(ConfigError, match="exists already; use --overwrite"):
-        run_local(settings_of(records, after, state_dir=state_dir))
+        run_local(resolve(settings_of(records, after, state_dir=state_dir)))
     assert Path("out/clip.jsonl").read_bytes() == left
     assert said in caplog.text
     assert "what is there is not continued" in caplog.text
-    assert run_local(settings_of(records, before, state_dir=state_dir)).exit_code == 0
+    assert run_local(resolve(settings_of(records, before, state_dir=state_dir))).exit_code == 0
 
 
 def test_a_default_that_is_spelled_out_changes_nothing(kill: Kill) -> None:
     kill(settings_of("jsonl:out/clip.jsonl", "video:out/a.mp4"), 20)
     again = settings_of("jsonl:out/../out/clip.jsonl", "video:out/a.mp4?crf=23")
-    assert run_local(again).exit_code == 0
+    assert run_local(resolve(again)).exit_code == 0
 
 
 def test_a_loop_gives_all_results_from_the_first_and_keeps_no_state() -> None:
@@ -259,25 +264,22 @@ def test_a_loop_gives_all_results_from_the_first_and_keeps_no_state() -> None:
     ],
 )
 def test_without_a_state_folder_nothing_is_kept_of(settings: dict[str, Any]) -> None:
-    settled = settings_of(**settings)
-    assert checkpoint_of(settled, settled.sources[0], "run") is None
+    planned = resolve(settings_of(**settings))
+    assert checkpoint_of(planned, planned.streams[0]) is None
 
 
-def test_what_a_stream_remembers_within_its_run_lies_where_the_run_says(tmp_path: Path) -> None:
-    camera = settings_of(url="rtsp://127.0.0.1:9/x")
-    kept = checkpoint_of(camera, camera.sources[0], "run", scratch="scratch")
-    assert kept is not None
-    assert kept.path == Path("scratch/clip.json")
-    clip = settings_of()
-    beside = checkpoint_of(clip, clip.sources[0], "run", scratch="scratch")
+def test_the_state_of_a_file_lies_beside_its_output_until_it_is_complete(tmp_path: Path) -> None:
+    planned = resolve(settings_of())
+    beside = checkpoint_of(planned, planned.streams[0])
     assert beside is not None
-    assert beside.path.parent == tmp_path / "out" / ".maskstream"
+    assert Path(beside.path).parent == tmp_path / "out" / ".maskstream"
+    assert not beside.lasting
 
 
 def test_state_that_cannot_be_written_is_refused_before_anything_starts() -> None:
     Path("state").write_text("in the way")
     with pytest.raises(ConfigError) as refused:
-        build.prepare(settings_of(state_dir="state"))
+        prepare(resolve(settings_of(state_dir="state")))
     assert str(refused.value) == (
         "run.state_dir: state cannot be written: File exists; name another folder, or leave it out"
     )
@@ -287,12 +289,12 @@ def test_state_that_cannot_be_written_is_refused_before_anything_starts() -> Non
 def test_a_full_disk_for_state_is_refused_though_its_folder_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    build.prepare(settings_of(state_dir="state"))
+    prepare(resolve(settings_of(state_dir="state")))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match=r"state cannot be written: No space left on device"):
-        build.prepare(settings_of(state_dir="state"))
+        prepare(resolve(settings_of(state_dir="state")))
     assert [path.name for path in Path("state").iterdir() if path.name.startswith(".")] == []

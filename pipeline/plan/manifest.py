@@ -13,56 +13,54 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.build.checking import choose_model, masked
-from pipeline.build.naming import is_live, preset_of, targets_of
-from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.paths import json_bytes
+from pipeline.plan.identity import run_of_all
+from pipeline.plan.run import RunPlan
+from pipeline.secrets import mask_url
 
 SCHEMA = "maskstream.run/1"
 
 
-def manifest(settings: Settings, runs: Mapping[str, str]) -> dict[str, Any]:
-    """What the file says: enough to evaluate a run from its files, and nothing secret."""
-    name, weights = choose_model(settings.model)
-    together = "\0".join(runs[source.id] for source in settings.sources)
+def manifest(plan: RunPlan) -> dict[str, Any]:
+    """What the file says of a plan that is prepared: enough to evaluate a run, nothing secret."""
     return {
         "schema": SCHEMA,
-        "run": hashlib.sha256(together.encode()).hexdigest()[:16],
+        "run": run_of_all(plan.streams),
         "sources": [
             {
-                "id": source.id,
-                "run": runs[source.id],
-                "url": masked(source.url),
-                "tracker": preset_of(settings, source),
-                "min_score": source.min_score,
-                "stride": source.stride,
-                "max_fps": source.max_fps,
-                "start": source.start,
-                "duration": source.duration,
+                "id": stream.id,
+                "run": stream.run,
+                "url": mask_url(stream.source.url),
+                "tracker": stream.tracker.preset,
+                "min_score": stream.settings.min_score,
+                "stride": stream.settings.stride,
+                "max_fps": stream.settings.max_fps,
+                "start": stream.source.options.start_s,
+                "duration": stream.source.options.duration_s,
             }
-            for source in settings.sources
+            for stream in plan.streams
         ],
         "model": {
-            "name": name,
-            "weights": weights,
-            "score_threshold": settings.model.score_threshold,
-            "precision": settings.model.precision,
+            "name": plan.model.name,
+            "weights": plan.model.weights,
+            "score_threshold": plan.model.score_threshold,
+            "precision": plan.model.precision,
         },
-        "sinks": [masked(sink.url) for sink in settings.sinks],
+        "sinks": [mask_url(url) for url in plan.sinks],
     }
 
 
-def manifest_paths(settings: Settings, values: Mapping[str, Any]) -> list[str]:
+def manifest_paths(plan: RunPlan, values: Mapping[str, Any]) -> list[str]:
     """Where a manifest belongs: once into every folder that is written to."""
     lasting = [
-        {**said, "run": None if is_live(source) else said["run"]}
-        for source, said in zip(settings.sources, values["sources"], strict=True)
+        {**said, "run": None if stream.source.live else said["run"]}
+        for stream, said in zip(plan.streams, values["sources"], strict=True)
     ]
     text = json.dumps({**values, "run": None, "sources": lasting}, sort_keys=True)
     name = f"run-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    targets = (path for source in settings.sources for path in targets_of(settings, source))
-    return [os.path.join(folder, name) for folder in sorted({os.path.dirname(t) for t in targets})]
+    outputs = (path for stream in plan.streams for path in stream.outputs)
+    return [os.path.join(folder, name) for folder in sorted({os.path.dirname(p) for p in outputs})]
 
 
 def refuse_foreign(paths: Iterable[str]) -> None:

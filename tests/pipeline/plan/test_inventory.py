@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import build, track
+from pipeline import track
 from pipeline.cli.app import app
 from pipeline.config import Settings, parse
 from pipeline.errors import ConfigError
 from pipeline.models.mask_rcnn.family import DEMO_FILE
 from pipeline.paths import place_of
+from pipeline.plan.resolve import resolve
+from pipeline.plan.state import state_files
 from pipeline.runner import run_local
 from workers.supervisor import run as run_on_ray
 
@@ -77,7 +79,7 @@ def settings_of(url: str, *sinks: str, model: Any = None, **source: Any) -> Sett
 def test_the_source_is_never_written_over(url: str, sink: str, tmp_path: Path) -> None:
     settings = settings_of(url.format(here=tmp_path), sink.format(here=tmp_path))
     with pytest.raises(ConfigError, match="over what is read, the source 'a'") as caught:
-        build.check(settings)
+        resolve(settings)
     assert "--overwrite" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -96,7 +98,7 @@ def test_the_source_is_never_written_over(url: str, sink: str, tmp_path: Path) -
     ],
 )
 def test_beside_what_is_read_there_is_room(url: str, sink: str) -> None:
-    build.check(settings_of(url, sink))
+    resolve(settings_of(url, sink))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_beside_what_is_read_there_is_room(url: str, sink: str) -> None:
 )
 def test_nor_is_anything_else_that_is_read(more: dict[str, Any], path: str, what: str) -> None:
     with pytest.raises(ConfigError, match=f"would write .* over what is read, (the )?{what}"):
-        build.check(settings_of("rtsp://camera/1", f"jsonl:{path}", **more))
+        resolve(settings_of("rtsp://camera/1", f"jsonl:{path}", **more))
 
 
 def test_nor_is_a_file_that_a_sink_reads() -> None:
@@ -124,12 +126,12 @@ def test_nor_is_a_file_that_a_sink_reads() -> None:
     with pytest.raises(
         ConfigError, match=r"over what is read, what 'coco:.*images=ids.json' reads"
     ):
-        build.check(settings_of("photos", "coco:./ids.json?images=ids.json"))
+        resolve(settings_of("photos", "coco:./ids.json?images=ids.json"))
 
 
 def test_what_a_sink_reads_has_to_be_there() -> None:
     with pytest.raises(ConfigError, match=r"images=gone.json': gone.json is no file that can be"):
-        build.check(settings_of("photos", "coco:o.json?images=gone.json"))
+        resolve(settings_of("photos", "coco:o.json?images=gone.json"))
 
 
 def test_nor_is_the_configuration(tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_two_outputs_are_two_files_whatever_they_are_called() -> None:
     os.link("x.jsonl", "y.jsonl")
     for sinks in (("jsonl:x.jsonl", "coco:y.jsonl"), ("jsonl:z", "coco:self/z")):
         with pytest.raises(ConfigError, match="would write the same file"):
-            build.check(settings_of("clip.mp4", *sinks))
+            resolve(settings_of("clip.mp4", *sinks))
 
 
 def test_nor_is_state_and_output_one_file() -> None:
@@ -157,11 +159,12 @@ def test_nor_is_state_and_output_one_file() -> None:
     state = settings.model_copy(
         update={"run": settings.run.model_copy(update={"state_dir": "state"})}
     )
-    (checkpoint, *_) = build.state_files(state, state.sources[0])
+    planned = resolve(state)
+    (checkpoint, *_) = state_files(planned, planned.streams[0])
     Path("state").mkdir()
     os.link("clip.mp4", checkpoint)
     with pytest.raises(ConfigError, match="the state of the source 'a' would write"):
-        build.check(state)
+        resolve(state)
 
 
 def by_command_line(url: str, sink: str) -> None:
@@ -176,11 +179,11 @@ def by_api(url: str, sink: str) -> None:
 
 
 def in_one_process(url: str, sink: str) -> None:
-    run_local(settings_of(url, sink))
+    run_local(resolve(settings_of(url, sink)))
 
 
 def on_ray(url: str, sink: str) -> None:
-    run_on_ray(settings_of(url, sink))
+    run_on_ray(resolve(settings_of(url, sink)))
 
 
 @pytest.mark.parametrize("start", [by_command_line, by_api, in_one_process, on_ray])

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import sinks
-from pipeline.build.naming import is_live, sink_names, targets_of
-from pipeline.config import Settings, SourceSettings
 from pipeline.errors import ConfigError
+from pipeline.plan.run import RunPlan
+from pipeline.plan.stream import CheckpointPlan, StreamPlan
 
 if TYPE_CHECKING:
     from pipeline.stream import Checkpoint
@@ -27,47 +27,59 @@ BESIDE = ".maskstream"
 """The folder of states beside output."""
 
 
-def checkpoint_of(
-    settings: Settings, source: SourceSettings, run: str, *, scratch: str | None = None
-) -> Checkpoint | None:
-    """Where the progress of a source is kept; None: nowhere.
+def checkpoint_of(plan: RunPlan, stream: StreamPlan) -> CheckpointPlan | None:
+    """Where the progress of a stream is kept; None: nowhere.
 
-    In `run.state_dir`; else, for a file, beside its output until it is complete; else in `scratch`,
-    a folder that goes with the run.
+    In `run.state_dir`; else, for a file, beside its output until it is complete.
     """
+    if plan.state_dir is not None:
+        return CheckpointPlan(path=str(_path(plan, stream, ".json")))
+    beside = _beside(plan, stream)
+    return None if beside is None else CheckpointPlan(path=str(beside), lasting=False)
+
+
+def kept(stream: StreamPlan) -> Checkpoint | None:
+    """The checkpoint of a stream; None: it has none."""
+    if stream.checkpoint is None:
+        return None
     from pipeline.stream import Checkpoint
 
-    path = None if scratch is None else Path(scratch, f"{source.id}.json")
-    lasting = True
-    if settings.run.state_dir is not None:
-        path = _path(settings, source, ".json")
-    elif (beside := _beside(settings, source)) is not None:
-        path, lasting = beside, False
-    if path is None:
-        return None
-    options = _options(settings, source)
-    return Checkpoint(path, run=run, source_id=source.id, options=options, lasting=lasting)
+    return Checkpoint(
+        Path(stream.checkpoint.path),
+        run=stream.run,
+        source_id=stream.id,
+        options={sink.name: sinks.manner(sink.url, sink.min_score) for sink in stream.sinks},
+        lasting=stream.checkpoint.lasting,
+    )
 
 
-def state_files(settings: Settings, source: SourceSettings) -> list[str]:
-    """What may be written of a source's state."""
-    if settings.run.state_dir is None:
-        beside = _beside(settings, source)
+def existing(stream: StreamPlan) -> str | None:
+    """Output of a stream that is there already; None: there is none."""
+    for path in stream.outputs:
+        if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
+            return path
+    return None
+
+
+def state_files(plan: RunPlan, stream: StreamPlan) -> list[str]:
+    """What may be written of a stream's state."""
+    if plan.state_dir is None:
+        beside = _beside(plan, stream)
         return [] if beside is None else [str(beside), f"{beside}.new"]
     ends = (".json", ".json.new", ".numbers", ".run")
-    paths = [str(_path(settings, source, end)) for end in ends]
-    return [*paths, str(_owner(settings, source))]
+    paths = [str(_path(plan, stream, end)) for end in ends]
+    return [*paths, str(_owner(plan, stream))]
 
 
-def refuse_unwritable(settings: Settings) -> None:
+def refuse_unwritable(plan: RunPlan) -> None:
     """Refuse a `run.state_dir` in which nothing can be kept.
 
     Raises:
         ConfigError: it cannot be made or written, or its disk is full.
     """
-    if settings.run.state_dir is None:
+    if plan.state_dir is None:
         return
-    folder = Path(settings.run.state_dir)
+    folder = Path(plan.state_dir)
     trial = folder / f".{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,17 +97,17 @@ def refuse_unwritable(settings: Settings) -> None:
         ) from error
 
 
-def claim(settings: Settings, source: SourceSettings) -> None:
+def claim(plan: RunPlan, stream: StreamPlan) -> None:
     """Give the short name to the output that asks first; what is there already keeps it.
 
     Raises:
         ConfigError: nothing can be written there.
     """
-    owner = _owner(settings, source)
-    if settings.run.state_dir is None or owner.exists():
+    owner = _owner(plan, stream)
+    if plan.state_dir is None or owner.exists():
         return
     older = owner.with_suffix(".json")  # of a version that did not write down whose it is
-    output = _named(_claimed(older)) if older.exists() else _output(settings, source)
+    output = _named(_claimed(older)) if older.exists() else _output(plan, stream)
     fresh = owner.with_suffix(f".{secrets.token_hex(4)}")
     try:
         owner.parent.mkdir(parents=True, exist_ok=True)
@@ -110,16 +122,16 @@ def claim(settings: Settings, source: SourceSettings) -> None:
         raise ConfigError(f"run.state_dir: {owner} cannot be written: {error.strerror}") from error
 
 
-def live_run(settings: Settings, source: SourceSettings) -> str:
+def live_run(plan: RunPlan, stream: StreamPlan) -> str:
     """The run of a camera: random, and kept in `run.state_dir` where there is one.
 
     Raises:
         ConfigError: nothing can be written there.
     """
     fresh = secrets.token_hex(8)
-    if settings.run.state_dir is None:
+    if plan.state_dir is None:
         return fresh
-    path = _path(settings, source, ".run")
+    path = _path(plan, stream, ".run")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -132,57 +144,47 @@ def live_run(settings: Settings, source: SourceSettings) -> str:
     return fresh
 
 
-def forget_claims(settings: Settings, fresh: Sequence[SourceSettings]) -> None:
+def forget_claims(plan: RunPlan, fresh: Sequence[StreamPlan]) -> None:
     """Delete states of other runs that claim output which is now written anew.
 
     Going on from such a state would cut into the middle of what another run has written.
     """
-    targets = {path for source in fresh for path in targets_of(settings, source)}
+    targets = {path for stream in fresh for path in stream.outputs}
     folders = {Path(path).parent / BESIDE for path in targets}
-    if settings.run.state_dir is not None and fresh:
-        folders.add(Path(settings.run.state_dir))
+    if plan.state_dir is not None and fresh:
+        folders.add(Path(plan.state_dir))
     for state in (path for folder in folders for path in folder.glob("*.json")):
         if not _claimed(state).isdisjoint(targets):
             state.unlink(missing_ok=True)
 
 
-def _beside(settings: Settings, source: SourceSettings) -> Path | None:
+def _beside(plan: RunPlan, stream: StreamPlan) -> Path | None:
     """The state of a file without `run.state_dir`, called by all its output."""
-    targets = targets_of(settings, source)
-    if is_live(source) or not targets or not settings.run.resume:
+    targets = stream.outputs
+    if stream.source.live or not targets or not plan.resume:
         return None
     key = hashlib.sha256(_named(targets)).hexdigest()[:12]
-    return Path(targets[0]).parent / BESIDE / f"{source.id}-{key}.json"
+    return Path(targets[0]).parent / BESIDE / f"{stream.id}-{key}.json"
 
 
-def _options(settings: Settings, source: SourceSettings) -> dict[str, str]:
-    """How each sink writes: what must not change within one output."""
-    return {
-        name: sinks.manner(sink.url, sink.min_score)
-        for name, sink in zip(
-            sink_names(settings, source), settings.sinks_of(source.id), strict=True
-        )
-    }
-
-
-def _owner(settings: Settings, source: SourceSettings) -> Path:
+def _owner(plan: RunPlan, stream: StreamPlan) -> Path:
     """Lists the output that the state with the short name is of."""
-    return Path(settings.run.state_dir or "", f"{source.id}.output")
+    return Path(plan.state_dir or "", f"{stream.id}.output")
 
 
-def _path(settings: Settings, source: SourceSettings, suffix: str) -> Path:
+def _path(plan: RunPlan, stream: StreamPlan, suffix: str) -> Path:
     """A file of `run.state_dir`, called by the source and, where that is taken, by its output."""
-    owner, output = _owner(settings, source), _output(settings, source)
+    owner, output = _owner(plan, stream), _output(plan, stream)
     try:
         taken = owner.read_bytes() != output
     except OSError:
         taken = False
     key = f"-{hashlib.sha256(output).hexdigest()[:12]}" if taken else ""
-    return owner.with_name(f"{source.id}{key}{suffix}")
+    return owner.with_name(f"{stream.id}{key}{suffix}")
 
 
-def _output(settings: Settings, source: SourceSettings) -> bytes:
-    return _named(targets_of(settings, source) or [source.url])
+def _output(plan: RunPlan, stream: StreamPlan) -> bytes:
+    return _named(stream.outputs or [stream.source.url])
 
 
 def _named(paths: Iterable[str]) -> bytes:

@@ -1,0 +1,179 @@
+"""From a plan to objects: a segmenter, and a stream with its sinks, wherever they are to live.
+
+Heavy things are imported inside the functions that need them: a process that only runs streams
+never loads torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from pipeline import models, sinks, sources, tracking
+from pipeline.errors import ConfigError, SourceError, SourceOpenError
+from pipeline.plan.model import ModelPlan
+from pipeline.plan.state import existing, kept
+from pipeline.plan.stream import StreamPlan
+
+if TYPE_CHECKING:
+    from pipeline.accounting import StreamAccount
+    from pipeline.stages import AsyncSegmenter, Region, Segmenter, Sink, Source, Tracker
+    from pipeline.stream import Checkpoint, Stream
+
+
+def build_segmenter(plan: ModelPlan, weights: models.WeightsFile | None = None) -> Segmenter:
+    """Load the model; this is where torch comes in.
+
+    Args:
+        plan: which, and how.
+        weights: bytes already read and verified elsewhere; None: find them as the plan says.
+
+    Raises:
+        ModelError: weights or device are unusable.
+    """
+    return models.load_segmenter(
+        plan.name,
+        weights=weights if weights is not None else plan.weights,
+        device=plan.device,
+        precision=plan.precision,
+        score_threshold=plan.score_threshold,
+        threads=plan.threads,
+        max_batch=plan.max_batch,
+    )
+
+
+def build_stream(
+    plan: StreamPlan,
+    segmenter: AsyncSegmenter,
+    *,
+    account: StreamAccount,
+    again: bool = False,
+    more_sinks: Sequence[tuple[str, Sink]] = (),
+) -> Stream:
+    """One stream, ready to `run`; opens its sinks and nothing else. Never imports torch.
+
+    Where it raises, nothing stays open and nothing is left behind.
+
+    Args:
+        plan: of this stream, prepared.
+        segmenter: shared by all streams, its labels are those of the records.
+        account: of this stream.
+        again: a stream of this source died in this same run, so existing output is its own.
+        more_sinks: further sinks with their names.
+
+    Raises:
+        ConfigError: a class is unknown, a sink is refused, a checkpoint is unreadable.
+        SinkError: a destination is out of reach.
+    """
+    from pipeline.render.pictures import make_picture
+    from pipeline.stream import Stream
+
+    if reason := sources.unreadable(plan.source.url):  # before a sink is opened for nothing
+        raise SourceOpenError(f"{plan.id}: cannot open {plan.source.url}: {reason}")
+    labels = segmenter.info.labels
+    checkpoint = kept(plan)
+    names = [*(sink.name for sink in plan.sinks), *(name for name, _ in more_sinks)]
+    ours = again or (checkpoint is not None and checkpoint.load(names) is not None)
+    tracker = _tracker(plan, labels)
+    settings = replace(plan.settings, classes=plan.class_ids(labels))
+    region = _region(plan)
+    with ExitStack() as undo:
+        if checkpoint is not None and not ours and existing(plan) is None:
+            _claim_output(checkpoint, names)
+            undo.callback(checkpoint.discard)
+        opened = _open_sinks(plan, labels=labels, ours=ours, undo=undo)
+        stream = Stream(
+            _source(plan),
+            segmenter,
+            tracker=tracker,
+            camera=None if tracker is None else tracking.make_camera_motion(),
+            sinks=[*opened, *more_sinks],
+            run=plan.run,
+            settings=settings,
+            account=account,
+            make_picture=make_picture,
+            region=region,
+            checkpoint=checkpoint,
+        )
+        undo.pop_all()
+    return stream
+
+
+def _claim_output(checkpoint: Checkpoint, names: Sequence[str]) -> None:
+    """Write down, before there is output, that what will be found there is of this run.
+
+    Killed between the two, the same command goes on instead of taking it for somebody else's.
+    """
+    from pipeline.stream import State
+
+    with suppress(OSError):  # told by the stream, which writes there again
+        checkpoint.begin(State(sinks=dict.fromkeys(names)))
+
+
+def _source(plan: StreamPlan) -> Source:
+    source, loop = plan.source, plan.settings
+    try:
+        password = source.password.read()
+    except ValueError as error:
+        raise ConfigError(f"source {plan.id}: {error}") from error
+    options = {field.name: getattr(source.options, field.name) for field in fields(source.options)}
+    return sources.open_source(
+        source.url,
+        source_id=plan.id,
+        stride=loop.stride,
+        max_fps=loop.max_fps,
+        password=password,
+        **options,
+    )
+
+
+def _tracker(plan: StreamPlan, labels: Mapping[int, str]) -> Tracker | None:
+    if not plan.tracker.follows:
+        return None
+    return tracking.make_tracker(
+        plan.tracker.preset,
+        class_names=labels,
+        min_score=plan.settings.min_score,
+        **plan.tracker.settings,
+    )
+
+
+def _region(plan: StreamPlan) -> Region | None:
+    if not plan.include and not plan.ignore:
+        return None
+    from pipeline.stream.region import PolygonRegion
+
+    return PolygonRegion(plan.include, plan.ignore)
+
+
+def _open_sinks(
+    plan: StreamPlan, *, labels: Mapping[int, str], ours: bool, undo: ExitStack
+) -> list[tuple[str, Sink]]:
+    fps = _fps_hint(plan) if plan.sinks else None
+    opened: list[tuple[str, Sink]] = []
+    for sink in plan.sinks:
+        one = sinks.open_sink(
+            sink.url,
+            source_id=plan.id,
+            run=plan.run,
+            labels=labels,
+            fps_hint=fps,
+            overwrite=plan.overwrite or ours,
+            min_score=sink.min_score,
+        )
+        undo.callback(one.close)
+        opened.append((sink.name, one))
+    return opened
+
+
+def _fps_hint(plan: StreamPlan) -> float | None:
+    stride, max_fps = plan.settings.stride, plan.settings.max_fps
+    try:
+        found = sources.probe(plan.source.url)
+    except SourceError:
+        return max_fps  # opening it says what is wrong, in its own time
+    native = found.fps / stride if found and found.fps else None
+    rates = [rate for rate in (native, max_fps) if rate]
+    return min(rates, default=None)

@@ -1,0 +1,85 @@
+"""What is wrong with settings and with the plan made of them, said before anything is opened."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline import models, sinks, sources, tracking
+from pipeline.config import Settings
+from pipeline.errors import ConfigError
+from pipeline.plan.inventory import keep_apart, reads, writes
+from pipeline.plan.run import RunPlan
+from pipeline.plan.stream import StreamPlan
+
+
+def check_sources(settings: Settings) -> None:
+    """Refuse sources that nothing can be planned for.
+
+    Raises:
+        ConfigError: names the source and what is wrong.
+    """
+    for source in settings.sources:
+        try:
+            kind = sources.check_url(source.url)
+            sources.check_live(source.url, None if source.live == "auto" else source.live)
+            if kind is sources.Kind.SYNTHETIC:
+                sources.check_scene(source.url)
+        except ConfigError as error:
+            raise ConfigError(f"source {source.id}: {error}") from error
+        ranged = source.start is not None or source.duration is not None
+        if ranged and kind is not sources.Kind.FILE:
+            raise ConfigError(
+                f"source {source.id}: start and duration are for video files, not for {kind} "
+                "sources"
+            )
+        if source.username is None and (source.password_env or source.password_file):
+            raise ConfigError(f"source {source.id}: a password is given and no username")
+
+
+def check_plan(plan: RunPlan, *, config: str | os.PathLike[str] | None) -> None:
+    """Refuse a plan that cannot be carried out, as far as its words tell.
+
+    Raises:
+        ConfigError: the first thing that is wrong.
+        ModelError: labels are needed to check class names, and the weights cannot be read.
+    """
+    for stream in plan.streams:
+        _check_tracker(stream)
+    _check_sinks(plan)
+    keep_apart(reads(plan, config=config), writes(plan))
+    for stream in plan.streams:
+        sources.check_trust(stream.source.options.tls_ca_file, name=f"source {stream.id}")
+    if any(stream.classes for stream in plan.streams):
+        labels = models.model_labels(plan.model.name, plan.model.weights)
+        for stream in plan.streams:
+            stream.class_ids(labels)
+
+
+def _check_tracker(stream: StreamPlan) -> None:
+    tracker, loop = stream.tracker, stream.settings
+    if "min_score" in tracker.settings:
+        raise ConfigError("tracker.min_score: set min_score of a source (or under defaults)")
+    if tracker.follows:
+        tracking.TrackerTuning.of(tracker.preset, **tracker.settings)
+    elif loop.segment_every > 1 or loop.adaptive:
+        key = "segment_every" if loop.segment_every > 1 else "adaptive"
+        raise ConfigError(
+            f"source {stream.id}: {key} needs a tracker to carry the instances; tracker is none"
+        )
+
+
+def _check_sinks(plan: RunPlan) -> None:
+    for url in plan.sinks:
+        sinks.check_sink(url)
+        for path in sinks.files_read(url):
+            if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+                raise ConfigError(f"sink {url!r}: {path} is no file that can be read")
+    pairs = [(stream, sink) for stream in plan.streams for sink in stream.sinks]
+    sinks.check_targets((sink.url, [stream.id]) for stream, sink in pairs)
+    for stream, sink in pairs:
+        if not stream.tracker.follows and sinks.needs_tracks(sink.url):
+            raise ConfigError(
+                f"sink {sink.url!r}: needs track ids and the tracker of the source "
+                f"{stream.id!r} is none; choose a tracker or the sink coco:"
+            )
+        sinks.look_at(sink.url, stream.id, now=False)

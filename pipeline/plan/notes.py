@@ -1,0 +1,31 @@
+"""What is allowed and may surprise: said by `check`, and before a run."""
+
+from __future__ import annotations
+
+from pipeline import tracking
+from pipeline.plan.run import RunPlan
+from pipeline.plan.stream import StreamPlan
+
+_SLOW_FPS = 10.0
+"""Sources that are slower are rare."""
+
+
+def notes(plan: RunPlan) -> list[str]:
+    """One line each."""
+    return [text for stream in plan.streams if (text := _gaps(stream)) is not None]
+
+
+def _gaps(stream: StreamPlan) -> str | None:
+    """Where the tracker carries nothing any more before the next frame is segmented."""
+    tracker, every, max_fps = stream.tracker, stream.settings.segment_every, stream.settings.max_fps
+    if not tracker.follows or every == 1:
+        return None
+    carried_s = tracking.TrackerTuning.of(tracker.preset, **tracker.settings).predict_for
+    needed_fps = (every - 1) / carried_s if carried_s > 0 else float("inf")
+    if needed_fps <= min(max_fps or _SLOW_FPS, _SLOW_FPS):
+        return None
+    return (
+        f"source {stream.id}: with segment_every {every} and predict_for {carried_s:g} s, frames "
+        f"are published without instances where fewer than {needed_fps:.3g} a second are taken; a "
+        "larger tracker.predict_for carries them further"
+    )

@@ -1,0 +1,126 @@
+"""What only the disk can say of a plan, settled once where a run is started."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, replace
+
+from pipeline import models, sinks, sources
+from pipeline.errors import ConfigError, SourceOpenError
+from pipeline.plan.identity import run_of_file
+from pipeline.plan.inventory import Use, keep_apart, writes
+from pipeline.plan.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
+from pipeline.plan.run import RunPlan
+from pipeline.plan.state import (
+    checkpoint_of,
+    claim,
+    existing,
+    forget_claims,
+    kept,
+    live_run,
+    refuse_unwritable,
+)
+from pipeline.plan.stream import StreamPlan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that may start."""
+
+    plan: RunPlan
+    """Complete: the digest of the weights, and of every stream its run and its checkpoint."""
+    weights: models.WeightsFile | None
+    """Read from this machine's disk; None where there are none, or they are still to be fetched."""
+
+
+def prepare(plan: RunPlan) -> Prepared:
+    """Settle what must be settled before the first stream starts, once for the whole run.
+
+    In the order of what a mistake costs: is there anything to read, can the output be written, are
+    the weights readable. Existing output is refused, unless it is to be overwritten or belongs to
+    the same run; the manifest is written beside the outputs.
+
+    Raises:
+        SourceError: none of the sources can be read.
+        ModelError: the weights cannot be read.
+        ConfigError: output exists, or cannot be written.
+        SinkError: another process is writing the output.
+    """
+    _refuse_nothing_to_read(plan)
+    for stream in plan.streams:
+        for sink in stream.sinks:
+            sinks.look_at(sink.url, stream.id, now=True)
+    weights = models.local_weights(plan.model.weights)
+    if weights is not None:
+        plan = replace(plan, model=replace(plan.model, digest=weights.sha256))
+    refuse_unwritable(plan)
+    _warn_of_demo_weights(plan)
+    for stream in plan.streams:
+        claim(plan, stream)
+    plan = replace(plan, streams=tuple(_known(plan, stream) for stream in plan.streams))
+    fresh = [stream for stream in plan.streams if not _resumes(stream)]
+    for stream in fresh:
+        _refuse_existing(stream)
+    values = manifest(plan)
+    beside = manifest_paths(plan, values)
+    keep_apart((), [*writes(plan), *(Use(path, "the manifest") for path in beside)])
+    refuse_foreign(beside)
+    forget_claims(plan, fresh)
+    write_manifest(beside, values)
+    return Prepared(plan, weights)
+
+
+def _refuse_nothing_to_read(plan: RunPlan) -> None:
+    """One source that is missing fails alone; where all are, nothing needs to be started."""
+    reasons = [sources.unreadable(stream.source.url) for stream in plan.streams]
+    if all(reasons):
+        first = plan.streams[0].source
+        more = f"; none of the {len(reasons)} sources can be read" if len(reasons) > 1 else ""
+        raise SourceOpenError(f"{first.id}: cannot open {first.url}: {reasons[0]}{more}")
+
+
+def _warn_of_demo_weights(plan: RunPlan) -> None:
+    if not models.is_bundled(plan.model.weights):
+        return
+    kinds = {stream.id: sources.check_url(stream.source.url) for stream in plan.streams}
+    other = [name for name, kind in kinds.items() if kind is not sources.Kind.SYNTHETIC]
+    if other:
+        log.warning(
+            "%s: the bundled weights know nothing but the rendered street; for other pictures take "
+            "the weights COCO_V1 or your own",
+            ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else ""),
+        )
+
+
+def _known(plan: RunPlan, stream: StreamPlan) -> StreamPlan:
+    """With its run, which is random for cameras, and the place of its checkpoint."""
+    run = live_run(plan, stream) if stream.source.live else run_of_file(plan.model, stream)
+    return replace(stream, run=run, checkpoint=checkpoint_of(plan, stream))
+
+
+def _resumes(stream: StreamPlan) -> bool:
+    """Whether there is a checkpoint to go on from; one that no longer fits is discarded."""
+    checkpoint = kept(stream)
+    if checkpoint is None:
+        return False
+    if stream.overwrite:
+        checkpoint.discard()
+        return False
+    state = checkpoint.load([sink.name for sink in stream.sinks])
+    if state is None:
+        return False
+    gone = state.at is not None and not all(map(os.path.exists, stream.outputs))
+    if gone:
+        checkpoint.discard()
+        return False
+    return True
+
+
+def _refuse_existing(stream: StreamPlan) -> None:
+    if not stream.overwrite and (path := existing(stream)) is not None:
+        raise ConfigError(
+            f"source {stream.id}: {path} exists already; use --overwrite, or another --output"
+        )
