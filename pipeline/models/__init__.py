@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ConfigError
-from pipeline.models.blob import family as blob
-from pipeline.models.mask_rcnn import family as mask_rcnn
+from pipeline.models.blob.family import MODEL as BLOB
+from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import WeightsFile, read_about, read_weights
 from pipeline.paths import expanded
@@ -39,7 +39,7 @@ __all__ = [
     "weights_paths",
 ]
 
-MODELS = Catalogue("model", "maskstream.models", (*mask_rcnn.MODELS, blob.MODEL))
+MODELS = Catalogue("model", "maskstream.models", (*MASK_RCNNS, BLOB))
 """All models; installed packages offer more as `Model`s in the entry points of this group."""
 
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
