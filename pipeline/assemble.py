@@ -70,6 +70,7 @@ def build_stream(
     from pipeline.render.pictures import make_picture
     from pipeline.stream import Stream
 
+    assert plan.run, "`prepare` comes first"  # noqa: S101 - a bug of ours
     if reason := sources.unreadable(plan.source.url):  # before a sink is opened for nothing
         raise SourceOpenError(f"{plan.id}: cannot open {plan.source.url}: {reason}")
     labels = segmenter.info.labels

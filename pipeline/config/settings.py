@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -316,15 +315,3 @@ class Settings(_Section):
     def sinks_of(self, source_id: str) -> tuple[SinkSettings, ...]:
         """The sinks that take the results of this source."""
         return tuple(s for s in self.sinks if s.sources is None or source_id in s.sources)
-
-    def only(self, sources: Sequence[SourceSettings]) -> Settings:
-        """Without what is about other sources."""
-        ids = {source.id for source in sources}
-        sinks = (
-            sink
-            if sink.sources is None
-            else sink.model_copy(update={"sources": tuple(i for i in sink.sources if i in ids)})
-            for sink in self.sinks
-        )
-        theirs = tuple(sink for sink in sinks if sink.sources is None or sink.sources)
-        return self.model_copy(update={"sources": tuple(sources), "sinks": theirs})

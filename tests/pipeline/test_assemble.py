@@ -128,6 +128,15 @@ def test_what_is_no_password_file_is_refused_and_not_waited_for(
         build_stream(plan, segmenter, account=StreamAccount("a"))
 
 
+def test_a_plan_that_is_not_prepared_is_not_carried_out(
+    pictures: Path, segmenter: LocalSegmenter
+) -> None:
+    with pytest.raises(AssertionError, match="`prepare` comes first"):
+        build_stream(
+            replace(stream_of(str(pictures)), run=""), segmenter, account=StreamAccount("a")
+        )
+
+
 def test_a_segmenter_is_built_by_name() -> None:
     segmenter = build_segmenter(ModelPlan(name="blob", weights=None))
     assert segmenter.info.name == "blob"
