@@ -9,6 +9,9 @@ from typing import TypeAlias
 Place: TypeAlias = tuple[int, int, str]
 """Device and inode of what is there, and the names below it that are not there yet."""
 
+SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What a source may be called: it becomes part of file names."""
+
 _HALF = re.compile("[\ud800-\udfff]")
 
 

@@ -6,7 +6,6 @@ The descriptions are the text of docs/configuration.md.
 from __future__ import annotations
 
 import os
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,9 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.paths import expanded
-
-SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+from pipeline.paths import SOURCE_ID, expanded
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

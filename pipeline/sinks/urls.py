@@ -11,10 +11,8 @@ from urllib.parse import parse_qsl
 
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
-from pipeline.paths import expanded
+from pipeline.paths import SOURCE_ID, expanded
 from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme
-
-SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ itself. `docs/reliability.md` says what happens when a source stalls, lies, or i
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -15,13 +14,24 @@ from pipeline.sources.naming import expand, named, safe_id, singles
 from pipeline.sources.network.address import Address
 from pipeline.sources.probe import Probe
 from pipeline.sources.probing import fingerprint, probe, unreadable
-from pipeline.sources.schemes import SCHEMES, Kind, check_live, check_url, kind_of, scheme_of
+from pipeline.sources.schemes import (
+    CAMERA,
+    SCHEMES,
+    Kind,
+    SourceScheme,
+    check_live,
+    check_url,
+    kind_of,
+    known_options,
+    row_of,
+)
 from pipeline.stages import Source
 
 __all__ = [
     "SCHEMES",
     "Kind",
     "Probe",
+    "SourceScheme",
     "address_of",
     "check_live",
     "check_scene",
@@ -30,6 +40,7 @@ __all__ = [
     "expand",
     "fingerprint",
     "kind_of",
+    "known_options",
     "named",
     "open_source",
     "probe",
@@ -38,38 +49,6 @@ __all__ = [
     "unreadable",
 ]
 
-_OPENS = {
-    Kind.FILE: "pipeline.sources.file.file:FileSource",
-    Kind.IMAGES: "pipeline.sources.images.images:ImagesSource",
-    Kind.LIVE: "pipeline.sources.live.live:LiveSource",
-    Kind.SYNTHETIC: "pipeline.sources.street.synthetic:SyntheticSource",
-}
-
-_LIVE_OPTIONS = {
-    "max_pixels",
-    "stride",
-    "max_fps",
-    "threads",
-    "open_timeout_s",
-    "read_timeout_s",
-    "stall_timeout_s",
-    "first_connect_s",
-    "transport",
-    "tls_verify",
-    "tls_ca_file",
-    "username",
-    "password",
-    "live",
-}
-OPTIONS: dict[Kind, frozenset[str]] = {
-    Kind.FILE: frozenset({"start_s", "duration_s", "max_pixels", "threads"}),
-    Kind.IMAGES: frozenset({"fps", "max_pixels"}),
-    Kind.LIVE: frozenset(_LIVE_OPTIONS),
-    Kind.SYNTHETIC: frozenset(),
-}
-"""The options each kind of source makes use of."""
-
-_KNOWN = frozenset().union(*OPTIONS.values())
 address_of = Address.parse
 _RANGE = frozenset({"start_s", "duration_s"})
 
@@ -112,21 +91,15 @@ def open_source(url: str, *, source_id: str, **options: Any) -> Source:
         ConfigError: unknown scheme or option, or a range of time of a source that has none.
     """
     url = expanded(url)
-    kind = check_url(url)
-    if unknown := sorted(set(options) - _KNOWN):
-        raise ConfigError(f"{source_id}: unknown options {unknown}; sources know {sorted(_KNOWN)}")
+    kind, row, known = check_url(url), row_of(url), known_options()
+    if unknown := sorted(set(options) - known):
+        raise ConfigError(f"{source_id}: unknown options {unknown}; sources know {sorted(known)}")
     given = {name: value for name, value in options.items() if value is not None}
-    if kind is not Kind.FILE and (wrong := sorted(_RANGE & set(given))):
+    if wrong := sorted((_RANGE & set(given)) - set(row.options)):
         raise ConfigError(f"{source_id}: {wrong[0]} is for video files, not for {kind} sources")
     check_live(url, given.get("live"))
-    remote = scheme_of(url) in ("http", "https") and given.get("live") is not True
-    module, _, name = (
-        "pipeline.sources.live.remote:RemoteSource" if remote else _OPENS[kind]
-    ).partition(":")
-    if not remote:
-        given.pop("live", None)
-    chosen = {name: value for name, value in given.items() if name in OPTIONS[kind]}
-    source: Source = getattr(importlib.import_module(module), name)(
-        url, source_id=source_id, **chosen
-    )
+    if "live" in row.options and given.get("live") is True:
+        row = CAMERA
+    chosen = {name: value for name, value in given.items() if name in row.options}
+    source: Source = row.load()(url, source_id=source_id, **chosen)
     return source

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipeline.catalogue import Catalogue, Entry, nearest
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
 
@@ -26,12 +28,65 @@ class Kind(StrEnum):
     """A scene drawn by this program."""
 
 
-SCHEMES: dict[str, Kind] = {
-    "file": Kind.FILE,
-    "synthetic": Kind.SYNTHETIC,
-    **dict.fromkeys(("rtsp", "rtsps", "http", "https", "rtmp", "udp"), Kind.LIVE),
-}
-"""URL schemes; whatever has none is a path."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceScheme(Entry):
+    """One way to read sources; opened with a URL, `source_id` and those of its options given."""
+
+    kind: Kind
+
+
+_LIVE = (
+    *("max_pixels", "stride", "max_fps", "threads", "transport", "username", "password"),
+    *("open_timeout_s", "read_timeout_s", "stall_timeout_s", "first_connect_s"),
+    *("tls_verify", "tls_ca_file"),
+)
+FILE = SourceScheme(
+    name="file",
+    opens="pipeline.sources.file.file:FileSource",
+    summary="a video file, which is what a path is, too",
+    options=("start_s", "duration_s", "max_pixels", "threads"),
+    kind=Kind.FILE,
+)
+IMAGES = SourceScheme(
+    name="images",
+    opens="pipeline.sources.images.images:ImagesSource",
+    summary="a path of pictures",
+    options=("fps", "max_pixels"),
+    kind=Kind.IMAGES,
+)
+_camera = partial(
+    SourceScheme,
+    opens="pipeline.sources.live.live:LiveSource",
+    summary="a camera or stream",
+    options=_LIVE,
+    kind=Kind.LIVE,
+)
+CAMERA = _camera(name="device")
+_web = partial(
+    SourceScheme,
+    opens="pipeline.sources.live.remote:RemoteSource",
+    summary="a camera or a recording, the first answer says which",
+    options=(*_LIVE, "live"),
+    kind=Kind.LIVE,
+)
+_street = SourceScheme(
+    name="synthetic",
+    opens="pipeline.sources.street.synthetic:SyntheticSource",
+    summary="a street drawn by this program",
+    kind=Kind.SYNTHETIC,
+)
+
+SCHEMES = Catalogue(
+    "source scheme",
+    "maskstream.sources",
+    (
+        *(FILE, _street),
+        *(_camera(name=name) for name in ("rtsp", "rtsps", "rtmp", "udp")),
+        *(_web(name=name) for name in ("http", "https")),
+    ),
+)
+"""By the scheme of a URL, whatever has none is a path; installed packages offer more as
+`SourceScheme`s in the entry points of this group."""
 
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".avifs", ".bmp", ".dib", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jfif"}
@@ -75,8 +130,8 @@ def check_url(url: str) -> Kind:
     """
     scheme = scheme_of(url)
     if scheme is not None and scheme not in SCHEMES:
-        nearest = difflib.get_close_matches(scheme, SCHEMES, n=1)
-        hint = f"; did you mean {nearest[0]}://?" if nearest else ""
+        near = nearest(scheme, SCHEMES)
+        hint = f"; did you mean {near}://?" if near else ""
         raise ConfigError(
             f"unknown kind of source {scheme}://; a source is a path, /dev/videoN or one of "
             f"{', '.join(f'{name}://' for name in sorted(SCHEMES))}{hint}"
@@ -101,24 +156,36 @@ def check_live(url: str, live: bool | None) -> None:
     Raises:
         ConfigError: `live` says so; None: what it is may say it.
     """
-    scheme, is_live = scheme_of(url), kind_of(url) is Kind.LIVE
-    if live is False and is_live and scheme not in ("http", "https"):
-        raise ConfigError(f"live: false is for http:// and https://, not for {scheme or url}")
+    row = row_of(url)
+    is_live = row.kind is Kind.LIVE
+    if live is False and is_live and "live" not in row.options:
+        where = scheme_of(url) or url
+        raise ConfigError(f"live: false is for http:// and https://, not for {where}")
     if live is True and not is_live:
         raise ConfigError("live: true is for cameras and streams; of a file every frame counts")
 
 
-def kind_of(url: str) -> Kind:  # os.path below: it takes a name that is too long for a no
+def kind_of(url: str) -> Kind:
     """The kind of source `url` names; a path is looked at in the file system."""
+    return row_of(url).kind
+
+
+def row_of(url: str) -> SourceScheme:  # os.path below: it takes a name that is too long for a no
+    """How a URL is read: see `kind_of`."""
     scheme = scheme_of(url)
     if scheme is not None and scheme != "file":
-        return SCHEMES.get(scheme, Kind.LIVE)
+        return SCHEMES.get(scheme, CAMERA)
     path = local_path(url)
     if _DEVICE.fullmatch(str(path)):
-        return Kind.LIVE
+        return CAMERA
     if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:
-        return Kind.IMAGES
-    return Kind.FILE
+        return IMAGES
+    return FILE
+
+
+def known_options() -> frozenset[str]:
+    """What may be set of one source or another."""
+    return frozenset(option for row in (IMAGES, *SCHEMES.values()) for option in row.options)
 
 
 def local_path(url: str) -> Path:

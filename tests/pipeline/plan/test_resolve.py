@@ -135,7 +135,7 @@ def test_every_setting_of_a_source_has_its_place() -> None:
 
 
 def test_every_option_of_a_plan_is_one_that_sources_know() -> None:
-    known = frozenset().union(*sources.OPTIONS.values())
+    known = sources.known_options()
     assert {field.name for field in dataclasses.fields(SourceOptions)} <= known
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.paths import SOURCE_ID
 from pipeline.sources import check_url, expand, fingerprint, open_source, probe, safe_id
-from pipeline.sources.schemes import Kind
-
-SOURCE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+from pipeline.sources.schemes import SCHEMES, Kind
 
 
 def test_importing_the_registry_loads_no_decoder() -> None:
@@ -192,3 +192,29 @@ def test_a_fingerprint_changes_with_the_content_and_not_with_the_place(clips: An
     copy.write_bytes(data)
     assert fingerprint(str(copy)) != fingerprint(str(first))
     assert fingerprint("gone.mp4") == fingerprint("gone2.mp4")  # opening it says why
+
+
+def test_an_installed_package_offers_a_kind_of_source_as_an_entry_point(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "their_source.py").write_text(
+        "from pipeline.sources import Kind, SourceScheme\n"
+        "ROW = SourceScheme(name='theirs', opens='their_source:open_', summary='theirs',\n"
+        "                   options=('fps', 'colour'), kind=Kind.LIVE)\n"
+        "def open_(url, *, source_id, **options): return url, source_id, options\n"
+    )
+    info = tmp_path / "their_source-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-source\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[maskstream.sources]\ntheirs = their_source:ROW\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert len(metadata.entry_points(group="maskstream.sources")) == 1
+    try:
+        opened = open_source("theirs://host/1", source_id="a", colour="red", threads=2, fps=None)
+        assert opened == ("theirs://host/1", "a", {"colour": "red"})
+        with pytest.raises(ConfigError, match=r"a: start_s is for video files, not for live"):
+            open_source("theirs://host/1", source_id="a", start_s=1.0)
+        with pytest.raises(ConfigError, match=r"live: false is for http"):
+            open_source("theirs://host/1", source_id="a", live=False)
+    finally:
+        SCHEMES.forget("theirs")
