@@ -13,7 +13,8 @@ from pathlib import Path
 KILLED = "died: its process was killed or crashed"
 LONGEST = 200
 TAIL_BYTES = 8192
-LOG_LINE = re.compile(r"\[?\d{4}-\d\d-\d\d[ T]")
+LOG_LINE = re.compile(r"\[?\d{4}-\d\d-\d\d[ T]|:(actor_name|job_id|task_name):")
+"""What is logged has its time; the others are how Ray marks whose output follows."""
 CRASH = ("Fatal Python error", "*** SIG", "terminate called")
 
 

@@ -89,5 +89,13 @@ def test_the_last_line_is_told_of_who_never_started_and_of_others_the_crash(
     assert last_lines(tmp_path, 77, started=started) == told
 
 
+def test_what_ray_marks_the_output_with_is_not_what_the_process_said(tmp_path: Path) -> None:
+    marks = ":job_id:01000000\n:actor_name:StreamActor\n"
+    (tmp_path / "worker-7c0f-01000000-77.err").write_text(marks)
+    (tmp_path / "worker-7c0f-01000000-78.err").write_text(f"no licence\n{marks}")
+    assert last_lines(tmp_path, 77, started=False) == []
+    assert last_lines(tmp_path, 78, started=False) == ["no licence"]
+
+
 def test_a_process_elsewhere_has_said_nothing(tmp_path: Path) -> None:
     assert last_lines(tmp_path, 77, started=False) == []
