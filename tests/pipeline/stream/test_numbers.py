@@ -15,10 +15,20 @@ from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runner import LocalSegmenter
 from pipeline.stages import Sink
-from pipeline.stream import Checkpoint, End, Stream, StreamSettings
-from pipeline.stream.checkpoint import AHEAD, Numbers, State
+from pipeline.stream import Checkpoint, End, Stream, StreamSettings, progress
+from pipeline.stream import checkpoint as checkpoint_module
+from pipeline.stream.checkpoint import Numbers, State
 from pipeline.testing import ListSink, ScriptedSource, make_frame
 from pipeline.tracking import make_tracker
+
+AHEAD = 60
+
+
+@pytest.fixture(autouse=True)
+def little_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera takes a thousand numbers at a time; fewer are used up sooner."""
+    for module in (checkpoint_module, progress):
+        monkeypatch.setattr(module, "AHEAD", AHEAD)
 
 
 class Camera:
