@@ -1,10 +1,8 @@
 """`SegmentWorker`: one model on one device, fed by all streams. A plain class without Ray.
 
-Calls arrive on an event loop; their frames wait together in a `Batcher`, and one thread runs the
-model (`workers.device`). While the device has as many batches as it can, a full next one is queued
-behind them, so that it never waits for the loop; anything less than full waits for company instead.
-What goes wrong with one frame is that frame's outcome, never an exception of the call: an exception
-means the worker itself.
+Calls arrive on an event loop and wait there for `pipeline.runtime.Serving`, whose thread runs the
+model. What goes wrong with one frame is that frame's outcome, never an exception of the call: an
+exception means the worker itself.
 """
 
 from __future__ import annotations
@@ -13,21 +11,21 @@ import asyncio
 import os
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import cast
 
 import numpy as np
 
 from pipeline._version import __version__
 from pipeline.arrays import Image
-from pipeline.batching import Batcher
 from pipeline.clock import Clock
-from pipeline.errors import MaskstreamError, SegmentFailed
+from pipeline.errors import MaskstreamError
 from pipeline.metrics.counts import WorkerCounts
-from pipeline.stages import ModelInfo, Segmenter
-from workers.device import Device, Segmented
+from pipeline.runtime import Serving
+from pipeline.runtime.device import Segmented
+from pipeline.runtime.serving import Loader
+from pipeline.stages import ModelInfo
 from workers.dispatch import Load
 from workers.logs import Line, LogTail
 from workers.transport import Answer, pack
@@ -70,21 +68,11 @@ class Refused:
     exit_code: int
 
 
-Loader: TypeAlias = Callable[[], Segmenter]
-"""Makes the segmenter, warmed up; may take minutes, raises `MaskstreamError` for the user."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    image: Image
-    done: asyncio.Future[Segmented]
-
-
 class SegmentWorker:
     """Joins the frames of all callers into batches and runs the model on them.
 
     Args:
-        loader: called by `load`, in the one thread that will run the model.
+        loader: called at once, in the one thread that will run the model.
         worker_id: names it in counts and logs.
         max_batch: frames in one batch.
         max_wait_s: how long the first frame of a batch waits for others.
@@ -103,39 +91,30 @@ class SegmentWorker:
         clock: Clock = time.monotonic,
     ) -> None:
         self._tail = tail or LogTail()
-        self._loader = loader
         self._worker_id = worker_id
-        self._max_batch = max_batch
-        self._batcher: Batcher[_Job] = Batcher(max_batch, max_wait_s, clock)
-        self._alone: deque[_Job] = deque()
-        self._device = Device(clock)
-        self._closed = False
-        self._news = asyncio.Event()
-        self._server: asyncio.Task[None] | None = None
-        self._running = 0
-        self._waiting = 0
+        # How long a picture takes must be known: without an idea of it no deadline would fit.
+        self._serving = Serving(
+            loader,
+            trial=[np.zeros((*TRIAL_SIZE, 3), np.uint8)],
+            max_batch=max_batch,
+            max_wait_s=max_wait_s,
+            clock=clock,
+        )
         self._reports = 0
 
     async def load(self) -> Loaded | Refused:
-        """Load the model and time it; called once, before anything else.
+        """Wait until the model is loaded and timed; called once, before anything else.
 
         What is wrong with model or device is an answer, not an exception: every replacement of
         this worker would say the same.
         """
-        loop = asyncio.get_running_loop()
         try:
-            info = await loop.run_in_executor(self._device.thread, self._load_and_try_out)
+            info = await asyncio.wrap_future(self._serving.ready)
         except MaskstreamError as error:
             return Refused(str(error), error.exit_code)
         except SystemExit as error:  # it would end the loop, and with it every answer
             return Refused(f"loading the model left the process: SystemExit: {error}", 1)
         return Loaded(info, __version__, socket.gethostname(), self._load())
-
-    def _load_and_try_out(self) -> ModelInfo:
-        """How long a picture takes must be known: without an idea of it no deadline would fit."""
-        segmenter = self._loader()
-        self._device.use(segmenter, [np.zeros((*TRIAL_SIZE, 3), np.uint8)])
-        return segmenter.info
 
     async def segment(
         self, source_id: str, images: Sequence[Image], *, alone: bool = False
@@ -147,25 +126,11 @@ class SegmentWorker:
             images: uint8 (H, W, 3) BGR, possibly read-only.
             alone: batch these with nobody.
         """
-        loop = asyncio.get_running_loop()
-        jobs = [_Job(image, loop.create_future()) for image in images]
-        if self._closed:
-            self._fail(jobs)
-        else:
-            self._queue(source_id, jobs, alone)
-        outcomes = await asyncio.gather(*(job.done for job in jobs))
+        futures = self._serving.segment(source_id, images, alone=alone)
+        found = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+        outcomes = cast("list[Segmented]", found)  # it raises nothing else
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         return Answer(pack(outcomes, sizes), self._load())
-
-    def _queue(self, source_id: str, jobs: list[_Job], alone: bool) -> None:
-        if alone:
-            self._alone.extend(jobs)
-        else:
-            self._batcher.add(source_id, jobs)
-        self._waiting += len(jobs)
-        if self._server is None:
-            self._server = asyncio.get_running_loop().create_task(self._serve())
-        self._news.set()
 
     def alive(self) -> int:
         """The process, as soon as it is there; safe from another thread than the loop's."""
@@ -173,18 +138,10 @@ class SegmentWorker:
 
     def report(self) -> SegmentReport:
         """Counts and health; safe from another thread than the loop's."""
-        device = self._device
+        device = self._serving.device
         self._reports += 1
         return SegmentReport(
-            counts=WorkerCounts(
-                worker=self._worker_id,
-                state="ready",
-                waiting=self._waiting,
-                batches=dict(device.batches),
-                failed=dict(device.failed),
-                busy_s=device.busy_s,
-                buckets=device.buckets,
-            ),
+            counts=self._serving.counts(self._worker_id),
             load=self._load(),
             pid=os.getpid(),
             steps=device.steps,
@@ -194,60 +151,7 @@ class SegmentWorker:
 
     async def close(self) -> None:
         """Fail what waits, finish what is on the device and release the model."""
-        self._closed = True
-        if self._server is not None:
-            self._server.cancel()
-            await asyncio.wait([self._server])
-        self._fail([*self._alone, *self._batcher.clear()])
-        self._alone.clear()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._device.thread, self._device.close)
-        self._device.thread.shutdown(wait=False)
-
-    @staticmethod
-    def _fail(jobs: Sequence[_Job]) -> None:
-        for job in jobs:
-            if not job.done.done():  # the caller may have been cancelled
-                job.done.set_result(SegmentFailed("closed", "the worker is closing"))
+        await asyncio.to_thread(self._serving.close)
 
     def _load(self) -> Load:
-        return Load(self._waiting, self._device.seconds_per_frame, self._reports)
-
-    async def _serve(self) -> None:
-        """Hand batches to the device for ever."""
-        while True:
-            self._news.clear()
-            if batch := self._next_batch():
-                self._start(batch)
-                continue
-            due_s = None if self._running else self._batcher.due_in()
-            try:
-                await asyncio.wait_for(self._news.wait(), due_s)
-            except TimeoutError:
-                continue
-
-    def _next_batch(self) -> list[_Job]:
-        if self._alone:
-            return [] if self._running else [self._alone.popleft()]
-        if self._running == 0:
-            return self._batcher.take()
-        if self._running <= self._device.depth and len(self._batcher) >= self._max_batch:
-            return self._batcher.take()
-        return []
-
-    def _start(self, batch: list[_Job]) -> None:
-        loop = asyncio.get_running_loop()
-        self._running += 1
-
-        def settle(outcomes: list[Segmented]) -> None:
-            loop.call_soon_threadsafe(self._settle, batch, outcomes)
-
-        self._device.run([job.image for job in batch], settle)
-
-    def _settle(self, batch: list[_Job], outcomes: list[Segmented]) -> None:
-        self._running -= 1
-        self._waiting -= len(batch)
-        for job, outcome in zip(batch, outcomes, strict=True):
-            if not job.done.done():  # the caller may have been cancelled
-                job.done.set_result(outcome)
-        self._news.set()
+        return Load(self._serving.waiting, self._serving.device.seconds_per_frame, self._reports)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from concurrent.futures import Future
 
 import numpy as np
 import torch
 
 from benchmarks.gpu_steps.rig import NAME, Rig
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
+from pipeline.runtime import Serving
 from pipeline.stages import ModelInfo
-from workers.device import Device, Segmented
 
 
 def run(rig: Rig) -> None:
@@ -27,17 +26,17 @@ def run(rig: Rig) -> None:
     pictures = rig.streets(batch)
     if not rig.dry:
         pictures = [np.ascontiguousarray(np.resize(p, (1080, 1920, 3))) for p in pictures]
-    device = Device(time.monotonic)
-    device.thread.submit(device.use, segmenter, pictures[:1]).result()
+    serving = Serving(lambda: segmenter, trial=pictures[:1], max_batch=batch)
+    serving.ready.result()
+    device = serving.device
     rig.found("batches under way", device.depth)
     threads, rounds = rig.size(16, 2), rig.size(25, 1)
-    outcomes: list[list[Segmented]] = []
+    done: list[int] = []
 
     def feed() -> None:
         for _ in range(rounds):
-            done: Future[list[Segmented]] = Future()
-            device.run(list(pictures), done.set_result)
-            outcomes.append(done.result(timeout=rig.seconds))
+            futures = serving.segment(threading.current_thread().name, pictures)
+            done.extend(len(future.result(timeout=rig.seconds)) for future in futures)
 
     busy = _Utilisation(rig)
     began, before = time.perf_counter(), device.busy_s
@@ -47,18 +46,15 @@ def run(rig: Rig) -> None:
     for feeder in feeders:
         feeder.join()
     seconds = time.perf_counter() - began
-    expected = threads * rounds
-    assert len(outcomes) == expected, f"{len(outcomes)} of {expected} batches came back"
-    wrong = sum(len(some) != batch for some in outcomes)
-    assert not wrong, f"{wrong} batches came back with another number of results"
+    expected = threads * rounds * batch
+    assert len(done) == expected, f"{len(done)} of {expected} pictures came back"
     assert not device.failed, f"frames failed: {dict(device.failed)}"
-    rig.found(f"1080p from {threads} threads, frames/s", expected * batch / seconds)
+    rig.found(f"1080p from {threads} threads, frames/s", expected / seconds)
     rig.found("device thread at work, %", 100 * (device.busy_s - before) / seconds)
     rig.found("GPU at work", busy.mean())
     alone = min(_alone(segmenter, pictures) for _ in range(rig.size(5, 1)))
     rig.found("one thread, one batch under way, frames/s", batch / alone)
-    device.thread.submit(device.close).result()
-    device.thread.shutdown()
+    serving.close()
 
 
 def _alone(segmenter: MaskRcnnSegmenter, pictures: list[np.ndarray]) -> float:

@@ -19,8 +19,7 @@ from pipeline.plan import RunPlan
 from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
 from pipeline.results import FrameResult
-from pipeline.runner.segmenter import LocalSegmenter
-from pipeline.runner.threads import StreamThread
+from pipeline.runtime import Serving, StreamThread
 from pipeline.sinks.function import FunctionSink
 from pipeline.sources import expand
 from pipeline.stages import Position, Status, StreamEnd
@@ -168,17 +167,18 @@ def _results(
     (stream,), workers = ready.plan.streams, ready.plan.workers
     called = [(f"function-{n}", FunctionSink(call)) for n, call in enumerate(functions, start=1)]
     with ExitStack() as stack:
-        model = assemble.build_segmenter(ready.plan.model, ready.weights)
-        stack.callback(model.close)
-        segmenter = LocalSegmenter(
-            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_s
+        serving = Serving(
+            lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
+            max_batch=workers.max_batch,
+            max_wait_s=workers.max_wait_s,
         )
-        stack.callback(segmenter.close)
+        stack.callback(serving.close)
+        serving.ready.result()
         thread = StreamThread(
             stream.id,
             lambda account: assemble.build_stream(
                 stream,
-                segmenter,
+                serving,
                 account=account,
                 more_sinks=[*called, ("loop", _Handoff(buffer))],
             ),

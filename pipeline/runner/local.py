@@ -13,8 +13,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
-from pipeline.runner.segmenter import LocalSegmenter
-from pipeline.runner.threads import StreamThread
+from pipeline.runtime import Serving, StreamThread
 from pipeline.stream import End, Stream
 
 PROGRESS_EVERY_S = 0.5
@@ -60,27 +59,28 @@ def run_local(
     plan, workers = ready.plan, ready.plan.workers
     stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
-        model = assemble.build_segmenter(plan.model, ready.weights)
-        stack.callback(model.close)
-        segmenter = LocalSegmenter(
-            model, max_batch=workers.max_batch, max_wait_s=workers.max_wait_s
+        serving = Serving(
+            lambda: assemble.build_segmenter(plan.model, ready.weights),
+            max_batch=workers.max_batch,
+            max_wait_s=workers.max_wait_s,
         )
-        stack.callback(segmenter.close)
-        threads = [StreamThread(one.id, _maker(one, segmenter)) for one in plan.streams]
+        stack.callback(serving.close)
+        serving.ready.result()
+        threads = [StreamThread(one.id, _maker(one, serving)) for one in plan.streams]
         stack.callback(_abort, threads)
         for thread in threads:
             thread.start()
-        _watch(threads, segmenter, stop=stop, abort=abort, on_progress=on_progress)
+        _watch(threads, serving, stop=stop, abort=abort, on_progress=on_progress)
         return RunSummary(tuple(thread.result() for thread in threads))
 
 
-def _maker(plan: StreamPlan, segmenter: LocalSegmenter) -> Callable[[StreamAccount], Stream]:
-    return lambda account: assemble.build_stream(plan, segmenter, account=account)
+def _maker(plan: StreamPlan, serving: Serving) -> Callable[[StreamAccount], Stream]:
+    return lambda account: assemble.build_stream(plan, serving, account=account)
 
 
 def _watch(
     threads: Sequence[StreamThread],
-    segmenter: LocalSegmenter,
+    serving: Serving,
     *,
     stop: threading.Event,
     abort: threading.Event,
@@ -102,16 +102,16 @@ def _watch(
                 thread.abort()
         if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
             told_s = time.monotonic()
-            on_progress(_counts(threads, segmenter))
+            on_progress(_counts(threads, serving))
         running[0].join(_LOOK_EVERY_S)
     if on_progress is not None:
-        on_progress(_counts(threads, segmenter))
+        on_progress(_counts(threads, serving))
 
 
-def _counts(threads: Sequence[StreamThread], segmenter: LocalSegmenter) -> RunCounts:
+def _counts(threads: Sequence[StreamThread], serving: Serving) -> RunCounts:
     return RunCounts(
         streams=tuple(thread.account.snapshot() for thread in threads),
-        workers=(segmenter.counts(),),
+        workers=(serving.counts("local"),),
     )
 
 

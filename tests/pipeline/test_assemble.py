@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.plan.resolve import resolve
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.testing import ListSink
 
 
@@ -45,13 +45,13 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def segmenter() -> Any:
-    local = LocalSegmenter(BlobSegmenter(), max_wait_s=0.0)
+    local = Serving(lambda: BlobSegmenter(), max_wait_s=0.0)
     yield local
     local.close()
 
 
 def test_a_stream_is_built_from_settings_and_runs(
-    pictures: Path, tmp_path: Path, segmenter: LocalSegmenter
+    pictures: Path, tmp_path: Path, segmenter: Serving
 ) -> None:
     plan = stream_of(
         str(pictures),
@@ -71,7 +71,7 @@ def test_a_stream_is_built_from_settings_and_runs(
 
 
 def test_a_class_the_loaded_model_does_not_have_is_refused(
-    pictures: Path, segmenter: LocalSegmenter
+    pictures: Path, segmenter: Serving
 ) -> None:
     plan = replace(stream_of(str(pictures)), classes=("car",))
     with pytest.raises(ConfigError, match="source a: the model has no class 'car'"):
@@ -79,7 +79,7 @@ def test_a_class_the_loaded_model_does_not_have_is_refused(
 
 
 def test_when_one_sink_is_refused_the_others_are_closed(
-    pictures: Path, tmp_path: Path, segmenter: LocalSegmenter
+    pictures: Path, tmp_path: Path, segmenter: Serving
 ) -> None:
     (tmp_path / "second.jsonl").write_text("precious")
     plan = stream_of(
@@ -95,7 +95,7 @@ def test_when_one_sink_is_refused_the_others_are_closed(
 
 
 def test_a_password_is_taken_from_where_the_settings_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmenter: LocalSegmenter
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmenter: Serving
 ) -> None:
     plan = stream_of("rtsp://cam/1", username="u", password_env="GATE_PASSWORD")
     with pytest.raises(ConfigError, match=r"source a: the environment has no GATE_PASSWORD"):
@@ -119,7 +119,7 @@ def test_a_password_is_taken_from_where_the_settings_say(
     ],
 )
 def test_what_is_no_password_file_is_refused_and_not_waited_for(
-    make: Callable[[Path], object], reason: str, tmp_path: Path, segmenter: LocalSegmenter
+    make: Callable[[Path], object], reason: str, tmp_path: Path, segmenter: Serving
 ) -> None:
     path = tmp_path / "secret"
     make(path)
@@ -128,9 +128,7 @@ def test_what_is_no_password_file_is_refused_and_not_waited_for(
         build_stream(plan, segmenter, account=StreamAccount("a"))
 
 
-def test_a_plan_that_is_not_prepared_is_not_carried_out(
-    pictures: Path, segmenter: LocalSegmenter
-) -> None:
+def test_a_plan_that_is_not_prepared_is_not_carried_out(pictures: Path, segmenter: Serving) -> None:
     with pytest.raises(AssertionError, match="`prepare` comes first"):
         build_stream(
             replace(stream_of(str(pictures)), run=""), segmenter, account=StreamAccount("a")

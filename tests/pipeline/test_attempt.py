@@ -12,7 +12,7 @@ import pytest
 from pipeline.attempt import attempt
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stages import ModelInfo
 from pipeline.testing import make_frame, make_instances
 
@@ -113,11 +113,11 @@ def leave(_: list[Instances]) -> Any:
 def test_one_wrong_answer_costs_its_frame_and_the_segmenter_goes_on(
     answer: Callable[[list[Instances]], Any],
 ) -> None:
-    local = LocalSegmenter(Wrong(answer), max_batch=4, max_wait_s=60.0)
+    local = Serving(lambda: Wrong(answer), max_batch=4, max_wait_s=60.0)
     frames = [make_frame(index, size=(12 + index, 16)) for index in range(8)]
     errors = [future.exception(10) for future in local.submit(frames)]
     local.close()
     assert [index for index, error in enumerate(errors) if error] == [2]
     assert isinstance(errors[2], SegmentFailed)
     assert errors[2].cause == "model_error"
-    assert local.counts().failed == {"model_error": 1}
+    assert local.counts("local").failed == {"model_error": 1}

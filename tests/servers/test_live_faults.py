@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.runner.segmenter import LocalSegmenter
+from pipeline.runtime import Serving
 
 HERE = Path(__file__).parent
 _spec = importlib.util.spec_from_file_location("watch", HERE / "watch.py")
@@ -39,7 +39,7 @@ MAX_BATCH, BATCH_S = 4, 0.02
 @pytest.fixture
 def watched() -> Iterator[Callable[..., Any]]:
     """Makes watched streams that share a segmenter."""
-    segmenter = LocalSegmenter(watch.FixedLatency(BATCH_S), max_batch=MAX_BATCH)
+    segmenter = Serving(lambda: watch.FixedLatency(BATCH_S), max_batch=MAX_BATCH)
     streams: list[Any] = []
 
     def start(url: str, name: str) -> Any:
@@ -136,7 +136,7 @@ def longest_carried(published: list[Any]) -> int:
 
 
 def overload(url: str, *, runs_s: float = 20.0, finds: int = 0, **more: Any) -> Overload:
-    segmenter = LocalSegmenter(watch.FixedLatency(OVERLOADED_BATCH_S, finds=finds), max_batch=4)
+    segmenter = Serving(lambda: watch.FixedLatency(OVERLOADED_BATCH_S, finds=finds), max_batch=4)
     streams = [
         watch.Watched(url, segmenter, name=f"cam-{i}", max_latency_s=LATENCY_S, **more)
         for i in range(4)

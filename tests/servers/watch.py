@@ -20,7 +20,7 @@ from pipeline.instances import Instances
 from pipeline.picture import Picture
 from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
-from pipeline.runner.segmenter import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.sources import open_source
 from pipeline.stages import ModelInfo, Position, StreamEnd
 from pipeline.stream import Stream, StreamSettings
@@ -99,7 +99,7 @@ class Watched:
     def __init__(
         self,
         url: str,
-        segmenter: LocalSegmenter,
+        segmenter: Serving,
         *,
         name: str,
         max_latency_s: float | None = None,

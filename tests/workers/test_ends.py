@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError, MaskstreamError, ModelError, SinkError,
 from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.render.pictures import make_picture
 from pipeline.runner import RunSummary
-from pipeline.runner.threads import StreamThread
+from pipeline.runtime import StreamThread
 from pipeline.stages import ModelInfo
 from pipeline.stream import End, Stream, StreamSettings
 from pipeline.testing import ListSink, ManualSegmenter, ScriptedSource

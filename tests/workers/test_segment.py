@@ -229,7 +229,7 @@ def test_the_model_is_called_by_one_thread_and_batches_are_counted() -> None:
         assert report.steps == 3
         assert report.load.reports == 1
 
-    with_worker(model, use)
+    with_worker(model, use, max_wait_s=10.0)  # full, so nothing waits
     assert len(model.threads) == 1
 
 
@@ -252,7 +252,7 @@ def test_closing_leaves_no_task_and_nobody_waiting() -> None:
         await worker.segment("a", images(1))
         await worker.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert found(await worker.segment("a", images(2))) == ["closed: the worker is closing"]
+        assert found(await worker.segment("a", images(2))) == ["closed: the segmenter is closed"]
 
     async def main() -> None:
         worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=0.0)
@@ -273,7 +273,7 @@ def test_closing_answers_those_who_wait() -> None:
         await worker.close()
         return found(await call)
 
-    assert asyncio.run(main()) == ["closed: the worker is closing"]
+    assert asyncio.run(main()) == ["closed: the segmenter is closed"]
 
 
 def test_a_loaded_worker_says_what_it_runs() -> None:

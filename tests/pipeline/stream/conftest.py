@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount
 from pipeline.instances import Instances
 from pipeline.picture import Labels, MakePicture, Picture
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stages import Sink
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings
 from pipeline.stream.checkpoint import State
@@ -75,9 +75,9 @@ def one_instance(image: Image) -> Any:
 
 
 @pytest.fixture
-def segmenter() -> Iterator[LocalSegmenter]:
+def segmenter() -> Iterator[Serving]:
     """Finds one instance in every frame, in a thread of its own."""
-    local = LocalSegmenter(StubSegmenter(one_instance), max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(one_instance), max_batch=4, max_wait_s=0.0)
     yield local
     local.close()
 
@@ -86,7 +86,7 @@ MakeStream = Callable[..., Stream]
 
 
 @pytest.fixture
-def make_stream(segmenter: LocalSegmenter) -> MakeStream:
+def make_stream(segmenter: Serving) -> MakeStream:
     """A stream with everything that is not given taken from the shelf.
 
     `sinks` may be plain sinks, named `s0`, `s1`, ...; keywords of `StreamSettings` go there.

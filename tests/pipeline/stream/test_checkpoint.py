@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, SegmentFailed, SinkError
 from pipeline.instances import Instances
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Status
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings
@@ -64,7 +64,7 @@ def test_a_failed_frame_is_still_counted_after_resuming(
             raise SegmentFailed("poison")
         return Instances.empty(image.shape[:2])
 
-    local = LocalSegmenter(StubSegmenter(find), max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(find), max_wait_s=0.0)
     sink = ListSink(on_write=lambda result: stream.abort() if result.index == 3 else None)
     stream = make_stream(
         ScriptedSource(make_frames(6)),
@@ -161,7 +161,7 @@ def test_what_a_camera_published_before_a_crash_stays_and_no_number_comes_twice(
     plain_picture: Any,
     mortal_checkpoint: Any,
 ) -> None:
-    local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: BlobSegmenter(), max_batch=4, max_wait_s=0.0)
 
     def run(source: ScriptedSource, on_write: Callable[[FrameResult], None]) -> None:
         nonlocal stream

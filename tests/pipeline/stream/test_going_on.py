@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.models.blob.segmenter import BlobSegmenter
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Sink, SnapshotRefused, Status
 from pipeline.stream import Checkpoint, End, Stream
@@ -36,7 +36,7 @@ def files(tmp_path: Path) -> Callable[[], list[Sink]]:
 
 
 def run(make_stream: MakeStream, path: Path, sinks: list[Sink], **given: Any) -> End:
-    local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: BlobSegmenter(), max_batch=4, max_wait_s=0.0)
     tracker = make_tracker(class_names=local.info.labels, **given.pop("tracker", {}))
     stream = make_stream(
         given.pop("source", None) or ScriptedSource(make_frames(12)),
@@ -55,7 +55,7 @@ def run(make_stream: MakeStream, path: Path, sinks: list[Sink], **given: Any) ->
 
 def cut_off(make_stream: MakeStream, path: Path, sinks: list[Sink]) -> None:
     """A run that dies when frame 7 is written, its last checkpoint a few frames before."""
-    local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: BlobSegmenter(), max_batch=4, max_wait_s=0.0)
     checkpoint = Checkpoint(path, run="run", source_id="cam")
 
     def die(result: Any) -> None:

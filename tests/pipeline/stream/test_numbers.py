@@ -13,7 +13,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.errors import SinkError
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stages import Sink
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings, progress
 from pipeline.stream import checkpoint as checkpoint_module
@@ -34,7 +34,7 @@ def little_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 class Camera:
     """One camera through several lives; each result is remembered as (epoch, frame, tracks)."""
 
-    def __init__(self, path: Path, segmenter: LocalSegmenter, make_picture: Any) -> None:
+    def __init__(self, path: Path, segmenter: Serving, make_picture: Any) -> None:
         self.path = path
         self.seen: list[tuple[int, int, tuple[int, ...]]] = []
         self._segmenter = segmenter
@@ -98,7 +98,7 @@ class Camera:
 
 @pytest.fixture
 def camera(tmp_path: Path, plain_picture: Any) -> Iterator[Camera]:
-    local = LocalSegmenter(BlobSegmenter(), max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: BlobSegmenter(), max_batch=4, max_wait_s=0.0)
     yield Camera(tmp_path / "cam.json", local, plain_picture)
     local.close()
 

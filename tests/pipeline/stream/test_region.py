@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stream import Stream
 from pipeline.stream.region import PolygonRegion
 from pipeline.testing import (
@@ -161,7 +161,7 @@ def test_neither_detections_nor_carried_instances_are_published_outside(
     make_stream: Callable[..., Stream], segment_every: int
 ) -> None:
     tracker, sink = Drifting(), ListSink()
-    segmenter = LocalSegmenter(StubSegmenter(beside), max_batch=4, max_wait_s=0.0)
+    segmenter = Serving(lambda: StubSegmenter(beside), max_batch=4, max_wait_s=0.0)
     make_stream(
         ScriptedSource(make_frames(4)),
         [sink],
@@ -179,7 +179,7 @@ def test_without_a_tracker_detections_outside_are_not_published(
     make_stream: Callable[..., Stream],
 ) -> None:
     sink = ListSink()
-    segmenter = LocalSegmenter(StubSegmenter(beside), max_batch=4, max_wait_s=0.0)
+    segmenter = Serving(lambda: StubSegmenter(beside), max_batch=4, max_wait_s=0.0)
     source = ScriptedSource(make_frames(2))
     make_stream(source, [sink], segmenter=segmenter, region=PolygonRegion([LEFT], [])).run()
     segmenter.close()

@@ -17,7 +17,7 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stream import Checkpoint, Stream, StreamSettings
 from pipeline.testing import ListSink, ScriptedSource
 from pipeline.tracking import make_camera_motion, make_tracker
@@ -66,7 +66,7 @@ class Poisoned:
 @pytest.fixture(scope="module")
 def make_street(plain_picture: Any) -> Iterator[Make]:
     """Everything that is remembered from frame to frame: tracks, camera, thinning, counts."""
-    local = LocalSegmenter(Poisoned(), max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: Poisoned(), max_batch=4, max_wait_s=0.0)
     frames = street_frames()
 
     def make(where: Path | Checkpoint | None, sink: ListSink) -> Stream:

@@ -13,7 +13,7 @@ from pipeline.errors import SegmentFailed, SinkError
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stream import Stream
 from pipeline.testing import (
     ListSink,
@@ -82,7 +82,7 @@ def test_for_any_script_the_balance_holds_and_order_is_kept(
     source = ScriptedSource(
         [*steps, OSError("cable")] if script["breaks"] else steps, live=script["live"]
     )
-    local = LocalSegmenter(StubSegmenter(find), max_batch=script["max_batch"], max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(find), max_batch=script["max_batch"], max_wait_s=0.0)
     stream = make_stream(
         source,
         [watched, failing],

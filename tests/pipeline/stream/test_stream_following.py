@@ -12,7 +12,7 @@ import pytest
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.stream import Stream
 from pipeline.testing import (
     ListSink,
@@ -190,7 +190,7 @@ def test_under_overload_an_adaptive_stream_carries_what_it_would_drop(
 def test_classes_are_filtered_before_the_tracker_sees_them(make_stream: MakeStream) -> None:
     found = make_instances(3)
     mixed = Instances(found.boxes, found.scores, np.array([1, 2, 1], np.int64), found.masks)
-    local = LocalSegmenter(StubSegmenter(lambda _: mixed), max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(lambda _: mixed), max_wait_s=0.0)
     trace: list[tuple[Any, ...]] = []
     make_stream(
         ScriptedSource(make_frames(1)),
@@ -208,7 +208,7 @@ def test_without_a_tracker_raw_detections_above_the_score_are_published(
     found = make_instances(3)
     scores = np.array([0.2, 0.5, 0.9], np.float32)
     scored = Instances(found.boxes, scores, found.class_ids, found.masks)
-    local = LocalSegmenter(StubSegmenter(lambda _: scored), max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(lambda _: scored), max_wait_s=0.0)
     sink = ListSink()
     make_stream(ScriptedSource(make_frames(1)), [sink], segmenter=local, min_score=0.5).run()
     local.close()
@@ -245,7 +245,7 @@ def test_the_region_is_looked_at_and_instances_outside_are_not_published(
         seen.append(image)
         return make_instances(size=(12, 16))
 
-    local = LocalSegmenter(StubSegmenter(find), max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(find), max_wait_s=0.0)
     sink = ListSink()
     make_stream(ScriptedSource(make_frames(1)), [sink], segmenter=local, region=LeftHalf()).run()
     local.close()

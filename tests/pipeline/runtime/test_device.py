@@ -1,4 +1,4 @@
-"""The thread of a device: batches one after another, or several under way."""
+"""Batches one after another, or several under way."""
 
 import sys
 import threading
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
+from pipeline.runtime import Serving
+from pipeline.runtime.device import Device, Segmented
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock, make_instances
-from workers.device import Device, Segmented
 
 Image = NDArray[np.uint8]
 PATIENCE_S = 10.0
@@ -69,26 +70,40 @@ def pictures(*names: int) -> list[Image]:
 
 
 def run(model: Overlapping, *batches: list[int]) -> tuple[Device, list[list[Segmented]]]:
-    """All batches are there before the first has begun; what came out, in the order it came."""
+    """As many under way as fit; what came out, in the order it came."""
     device = Device(ManualClock())
-    device.thread.submit(device.use, model, pictures(0)).result(PATIENCE_S)
+    device.use(model, pictures(0))
     model.said.clear()
-    settled: list[list[Segmented]] = []
-    device.run(pictures(*batches[0]), settled.append)
-    if model.depth > 1:
-        assert model.first_began.wait(PATIENCE_S)
-    for batch in batches[1:]:
-        device.run(pictures(*batch), settled.append)
     model.may_begin.set()
-    device.thread.submit(device.close).result(PATIENCE_S)
-    device.thread.shutdown()
+    settled: list[list[Segmented]] = []
+    for number, batch in enumerate(batches):
+        if number >= device.depth:
+            settled.append(device.end())
+        device.begin(pictures(*batch))
+    while len(settled) < len(batches):
+        settled.append(device.end())
+    device.close()
     return device, settled
+
+
+def serve(model: Overlapping, *names: int, max_batch: int = 1) -> Serving:
+    """All pictures but the first come while that is on its way to the device."""
+    serving = Serving(lambda: model, trial=pictures(0), max_batch=max_batch, max_wait_s=0.0)
+    serving.ready.result(PATIENCE_S)
+    model.said.clear()
+    futures = serving.segment("cam", pictures(names[0]))
+    assert model.first_began.wait(PATIENCE_S)
+    futures += serving.segment("cam", pictures(*names[1:]))
+    model.may_begin.set()
+    assert [len(future.result(PATIENCE_S)) for future in futures] == [1] * len(names)
+    serving.close()
+    return serving
 
 
 def test_a_batch_begins_before_the_last_has_ended_and_never_more_than_fit() -> None:
     model = Overlapping(depth=2)
 
-    device, settled = run(model, [1], [2], [3], [4])
+    serving = serve(model, 1, 2, 3, 4)
 
     assert model.said == [
         "begin [1]",
@@ -101,9 +116,8 @@ def test_a_batch_begins_before_the_last_has_ended_and_never_more_than_fit() -> N
         "end [4]",
         "close",
     ]
-    assert len(settled) == 4
-    assert device.batches == {1: 4}
-    assert device.buckets == 1
+    assert serving.counts("local").batches == {1: 4}
+    assert serving.counts("local").buckets == 1
 
 
 def test_with_room_for_one_batch_they_run_one_after_another() -> None:
@@ -114,12 +128,12 @@ def test_with_room_for_one_batch_they_run_one_after_another() -> None:
     assert model.said == ["segment [1]", "segment [2, 3]", "close"]
 
 
-def test_the_last_batch_does_not_wait_for_another_to_come() -> None:
-    model = Overlapping(depth=3)
+def test_what_is_not_full_waits_for_company_while_the_device_works() -> None:
+    model = Overlapping(depth=2)
 
-    run(model, [1])
+    serve(model, 1, 2, 3, max_batch=3)
 
-    assert model.said == ["begin [1]", "end [1]", "close"]
+    assert model.said == ["begin [1]", "end [1]", "begin [2, 3]", "end [2, 3]", "close"]
 
 
 @pytest.mark.parametrize(
@@ -184,15 +198,15 @@ def test_what_no_model_should_do_is_the_failure_of_its_frames(
 
 def test_batches_that_overlap_count_their_time_once() -> None:
     model, clock = Overlapping(depth=2), ManualClock()
-    device = Device(clock)
-    device.thread.submit(device.use, model, pictures(0)).result(PATIENCE_S)
-    device.run(pictures(1), lambda outcomes: None)
-    assert model.first_began.wait(PATIENCE_S)
-    clock.advance(3.0)
-    device.run(pictures(2), lambda outcomes: None)
-
     model.may_begin.set()
-    device.thread.submit(device.close).result(PATIENCE_S)
+    device = Device(clock)
+    device.use(model, pictures(0))
+    device.begin(pictures(1))
+    clock.advance(3.0)
+    device.begin(pictures(2))
+
+    device.end()
+    device.end()
 
     assert device.busy_s == 3.0
 

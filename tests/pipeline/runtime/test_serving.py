@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
-from pipeline.runner import LocalSegmenter
+from pipeline.runtime import Serving
 from pipeline.testing import StubSegmenter, make_frame, make_frames, make_instances
 
 
@@ -25,7 +25,7 @@ def cause_of(future: Future[Instances]) -> str:
 
 
 def test_every_frame_gets_its_own_answer_in_order() -> None:
-    local = LocalSegmenter(StubSegmenter(one), max_batch=3, max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(one), max_batch=3, max_wait_s=0.0)
     frames = [make_frame(i, size=(12 + i, 16)) for i in range(5)]
     futures = local.submit(frames)
     assert [f.result(10).masks.size for f in futures] == [frame.size for frame in frames]
@@ -41,7 +41,7 @@ def test_waiting_frames_of_several_streams_share_a_batch() -> None:
         return one(image)
 
     model = StubSegmenter(wait)
-    local = LocalSegmenter(model, max_batch=4, max_wait_s=0.0)
+    local = Serving(lambda: model, max_batch=4, max_wait_s=0.0)
     futures = local.submit(make_frames(1))
     first_in_model.wait()
     futures += local.submit(make_frames(2, source_id="a"))
@@ -51,7 +51,7 @@ def test_waiting_frames_of_several_streams_share_a_batch() -> None:
         future.result(10)
     local.close()
     assert model.batches == [1, 4, 1]
-    counts = local.counts()
+    counts = local.counts("local")
     assert (counts.batches, counts.frames, counts.waiting) == ({1: 2, 4: 1}, 6, 0)
 
 
@@ -68,12 +68,12 @@ def test_one_bad_frame_does_not_spoil_its_batch(error: Exception, cause: str) ->
             raise error
         return one(image)
 
-    local = LocalSegmenter(StubSegmenter(find), max_batch=8, max_wait_s=60.0)
+    local = Serving(lambda: StubSegmenter(find), max_batch=8, max_wait_s=60.0)
     futures = local.submit([make_frame(i, size=(12 + i, 16)) for i in range(8)])
     assert cause_of(futures[2]) == cause
     assert [i for i, f in enumerate(futures) if f.exception(10) is None] == [0, 1, 3, 4, 5, 6, 7]
     local.close()
-    assert local.counts().failed == {cause: 1}
+    assert local.counts("local").failed == {cause: 1}
 
 
 def test_close_fails_what_waits_and_what_comes_later() -> None:
@@ -84,12 +84,12 @@ def test_close_fails_what_waits_and_what_comes_later() -> None:
         go_on.wait()
         return one(image)
 
-    local = LocalSegmenter(StubSegmenter(wait), max_batch=1, max_wait_s=0.0)
+    local = Serving(lambda: StubSegmenter(wait), max_batch=1, max_wait_s=0.0)
     futures = local.submit(make_frames(3))
     in_model.wait()
     closing = threading.Thread(target=local.close)
     closing.start()
-    while local.counts().state != "lost":
+    while local.counts("local").state != "lost":
         pass  # the closing thread is on its way
     go_on.set()
     closing.join(10)

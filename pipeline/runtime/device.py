@@ -1,15 +1,14 @@
-"""The thread that runs a model, and the batches under way on its device. A plain class without Ray.
+"""The batches under way on the device of a model.
 
-A model that can begin a batch before it has ended another (`begin`, up to `depth` of them) gets the
-next full batch while the device still works on the last; any other does one batch after another.
-What goes wrong with a batch is tried again in halves, until the frames that fail stand alone.
+A model that can begin a batch before it has ended another (`begin`, up to `depth` of them) works on
+several; any other does one batch after another. What goes wrong with a batch is tried again in
+halves, until the frames that fail stand alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -29,33 +28,23 @@ MAX_BUGS = 3
 
 Segmented: TypeAlias = Instances | SegmentFailed
 _End: TypeAlias = Callable[[], Sequence[Instances]]
-Settle: TypeAlias = Callable[[list[Segmented]], object]
-"""Called in the device's thread with the outcomes of a batch."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    images: list[Image]
-    settle: Settle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _UnderWay:
-    batch: _Batch
+    images: list[Image]
     end: _End
     began: float
 
 
 class Device:
-    """Runs batches on a model in the order they come.
+    """Runs batches on a model in the order they come; used by one thread, read by any.
 
     Args:
         clock: monotonic seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="device")
-        """Runs everything that touches the model."""
         self.depth = 1
         """Batches that may be under way at once."""
         self.batches: Counter[int] = Counter()
@@ -71,44 +60,45 @@ class Device:
         self._segmenter: Segmenter | None = None
         self._measured: Measured | None = None
         self._overlapping: Overlapping | None = None
-        self._ready: deque[_Batch] = deque()
         self._under_way: deque[_UnderWay] = deque()
         self._last_end = 0.0
         self._bugs = 0
 
     def use(self, segmenter: Segmenter, trial: Sequence[Image]) -> None:
-        """Run this model from now on, and time it on `trial`; called in the device's thread."""
-        began = self._clock()
-        segmenter.segment(trial)
-        self.seconds_per_frame = (self._clock() - began) / len(trial)
+        """Run this model from now on, and time it on `trial` if that is any picture."""
+        if trial:
+            began = self._clock()
+            segmenter.segment(trial)
+            self.seconds_per_frame = (self._clock() - began) / len(trial)
         self._segmenter = segmenter
-        self._measured = segmenter if isinstance(segmenter, Measured) else None
-        if isinstance(segmenter, Overlapping) and segmenter.depth > 1:
-            self._overlapping, self.depth = segmenter, segmenter.depth
+        if trial:
+            self._look(segmenter)
 
-    def run(self, images: list[Image], settle: Settle) -> None:
-        """Let a batch wait for its turn; from any thread."""
-        self._ready.append(_Batch(images, settle))
-        self.thread.submit(self._next)
+    def begin(self, images: list[Image]) -> None:
+        """Put a batch on the device; at most `depth` may be under way."""
+        now = self._clock()
+        self._under_way.append(_UnderWay(images, self._started(images), now))
+
+    def end(self) -> list[Segmented]:
+        """Wait for the oldest batch under way and count it; a frame that fails twice has failed."""
+        oldest = self._under_way.popleft()
+        outcomes = self._outcomes(oldest)
+        if not self.batches:
+            self._look(self._segmenter)
+        self._note(outcomes, self._clock() - max(oldest.began, self._last_end))
+        self._last_end = self._clock()
+        return outcomes
 
     def close(self) -> None:
-        """Release the model; called in the device's thread, after all batches."""
+        """Release the model, after all batches."""
         if self._segmenter is not None:
             self._segmenter.close()
 
-    def _next(self) -> None:
-        """Begin the batch whose turn it is; end older ones, and it too if no other waits."""
-        self._begin(self._ready.popleft())
-        while self._under_way and (len(self._under_way) >= self.depth or not self._ready):
-            oldest = self._under_way.popleft()
-            outcomes = self._end(oldest)
-            self._note(outcomes, self._clock() - max(oldest.began, self._last_end))
-            self._last_end = self._clock()
-            oldest.batch.settle(outcomes)
-
-    def _begin(self, batch: _Batch) -> None:
-        now = self._clock()
-        self._under_way.append(_UnderWay(batch, self._started(batch.images), now))
+    def _look(self, model: object) -> None:
+        """What the model can do beyond; it knows that after its first batch."""
+        self._measured = model if isinstance(model, Measured) else None
+        if isinstance(model, Overlapping) and model.depth > 1:
+            self._overlapping, self.depth = model, model.depth
 
     def _started(self, images: list[Image]) -> _End:
         """The function that ends a batch; where it could not begin, that tells why."""
@@ -124,9 +114,7 @@ class Device:
 
         return fail
 
-    def _end(self, under_way: _UnderWay) -> list[Segmented]:
-        """The outcomes of a batch; a frame that fails twice has failed."""
-        images = under_way.batch.images
+    def _outcomes(self, under_way: _UnderWay) -> list[Segmented]:
         begun = [under_way.end]
 
         def work(some: Sequence[Image]) -> Sequence[Instances]:
@@ -135,7 +123,7 @@ class Device:
             finally:
                 self.steps += 1
 
-        return list(isolate(work, images, SegmentFailed))
+        return list(isolate(work, under_way.images, SegmentFailed))
 
     def _segment(self, images: Sequence[Image]) -> Sequence[Instances]:
         assert self._segmenter is not None, "`use` comes first"  # noqa: S101 - a bug of ours
