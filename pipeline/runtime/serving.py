@@ -64,6 +64,7 @@ class Serving:
     ) -> None:
         self.ready: Future[ModelInfo] = Future()
         """Resolved when the model is there, or with what `load` raised."""
+        self.ready.set_running_or_notify_cancel()  # who waits for it may leave, it stays
         self.device = Device(clock)
         """What runs the model; to be read, from any thread."""
         self.waiting = 0
