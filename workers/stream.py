@@ -9,14 +9,15 @@ the process itself is stuck.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.plan import StreamPlan
+from pipeline.runtime import StreamThread
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import End, Stream
 from workers.dispatch import Dispatcher, Load, Member
@@ -53,32 +54,10 @@ class StreamReport:
     """Memory of the process alone, see `own_memory`."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Running:
-    account: StreamAccount
+    thread: StreamThread
     segmenter: RemoteSegmenter
-    stream: Stream | None = None
-    thread: threading.Thread | None = None
-    end: End | None = None
-    wish: Callable[[Stream], None] | None = None
-    """What was asked of a stream that is not built yet."""
-    door: threading.Lock = field(default_factory=threading.Lock)
-
-    def tell(self, wish: Callable[[Stream], None]) -> None:
-        """Do this with the stream, now or as soon as it is built."""
-        with self.door:
-            self.wish = wish
-            stream = self.stream
-        if stream is not None:
-            wish(stream)
-
-    def built(self, stream: Stream) -> None:
-        """The stream is there; do what was asked meanwhile."""
-        with self.door:
-            self.stream = stream
-            wish = self.wish
-        if wish is not None:
-            wish(stream)
 
 
 @dataclass(eq=False)
@@ -115,25 +94,22 @@ class StreamWorker:
                 spread=self.spread + number,
             )
             send = self.connect(lambda member: self._pool.addresses[member], plan.id)
-            running = _Running(
-                StreamAccount(plan.id), RemoteSegmenter(send, info=info, dispatcher=dispatcher)
-            )
-            running.segmenter.set_members(pool.loads)
-            self._streams[plan.id] = running
-            running.thread = threading.Thread(
-                target=self._run, args=(plan, running), name=f"stream-{plan.id}", daemon=True
-            )
-            running.thread.start()
+            segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher)
+            segmenter.set_members(pool.loads)
+            make = partial(self.build, plan, segmenter)
+            thread = StreamThread(plan.id, make, then=segmenter.close)
+            self._streams[plan.id] = _Running(thread, segmenter)
+            thread.start()
 
     def report(self, pool: Pool) -> StreamReport:
         """Take note of the segment workers there are now, and say how things stand."""
         self._pool = pool
         for running in self._streams.values():
             running.segmenter.set_members(pool.loads)
-        ends = {sid: running.end for sid, running in self._streams.items() if running.end}
+        ends = {sid: one.thread.ended() for sid, one in self._streams.items()}
         return StreamReport(
-            counts=tuple(running.account.snapshot() for running in self._streams.values()),
-            ends=ends,
+            counts=tuple(running.thread.account.snapshot() for running in self._streams.values()),
+            ends={source_id: end for source_id, end in ends.items() if end is not None},
             owed_for_s=self._owed_for_s(),
             pid=os.getpid(),
             lines=self.tail.take(),
@@ -143,12 +119,12 @@ class StreamWorker:
     def stop(self) -> None:
         """Drain: sources are read no further, what was captured is published."""
         for running in self._streams.values():
-            running.tell(Stream.stop)
+            running.thread.stop()
 
     def abort(self, cause: str, detail: str) -> None:
         """Leave: what is in flight is dropped; frames that wait for a worker fail as `cause`."""
         for running in self._streams.values():
-            running.tell(Stream.abort)
+            running.thread.abort()
             running.segmenter.give_up(cause, detail)
 
     def _owed_for_s(self) -> dict[Member, float]:
@@ -158,17 +134,6 @@ class StreamWorker:
             for member, owed_s in running.segmenter.owed_for_s().items():
                 longest[member] = max(owed_s, longest.get(member, 0.0))
         return longest
-
-    def _run(self, plan: StreamPlan, running: _Running) -> None:
-        """One stream, in its own thread, from building to its end."""
-        try:
-            stream = self.build(plan, running.segmenter, running.account)
-            running.built(stream)
-            end = stream.run()
-        except BaseException as error:  # noqa: BLE001 - told to the owner by the end
-            end = End.not_started(running.account, error)
-        running.segmenter.close()
-        running.end = end
 
 
 def own_memory() -> int:

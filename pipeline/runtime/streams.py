@@ -66,6 +66,14 @@ class StreamThread:
         """Whether `result` would raise."""
         return self._error is not None
 
+    def ended(self) -> End | None:
+        """How it ended, for an owner that is not to end with it; None while it runs."""
+        if not self.join(0):
+            return None
+        if self._end is None and self._error is not None:
+            self._end = End.not_started(self.account, self._error)
+        return self._end
+
     def result(self) -> End:
         """How it ended; waits for that.
 

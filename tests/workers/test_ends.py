@@ -35,9 +35,7 @@ def on_workers(make: Callable[[StreamAccount], Stream]) -> End:
         max_wait_s=0.0,
     )
     worker.begin(INFO, Pool({}, {}))
-    thread = worker._streams["cam"].thread
-    assert thread is not None
-    thread.join(PATIENCE_S)
+    assert worker._streams["cam"].thread.join(PATIENCE_S)
     return worker.report(Pool({}, {})).ends["cam"]
 
 
