@@ -33,11 +33,11 @@ test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
 
 test-servers: $(READY_DEV) ## run the tests that need real servers (installs them with apt)
 	tests/servers/install.sh
-	$(PYTEST) -m "servers and not faults"
+	FAIL_ON_SKIP=1 $(PYTEST) -m "servers and not faults"
 
 test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/reliability.md
 	tests/servers/install.sh
-	$(PYTEST) -m faults --timeout 900
+	$(PYTEST) -m faults --timeout 900 --session-timeout 7200 -o faulthandler_timeout=930
 
 test-gpu: $(READY_DEV) ## tests that need a CUDA device; a missing device is a failure
 	FAIL_WITHOUT_CUDA=1 $(PYTEST) -m gpu

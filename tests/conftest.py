@@ -4,11 +4,32 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+MAY_BE_SKIPPED = (
+    "needs a CUDA device",
+    "needs the right to mount a small file system",
+    "this PyAV has ",
+    "torch rounds otherwise on a CPU without fused multiply-add",
+)
+"""What no installation could change on a machine: skipped even where FAIL_ON_SKIP is set."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where FAIL_ON_SKIP is set, a test that is skipped for want of something has failed."""
+    report = yield
+    if os.environ.get("FAIL_ON_SKIP") and report.skipped and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr  # type: ignore[misc]
+        if not reason.removeprefix("Skipped: ").startswith(MAY_BE_SKIPPED):
+            report.outcome, report.longrepr = "failed", f"FAIL_ON_SKIP is set; {reason}"
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")
