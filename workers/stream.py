@@ -22,7 +22,7 @@ from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import End, Stream
 from workers.dispatch import Dispatcher, Load, Member
 from workers.logs import Line, LogTail
-from workers.remote import RemoteSegmenter, Send
+from workers.remote_segmenter import RemoteSegmenter, Send
 
 Build: TypeAlias = Callable[[StreamPlan, AsyncSegmenter, StreamAccount], Stream]
 """The plan of a stream, the segmenter and the account -> the stream, not yet running."""

@@ -5,7 +5,7 @@ or asks for it; what dead lives have counted is added to what the living one cou
 once and never waits: the supervisor calls it again and again.
 """
 
-from workers.slots.remote import Remote
+from workers.slots.handle import Remote
 from workers.slots.segment import SegmentSlot
 from workers.slots.stream import StreamSlot
 

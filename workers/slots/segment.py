@@ -17,7 +17,7 @@ from workers.dispatch import Load, Member
 from workers.lives import Headway, Limits, Owed, Restarts
 from workers.logs import relay
 from workers.segment import Loaded, Refused, SegmentReport
-from workers.slots.remote import Asked, Remote
+from workers.slots.handle import Asked, Remote
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pipeline.stream import End
 from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
-from workers.slots.remote import Asked, Remote
+from workers.slots.handle import Asked, Remote
 from workers.slots.totals import Totals
 from workers.stream import Pool, StreamReport
 

@@ -14,7 +14,7 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.stages import ModelInfo
 from workers.dispatch import Call, Dispatcher, Load, Member
-from workers.remote import RemoteSegmenter
+from workers.remote_segmenter import RemoteSegmenter
 from workers.transport import Answer, pack
 
 SIZE = (2, 3)
