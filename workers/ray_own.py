@@ -143,18 +143,12 @@ def free_for_objects(folder: PrivateFolder) -> int:
     return shutil.disk_usage(SHARED_MEMORY if can_write(SHARED_MEMORY) else folder.path).free
 
 
-ONE_HEAP = "1"
-"""glibc gives each thread a heap of its own: frames that wander through those of a stream leave
-holes in all of them, and its process grows for minutes."""
-
-
 @contextmanager
 def _closed() -> Iterator[None]:
     """The environment the processes of Ray inherit; that of this process is put back."""
     path = {"PYTHONPATH": os.pathsep.join(handed_on()) or None}
     token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    heap = {"MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", ONE_HEAP)}
-    changes = {**CLOSED, **PLAIN_PYTHON, **path, **token, **heap}
+    changes = {**CLOSED, **PLAIN_PYTHON, **path, **token}
     with environment(changes), constants(**ONLY_LOOPBACK, **NO_FOLDER_OF_UV):
         yield
 
