@@ -29,8 +29,13 @@ END_SCHEMA = "maskstream.end/1"
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def record(result: FrameResult) -> dict[str, Any]:
-    """The public record of a frame, keys in their fixed order, numbers rounded."""
+def record(result: FrameResult, *, masks: list[Any] | None = None) -> dict[str, Any]:
+    """The public record of a frame, keys in their fixed order, numbers rounded.
+
+    Args:
+        result: of the frame.
+        masks: what stands for each mask; by default COCO's compressed runs.
+    """
     height, width = result.size
     head: dict[str, Any] = {
         "schema": FRAME_SCHEMA,
@@ -49,11 +54,13 @@ def record(result: FrameResult) -> dict[str, Any]:
         "width": width,
         "height": height,
         "model": result.model,
-        "instances": instance_records(result.instances, result.labels),
+        "instances": instance_records(result.instances, result.labels, masks=masks),
     }
 
 
-def instance_records(instances: Instances, labels: Mapping[int, str]) -> list[dict[str, Any]]:
+def instance_records(
+    instances: Instances, labels: Mapping[int, str], *, masks: list[Any] | None = None
+) -> list[dict[str, Any]]:
     """The `instances` list of a record."""
     n = len(instances)
     tracks = [None] * n if instances.track_ids is None else instances.track_ids.tolist()
@@ -73,7 +80,7 @@ def instance_records(instances: Instances, labels: Mapping[int, str]) -> list[di
             rounded(instances.scores, 4),
             rounded(instances.boxes, 2),
             instances.masks.areas().tolist(),
-            instances.masks.to_coco(),
+            instances.masks.to_coco() if masks is None else masks,
             strict=True,
         )
     ]

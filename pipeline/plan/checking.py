@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pipeline import models, sinks, sources, tracking
+from pipeline.catalogue import hint
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.plan.inventory import keep_apart, reads, writes
@@ -49,10 +50,23 @@ def check_plan(plan: RunPlan, *, config: str | os.PathLike[str] | None) -> None:
     keep_apart(reads(plan, config=config), writes(plan))
     for stream in plan.streams:
         sources.check_trust(stream.source.options.tls_ca_file, name=f"source {stream.id}")
-    if any(stream.classes for stream in plan.streams):
-        labels = models.model_labels(plan.model.name, plan.model.weights)
-        for stream in plan.streams:
-            stream.class_ids(labels)
+    _check_classes(plan)
+
+
+def _check_classes(plan: RunPlan) -> None:
+    asked = {url: names for url in plan.sinks if (names := sinks.classes_of(url))}
+    if not asked and not any(stream.classes for stream in plan.streams):
+        return
+    labels = models.model_labels(plan.model.name, plan.model.weights)
+    for stream in plan.streams:
+        stream.class_ids(labels)
+    for url, names in asked.items():
+        for name in names:
+            if name not in labels.values():
+                raise ConfigError(
+                    f"sink {url!r}: only: the model has no class {name!r}"
+                    f"{hint(name, labels.values())}; it has {', '.join(labels.values())}"
+                )
 
 
 def _check_tracker(stream: StreamPlan) -> None:

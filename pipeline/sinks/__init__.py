@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from pipeline.errors import ConfigError
 from pipeline.paths import Place, place_of
 from pipeline.results import FrameResult
+from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.sinks.destination import refuse_kind, refuse_unready
 from pipeline.sinks.schemes import (
+    RECORDS,
     SCHEMES,
     Option,
     Scheme,
@@ -34,6 +37,7 @@ __all__ = [
     "check_sink",
     "check_targets",
     "choice",
+    "classes_of",
     "files_read",
     "flag",
     "integer",
@@ -79,6 +83,7 @@ def open_sink(
         from pipeline.sinks.function import FunctionSink
 
         sink: Sink = FunctionSink(url)
+        choice = Choice()
     else:
         parsed = parse_sink(url)
         target = SinkTarget(
@@ -93,11 +98,10 @@ def open_sink(
             overwrite=overwrite or resume is not None,
         )
         sink = parsed.scheme.load()(target)
-        min_score = max((s for s in (min_score, parsed.min_score) if s is not None), default=None)
-    if min_score:
-        from pipeline.sinks.min_score import MinScore
-
-        sink = MinScore(sink, min_score)
+        choice = parsed.choice
+    choice = replace(choice, min_score=max(choice.min_score, min_score or 0.0))
+    if choice.leaves_out:
+        sink = Chosen(sink, choice)
     if resume is not None:
         try:
             sink.resume(resume)
@@ -138,8 +142,12 @@ def files_read(url: str) -> list[str]:
 def manner(url: str, min_score: float | None = None) -> str:
     """How a sink writes, wherever it does: its scheme and all its options, defaults included."""
     parsed = parse_sink(url)
-    score = max(parsed.min_score or 0.0, min_score or 0.0)
-    options = {**parsed.options, "min_score": score}
+    choice = parsed.choice
+    options = {**parsed.options, "min_score": max(choice.min_score, min_score or 0.0)}
+    options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
+    for key, option in RECORDS.items():  # unsaid, as in states of before there were any
+        if options.get(key) == option.default:
+            options.pop(key, None)
     said = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
     return f"{parsed.scheme.name}?{said}"
 
@@ -147,6 +155,11 @@ def manner(url: str, min_score: float | None = None) -> str:
 def writes_folder(url: str) -> bool:
     """Whether what the URL names is a folder of files."""
     return parse_sink(url).scheme.writes == "directory"
+
+
+def classes_of(url: str) -> tuple[str, ...]:
+    """The names of classes a sink is for; none: all."""
+    return parse_sink(url).choice.only
 
 
 def needs_tracks(url: str) -> bool:

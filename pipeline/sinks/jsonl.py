@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pipeline.formats import jsonl
+from pipeline.formats.selected import Selection
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile, whole_lines
-from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.stages import Position, StreamEnd
 
 
@@ -18,13 +19,14 @@ class JsonlSink:
     Not promised: order across sources.
     """
 
-    def __init__(self, file: OutputFile) -> None:
+    def __init__(self, file: OutputFile, selection: Selection) -> None:
         self._file = file
+        self._selection = selection
         self._records = 0
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Append the record of a frame."""
-        self._file.append(jsonl.dumps(result) + b"\n")
+        self._file.append(self._selection.dumps(result) + b"\n")
         self._records += 1
 
     def flush(self) -> Position:
@@ -66,4 +68,4 @@ def _frames_in(rest: bytes) -> int:
 
 def open_jsonl(target: SinkTarget) -> JsonlSink:
     """Open `jsonl:PATH`."""
-    return JsonlSink(OutputFile(target))
+    return JsonlSink(OutputFile(target), selection_of(target))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.catalogue import Catalogue, Entry
+from pipeline.formats.selected import MASKS, OF_FRAMES, OF_INSTANCES, Selection
 from pipeline.paths import expanded
 
 
@@ -23,6 +25,8 @@ class Option:
     help: str
     reads: bool = False
     """The value is the path of a file that is read."""
+    words: tuple[str, ...] = ()
+    """All that may be said, where it is one of these or several with commas between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,18 @@ def choice(*names: str, help: str) -> Option:
             raise ValueError
         return text
 
-    return Option(parse, names[0], f"one of {', '.join(names)}", help)
+    return Option(parse, names[0], f"one of {', '.join(names)}", help, words=names)
+
+
+def several(*names: str, help: str) -> Option:
+    """Some of `names`, with commas between; None by default."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        if unknown := [word for word in text.split(",") if word not in names]:
+            raise ValueError(unknown[0])
+        return tuple(text.split(","))
+
+    return Option(parse, None, f"some of {', '.join(names)}", help, words=names)
 
 
 def _fraction(text: str) -> float:
@@ -110,20 +125,62 @@ def _path(text: str) -> str:
     return expanded(text)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError
+    return names
+
+
+def _period(text: str) -> float:
+    if text == "frame":
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min)", text)
+    if found is None or not float(found[1]):
+        raise ValueError
+    return float(found[1]) * {"ms": 0.001, "s": 1.0, "min": 60.0}[found[2]]
+
+
 COMMON = {
+    "every": Option(
+        _period,
+        None,
+        "frame, or a period such as 1s, 500ms or 5min",
+        "only the first frame of every such period of the source's own time",
+    ),
+    "only": Option(
+        _names, None, "names of classes with commas between", "only instances of these classes"
+    ),
     "min_score": Option(
         _fraction,
         None,
         "a number from 0 to 1",
         "only instances whose track has reached this score (untracked: that have it)",
-    )
+    ),
 }
-"""Options of every scheme; `open_sink` deals with them."""
+"""Options of every scheme that has none of that name; `open_sink` deals with them."""
+
+RECORDS = {
+    "fields": several(*OF_FRAMES, *OF_INSTANCES, help="only these keys beside the frame's own"),
+    "mask": choice(*MASKS, help="as runs, as outlines along the pixels' edges, or left out"),
+}
+"""Options of every scheme whose output is records; `selection_of` reads them."""
+
+
+def selection_of(target: SinkTarget) -> Selection:
+    """What of a result becomes a record."""
+    return Selection(target.options["fields"], target.options["mask"])
+
 
 _ANNOTATED = flag(default=True, help="draw the instances; 0 gives the pictures as they came")
 
 _BUILT_IN = [
-    Scheme("jsonl", "pipeline.sinks.jsonl:open_jsonl", "records, one JSON object a line"),
+    Scheme(
+        "jsonl",
+        "pipeline.sinks.jsonl:open_jsonl",
+        "records, one JSON object a line",
+        options=RECORDS,
+    ),
     Scheme(
         "video",
         "pipeline.sinks.video:open_video",

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.paths import SOURCE_ID, expanded
+from pipeline.sinks.chosen import Choice
 from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme
 
 
@@ -23,7 +24,7 @@ class SinkUrl:
     location: str
     options: Mapping[str, Any]
     """Of the scheme, defaults filled in."""
-    min_score: float | None
+    choice: Choice
 
     @property
     def root(self) -> str:
@@ -64,8 +65,13 @@ def parse_sink(url: str) -> SinkUrl:
         location = expanded(location)
     _check_location(scheme, location, shown)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
-    min_score = values.pop("min_score", None)
-    return SinkUrl(scheme, location, values, min_score)
+    common = {key: values.pop(key, None) for key in COMMON if key not in scheme.options}
+    choice = Choice(
+        min_score=common.get("min_score") or 0.0,
+        only=common.get("only") or (),
+        every_s=common.get("every") or 0.0,
+    )
+    return SinkUrl(scheme, location, values, choice)
 
 
 def _scheme(name: str, shown: str) -> Scheme:
@@ -112,7 +118,7 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
 
 
 def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:
-    known = {**scheme.options, **COMMON}
+    known = {**COMMON, **scheme.options}
     values: dict[str, Any] = {}
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -131,8 +137,12 @@ def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:
         try:
             values[key] = known[key].parse(text)
         except ValueError:
+            wrong, near = text, ""
+            if words := known[key].words:
+                wrong = next((word for word in text.split(",") if word not in words), text)
+                near = hint(wrong, words)
             raise ConfigError(
-                f"sink {shown!r}: {key} must be {known[key].expected}, got {text!r}"
+                f"sink {shown!r}: {key} must be {known[key].expected}, got {wrong!r}{near}"
             ) from None
     return values
 

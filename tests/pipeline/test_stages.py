@@ -13,11 +13,11 @@ import pytest
 from pipeline import stages
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
+from pipeline.sinks.chosen import Chosen
 from pipeline.sinks.coco import CocoSink
 from pipeline.sinks.frames import FramesSink
 from pipeline.sinks.function import FunctionSink
 from pipeline.sinks.jsonl import JsonlSink
-from pipeline.sinks.min_score import MinScore
 from pipeline.sinks.mots import MotsSink
 from pipeline.sinks.video import VideoSink
 from pipeline.sources.file.file import FileSource
@@ -27,7 +27,7 @@ from pipeline.stages import ChecksResume, KeepsOwnEnd, Measured, Overlapping, Re
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for name in ("pipeline", "workers") for path in (ROOT / name).rglob("*.py"))
 CONTRACTS = [value for value in vars(stages).values() if getattr(value, "_is_protocol", False)]
-FILE_SINKS = (CocoSink, FramesSink, JsonlSink, MinScore, MotsSink, VideoSink)
+FILE_SINKS = (CocoSink, FramesSink, JsonlSink, Chosen, MotsSink, VideoSink)
 BEYOND = [Reporting, Overlapping, Warm, Measured, ChecksResume, KeepsOwnEnd]
 
 

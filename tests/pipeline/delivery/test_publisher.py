@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.delivery.promise import Promise, promise_of
+from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.sinks.function import FunctionSink
-from pipeline.sinks.min_score import MinScore
 from pipeline.testing import ListSink, make_end
 
 Make = Callable[..., Any]
@@ -75,7 +75,7 @@ def test_a_function_and_what_stands_behind_a_score_keep_their_promise() -> None:
 
     assert promise_of(FunctionSink(upload)) == Promise()
     upload.promise = Promise(may_wait_s=2)  # type: ignore[attr-defined]
-    assert promise_of(MinScore(FunctionSink(upload), 0.5)) == Promise(may_wait_s=2)
+    assert promise_of(Chosen(FunctionSink(upload), Choice(min_score=0.5))) == Promise(may_wait_s=2)
 
 
 @pytest.mark.parametrize("may_wait_s", [-1.0, float("inf"), float("nan")])

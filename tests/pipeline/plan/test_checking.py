@@ -36,6 +36,12 @@ def test_a_right_configuration_passes_though_nothing_of_it_exists() -> None:
             id="class",
         ),
         pytest.param(
+            {"sinks": ["jsonl:out/{source}.jsonl?only=red,geen"]},
+            r"sink 'jsonl:out/\{source\}.jsonl\?only=red,geen': only: the model has no class "
+            r"'geen', did you mean 'green'\?; it has red, green",
+            id="class of a sink",
+        ),
+        pytest.param(
             {"tracker": {"preset": "defualt"}},
             r"tracker preset 'defualt' does not exist.*default",
             id="preset",

@@ -17,7 +17,7 @@ from pipeline.picture import Picture
 from pipeline.render.pictures import make_picture as drawn_picture
 from pipeline.results import FrameResult
 from pipeline.sinks import frames
-from pipeline.sinks.min_score import MinScore
+from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.stages import Sink
 from pipeline.testing import ListSink
 
@@ -146,7 +146,7 @@ def test_a_track_passes_from_when_it_reached_the_score(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
     inner = ListSink()
-    sink = MinScore(inner, 0.7)
+    sink = Chosen(inner, Choice(min_score=0.7))
     for i, scores in enumerate([(0.69, 0.1), (0.7, 0.1), (0.2, 0.1), (0.2, 0.9)]):
         sink.write(scored(make_result(i), *scores), make_picture(i))
     assert tracks(inner.results) == [[], [7], [7], [7, 8]]
@@ -157,7 +157,7 @@ def test_an_untracked_instance_passes_by_its_own_score(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
     inner = ListSink()
-    sink = MinScore(inner, 0.5)
+    sink = Chosen(inner, Choice(min_score=0.5))
     for i, scores in enumerate([(0.5, 0.4), (0.4, 0.6), (0.1, 0.1)]):
         result = scored(make_result(i), *scores)
         untracked = replace(result.instances, track_ids=None)
@@ -169,13 +169,40 @@ def test_which_tracks_passed_survives_a_crash(
     make_result: MakeResult, make_picture: MakePicture
 ) -> None:
     inner = ListSink()
-    first = MinScore(inner, 0.7)
+    first = Chosen(inner, Choice(min_score=0.7))
     first.write(scored(make_result(0), 0.9, 0.1), make_picture(0))
     position = json.loads(json.dumps(first.flush()))
-    second = MinScore(inner, 0.7)
+    second = Chosen(inner, Choice(min_score=0.7))
     second.resume(position)
     second.write(scored(make_result(1), 0.1, 0.1), make_picture(1))
     assert tracks(inner.results) == [[7], [7]]
+
+
+def test_only_some_classes_pass_whatever_their_score(
+    make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    inner = ListSink()
+    Chosen(inner, Choice(only=("person",))).write(make_result(0), make_picture(0))
+    Chosen(inner, Choice(only=("bus",))).write(make_result(1), make_picture(1))
+    assert [r.instances.class_ids.tolist() for r in inner.results] == [[1], []]
+
+
+def test_the_first_frame_of_every_period_passes_also_after_a_crash(
+    make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    inner = ListSink(errors={0: SinkBusy("later", 0.0)})
+    sink = Chosen(inner, Choice(every_s=0.2))  # five frames of 25 a second
+    with pytest.raises(SinkBusy):
+        sink.write(make_result(0), make_picture(0))
+    inner.errors.clear()
+    for i in range(7):
+        sink.write(make_result(i), make_picture(i))
+    again = Chosen(inner, Choice(every_s=0.2))
+    again.resume(json.loads(json.dumps(sink.flush())))
+    for i in range(7, 12):
+        again.write(make_result(i), make_picture(i))
+    again.write(make_result(12, epoch=1), make_picture(12))
+    assert inner.indices == [0, 5, 10, 12]
 
 
 def test_a_checkpoint_without_the_score_is_refused(
@@ -201,9 +228,9 @@ def test_the_drawn_picture_shows_what_the_sink_is_given(
             picture.annotated()
 
     picture = make_picture(2, drawn=drawn)
-    MinScore(ListSink(), 0.5).write(scored(make_result(2), 0.9, 0.1), picture)
+    Chosen(ListSink(), Choice(min_score=0.5)).write(scored(make_result(2), 0.9, 0.1), picture)
     assert drawn == []  # a sink that never asks
-    sink = MinScore(DrawingSink(), 0.5)
+    sink = Chosen(DrawingSink(), Choice(min_score=0.5))
     sink.write(scored(make_result(2), 0.9, 0.1), picture)
     assert [found.track_ids.tolist() for found in drawn if found.track_ids is not None] == [[7]]
     picture.annotated()

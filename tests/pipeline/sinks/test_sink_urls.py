@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.sinks import SCHEMES, Scheme, check_sink, check_targets, open_sink, register, targets
+from pipeline.sinks.chosen import Choice
 from pipeline.sinks.urls import parse_sink
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -25,7 +26,28 @@ def test_a_url_gives_scheme_location_and_options_with_their_defaults() -> None:
         "threads": 2,
         "annotated": False,
     }
-    assert parsed.min_score == 0.7
+    assert parsed.choice == Choice(min_score=0.7)
+
+
+@pytest.mark.parametrize(
+    ("options", "choice"),
+    [
+        ("every=frame", Choice()),
+        ("every=1s", Choice(every_s=1)),
+        ("every=250ms&only=car", Choice(every_s=0.25, only=("car",))),
+        (
+            "every=1.5min&only=traffic light,person",
+            Choice(every_s=90, only=("traffic light", "person")),
+        ),
+    ],
+)
+def test_which_frames_and_instances_are_for_a_sink(options: str, choice: Choice) -> None:
+    assert parse_sink(f"coco:out/x?{options}").choice == choice
+
+
+def test_frames_have_a_count_of_their_own() -> None:
+    parsed = parse_sink("frames:out?every=25&only=car")
+    assert (parsed.options["every"], parsed.choice) == (25, Choice(only=("car",)))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +81,7 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         (
             "video:out.mp4?crff=3",
             "sink 'video:out.mp4': unknown option 'crff', did you mean 'crf'?; video knows "
-            "annotated, bitrate_kbps, codec, crf, min_score, preset, threads",
+            "annotated, bitrate_kbps, codec, crf, every, min_score, only, preset, threads",
         ),
         (
             "video:out.mp4?crf=high",
@@ -81,6 +103,29 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         (
             "jsonl:a?min_score=nan",
             "sink 'jsonl:a': min_score must be a number from 0 to 1, got 'nan'",
+        ),
+        *(
+            (
+                f"jsonl:a?every={wrong}",
+                "sink 'jsonl:a': every must be frame, or a period such as 1s, 500ms or 5min, "
+                f"got '{wrong}'",
+            )
+            for wrong in ("0s", "1", "-1s", "nans", "event")
+        ),
+        (
+            "jsonl:a?only=car,",
+            "sink 'jsonl:a': only must be names of classes with commas between, got 'car,'",
+        ),
+        (
+            "jsonl:a?mask=poligon",
+            "sink 'jsonl:a': mask must be one of rle, polygon, none, got 'poligon', did you mean "
+            "'polygon'?",
+        ),
+        (
+            "jsonl:a?fields=box,scores",
+            "sink 'jsonl:a': fields must be some of pts_s, captured_at, clock, file, width, "
+            "height, model, track, label, class_id, score, box, area, mask, predicted, keypoints, "
+            "got 'scores', did you mean 'score'?",
         ),
         ("jsonl:a?x", "sink 'jsonl:a': options are key=value joined by &, got 'x'"),
         ("mots:a?start=1&start=0", "sink 'mots:a': option 'start' is given twice"),

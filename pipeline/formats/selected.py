@@ -1,0 +1,75 @@
+"""Records with less in them, or with masks in another form, as a sink's URL asks for.
+
+What tells one frame from another is in every record. One that is not whole has a schema of its own,
+so that nobody who reads whole ones takes it for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.arrays import Ints
+from pipeline.formats import jsonl
+from pipeline.masks import Masks
+from pipeline.results import FrameResult
+
+SCHEMA = "maskstream.selected/1"
+OF_FRAMES = ("pts_s", "captured_at", "clock", "file", "width", "height", "model")
+OF_INSTANCES = (
+    *("track", "label", "class_id", "score", "box", "area", "mask", "predicted", "keypoints"),
+)
+MASKS = ("rle", "polygon", "none")
+
+MaskForm = Literal["rle", "polygon", "none"]
+_ALWAYS = ("schema", "run", "source", "epoch", "frame")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a result becomes its record; by default all, which is the public record."""
+
+    fields: tuple[str, ...] | None = None
+    """Keys of frames and instances; None: all of them."""
+    mask: MaskForm = "rle"
+
+    def record(self, result: FrameResult) -> dict[str, Any]:
+        """The record, keys in their usual order."""
+        if self == Selection():
+            return jsonl.record(result)
+        whole = jsonl.record(result, masks=self._masks(result.instances.masks))
+        of_instances = self._chosen(OF_INSTANCES)
+        record = {key: whole[key] for key in (*_ALWAYS, *self._chosen(OF_FRAMES)) if key in whole}
+        record["schema"] = SCHEMA
+        if of_instances:
+            record["instances"] = [
+                {key: row[key] for key in row if key in of_instances} for row in whole["instances"]
+            ]
+        return record
+
+    def dumps(self, result: FrameResult) -> bytes:
+        """The record as one line of UTF-8 without its newline."""
+        return jsonl.dumps(self.record(result))
+
+    def _chosen(self, known: Iterable[str]) -> tuple[str, ...]:
+        names = known if self.fields is None else [name for name in known if name in self.fields]
+        return tuple(name for name in names if name != "mask" or self.mask != "none")
+
+    def _masks(self, masks: Masks) -> list[Any]:
+        if "mask" not in self._chosen(OF_INSTANCES):
+            return [None] * len(masks)
+        if self.mask == "rle":
+            return masks.to_coco()
+        size = list(masks.size)
+        return [{"size": size, "polygons": _parts(masks, row)} for row in range(len(masks))]
+
+
+def _parts(masks: Masks, row: int) -> list[list[list[list[int]]]]:
+    """Each part as its outer ring and its holes, as in GeoJSON's MultiPolygon but not closed."""
+    return [[_ring(ring) for ring in (p.outer, *p.holes)] for p in masks.polygons(row)]
+
+
+def _ring(corners: Ints) -> list[list[int]]:
+    ring: list[list[int]] = corners.tolist()
+    return ring
