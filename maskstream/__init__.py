@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.masks import Masks
     from pipeline.picture import Picture
     from pipeline.results import FrameResult
-    from pipeline.runner import RunSummary, track
+    from pipeline.runner import track
     from pipeline.stages import (
         CameraMotion,
         ModelInfo,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         StreamEnd,
         Tracker,
     )
-    from pipeline.stream import End
+    from pipeline.stream import End, RunSummary
 
 _HOME = {
     "maskstream.running": ("load", "run"),
@@ -72,12 +72,12 @@ _HOME = {
     "pipeline.masks": ("Masks",),
     "pipeline.picture": ("Picture",),
     "pipeline.results": ("FrameResult",),
-    "pipeline.runner": ("RunSummary", "track"),
+    "pipeline.runner": ("track",),
     "pipeline.stages": (
         *("CameraMotion", "ModelInfo", "Outcome", "Position", "Segmenter"),
         *("Sink", "SnapshotRefused", "Source", "Status", "StreamEnd", "Tracker"),
     ),
-    "pipeline.stream": ("End",),
+    "pipeline.stream": ("End", "RunSummary"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

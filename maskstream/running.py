@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.metrics.counts import RunCounts
-    from pipeline.runner import RunSummary
+    from pipeline.stream import RunSummary
 
 
 def load(path: Path | str) -> Settings:

@@ -9,7 +9,7 @@ the dispatcher sends lost frames again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
-from pipeline.stream import Stream
+from pipeline.stream import Command, Stream
 from workers import logs
 from workers.dispatch import Call, Member
 from workers.last_words import last_lines, pid_in, why_gone
@@ -113,21 +113,17 @@ class StreamActor:
             tail=logs.collect(),
         )
 
-    def begin(self, info: ModelInfo, pool: Pool) -> None:
+    def begin(self, info: ModelInfo, pool: Pool, told: Mapping[str, Sequence[Command]]) -> None:
         """See `StreamWorker.begin`."""
-        self._worker.begin(info, pool)
+        self._worker.begin(info, pool, told)
 
     def report(self, pool: Pool) -> StreamReport:
         """See `StreamWorker.report`."""
         return self._worker.report(pool)
 
-    def stop(self) -> None:
-        """See `StreamWorker.stop`."""
-        self._worker.stop()
-
-    def abort(self, cause: str, detail: str) -> None:
-        """See `StreamWorker.abort`."""
-        self._worker.abort(cause, detail)
+    def obey(self, command: Command, source_ids: Collection[str]) -> None:
+        """See `StreamWorker.obey`."""
+        self._worker.obey(command, source_ids)
 
 
 def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:

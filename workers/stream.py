@@ -9,7 +9,7 @@ the process itself is stuck.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import StreamThread
 from pipeline.stages import AsyncSegmenter, ModelInfo
-from pipeline.stream import End, Stream
+from pipeline.stream import Command, End, Leave, Stream
 from workers.dispatch import Dispatcher, Load, Member
 from workers.logs import Line, LogTail
 from workers.remote_segmenter import RemoteSegmenter, Send
@@ -84,10 +84,18 @@ class StreamWorker:
     _streams: dict[str, _Running] = field(default_factory=dict)
     _pool: Pool = field(default_factory=lambda: Pool({}, {}))
 
-    def begin(self, info: ModelInfo, pool: Pool) -> None:
-        """Start every stream; `info` is the model all segment workers run."""
+    def begin(self, info: ModelInfo, pool: Pool, told: Mapping[str, Sequence[Command]]) -> None:
+        """Start streams.
+
+        Args:
+            info: of the model all segment workers run.
+            pool: the segment workers.
+            told: the ids of those to start, and what each was told before.
+        """
         self._pool = pool
         for number, plan in enumerate(self.streams):
+            if plan.id not in told:
+                continue
             dispatcher = Dispatcher(
                 max_batch=self.max_batch,
                 max_wait_s=self.max_wait_s,
@@ -97,7 +105,7 @@ class StreamWorker:
             segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher)
             segmenter.set_members(pool.loads)
             make = partial(self.build, plan, segmenter)
-            thread = StreamThread(plan.id, make, then=segmenter.close)
+            thread = StreamThread(plan.id, make, told=told[plan.id], then=segmenter.close)
             self._streams[plan.id] = _Running(thread, segmenter)
             thread.start()
 
@@ -116,16 +124,13 @@ class StreamWorker:
             own_bytes=own_memory(),
         )
 
-    def stop(self) -> None:
-        """Drain: sources are read no further, what was captured is published."""
-        for running in self._streams.values():
-            running.thread.stop()
-
-    def abort(self, cause: str, detail: str) -> None:
-        """Leave: what is in flight is dropped; frames that wait for a worker fail as `cause`."""
-        for running in self._streams.values():
-            running.thread.abort()
-            running.segmenter.give_up(cause, detail)
+    def obey(self, command: Command, source_ids: Collection[str]) -> None:
+        """Pass a command on to some of the streams."""
+        for source_id in source_ids:
+            running = self._streams[source_id]
+            running.thread.obey(command)
+            if isinstance(command, Leave):
+                running.segmenter.give_up(command.cause, command.reason)
 
     def _owed_for_s(self) -> dict[Member, float]:
         """The longest of all streams counts: an answer to one may be lost alone."""

@@ -21,9 +21,8 @@ from pipeline.errors import MaskstreamError, ModelError
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
-from pipeline.runner import RunSummary
 from pipeline.stages import ModelInfo, Status
-from pipeline.stream import End
+from pipeline.stream import Command, Drain, End, Leave, RunSummary
 from workers import weights
 from workers.dispatch import Member
 from workers.lives import LOOK_WITHIN_S, Limits, Owed
@@ -40,9 +39,11 @@ PROGRESS_EVERY_S = 0.5
 ASLEEP_AFTER_S = 10.0
 LAST_LOOK_S = 1.0
 
-SAID = {
-    "stop": "stopping: what was captured is still published; once more to give it up",
-    "abort": "leaving: what was captured and not published is given up",
+STOP = Drain("the run was told to stop")
+ABORT = Leave("told to leave at once")
+SAID: dict[Command, str] = {
+    STOP: "stopping: what was captured is still published; once more to give it up",
+    ABORT: "leaving: what was captured and not published is given up",
 }
 
 
@@ -73,7 +74,7 @@ class Supervisor:
         self._info: ModelInfo | None = None
         self._members: frozenset[Member] = frozenset()
         self._hopeless: str | None = None
-        self._told: set[str] = set()
+        self._told: set[Command] = set()
         self._looked_at_s = self._moved_at_s = clock()
         self._published = 0
         self.segments: list[SegmentSlot] = []
@@ -149,16 +150,17 @@ class Supervisor:
 
     def _obey(self, stop: threading.Event, abort: threading.Event) -> None:
         """Pass on what is asked for, once; a drain that gets nowhere is given up."""
-        asked = [name for name, event in (("stop", stop), ("abort", abort)) if event.is_set()]
+        pairs: list[tuple[Command, threading.Event]] = [(STOP, stop), (ABORT, abort)]
+        asked = [command for command, event in pairs if event.is_set()]
         still_s = self._clock() - self._moved_at_s
-        if "stop" in self._told and still_s > self._limits.drain_timeout_s:
-            asked.append("abort")
-        for method in asked:
-            if method not in self._told:
-                self._told.add(method)
+        if STOP in self._told and still_s > self._limits.drain_timeout_s:
+            asked.append(ABORT)
+        for command in asked:
+            if command not in self._told:
+                self._told.add(command)
                 self._moved_at_s = self._clock()  # a drain has its time from here on
-                log.warning("%s", SAID[method])
-                self._tell(method)
+                log.warning("%s", SAID[command])
+                self._tell(command)
 
     def _look(self) -> None:
         """Once at every worker."""
@@ -222,13 +224,11 @@ class Supervisor:
             raise MaskstreamError(reason)
         self._hopeless = reason
         log.error("%s", reason)
-        self._tell("abort", "workers_lost", reason)
+        self._tell(Leave(reason, cause="workers_lost"))
 
-    def _tell(self, method: str, *why: str) -> None:
-        args = () if method == "stop" else (why or ("aborted", "told to leave at once"))
+    def _tell(self, command: Command) -> None:
         for slot in self.streams:
-            if not slot.over:
-                slot.tell(method, *args)
+            slot.tell(command)
 
     def _end(self, end: End) -> End:
         """A stream that was ended because no worker was left says so."""

@@ -21,8 +21,7 @@ from pipeline.secrets import hide_in_logs
 
 if TYPE_CHECKING:
     from pipeline.plan import RunPlan
-    from pipeline.runner import RunSummary
-    from pipeline.stream import End
+    from pipeline.stream import End, RunSummary
 
 
 def execute(

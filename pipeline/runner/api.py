@@ -23,7 +23,7 @@ from pipeline.runtime import Serving, StreamThread
 from pipeline.sinks.function import FunctionSink
 from pipeline.sources import expand
 from pipeline.stages import Position, Status, StreamEnd
-from pipeline.stream import End
+from pipeline.stream import End, Leave
 
 log = logging.getLogger(__name__)
 
@@ -182,11 +182,11 @@ def _results(
                 account=account,
                 more_sinks=[*called, ("loop", _Handoff(buffer))],
             ),
-            on_abort=buffer.close,
+            on_leave=buffer.close,
             then=buffer.close,
         )
         stack.callback(thread.join)
-        stack.callback(thread.abort)
+        stack.callback(thread.obey, Leave("the loop was left"))
         thread.start()
         yield from buffer
         _raise_for(thread.result())

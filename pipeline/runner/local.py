@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from pipeline import assemble, descriptors
 from pipeline.accounting import StreamAccount
@@ -14,24 +13,10 @@ from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
 from pipeline.runtime import Serving, StreamThread
-from pipeline.stream import End, Stream
+from pipeline.stream import Drain, Leave, RunSummary, Stream
 
 PROGRESS_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """How a run ended."""
-
-    ends: tuple[End, ...]
-    """One a source, in the order of the plan."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 complete or drained; 2 a source is unreadable or incomplete; 1 anything else."""
-        codes = {end.exit_code for end in self.ends}
-        return 1 if 1 in codes else max(codes, default=0)
 
 
 def run_local(
@@ -95,11 +80,11 @@ def _watch(
         if stop.is_set() and not stopping:
             stopping = True
             for thread in threads:
-                thread.stop()
+                thread.obey(Drain("the run was told to stop"))
         if abort.is_set() and not aborting:
             aborting = True
             for thread in threads:
-                thread.abort()
+                thread.obey(Leave("told to leave at once"))
         if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
             told_s = time.monotonic()
             on_progress(_counts(threads, serving))
@@ -118,6 +103,6 @@ def _counts(threads: Sequence[StreamThread], serving: Serving) -> RunCounts:
 def _abort(threads: Sequence[StreamThread]) -> None:
     """Leave no thread behind; after an ordinary end there is none."""
     for thread in threads:
-        thread.abort()
+        thread.obey(Leave("the run is over"))
     for thread in threads:
         thread.join()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pipeline.accounting import StreamAccount
 from pipeline.leaving import ended_at_exit
-from pipeline.stream import End, Stream
+from pipeline.stream import Command, End, Leave, Stream
+from pipeline.stream.commands import still_wanted
 
 
 class StreamThread:
@@ -16,7 +17,8 @@ class StreamThread:
     Args:
         source_id: names the thread and the account.
         make: builds the stream around an account, in the new thread.
-        on_abort: frees a stream that waits for whoever takes its results.
+        told: what it is to be told before it begins.
+        on_leave: frees a stream that waits for whoever takes its results.
         then: called in the thread when all is over.
     """
 
@@ -25,16 +27,17 @@ class StreamThread:
         source_id: str,
         make: Callable[[StreamAccount], Stream],
         *,
-        on_abort: Callable[[], object] = lambda: None,
+        told: Sequence[Command] = (),
+        on_leave: Callable[[], object] = lambda: None,
         then: Callable[[], object] = lambda: None,
     ) -> None:
         self.account = StreamAccount(source_id)
         self._make = make
-        self._on_abort = on_abort
+        self._on_leave = on_leave
         self._then = then
         self._lock = threading.Lock()
         self._stream: Stream | None = None
-        self._wanted: list[Callable[[Stream], None]] = []
+        self._wanted = tuple(told)
         self._end: End | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"stream-{source_id}", daemon=True)
@@ -44,16 +47,18 @@ class StreamThread:
         self._thread.start()
         ended_at_exit(self)
 
-    def stop(self) -> None:
-        """Drain the stream, now or as soon as it exists."""
-        self._want(lambda stream: stream.stop())
+    def obey(self, command: Command) -> None:
+        """Pass a command on, now or as soon as the stream exists; from any thread, at once."""
+        if isinstance(command, Leave):
+            self._on_leave()
+        with self._lock:
+            self._wanted = still_wanted(self._wanted, command)
+            if self._stream is not None:
+                self._stream.obey(command)
 
-    def abort(self) -> None:
-        """Leave the stream, now or as soon as it exists."""
-        self._on_abort()
-        self._want(lambda stream: stream.abort())
-
-    leave = abort
+    def leave(self) -> None:
+        """Leave the stream: the program ends."""
+        self.obey(Leave("the program ends"))
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for its end; False when it is still running."""
@@ -86,13 +91,6 @@ class StreamThread:
         assert self._end is not None, "neither ended nor left"  # noqa: S101 - `_run` sees to it
         return self._end
 
-    def _want(self, ask: Callable[[Stream], None]) -> None:
-        with self._lock:
-            self._wanted.append(ask)
-            stream = self._stream
-        if stream is not None:
-            ask(stream)
-
     def _run(self) -> None:
         try:
             self._end = self._run_stream()
@@ -108,7 +106,6 @@ class StreamThread:
             return End.not_started(self.account, error)
         with self._lock:
             self._stream = stream
-            wanted = list(self._wanted)
-        for ask in wanted:
-            ask(stream)
+            for command in self._wanted:
+                stream.obey(command)
         return stream.run()

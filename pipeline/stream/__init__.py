@@ -1,11 +1,24 @@
 """One stream, from its source to its sinks; the loop is written once, without Ray.
 
-`Stream` is the loop; beside it stand the reading side (`capture`), the frames in flight
-(`window`), and what survives a crash (`checkpoint`); the writing side is `pipeline.delivery`.
+`Stream` is the loop, `commands` what it may be told meanwhile; beside it stand the reading side
+(`capture`), the frames in flight (`window`), and what survives a crash (`checkpoint`); the writing
+side is `pipeline.delivery`.
 """
 
 from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.commands import Command, Drain, Leave
+from pipeline.stream.end import End, RunSummary
 from pipeline.stream.loop import Stream
-from pipeline.stream.settings import End, StreamSettings
+from pipeline.stream.settings import StreamSettings
 
-__all__ = ["Checkpoint", "End", "State", "Stream", "StreamSettings"]
+__all__ = [
+    "Checkpoint",
+    "Command",
+    "Drain",
+    "End",
+    "Leave",
+    "RunSummary",
+    "State",
+    "Stream",
+    "StreamSettings",
+]

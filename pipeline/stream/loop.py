@@ -36,9 +36,12 @@ from pipeline.stages import (
 )
 from pipeline.stream.capture import Capture, Captured, outcome_of
 from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.commands import Command
+from pipeline.stream.end import End
 from pipeline.stream.following import Following
+from pipeline.stream.orders import Orders
 from pipeline.stream.progress import Progress, Start
-from pipeline.stream.settings import End, StreamSettings
+from pipeline.stream.settings import StreamSettings
 from pipeline.stream.settling import Settling
 from pipeline.stream.window import Flight, Verdict, Window
 
@@ -51,7 +54,7 @@ class Stream:
     """Everything that happens to one source. Built anywhere, run once, in the calling thread.
 
     Args:
-        source: read in a thread of its own, to its end or until `stop`.
+        source: read in a thread of its own, to its end or until it is told to end.
         segmenter: shared with other streams; not closed here.
         tracker: None publishes raw detections.
         camera: estimates camera motion for the tracker; None for none.
@@ -90,15 +93,20 @@ class Stream:
         self._run_id = run
         self._settings = settings
         self._clock = clock
-        self._aborted = threading.Event()
         self._wake = threading.Event()
-        self._stopped_at_s: float | None = None
+        self._orders = Orders(
+            source,
+            account=account,
+            wake=self._wake.set,
+            stop_timeout_s=settings.stop_timeout_s,
+            clock=clock,
+        )
         self._publisher = Publisher(
             sinks,
             account=account,
             patience_s=settings.patience_s,
             flush_timeout_s=settings.flush_timeout_s,
-            aborted=self._aborted,
+            aborted=self._orders.left,
             clock=clock,
         )
         self._progress = Progress(
@@ -139,18 +147,9 @@ class Stream:
         self._capture: Capture | None = None
         self._start = Start()
 
-    def stop(self) -> None:
-        """Drain: read no further, publish everything captured, finish the sinks. Any thread."""
-        if self._stopped_at_s is None:
-            self._stopped_at_s = self._clock()
-            self.account.enter("draining")
-        self._source.stop()
-        self._wake.set()
-
-    def abort(self) -> None:
-        """Leave: what is in flight is dropped, sinks are closed without an end. Any thread."""
-        self._aborted.set()
-        self.stop()
+    def obey(self, command: Command) -> None:
+        """Do what is asked, from any thread and at any time; returns at once."""
+        self._orders.obey(command)
 
     def run(self) -> End:
         """Run to the end; whatever happens to the stream is told by what is returned.
@@ -172,9 +171,9 @@ class Stream:
                 capture = self._capture = self._begin(state)
                 if self._proven(capture):
                     self._loop(capture)
-                    if not self._aborted.is_set():
+                    if not self._orders.left.is_set():
                         outcome = self._finish(capture)
-                elif not self._aborted.is_set():
+                elif not self._orders.left.is_set():
                     outcome = Outcome(Status.INCOMPLETE, "stopped before it went on")
         except MaskstreamError as error:
             outcome = Outcome(Status.FAILED, str(error))
@@ -196,9 +195,8 @@ class Stream:
         self._progress.live = False
 
     def _loop(self, capture: Capture) -> None:
-        if self._stopped_at_s is None:
-            self.account.enter("streaming")
-        while not self._aborted.is_set():
+        self._orders.begin()
+        while not self._orders.left.is_set():
             self._wake.clear()
             moved = self._fill() + self._publish_ready()
             if self._publisher.lost_all:
@@ -209,19 +207,13 @@ class Stream:
                 self._wait(capture)
 
     def _wait(self, capture: Capture) -> None:
-        if self._stopped_at_s is None or capture.ended:
+        if not self._orders.stopped or capture.ended:
             self._wake.wait(self._progress.due_in())
             self._progress.save_if_due()
             return
         self._wake.wait(_LOOK_S)
-        if self._deaf:
+        if self._orders.deaf:
             self._buffer.close()  # its thread is left to its own timeout
-
-    @property
-    def _deaf(self) -> bool:
-        """Whether the source was told to stop and does not."""
-        asked_at_s, patience_s = self._stopped_at_s, self._settings.stop_timeout_s
-        return asked_at_s is not None and self._clock() - asked_at_s > patience_s
 
     def _fill(self) -> int:
         """Move what waits and fits into the window, and submit it in one call."""
@@ -265,7 +257,7 @@ class Stream:
                 break
             self._settling.prepare(flight)
             # Asked in this order, what failed because all is being left is not told as a failure.
-            if not flight.landed or self._aborted.is_set():
+            if not flight.landed or self._orders.left.is_set():
                 break
             self._settling.settle(flight)
             count += 1
@@ -296,7 +288,7 @@ class Stream:
         Until then they are as they were; False: stopped before.
         """
         while not capture.proven.wait(_LOOK_S):
-            if self._stopped_at_s is not None and (capture.ended or self._deaf):
+            if self._orders.stopped and (capture.ended or self._orders.deaf):
                 return False
             if capture.error is not None:
                 raise capture.error
@@ -314,7 +306,7 @@ class Stream:
             self._progress.save()
         self._publisher.finish(StreamEnd(self._run_id, outcome, self.account.snapshot()))
         self._publisher.close()
-        if self._stopped_at_s is None and outcome.status is not Status.FAILED:
+        if not self._orders.stopped and outcome.status is not Status.FAILED:
             self._progress.ended(outcome)
         self._progress.drained()
         return outcome
@@ -341,6 +333,7 @@ class Stream:
             outcome=outcome,
             counts=self.account.snapshot(),
             sink_errors=self._publisher.errors,
-            stopped=self._stopped_at_s is not None,
+            stopped=self._orders.stopped,
+            why_stopped=self._orders.why,
             bug=bug,
         )

@@ -163,7 +163,8 @@ def test_who_carries_a_plan_out_needs_neither_torch_nor_what_reads_settings(
         "from pipeline.assemble import build_stream\n"
         "from pipeline.testing import ManualSegmenter\n"
         "stream = build_stream(plan, ManualSegmenter(), account=StreamAccount('a'))\n"
-        "stream.stop(); stream.run()\n"
+        "from pipeline.stream import Drain\n"
+        "stream.obey(Drain('enough')); stream.run()\n"
         "assert not {'torch', 'torchvision', 'ray', 'pydantic', 'yaml'} & set(sys.modules)\n"
     )
     done = subprocess.run(

@@ -23,7 +23,7 @@ from pipeline.results import FrameResult
 from pipeline.runtime import Serving
 from pipeline.sources import open_source
 from pipeline.stages import ModelInfo, Position, StreamEnd
-from pipeline.stream import Stream, StreamSettings
+from pipeline.stream import Drain, Stream, StreamSettings
 from pipeline.testing import make_instances
 from pipeline.tracking import make_tracker
 
@@ -165,7 +165,7 @@ class Watched:
         return float(np.percentile(ages, 99))
 
     def stop(self) -> None:
-        self._stream.stop()
+        self._stream.obey(Drain("enough"))
         self._threads[0].join(15)
         self._over.set()
         assert not self._threads[0].is_alive()

@@ -8,10 +8,9 @@ from pipeline.accounting import StreamAccount
 from pipeline.errors import ConfigError, MaskstreamError, ModelError, SinkError, SourceError
 from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.render.pictures import make_picture
-from pipeline.runner import RunSummary
 from pipeline.runtime import StreamThread
 from pipeline.stages import ModelInfo
-from pipeline.stream import End, Stream, StreamSettings
+from pipeline.stream import End, RunSummary, Stream, StreamSettings
 from pipeline.testing import ListSink, ManualSegmenter, ScriptedSource
 from workers.stream import Pool, StreamWorker
 
@@ -34,7 +33,7 @@ def on_workers(make: Callable[[StreamAccount], Stream]) -> End:
         max_batch=4,
         max_wait_s=0.0,
     )
-    worker.begin(INFO, Pool({}, {}))
+    worker.begin(INFO, Pool({}, {}), {"cam": ()})
     assert worker._streams["cam"].thread.join(PATIENCE_S)
     return worker.report(Pool({}, {})).ends["cam"]
 

@@ -21,7 +21,7 @@ from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.resolve import resolve
 from pipeline.render.pictures import make_picture
 from pipeline.stages import AsyncSegmenter, Segmenter
-from pipeline.stream import Stream, StreamSettings
+from pipeline.stream import Leave, Stream, StreamSettings
 from pipeline.testing import (
     ListSink,
     ManualClock,
@@ -207,7 +207,7 @@ def run(
     finally:
         supervisor.close()
         for worker in machines.stream_targets:
-            worker.abort("aborted", "the test is over")
+            worker.obey(Leave("the test is over"), list(worker._streams))
 
 
 def test_two_streams_get_every_frame_in_order_and_the_end_comes_in_the_order_of_the_plan(
@@ -269,7 +269,7 @@ def test_a_stream_worker_that_dies_is_started_again_and_the_other_stream_does_no
         if source_id == "a" and index == 10 and not killed.is_set():
             killed.set()
             machines.streams[0].kill()
-            machines.stream_targets[0].abort("aborted", "as if it had died")
+            machines.stream_targets[0].obey(Leave("as if it had died"), ["a"])
 
     machines = Machines(loop, stub, before_frame=before_frame)
     supervisor = Supervisor(plan("a", "b"), machines, limits=LIMITS)
@@ -348,17 +348,18 @@ def test_told_to_stop_a_run_publishes_what_was_captured_and_ends_well(
 
     told = threading.Event()
     machines = Machines(loop, stub, before_frame=before_frame)
-    original = StreamWorker.stop
+    original = StreamWorker.obey
 
-    def stopping(worker: StreamWorker) -> None:
-        original(worker)
+    def obeying(worker: StreamWorker, *command: Any) -> None:
+        original(worker, *command)
         told.set()
 
     supervisor = Supervisor(plan("cam"), machines, limits=LIMITS)
-    monkeypatch.setattr(StreamWorker, "stop", stopping)
+    monkeypatch.setattr(StreamWorker, "obey", obeying)
     (end,) = run(supervisor, machines, stop=stop)
     (sink,) = machines.sinks["cam"]
     assert (end.stopped, end.exit_code) == (True, 0)
+    assert end.why_stopped == "the run was told to stop"
     assert sink.indices == list(range(len(sink.indices)))
     assert 10 <= len(sink.indices) < FRAMES
     assert end.counts.captured == end.counts.published == len(sink.indices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,8 @@ from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
 from pipeline.plan import StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
-from pipeline.stream import End
+from pipeline.stream import Command, End, Leave
+from pipeline.stream.commands import still_wanted, why_ending
 from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
@@ -65,7 +66,7 @@ class StreamSlot:
         self._clock = clock
         self._totals = {i: Totals(i, live=i in self._live) for i in self._streams}
         self._info: ModelInfo | None = None
-        self._wishes: list[tuple[Any, ...]] = []
+        self._told: dict[str, tuple[Command, ...]] = {i: () for i in self._streams}
         self._orders: list[Future[Any]] = []
         self._asked: Asked | None = None
         self._ask_at_s = 0.0
@@ -104,27 +105,27 @@ class StreamSlot:
 
     def launch(self) -> None:
         """Start the process, so that it is there when there is a model."""
-        self._worker = self._start_worker(list(self._streams.values()), False)
+        self._worker = self._start_worker([self._streams[i] for i in self._left], False)
         for source_id, totals in self._totals.items():
             totals.note(StreamCounts(source_id))
 
     def begin(self, info: ModelInfo, pool: Pool) -> None:
         """Let the streams run."""
         self._info = info
-        self._call("begin", info, pool)
+        self._begin(pool)
 
-    def tell(self, method: str, *args: Any) -> None:
-        """`stop` or `abort` the streams, in this life and any later one."""
+    def tell(self, command: Command, source_ids: Collection[str] | None = None) -> None:
+        """Have streams obey, in this life and any later one; None: all of them."""
+        asked = self._streams if source_ids is None else source_ids
+        told = [source_id for source_id in asked if source_id not in self.ends]
+        for source_id in told:
+            self._told[source_id] = still_wanted(self._told[source_id], command)
         if self._info is None:
-            for source_id in self._streams:
-                outcome = Outcome(Status.INCOMPLETE, "stopped before it began")
-                counts = StreamCounts(source_id, "ended")
-                self.ends[source_id] = End(source_id, outcome, counts, stopped=True)
-            return
-        self._wishes.append((method, *args))
-        self._call(method, *args)
-        if not self._heard and self._asked is not None:
-            self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
+            self._end_before_it_began(told)
+        elif told:
+            self._call("obey", command, told)
+            if not self._heard and self._asked is not None:
+                self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
 
     def step(self, pool: Pool) -> None:
         """Look once."""
@@ -165,13 +166,21 @@ class StreamSlot:
     @property
     def _patience_s(self) -> float:
         """How long the next answer may take; a drain does not wait for who may never start."""
-        starting = not self._heard and not self._wishes
+        starting = not self._heard and any(self._why_ending(i) is None for i in self._left)
         return self._limits.process_timeout_s if starting else self._limits.ping_timeout_s
 
     @property
     def _remote(self) -> Remote:
         assert self._worker is not None, "`launch` comes first"  # noqa: S101 - a bug of ours
         return self._worker
+
+    @property
+    def _left(self) -> list[str]:
+        """Streams that are not over."""
+        return [source_id for source_id in self._streams if source_id not in self.ends]
+
+    def _begin(self, pool: Pool) -> None:
+        self._call("begin", self._info, pool, {i: self._told[i] for i in self._left})
 
     def _call(self, method: str, *args: Any) -> None:
         self._orders.append(self._remote.call(method, *args))
@@ -212,25 +221,29 @@ class StreamSlot:
         self._asked, self._orders = None, []
         self._ask_at_s = self._clock()
         self.owed = {}
-        left = [one for source_id, one in self._streams.items() if source_id not in self.ends]
-        for stream in left:
-            self._totals[stream.id].next_life()
-        if self._leaving:
-            for stream in left:
-                self.ends[stream.id] = self._left(stream.id, reason)
-            return
-        if not self.restarts.allowed:
-            for stream in left:
-                self.ends[stream.id] = self._failed(stream.id, reason)
+        left = self._left
+        for source_id in left:
+            self._totals[source_id].next_life()
+            if self._leaving(source_id):
+                self.ends[source_id] = self._gone(source_id, reason)
+            elif not self.restarts.allowed:
+                self.ends[source_id] = self._failed(source_id, reason)
+        if self.over:
             return
         self.restarts.note()
-        names = ", ".join(stream.id for stream in left)
-        log.warning("%s: the stream worker %s; it starts again", names, reason)
+        log.warning("%s: the stream worker %s; it starts again", ", ".join(self._left), reason)
         self._heard = False
-        self._worker = self._start_worker(left, True)
-        self._call("begin", self._info, pool)
-        for wish in self._wishes:
-            self._call(*wish)
+        self._worker = self._start_worker([self._streams[i] for i in self._left], True)
+        self._begin(pool)
+
+    def _end_before_it_began(self, source_ids: Iterable[str]) -> None:
+        for source_id in source_ids:
+            if (why := self._why_ending(source_id)) is not None:
+                outcome = Outcome(Status.INCOMPLETE, "stopped before it began")
+                counts = StreamCounts(source_id, "ended")
+                self.ends[source_id] = End(
+                    source_id, outcome, counts, stopped=True, why_stopped=why
+                )
 
     def _failed(self, source_id: str, reason: str) -> End:
         text = f"the stream worker {reason}, after {self.restarts}"
@@ -238,12 +251,18 @@ class StreamSlot:
         counts = self._totals[source_id].give_up("failed")
         return End(source_id, Outcome(Status.FAILED, text), counts, bug=text)
 
-    @property
-    def _leaving(self) -> bool:
-        """Whether another life would come too late: told to leave, or to drain and not started."""
-        return bool(self._wishes) and (not self._heard or self._wishes[-1][0] == "abort")
+    def _why_ending(self, source_id: str) -> str | None:
+        return why_ending(self._told[source_id])
 
-    def _left(self, source_id: str, reason: str) -> End:
+    def _leaving(self, source_id: str) -> bool:
+        """Whether another life would come too late: told to leave, or to drain and not started."""
+        told = self._told[source_id]
+        return any(isinstance(one, Leave) for one in told) or (
+            not self._heard and why_ending(told) is not None
+        )
+
+    def _gone(self, source_id: str, reason: str) -> End:
         counts = self._totals[source_id].give_up("ended")
         outcome = Outcome(Status.INCOMPLETE, f"stopped; its worker {reason}")
-        return End(source_id, outcome, counts, stopped=True)
+        why = self._why_ending(source_id)
+        return End(source_id, outcome, counts, stopped=True, why_stopped=why)

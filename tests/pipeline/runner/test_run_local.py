@@ -19,7 +19,7 @@ from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.stages import Status
-from pipeline.stream import Stream
+from pipeline.stream import Command, Stream
 
 MakePictures = Callable[..., Path]
 
@@ -192,14 +192,14 @@ def test_a_stopped_run_is_resumed_to_the_same_bytes(
             stopped.wait()
             return super().segment(images)
 
-    def stop_stream(stream: Stream) -> None:
-        stopping(stream)
+    def obey(stream: Stream, command: Command) -> None:
+        obeying(stream, command)
         stopped.set()
 
-    stopping = Stream.stop
+    obeying = Stream.obey
     with monkeypatch.context() as patch:
         patch.setattr(assemble, "build_segmenter", lambda *_, **__: Stopping())
-        patch.setattr(Stream, "stop", stop_stream)
+        patch.setattr(Stream, "obey", obey)
         first = run_local(resolve(settings), stop=stop)
     assert (first.exit_code, first.ends[0].stopped) == (0, True)
     assert 0 < first.ends[0].counts.published < 40

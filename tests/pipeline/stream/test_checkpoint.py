@@ -17,7 +17,7 @@ from pipeline.results import FrameResult
 from pipeline.runtime import Serving
 from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Status
-from pipeline.stream import Checkpoint, End, Stream, StreamSettings
+from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings
 from pipeline.stream.capture import Mark
 from pipeline.stream.checkpoint import State
 from pipeline.stream.sampling import Sampled
@@ -65,7 +65,9 @@ def test_a_failed_frame_is_still_counted_after_resuming(
         return Instances.empty(image.shape[:2])
 
     local = Serving(lambda: StubSegmenter(find), max_wait_s=0.0)
-    sink = ListSink(on_write=lambda result: stream.abort() if result.index == 3 else None)
+    sink = ListSink(
+        on_write=lambda result: stream.obey(Leave("enough")) if result.index == 3 else None
+    )
     stream = make_stream(
         ScriptedSource(make_frames(6)),
         [sink],
@@ -103,7 +105,9 @@ def test_a_source_that_has_changed_since_is_refused(
     make_stream: MakeStream, tmp_path: Path
 ) -> None:
     path = tmp_path / "cam.json"
-    sink = ListSink(on_write=lambda result: stream.abort() if result.index == 3 else None)
+    sink = ListSink(
+        on_write=lambda result: stream.obey(Leave("enough")) if result.index == 3 else None
+    )
     stream = make_stream(
         ScriptedSource(make_frames(6)),
         [sink],
@@ -128,7 +132,9 @@ def test_a_sink_that_cannot_be_cut_back_stops_the_stream_before_it_writes(
             raise ConfigError("out.jsonl: the last checkpoint is of another file")
 
     path = tmp_path / "cam.json"
-    sink = ListSink(on_write=lambda result: stream.abort() if result.index == 3 else None)
+    sink = ListSink(
+        on_write=lambda result: stream.obey(Leave("enough")) if result.index == 3 else None
+    )
     checkpoint = Checkpoint(path, run="run", source_id="cam")
     stream = make_stream(
         ScriptedSource(make_frames(6)), [sink], checkpoint=checkpoint, checkpoint_every_s=0.0
@@ -185,7 +191,7 @@ def test_what_a_camera_published_before_a_crash_stays_and_no_number_comes_twice(
     def die(result: FrameResult) -> None:
         if result.index == published - 1:
             checkpoint.doomed = True
-            stream.abort()
+            stream.obey(Leave("enough"))
 
     stream: Stream
     checkpoint = mortal_checkpoint(tmp_path / "cam.json", run="run", source_id="cam")

@@ -15,7 +15,7 @@ from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.runtime import Serving
 from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Sink, SnapshotRefused, Status
-from pipeline.stream import Checkpoint, End, Stream
+from pipeline.stream import Checkpoint, Drain, End, Leave, Stream
 from pipeline.testing import ListSink, ManualClock, ManualSegmenter, ScriptedSource, make_frames
 from pipeline.tracking import make_tracker
 
@@ -62,7 +62,7 @@ def cut_off(make_stream: MakeStream, path: Path, sinks: list[Sink]) -> None:
         if result.index == 4:
             checkpoint.save = lambda _: None  # type: ignore[method-assign]
         if result.index == 7:
-            stream.abort()
+            stream.obey(Leave("enough"))
 
     stream = make_stream(
         ScriptedSource(make_frames(12)),
@@ -176,7 +176,7 @@ def test_stopped_before_it_went_on_a_stream_has_touched_nothing(
     )
     running = start(stream)
     reading.wait()
-    stream.stop()
+    stream.obey(Drain("enough"))
     go_on.set()
     end = running.end()
     assert end.outcome == Outcome(Status.INCOMPLETE, "stopped before it went on")

@@ -15,7 +15,7 @@ from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runtime import Serving
 from pipeline.stages import Sink
-from pipeline.stream import Checkpoint, End, Stream, StreamSettings, progress
+from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings, progress
 from pipeline.stream import checkpoint as checkpoint_module
 from pipeline.stream.checkpoint import Numbers, State
 from pipeline.testing import ListSink, ScriptedSource, make_frame
@@ -66,7 +66,7 @@ class Camera:
             look(result)
             if crash and len(self.seen) - before == frames:
                 checkpoint.save = checkpoint.reserve = lambda *_: None  # type: ignore[method-assign]
-                stream.abort()
+                stream.obey(Leave("enough"))
 
         before = len(self.seen)
         source.frames = counted  # type: ignore[method-assign,assignment]

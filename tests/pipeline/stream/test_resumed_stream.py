@@ -18,7 +18,7 @@ from pipeline.instances import Instances
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runtime import Serving
-from pipeline.stream import Checkpoint, Stream, StreamSettings
+from pipeline.stream import Checkpoint, Drain, Leave, Stream, StreamSettings
 from pipeline.testing import ListSink, ScriptedSource
 from pipeline.tracking import make_camera_motion, make_tracker
 
@@ -112,7 +112,7 @@ def cut_off_at(mortal_checkpoint: Any) -> CutOff:
         def on_write(result: FrameResult) -> None:
             checkpoint.doomed = result.index >= index - 3
             if result.index >= index:
-                stream.abort()
+                stream.obey(Leave("enough"))
 
         stream = make(checkpoint, ListSink(on_write=on_write, results=results))
         stream.run()
@@ -157,7 +157,9 @@ def test_a_drained_run_goes_on_at_the_next_start(
     make_street: Make, whole: ListSink, tmp_path: Path
 ) -> None:
     path = tmp_path / "cam.json"
-    drained = ListSink(on_write=lambda result: stream.stop() if result.index == 9 else None)
+    drained = ListSink(
+        on_write=lambda result: stream.obey(Drain("enough")) if result.index == 9 else None
+    )
     stream = make_street(path, drained)
     end = stream.run()
     assert (end.stopped, len(drained.ends)) == (True, 1)

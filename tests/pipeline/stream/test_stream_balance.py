@@ -14,7 +14,7 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.runtime import Serving
-from pipeline.stream import Stream
+from pipeline.stream import Drain, Leave, Stream
 from pipeline.testing import (
     ListSink,
     ScriptedSource,
@@ -71,9 +71,9 @@ def test_for_any_script_the_balance_holds_and_order_is_kept(
     def on_write(result: FrameResult) -> None:
         look()
         if result.index == script["stop_at"]:
-            stream.stop()
+            stream.obey(Drain("enough"))
         if result.index == script["abort_at"]:
-            stream.abort()
+            stream.obey(Leave("enough"))
 
     at = script["sink_error_at"]
     watched = ListSink(on_write=on_write)

@@ -13,7 +13,7 @@ from pipeline.delivery.promise import Promise
 from pipeline.errors import SinkBusy
 from pipeline.results import FrameResult
 from pipeline.stages import Status
-from pipeline.stream import Checkpoint, Stream
+from pipeline.stream import Checkpoint, Leave, Stream
 from pipeline.testing import ListSink, ScriptedSource, make_frames
 
 MakeStream = Callable[..., Stream]
@@ -74,7 +74,7 @@ def test_what_waited_when_a_stream_was_left_comes_again(
         return stream.run()
 
     first = Service(waits_at=7, may_wait_s=may_wait_s)
-    end = run(first, lambda stream: (first.down.wait(), stream.abort()))
+    end = run(first, lambda stream: (first.down.wait(), stream.obey(Leave("enough"))))
     assert end.outcome.status is Status.FAILED
     assert first.indices == list(range(7))
     assert end.counts.balanced()

@@ -13,7 +13,7 @@ from pipeline.formats import jsonl
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.stages import Outcome, Status
-from pipeline.stream import Stream
+from pipeline.stream import Leave, Stream
 from pipeline.testing import (
     ListSink,
     ManualClock,
@@ -195,7 +195,7 @@ def test_sinks_are_closed_before_a_source_that_hangs_is_waited_for(
     running = start(make_stream(source, [sink], stop_timeout_s=60.0))
     while sink.indices != [0, 1]:
         pass
-    running.stream.abort()
+    running.stream.obey(Leave("enough"))
     while not sink.closes:
         pass  # although the source still hangs
     go_on.set()

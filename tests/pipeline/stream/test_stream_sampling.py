@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stream import Checkpoint, Stream
+from pipeline.stream import Checkpoint, Leave, Stream
 from pipeline.testing import (
     ListSink,
     ScriptedSource,
@@ -75,7 +75,9 @@ def test_an_interrupted_file_goes_on_in_the_same_step(
     whole = ListSink()
     complete = make_stream(ScriptedSource(frames), [whole], **given).run()
     checkpoint = Checkpoint(tmp_path / "cam.json", run="run", source_id="cam")
-    first = ListSink(on_write=lambda result: stream.abort() if result.index >= cut_at else None)
+    first = ListSink(
+        on_write=lambda result: stream.obey(Leave("enough")) if result.index >= cut_at else None
+    )
     stream = make_stream(ScriptedSource(frames), [first], checkpoint=checkpoint, **given)
     stream.run()
     resumed = ListSink(results=first.results)

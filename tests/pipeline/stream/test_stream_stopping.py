@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.errors import SinkBusy
 from pipeline.results import FrameResult
 from pipeline.stages import Outcome, Status
-from pipeline.stream import Stream
+from pipeline.stream import Drain, Leave, Stream
 from pipeline.testing import (
     ListSink,
     ManualClock,
@@ -31,12 +31,13 @@ def test_stop_publishes_everything_captured_and_finishes_the_sinks(
     source = ScriptedSource([*make_frames(3), Pause.UNTIL_STOPPED, make_frame(3)])
     running = start(make_stream(source, [sink], segmenter=segmenter))
     segmenter.wait_for(0, 1, 2)
-    running.stream.stop()
+    running.stream.obey(Drain("enough"))
     for index in range(3):
         segmenter.answer(index)
     end = running.end()
     assert sink.indices == [0, 1, 2]
     assert end.stopped
+    assert end.why_stopped == "enough"
     assert (end.outcome.status, end.exit_code) == (Status.INCOMPLETE, 0)
     assert end.counts.balanced()
     assert end.counts.dropped == {}
@@ -46,7 +47,7 @@ def test_stop_publishes_everything_captured_and_finishes_the_sinks(
 def test_a_stop_before_the_start_reads_nothing(make_stream: MakeStream) -> None:
     sink = ListSink()
     stream = make_stream(ScriptedSource(make_frames(3)), [sink])
-    stream.stop()
+    stream.obey(Drain("enough"))
     end = stream.run()
     assert end.stopped
     assert end.counts.captured == 0
@@ -66,7 +67,7 @@ def test_a_source_that_does_not_hear_is_left_behind(make_stream: MakeStream, sta
     stream = make_stream(source, [sink], clock=clock, stop_timeout_s=0.05)
     running = start(stream)
     deaf.wait()
-    stream.stop()
+    stream.obey(Drain("enough"))
     clock.advance(1.0)
     end = running.end()
     free.set()
@@ -84,7 +85,7 @@ def test_abort_drops_what_is_in_flight_and_leaves_sinks_unfinished(
     segmenter.wait_for(0, 1)
     segmenter.answer(0)
     segmenter.wait_for(2)
-    running.stream.abort()
+    running.stream.obey(Leave("enough"))
     end = running.end()
     assert sink.indices == [0]
     assert end.outcome == Outcome(Status.FAILED, "aborted")
@@ -106,7 +107,7 @@ def test_abort_frees_a_stream_that_waits_for_a_busy_sink(
 
     running = start(make_stream(ScriptedSource(make_frames(3)), [Busy()]))
     asked.wait()
-    running.stream.abort()
+    running.stream.obey(Leave("enough"))
     end = running.end()
     assert end.counts.sinks["s0"].dropped == {"aborted": 1}
     assert end.counts.balanced()

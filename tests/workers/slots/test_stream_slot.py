@@ -11,7 +11,7 @@ import pytest
 from pipeline.accounting import StreamCounts
 from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
-from pipeline.stream import End
+from pipeline.stream import Drain, End, Leave
 from pipeline.testing import ManualClock
 from workers.dispatch import Member
 from workers.lives import Owed
@@ -247,14 +247,16 @@ def test_a_worker_started_while_draining_is_told_to_stop_too(
 ) -> None:
     slot = running_slot(lives, clock, "gate")
     lives.last.answer(told())
-    slot.tell("stop")
+    slot.tell(Drain("enough"))
     slot.step(POOL)
-    assert lives.last.methods == ["begin", "report", "stop"]
+    assert lives.last.methods == ["begin", "report", "obey"]
+    assert lives.last.calls[-1][1] == (Drain("enough"), ["gate"])
     clock.advance(1.0)
     slot.step(POOL)
     lives.last.die()
     slot.step(POOL)
-    assert lives.last.methods == ["begin", "stop"]
+    assert lives.last.methods == ["begin"]
+    assert lives.last.calls[-1][1] == (INFO, POOL, {"gate": (Drain("enough"),)})
 
 
 def test_a_drain_does_not_wait_for_a_worker_that_may_never_start(
@@ -267,7 +269,7 @@ def test_a_drain_does_not_wait_for_a_worker_that_may_never_start(
     slot.step(POOL)
     slot.step(POOL)
     clock.advance(30.0)
-    slot.tell("stop")
+    slot.tell(Drain("enough"))
     clock.advance(10.0)
     slot.step(POOL)
     assert not slot.over
@@ -286,7 +288,7 @@ def test_a_worker_that_dies_while_it_leaves_is_not_started_again(
     slot = running_slot(lives, clock, "gate")
     lives.last.answer(told())
     slot.step(POOL)
-    slot.tell("abort", "aborted", "told to leave at once")
+    slot.tell(Leave("enough"))
     lives.last.die()
     slot.step(POOL)
     assert slot.ends["gate"].outcome.reason == "stopped; its worker died (killed)"
@@ -338,6 +340,6 @@ def test_streams_told_to_stop_before_there_is_a_model_are_over_at_once(
     lives: Lives, clock: ManualClock
 ) -> None:
     slot = stream_slot(lives, clock, "gate")
-    slot.tell("stop")
+    slot.tell(Drain("enough"))
     assert slot.over
-    assert slot.ends["gate"].exit_code == 0
+    assert (slot.ends["gate"].exit_code, slot.ends["gate"].why_stopped) == (0, "enough")

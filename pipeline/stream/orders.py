@@ -1,0 +1,84 @@
+"""`Orders`: what a stream was told so far, as its threads look at it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from pipeline.accounting import StreamAccount
+from pipeline.clock import Clock
+from pipeline.stages import Source
+from pipeline.stream.commands import Command, Drain, Leave
+
+log = logging.getLogger(__name__)
+
+
+class Orders:
+    """Takes commands from any thread at any time, and is read by the threads of the stream.
+
+    Args:
+        source: told to stop when the stream is to end.
+        account: told what state the stream is in.
+        wake: called when there is something new.
+        stop_timeout_s: how long the source may take to hear that it is to stop.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        account: StreamAccount,
+        wake: Callable[[], None],
+        stop_timeout_s: float,
+        clock: Clock,
+    ) -> None:
+        self.left = threading.Event()
+        """What is in flight is to be dropped."""
+        self.why: str | None = None
+        """Why it is to end, once it was told to."""
+        self._source = source
+        self._account = account
+        self._wake = wake
+        self._stop_timeout_s = stop_timeout_s
+        self._clock = clock
+        self._stopped_at_s: float | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the source is to be read no further."""
+        return self._stopped_at_s is not None
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the source was told to stop and does not."""
+        at_s = self._stopped_at_s
+        return at_s is not None and self._clock() - at_s > self._stop_timeout_s
+
+    def obey(self, command: Command) -> None:
+        """Do what is asked; returns at once."""
+        name = self._account.source_id
+        log.info(
+            "%s: told to %s: %s", name, command.verb, command.reason, extra={"source_id": name}
+        )
+        match command:
+            case Drain():
+                self._end(command.reason)
+            case Leave():
+                self.left.set()
+                self._end(command.reason)
+
+    def begin(self) -> None:
+        """The first frame may come any moment now."""
+        with self._account.lock:
+            if not self.stopped:
+                self._account.enter("streaming")
+
+    def _end(self, reason: str) -> None:
+        with self._account.lock:
+            if self._stopped_at_s is None:
+                self._stopped_at_s, self.why = self._clock(), reason
+                self._account.enter("draining")
+        self._source.stop()
+        self._wake()
