@@ -134,7 +134,7 @@ def weights_paths(weights: str | None) -> list[str]:
 
 
 def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping[int, str]:
-    """Names by class id, without torch unless a .pth file has no labels beside it.
+    """Names by class id, without torch unless it is an old .pth without labels beside it.
 
     Raises:
         ConfigError: see `choose`.

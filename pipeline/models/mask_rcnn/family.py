@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.mask_rcnn.fit import largest_batch
+from pipeline.models.mask_rcnn.layout import count_classes, guess_name, shapes_of_pth
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import (
     WeightsFile,
@@ -71,7 +72,7 @@ def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
 
 
 def _labels(file: WeightsFile | None) -> Mapping[int, str]:
-    """Without torch unless a .pth file has no labels beside it."""
+    """Without torch, unless it is an old .pth file without labels beside it."""
     if file is None:
         return COCO_LABELS
     if is_safetensors(file.data):
@@ -80,9 +81,7 @@ def _labels(file: WeightsFile | None) -> Mapping[int, str]:
         return labels_for(file, int(head["shape"][0]) if head else COCO_CLASSES)
     if file.labels is not None:
         return file.labels
-    from pipeline.models.mask_rcnn.weights import count_classes, read_tensors
-
-    return labels_for(file, count_classes(read_tensors(file), file.origin))
+    return labels_for(file, count_classes(shapes_of_pth(file), file.origin))
 
 
 def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than COCO_V1
@@ -94,9 +93,7 @@ def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than 
 def _name_of(file: WeightsFile) -> str | None:
     if file.model is not None or is_safetensors(file.data):
         return file.model
-    from pipeline.models.mask_rcnn.weights import guess_name, read_tensors
-
-    return guess_name(read_tensors(file), file.origin)
+    return guess_name(shapes_of_pth(file), file.origin)
 
 
 FAMILY = Family(

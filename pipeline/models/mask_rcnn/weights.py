@@ -26,6 +26,7 @@ from torchvision.models.detection import (
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.errors import ModelError
+from pipeline.models.mask_rcnn.layout import count_classes, guess_name, state_dict
 from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.models.shared.files import (
     EXPECTED,
@@ -37,7 +38,6 @@ from pipeline.models.shared.files import (
 )
 from pipeline.reading import read_small
 
-_HEAD = "roi_heads.box_predictor.cls_score.weight"
 _PUBLISHED = {
     "maskrcnn_resnet50_fpn": MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
     "maskrcnn_resnet50_fpn_v2": MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
@@ -91,7 +91,7 @@ def read_tensors(file: WeightsFile) -> dict[str, Tensor]:
             raise ModelError(
                 f"weights {file.origin}: broken safetensors file ({error}); fetch it again"
             ) from error
-    return _state_dict(_unpickle(file), file.origin)
+    return state_dict(_unpickle(file), Tensor, file.origin)
 
 
 def _unpickle(file: WeightsFile) -> Any:
@@ -111,48 +111,6 @@ def _unpickle(file: WeightsFile) -> Any:
         ) from error
 
 
-def _state_dict(value: Any, origin: str) -> dict[str, Tensor]:
-    for wrapper in ("model", "state_dict"):
-        if isinstance(value, Mapping) and isinstance(value.get(wrapper), Mapping):
-            value = value[wrapper]
-    if not isinstance(value, Mapping) or not all(isinstance(v, Tensor) for v in value.values()):
-        raise ModelError(f"weights {origin}: no state dict inside; save `model.state_dict()`")
-    return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
-
-
-def count_classes(tensors: Mapping[str, Tensor], origin: str) -> int:
-    """Rows of the class head, background included.
-
-    Raises:
-        ModelError: there is no such head.
-    """
-    if _HEAD not in tensors:
-        hint = (
-            "this is detectron2's layout, which cannot be read"
-            if any(key.startswith("backbone.bottom_up.") for key in tensors)
-            else "expected the parameters of torchvision's MaskRCNN"
-        )
-        raise ModelError(f"weights {origin}: no {_HEAD} among {len(tensors)} tensors; {hint}")
-    return int(tensors[_HEAD].shape[0])
-
-
-def guess_name(tensors: Mapping[str, Tensor], origin: str) -> str:
-    """The architecture a state dict belongs to, from its names and shapes.
-
-    Raises:
-        ModelError: it is no torchvision Mask R-CNN.
-    """
-    count_classes(tensors, origin)
-    if "backbone.body.layer1.0.conv3.weight" not in tensors:
-        return "maskrcnn_resnet18_fpn"
-    if "rpn.head.conv.1.0.weight" in tensors:
-        return "maskrcnn_resnet50_fpn_v2"
-    if "backbone.body.layer3.22.conv1.weight" not in tensors:
-        return "maskrcnn_resnet50_fpn"
-    wide = tensors["backbone.body.layer1.0.conv1.weight"].shape[0] == 256
-    return "maskrcnn_resnext101_32x8d_fpn" if wide else "maskrcnn_resnet101_fpn"
-
-
 def load_network(name: str, file: WeightsFile) -> MaskRCNN:
     """The network `name` with the weights of `file`, in fp32, in evaluation mode.
 
@@ -160,7 +118,8 @@ def load_network(name: str, file: WeightsFile) -> MaskRCNN:
         ModelError: the weights do not fit the network, or hold a value that is not finite.
     """
     tensors = read_tensors(file)
-    num_classes = count_classes(tensors, file.origin)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    num_classes = count_classes(shapes, file.origin)
     _refuse_not_finite(tensors, file.origin)
     with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
         network = build_network(
@@ -219,5 +178,5 @@ def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str
             )
         raise ModelError(
             f"weights {origin} do not fit {name}: {'; '.join(parts)}; they look like "
-            f"{guess_name(tensors, origin)}"
+            f"{guess_name({key: tensor.shape for key, tensor in tensors.items()}, origin)}"
         ) from error
