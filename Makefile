@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 PYTEST := $(BIN)/pytest
+# Two processes of tests; one that crashes ends the run, and its test is named.
+SIDE_BY_SIDE := -n 2 --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch bench bench-gpu docs clean
@@ -29,7 +31,7 @@ demo: $(READY) ## run the real pipeline on a rendered street; leaves video, mask
 	$(BIN)/maskstream demo --output out/demo --overwrite
 
 test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
-	$(PYTEST) -m "not servers and not faults and not gpu"
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not servers and not faults and not gpu"
 
 test-servers: $(READY_DEV) ## run the tests that need real servers (installs them with apt)
 	tests/servers/install.sh

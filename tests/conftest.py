@@ -6,9 +6,11 @@ import random
 import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 MAY_BE_SKIPPED = (
     "needs a CUDA device",
@@ -30,6 +32,19 @@ def pytest_runtest_makereport(
         if not reason.removeprefix("Skipped: ").startswith(MAY_BE_SKIPPED):
             report.outcome, report.longrepr = "failed", f"FAIL_ON_SKIP is set; {reason}"
     return report
+
+
+class OneRayAtATime(LoadFileScheduling):
+    """Files go to whichever process of tests is free; those that start Ray go to one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "Ray" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneRayAtATime:
+    """Asked for by `-n`; what takes longest stands first in the order of the folders."""
+    config.option.loadscopereorder = False
+    return OneRayAtATime(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -30,11 +30,12 @@ def test_known():
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "side_by_side", "told"),
     [
-        ({}, {"3 skipped, 1 xfailed"}),
+        ({}, [], {"3 skipped, 1 xfailed"}),
         (
             {"FAIL_ON_SKIP": "1"},
+            ["-n", "2"],
             {
                 "FAIL_ON_SKIP is set; Skipped: no ffmpeg command to compare with; apt-get install "
                 "ffmpeg",
@@ -45,13 +46,15 @@ def test_known():
     ],
 )
 def test_a_skip_is_a_failure_where_that_is_asked_for(
-    setting: dict[str, str], told: set[str], tmp_path: Path
+    setting: dict[str, str], side_by_side: list[str], told: set[str], tmp_path: Path
 ) -> None:
     (tmp_path / "conftest.py").symlink_to(ROOT / "tests" / "conftest.py")
     (tmp_path / "test_skips.py").write_text(TESTS)
     environ = {name: value for name, value in os.environ.items() if name != "FAIL_ON_SKIP"}
+    environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each of the three would import hypothesis
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist.plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "."],
+        [*command, *side_by_side, "-c", os.devnull, "."],
         cwd=tmp_path,
         env={**environ, **setting},
         capture_output=True,
