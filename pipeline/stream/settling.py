@@ -75,7 +75,7 @@ class Settling:
         """Publish the oldest frame, or count it as failed."""
         began = self._clock()
         try:
-            found = None if flight.future is None else flight.future.result()
+            found = flight.take()
         except Exception as error:  # noqa: BLE001 - one frame's failure is counted, not raised
             self._fail(flight, error)
         else:

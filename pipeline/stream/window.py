@@ -59,6 +59,18 @@ class Flight:
         """Whether its result can be taken without waiting."""
         return self.done_at_s is not None
 
+    def take(self) -> Instances | None:
+        """What was found, once; None where it was not segmented.
+
+        Forgets the future: that calls back with this flight, and the two would keep the frame
+        until cycles are collected, hundreds of frames later.
+
+        Raises:
+            Exception: it could not be segmented.
+        """
+        future, self.future = self.future, None
+        return None if future is None else future.result()
+
     @property
     def took_s(self) -> float:
         """From its submission to its answer."""
