@@ -51,7 +51,7 @@ lint: $(READY_DEV) ## ruff: style and format
 	$(BIN)/ruff format --check .
 
 type: $(READY_DEV) ## mypy, strict
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 
 arch: $(READY_DEV) ## import-linter: a module imports only from the floors below
 	$(BIN)/lint-imports

@@ -22,6 +22,7 @@ import pytest
 
 from pipeline.config import Settings, parse
 from pipeline.plan.resolve import resolve
+from pipeline.runner import run_local
 from pipeline.stages import Status
 from pipeline.stream import End
 from workers.lives import Limits
@@ -132,7 +133,7 @@ def test_three_streams_end_with_the_same_bytes_beside_three_that_poison(
     ]
     limits = Limits(poll_s=0.1, stream_restarts=2)
     alone, beside = tmp_path / "alone", tmp_path / "beside"
-    assert run(resolve(settings_for(good, alone))).exit_code == 0
+    assert run_local(resolve(settings_for(good, alone))).exit_code == 0
     summary = run(resolve(settings_for([*bad, *good], beside)), limits=limits)
     ends: dict[str, End] = {end.source_id: end for end in summary.ends}
     for name, frames in GOOD.items():
