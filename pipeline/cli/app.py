@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from pipeline._version import __version__
-from pipeline.cli import bench, check, demo, doctor, evaluate, models, retrack, run, track, train
+from pipeline.cli import (
+    bench,
+    check,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    models,
+    retrack,
+    run,
+    track,
+    train,
+)
 
 app = typer.Typer(
     name="maskstream",
@@ -43,4 +55,5 @@ app.command("doctor")(doctor.doctor)
 app.command("retrack")(retrack.retrack)
 app.command("train")(train.train)
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(export.app, name="export")
 app.add_typer(bench.app, name="bench")

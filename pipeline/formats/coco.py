@@ -1,24 +1,34 @@
-"""COCO's two JSON forms: the results of a run, and a ground truth to judge it by.
+"""COCO's two JSON forms: the results of a run, and a data set to train on or to judge it by.
 
 `image_id` is the frame index, counted from 0 as in every record of the project, or the id a data
 set gives the picture. Boxes are `[x, y, width, height]`, masks compressed RLE. pycocotools reads
-both files as they are.
+both files as they are. Reading a data set takes the whole file into memory: images and annotations
+stand in two lists of any order.
 """
 
 from __future__ import annotations
 
 import json
-import os
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import SourceError
+from pipeline.formats import jsonl
+from pipeline.formats.exchange import (
+    KEPT,
+    Assumed,
+    kept_of,
+    picture_name,
+    result_of,
+    understood,
+)
+from pipeline.formats.polygons import rle_of_segmentation
+from pipeline.formats.whole import Spool
 from pipeline.instances import Instances
-from pipeline.masks import Masks
+from pipeline.reading import open_regular
 from pipeline.results import FrameResult
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -57,107 +67,121 @@ def dumps_rows(result: FrameResult, image_id: int | None = None) -> bytes:
     return ",\n".join(_encode(row) for row in result_rows(result, image_id)).encode()
 
 
-def write_ground_truth(
-    path: str | Path,
-    frames: Iterable[tuple[int, Instances, tuple[int, int]]],
-    labels: Mapping[int, str],
-) -> None:
-    """Write a COCO ground truth, the file replaced whole at the end.
+def write(part: Path, results: Iterable[FrameResult]) -> None:
+    """Write a data set: every frame an image, every instance an annotation with id from 1.
 
-    Annotation ids count from 1 (pycocotools takes 0 for "not matched"). Track ids, where there
-    are any, are kept in the key `track_id`.
-
-    Args:
-        path: the JSON file.
-        frames: frame index, true instances and picture size (height, width) of each frame,
-            those without instances included: they are the negatives.
-        labels: names by class id, the `categories` of the file.
-
-    Raises:
-        OSError: the file cannot be written; what stood there before is untouched.
+    pycocotools takes the annotation id 0 for "not matched". Score, track id and what else a record
+    has are kept beside what COCO knows.
     """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for index, truth, (height, width) in frames:
-        images.append(
-            {"id": index, "width": width, "height": height, "file_name": f"{index:06d}.jpg"}
-        )
-        annotations.extend(_annotations(index, truth, first_id=len(annotations) + 1))
-    categories = [{"id": class_id, "name": name} for class_id, name in sorted(labels.items())]
-    content = {
-        "info": {"description": "written by maskstream", "version": "1"},
-        "images": images,
-        "annotations": annotations,
-        "categories": categories,
+    labels: dict[int, str] = {}
+    number = 0
+    with part.open("wb") as file, Spool(part) as images:
+        file.write(b'{"annotations":[')
+        for result in results:
+            record = jsonl.record(result)
+            images.add((b",\n" if images.size else b"\n") + jsonl.dumps(_image(record)))
+            for row in record["instances"]:
+                number += 1
+                annotation = _annotation(number, record["frame"], row)
+                file.write((b",\n" if number > 1 else b"\n") + jsonl.dumps(annotation))
+            labels.update(result.labels)
+        file.write(b'\n],"images":[')
+        images.copy_to(file)
+        categories = [{"id": class_id, "name": name} for class_id, name in sorted(labels.items())]
+        more = {"categories": categories, "info": {"description": "written by maskstream"}}
+        file.write(b"\n]," + jsonl.dumps(more)[1:] + b"\n")
+
+
+def read(path: Path, assumed: Assumed) -> Iterator[FrameResult]:
+    """Yield the frames of a data set, those without annotations too, or of a results file.
+
+    What has neither outline nor runs is left out and counted, crowds too.
+    """
+    with understood(path, "a COCO data set or results file"):
+        with open_regular(path) as file:
+            content = json.load(file)
+        data = {"annotations": content} if isinstance(content, list) else content
+        rows: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in data["annotations"]:
+            rows[int(row["image_id"])].append(row)
+        images = data.get("images", ()) if data is content else _images_of(rows)
+        names = {int(c["id"]): str(c["name"]) for c in data.get("categories", ())}
+        read = [_frame(image, rows.pop(int(image["id"]), []), names, assumed) for image in images]
+        if rows:
+            raise ValueError(f"annotations of an image that is not there: {min(rows)}")
+        for head, found in sorted(read, key=lambda frame: (frame[0]["epoch"], frame[0]["frame"])):
+            yield result_of(head, found)
+
+
+def _image(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{"id": record["frame"], "file_name": picture_name(record)},
+        **{"width": record["width"], "height": record["height"], KEPT: kept_of(record)},
     }
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_text(_encode(content), encoding="utf-8")
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def read_results(path: str | Path) -> Iterator[tuple[int, Instances]]:
-    """Yield frame index and instances of a results file, frames without instances left out.
-
-    Args:
-        path: a results file whose rows are in the order of their frames, as the sink writes it.
-
-    Raises:
-        SourceError: the file cannot be read or is no results file.
-    """
-    try:
-        rows = json.loads(Path(path).read_bytes())
-        for index, group in groupby(rows, key=lambda row: int(row["image_id"])):
-            yield index, _from_rows(list(group))
-    except OSError as error:
-        raise SourceError(f"{path}: cannot read COCO results: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise SourceError(
-            f"{path}: not a COCO results file, a list of objects with image_id, category_id, "
-            f"segmentation and score: {error!r}"
-        ) from error
+def _annotation(number: int, image_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    x1, y1, x2, y2 = row["box"]
+    annotation = {
+        **{"id": number, "image_id": image_id, "category_id": row["class_id"]},
+        **{"segmentation": row["mask"], "area": row["area"], "iscrowd": 0},
+        "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
+        "score": row["score"],
+    }
+    if row["track"] is not None:
+        annotation["track_id"] = row["track"]
+    if row.get("predicted"):
+        annotation["predicted"] = True
+    return annotation
 
 
-def _from_rows(rows: list[Mapping[str, Any]]) -> Instances:
-    height, width = rows[0]["segmentation"]["size"]
-    boxes = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return Instances(
-        boxes=boxes,
-        scores=np.array([row["score"] for row in rows], np.float32),
-        class_ids=np.array([row["category_id"] for row in rows], np.int64),
-        masks=Masks.from_coco([row["segmentation"] for row in rows], (height, width)),
-    )
-
-
-def _annotations(index: int, truth: Instances, first_id: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
+def _images_of(rows: Mapping[int, list[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The images a results file speaks of."""
+    return [
         {
-            "id": first_id + i,
-            "image_id": index,
-            "category_id": class_id,
-            "segmentation": mask,
-            "area": area,
-            "bbox": box,
-            "iscrowd": 0,
+            **{"id": image_id, "file_name": here[0].get("file_name")},
+            **dict(zip(("height", "width"), here[0]["segmentation"]["size"], strict=True)),
         }
-        for i, (class_id, mask, area, box) in enumerate(
-            zip(
-                truth.class_ids.tolist(),
-                truth.masks.to_coco(),
-                truth.masks.areas().tolist(),
-                _xywh(truth),
-                strict=True,
-            )
-        )
+        for image_id, here in rows.items()
     ]
-    if truth.track_ids is not None:
-        for row, track_id in zip(rows, truth.track_ids.tolist(), strict=True):
-            row["track_id"] = track_id
-    return rows
+
+
+def _frame(
+    image: Mapping[str, Any],
+    rows: list[Mapping[str, Any]],
+    names: Mapping[int, str],
+    assumed: Assumed,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    size = int(image["height"]), int(image["width"])
+    head = assumed.head(
+        *(int(image["id"]), size), kept=image.get(KEPT), file=image.get("file_name")
+    )
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        class_id = int(row["category_id"])
+        if names and class_id not in names:
+            raise ValueError(f"category {class_id} of annotation {row.get('id')} is not declared")
+        mask = None if row.get("iscrowd") else rle_of_segmentation(row.get("segmentation"), size)
+        if mask is None:
+            assumed.left_out["crowds" if row.get("iscrowd") else "boxes without a mask"] += 1
+            continue
+        found.append(
+            {
+                **{"track": row.get("track_id"), "class_id": class_id, "mask": mask},
+                "label": assumed.label(class_id, names.get(class_id)),
+                "score": row.get("score", 1.0),
+                "box": _corners(row.get("bbox")),
+                "predicted": bool(row.get("predicted", False)),
+            }
+        )
+    return head, found
+
+
+def _corners(box: Any) -> list[float] | None:
+    if box is None:
+        return None
+    x, y, width, height = map(float, box)
+    return [x, y, round(x + width, 2), round(y + height, 2)]
 
 
 def _xywh(instances: Instances) -> list[list[float]]:

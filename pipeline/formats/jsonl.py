@@ -7,7 +7,7 @@ scores 4, times 6), keys have one order, separators are `,` and `:` without spac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,9 @@ from pipeline.stages import StreamEnd
 
 FRAME_SCHEMA = "maskstream.frame/1"
 END_SCHEMA = "maskstream.end/1"
+
+_LARGEST = 1e15
+"""Numbers beyond it, and what is no number, are damage."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -147,7 +150,7 @@ def parse_record(fields: Mapping[str, Any]) -> FrameResult:
             source_id=str(fields["source"]),
             epoch=int(fields["epoch"]),
             index=int(fields["frame"]),
-            pts_s=float(fields["pts_s"]),
+            pts_s=_finite(fields["pts_s"]),
             captured_at_s=None if captured_at is None else _unix_s(captured_at),
             clock=fields.get("clock"),
             size=size,
@@ -158,7 +161,7 @@ def parse_record(fields: Mapping[str, Any]) -> FrameResult:
         )
     except KeyError as error:
         raise ValueError(f"field {error} is missing") from error
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a field is of the wrong kind: {error}") from error
 
 
@@ -192,8 +195,14 @@ def read_run(path: str | Path) -> RunRecords:
     return RunRecords(results, end, torn)
 
 
-def read_records(path: str | Path) -> Iterator[FrameResult]:
+def read_records(
+    path: str | Path, *, on_torn: Callable[[int], None] | None = None
+) -> Iterator[FrameResult]:
     """Yield the results of a record file, the end record left out.
+
+    Args:
+        path: the file.
+        on_torn: told the number of a torn last line, which then is no error.
 
     Raises:
         SourceError: the file cannot be read or a line is damaged; for a torn last line only after
@@ -201,6 +210,9 @@ def read_records(path: str | Path) -> Iterator[FrameResult]:
     """
     for number, size, value in _lines(Path(path)):
         if value is None:
+            if on_torn is not None:
+                on_torn(number)
+                return
             raise SourceError(
                 f"{path} line {number}: cut off after {size} bytes, the {number - 1} lines before "
                 "it are whole; the writer was killed, run it again to finish the file"
@@ -224,7 +236,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int, FrameResult | dict[str, Any] 
         for number, line in enumerate(file, start=1):
             try:
                 fields = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if not line.endswith(b"\n"):  # only the last line can lack it
                     yield number, len(line), None
                     return
@@ -253,15 +265,25 @@ def _parse_instances(rows: list[Mapping[str, Any]], size: tuple[int, int]) -> In
     tracks = [row["track"] for row in rows]
     carried = np.array([row.get("predicted", False) for row in rows], np.bool_)
     points = [row["keypoints"] for row in rows if "keypoints" in row]
+    boxes = np.array([row["box"] for row in rows], np.float64).reshape(n, 4)
+    scores = np.array([row["score"] for row in rows], np.float64)
+    if not (abs(boxes) < _LARGEST).all() or not (abs(scores) < _LARGEST).all():
+        raise ValueError("a box or a score is no number of this world")
     return Instances(
-        boxes=np.array([row["box"] for row in rows], np.float32).reshape(n, 4),
-        scores=np.array([row["score"] for row in rows], np.float32),
+        boxes=boxes.astype(np.float32),
+        scores=scores.astype(np.float32),
         class_ids=np.array([row["class_id"] for row in rows], np.int64),
         masks=Masks.from_coco([row["mask"] for row in rows], size),
         track_ids=None if None in tracks or not n else np.array(tracks, np.int64),
         predicted=carried if carried.any() else None,
         keypoints=np.array(points, np.float32) if n and len(points) == n else None,
     )
+
+
+def _finite(value: float) -> float:
+    if not abs(float(value)) < _LARGEST:
+        raise ValueError(f"a time of {value} s")
+    return float(value)
 
 
 def _iso_utc(unix_s: float) -> str:

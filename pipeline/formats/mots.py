@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
+from pipeline.formats.exchange import Assumed, result_of, understood
 from pipeline.formats.mot import check_ordered, check_unique, text_lines
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.masks.coco import decompress
+from pipeline.results import FrameResult
 
 COLUMNS = "frame id class height width rle [score]"
 IGNORE_CLASS = 10
@@ -104,6 +106,42 @@ def write_mots(path: str | Path, frames: Iterable[tuple[int, Instances]]) -> Non
     with Path(path).open("w", encoding="ascii") as file:
         for number, instances in frames:
             file.writelines(line + "\n" for line in lines(instances, frame=number))
+
+
+def write(part: Path, results: Iterable[FrameResult]) -> None:
+    """Write results under their frame index, the first frame is 0."""
+    write_mots(part, ((result.index, result.instances) for result in results))
+
+
+def read(path: Path, assumed: Assumed) -> Iterator[FrameResult]:
+    """Yield every frame from 0 to the last; those nobody wrote a line for have no instances.
+
+    The text of all lines is in memory, one frame is decoded at a time. Regions that are not judged
+    are left out.
+    """
+    with understood(path, "a MOTS text"):
+        table = read_mots(path, ordered=True)
+        if not len(table):
+            return
+        ends = np.searchsorted(table.frames, np.arange(int(table.frames[-1]) + 2))
+        size = (int(table.sizes[0][0]), int(table.sizes[0][1]))
+        for frame in range(len(ends) - 1):
+            here = np.arange(ends[frame], ends[frame + 1])
+            kept = here[table.classes[here] != IGNORE_CLASS]
+            assumed.left_out["regions that are not judged"] += len(here) - len(kept)
+            rows = [
+                _row(table, row, rle, assumed)
+                for row, rle in zip(kept, table.coco(kept), strict=True)
+            ]
+            yield result_of(assumed.head(frame, size), rows)
+
+
+def _row(table: MotsTable, row: int, rle: dict[str, object], assumed: Assumed) -> dict[str, object]:
+    class_id = int(table.classes[row])
+    return {
+        **{"track": int(table.ids[row]), "class_id": class_id, "label": assumed.label(class_id)},
+        **{"score": float(table.scores[row]), "box": None, "mask": rle},
+    }
 
 
 def lines(instances: Instances, *, frame: int) -> Iterator[str]:

@@ -9,8 +9,9 @@ import pytest
 from pycocotools.coco import COCO
 
 from pipeline.errors import SourceError
-from pipeline.formats.coco import write_ground_truth
+from pipeline.formats.coco import write
 from pipeline.formats.mots import read_mots, write_mots
+from pipeline.results import FrameResult
 from pipeline.sources.street.synthetic import SyntheticSource
 from pipeline.stages import Outcome, Status
 
@@ -76,7 +77,11 @@ def test_there_is_no_truth_about_a_frame_that_does_not_exist() -> None:
 def test_the_truth_is_a_coco_ground_truth(tmp_path: Path) -> None:
     street = source()
     path = tmp_path / "truth.json"
-    write_ground_truth(path, street.truths(), street.labels)
+    results = (
+        FrameResult("r", "s", 0, i, i / 10, None, None, size, "truth", truth, street.labels)
+        for i, truth, size in street.truths()
+    )
+    write(path, results)
     coco = COCO(path)
     assert len(coco.imgs) == 6
     assert {c["name"] for c in coco.cats.values()} == set(street.labels.values())
