@@ -61,6 +61,6 @@ def run(
         from pipeline.runner import run_local
 
         return run_local(plan, on_progress=on_progress, stop=stop, abort=abort)
-    from workers.supervisor import run as run_on_ray
+    from workers.running import run as run_on_ray
 
     return run_on_ray(plan, address=address, on_progress=on_progress, stop=stop, abort=abort)

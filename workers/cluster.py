@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -136,7 +137,7 @@ class Cluster:
 
         workers = self._plan.workers
         spec = StreamSpec(
-            tuple(self._remembering(stream) for stream in streams),
+            tuple(self._remembering(stream, again=again) for stream in streams),
             os.getcwd(),
             workers.max_batch,
             workers.max_wait_s,
@@ -145,12 +146,15 @@ class Cluster:
         )
         return start_stream(spec, node_id=self._node_id)
 
-    def _remembering(self, stream: StreamPlan) -> StreamPlan:
+    def _remembering(self, stream: StreamPlan, *, again: bool) -> StreamPlan:
         """A stream worker that dies goes on from its checkpoint also when the user keeps none."""
         if stream.checkpoint is not None or self._folder is None:
             return stream
-        path = os.path.join(self._folder.make(STATE), f"{stream.id}.json")
-        return replace(stream, checkpoint=CheckpointPlan(path=path))
+        path = Path(self._folder.make(STATE), f"{stream.id}.json")
+        if not again:  # a stream of this id was here before, and was removed
+            for left in (path, path.with_suffix(".numbers")):
+                left.unlink(missing_ok=True)
+        return replace(stream, checkpoint=CheckpointPlan(path=str(path)))
 
     def _connect(self, folder: PrivateFolder) -> None:
         if self._address is not None:

@@ -151,7 +151,7 @@ def _run(plan: RunPlan, *, quiet: bool, address: str | None) -> RunSummary:
     stop, abort = threading.Event(), threading.Event()
     if plan.executor == "local":
         return _run_local(plan, stop, abort, quiet=quiet)
-    from workers.supervisor import run as run_on_ray
+    from workers.running import run as run_on_ray
 
     with ProgressLine(quiet=quiet) as progress:
         return run_on_ray(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline import models, sinks, sources
 from pipeline.errors import ConfigError, SourceOpenError
 from pipeline.plan.identity import run_of_file
-from pipeline.plan.inventory import Use, keep_apart, writes
+from pipeline.plan.inventory import Use, keep_apart, reads, writes
 from pipeline.plan.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
 from pipeline.plan.run import RunPlan
+from pipeline.plan.shares import in_flight_share
 from pipeline.plan.state import (
     checkpoint_of,
     claim,
@@ -58,6 +60,44 @@ def prepare(plan: RunPlan) -> Prepared:
         plan = replace(plan, model=replace(plan.model, digest=weights.sha256))
     refuse_unwritable(plan)
     _warn_of_demo_weights(plan)
+    return Prepared(_settled(plan, beside=()), weights)
+
+
+def prepare_added(run: RunPlan, stream: StreamPlan) -> StreamPlan:
+    """Settle one stream more for a run that goes on, as `prepare` would have settled them all.
+
+    Nothing of it may be written by the others, and what it writes may be read by none. The others
+    keep their bytes in flight; it gets the share it would have among all of them.
+
+    Args:
+        run: with the streams there are now, prepared.
+        stream: as `resolve` made it, alone.
+
+    Raises:
+        MaskstreamError: as of `prepare`; the run is as it was.
+    """
+    alone = replace(run, streams=(stream,), sinks=tuple(sink.url for sink in stream.sinks))
+    _refuse_nothing_to_read(alone)
+    for sink in stream.sinks:
+        sinks.look_at(sink.url, stream.id, now=True)
+    written = writes(run)
+    keep_apart([*reads(run), *reads(alone)], [*written, *writes(alone)])
+    everyone = [*run.streams, stream]
+    live, ray = sum(one.source.live for one in everyone), run.executor == "ray"
+    files = len(everyone) - live
+    share = in_flight_share(
+        run.workers.in_flight_bytes,
+        live=live,
+        files=files,
+        at_once=run.workers.at_once * run.workers.streams_per_worker if ray else files,
+    )
+    _warn_of_demo_weights(alone)
+    (settled,) = _settled(alone, beside=written).streams
+    return replace(settled, settings=replace(settled.settings, in_flight_bytes=share))
+
+
+def _settled(plan: RunPlan, *, beside: Sequence[Use]) -> RunPlan:
+    """Claim what streams write, find out which go on, and write the manifest."""
     for stream in plan.streams:
         claim(plan, stream)
     plan = replace(plan, streams=tuple(_known(plan, stream) for stream in plan.streams))
@@ -65,12 +105,12 @@ def prepare(plan: RunPlan) -> Prepared:
     for stream in fresh:
         _refuse_existing(stream)
     values = manifest(plan)
-    beside = manifest_paths(plan, values)
-    keep_apart((), [*writes(plan), *(Use(path, "the manifest") for path in beside)])
-    refuse_foreign(beside)
+    paths = manifest_paths(plan, values)
+    keep_apart((), [*beside, *writes(plan), *(Use(path, "the manifest") for path in paths)])
+    refuse_foreign(paths)
     forget_claims(plan, fresh)
-    write_manifest(beside, values)
-    return Prepared(plan, weights)
+    write_manifest(paths, values)
+    return plan
 
 
 def _refuse_nothing_to_read(plan: RunPlan) -> None:

@@ -5,6 +5,6 @@ Whoever starts a thread here stops it.
 """
 
 from pipeline.runner.api import track
-from pipeline.runner.local import run_local
+from pipeline.runner.local import LocalRun, run_local
 
-__all__ = ["run_local", "track"]
+__all__ = ["LocalRun", "run_local", "track"]

@@ -4,19 +4,111 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from pipeline import assemble, descriptors
-from pipeline.accounting import StreamAccount
+from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
-from pipeline.runtime import Serving, StreamThread
-from pipeline.stream import Drain, Leave, RunSummary, Stream
+from pipeline.runtime import ControlledRun, Serving, StreamThread
+from pipeline.stages import AsyncSegmenter
+from pipeline.stream import Command, End, Leave, RunSummary, Stream
 
 PROGRESS_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.05
+
+
+class LocalRun(ControlledRun):
+    """The streams of a run in threads of this process; a `RunControl`.
+
+    Args:
+        plan: of the run, prepared.
+        serving: the model, ready; not closed here.
+        stay: go on when all streams are over, until all are told to drain or leave.
+        build: makes a stream of its plan, the segmenter and the account.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        serving: Serving,
+        *,
+        stay: bool = False,
+        build: Callable[[StreamPlan, AsyncSegmenter, StreamAccount], Stream] | None = None,
+    ) -> None:
+        super().__init__(plan, stay=stay)
+        self._serving = serving
+        self._build = build or _build
+        self._threads: dict[str, StreamThread] = {}
+
+    def run(
+        self,
+        *,
+        stop: threading.Event,
+        abort: threading.Event,
+        on_progress: Callable[[RunCounts], None] | None = None,
+    ) -> tuple[End, ...]:
+        """Run until every stream is over; one `End` a stream there is, in their order.
+
+        Raises:
+            BaseException: what a function of the user's left with, `SystemExit` say.
+        """
+        told_s = time.monotonic()
+        for plan in self.streams():
+            self._begin(plan)
+        while not self._is_over(all_over=all(one.over for one in self._threads.values())):
+            self._news.clear()
+            self._obey(stop, abort)
+            for thread in self._threads.values():
+                if thread.broken:
+                    thread.result()  # raises what it left with, which ends the others
+            self._let_go({i: end for i, one in self._threads.items() if (end := one.ended())})
+            if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
+                told_s = time.monotonic()
+                on_progress(self.counts())
+            self._news.wait(_LOOK_EVERY_S)
+        if on_progress is not None:
+            on_progress(self.counts())
+        return tuple(thread.result() for thread in self._threads.values())
+
+    def counts(self) -> RunCounts:
+        """See `RunControl`."""
+        with self._lock:
+            threads = {one.id: self._threads.get(one.id) for one in self._plan.streams}
+        return RunCounts(
+            streams=tuple(
+                StreamCounts(i, "queued") if one is None else one.account.snapshot()
+                for i, one in threads.items()
+            ),
+            workers=(self._serving.counts("local"),),
+        )
+
+    def close(self) -> None:
+        """Leave no thread behind; after an ordinary end there is none."""
+        threads = list(self._threads.values())
+        for thread in threads:
+            thread.obey(Leave("the run is over"))
+        for thread in threads:
+            thread.join()
+
+    def _begin(self, plan: StreamPlan) -> None:
+        make = partial(self._build, plan, self._serving)
+        thread = self._threads[plan.id] = StreamThread(plan.id, make, then=self._news.set)
+        thread.start()
+
+    def _pass_on(self, source_id: str, command: Command) -> None:
+        if source_id in self._threads:  # else it has gone meanwhile
+            self._threads[source_id].obey(command)
+
+    def _forget(self, source_id: str) -> None:
+        self._threads.pop(source_id).join()
+
+
+def _build(plan: StreamPlan, segmenter: AsyncSegmenter, account: StreamAccount) -> Stream:
+    return assemble.build_stream(plan, segmenter, account=account)
 
 
 def run_local(
@@ -51,58 +143,6 @@ def run_local(
         )
         stack.callback(serving.close)
         serving.ready.result()
-        threads = [StreamThread(one.id, _maker(one, serving)) for one in plan.streams]
-        stack.callback(_abort, threads)
-        for thread in threads:
-            thread.start()
-        _watch(threads, serving, stop=stop, abort=abort, on_progress=on_progress)
-        return RunSummary(tuple(thread.result() for thread in threads))
-
-
-def _maker(plan: StreamPlan, serving: Serving) -> Callable[[StreamAccount], Stream]:
-    return lambda account: assemble.build_stream(plan, serving, account=account)
-
-
-def _watch(
-    threads: Sequence[StreamThread],
-    serving: Serving,
-    *,
-    stop: threading.Event,
-    abort: threading.Event,
-    on_progress: Callable[[RunCounts], None] | None,
-) -> None:
-    """Until all streams have ended: pass on what is asked for, tell how far they are."""
-    told_s = time.monotonic()
-    stopping = aborting = False
-    while running := [thread for thread in threads if not thread.join(0)]:
-        if any(thread.broken for thread in threads):
-            return  # what it left with is raised by its result, and ends the others
-        if stop.is_set() and not stopping:
-            stopping = True
-            for thread in threads:
-                thread.obey(Drain("the run was told to stop"))
-        if abort.is_set() and not aborting:
-            aborting = True
-            for thread in threads:
-                thread.obey(Leave("told to leave at once"))
-        if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
-            told_s = time.monotonic()
-            on_progress(_counts(threads, serving))
-        running[0].join(_LOOK_EVERY_S)
-    if on_progress is not None:
-        on_progress(_counts(threads, serving))
-
-
-def _counts(threads: Sequence[StreamThread], serving: Serving) -> RunCounts:
-    return RunCounts(
-        streams=tuple(thread.account.snapshot() for thread in threads),
-        workers=(serving.counts("local"),),
-    )
-
-
-def _abort(threads: Sequence[StreamThread]) -> None:
-    """Leave no thread behind; after an ordinary end there is none."""
-    for thread in threads:
-        thread.obey(Leave("the run is over"))
-    for thread in threads:
-        thread.join()
+        run = LocalRun(plan, serving)
+        stack.callback(run.close)
+        return RunSummary(run.run(stop=stop, abort=abort, on_progress=on_progress))

@@ -1,10 +1,13 @@
 """What runs streams and models, in this process and on workers alike; without Ray.
 
 `serving` is the thread around a model that joins the frames of all streams into batches, `device`
-the batches under way there; `streams` is the thread of one stream.
+the batches under way there; `streams` is the thread of one stream. `control` is what may be asked
+of a run while it goes on, `controlled` the part of it that all executors share.
 """
 
+from pipeline.runtime.control import RunControl
+from pipeline.runtime.controlled import ControlledRun
 from pipeline.runtime.serving import Serving
 from pipeline.runtime.streams import StreamThread
 
-__all__ = ["Serving", "StreamThread"]
+__all__ = ["ControlledRun", "RunControl", "Serving", "StreamThread"]

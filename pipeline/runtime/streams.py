@@ -40,6 +40,7 @@ class StreamThread:
         self._wanted = tuple(told)
         self._end: End | None = None
         self._error: BaseException | None = None
+        self._over = False
         self._thread = threading.Thread(target=self._run, name=f"stream-{source_id}", daemon=True)
 
     def start(self) -> None:
@@ -67,13 +68,18 @@ class StreamThread:
         return not self._thread.is_alive()
 
     @property
+    def over(self) -> bool:
+        """Whether it is known how it ended; the thread may still be on its last line."""
+        return self._over
+
+    @property
     def broken(self) -> bool:
         """Whether `result` would raise."""
         return self._error is not None
 
     def ended(self) -> End | None:
         """How it ended, for an owner that is not to end with it; None while it runs."""
-        if not self.join(0):
+        if not self._over:
             return None
         if self._end is None and self._error is not None:
             self._end = End.not_started(self.account, self._error)
@@ -97,6 +103,7 @@ class StreamThread:
         except BaseException as error:  # noqa: BLE001 - raised in the owner's thread by `result`
             self._error = error
         finally:
+            self._over = True
             self._then()
 
     def _run_stream(self) -> End:

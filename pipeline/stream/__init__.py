@@ -6,7 +6,7 @@ side is `pipeline.delivery`.
 """
 
 from pipeline.stream.checkpoint import Checkpoint, State
-from pipeline.stream.commands import Command, Drain, Leave
+from pipeline.stream.commands import Command, Drain, Leave, Remove
 from pipeline.stream.end import End, RunSummary
 from pipeline.stream.loop import Stream
 from pipeline.stream.settings import StreamSettings
@@ -17,6 +17,7 @@ __all__ = [
     "Drain",
     "End",
     "Leave",
+    "Remove",
     "RunSummary",
     "State",
     "Stream",

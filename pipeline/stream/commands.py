@@ -29,7 +29,15 @@ class Leave:
     """As what frames have failed that still wait for a segment worker."""
 
 
-Command: TypeAlias = Drain | Leave
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Drain, and be forgotten by the run once all is finished."""
+
+    verb: ClassVar[str] = "drain and go"
+    reason: str
+
+
+Command: TypeAlias = Drain | Leave | Remove
 
 
 def still_wanted(told: Iterable[Command], command: Command) -> tuple[Command, ...]:
@@ -42,4 +50,4 @@ def why_ending(told: Iterable[Command]) -> str | None:
     return next((one.reason for one in reversed(tuple(told)) if isinstance(one, ENDING)), None)
 
 
-ENDING = (Drain, Leave)
+ENDING = (Drain, Leave, Remove)

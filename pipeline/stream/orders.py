@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.stages import Source
-from pipeline.stream.commands import Command, Drain, Leave
+from pipeline.stream.commands import Command, Drain, Leave, Remove
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Orders:
             "%s: told to %s: %s", name, command.verb, command.reason, extra={"source_id": name}
         )
         match command:
-            case Drain():
+            case Drain() | Remove():
                 self._end(command.reason)
             case Leave():
                 self.left.set()

@@ -26,7 +26,7 @@ from pipeline.runner import run_local
 from pipeline.stages import Status
 from pipeline.stream import End
 from workers.lives import Limits
-from workers.supervisor import run
+from workers.running import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 

@@ -113,7 +113,7 @@ def test_nor_is_what_lies_beside_a_script_or_on_pythonpath_without_being_install
     script = folder / "scripts" / "go.py"
     script.write_text(
         "from pipeline.config import parse\nfrom pipeline.plan.resolve import resolve\n"
-        "from workers.supervisor import run\n"
+        "from workers.running import run\n"
         "settings = parse({'model': {'name': 'blob'}, 'sinks': ['jsonl:out/{source}.jsonl'],\n"
         "                  'sources': [{'id': 'clip', 'url': 'clip.mp4'}]})\n"
         "raise SystemExit(run(resolve(settings)).exit_code)\n"

@@ -17,7 +17,7 @@ from pipeline.config import Settings, parse
 from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.sources import expand
-from workers.supervisor import run
+from workers.running import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 

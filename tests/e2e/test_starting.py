@@ -19,7 +19,7 @@ from pipeline.plan import RunPlan
 from pipeline.plan.resolve import resolve
 from workers import actors
 from workers.lives import Limits
-from workers.supervisor import run
+from workers.running import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 

@@ -20,7 +20,7 @@ from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from workers import actors
 from workers.lives import Limits
-from workers.supervisor import run
+from workers.running import run
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(300)]
 

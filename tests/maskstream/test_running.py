@@ -39,7 +39,7 @@ def test_ray_is_taken_where_the_configuration_says_ray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr("workers.supervisor.run", lambda plan, **more: seen.append(more))
+    monkeypatch.setattr("workers.running.run", lambda plan, **more: seen.append(more))
     run(write(tmp_path, "ray"), address="10.0.0.1:6379")
     assert [more["address"] for more in seen] == ["10.0.0.1:6379"]
 

@@ -20,7 +20,8 @@ from pipeline.models.shared.files import WeightsFile
 from pipeline.plan import RunPlan
 from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
-from workers import actors, cluster, supervisor
+from pipeline.stream import Leave
+from workers import actors, cluster, running, supervisor
 from workers.private import PrivateFolder
 from workers.vital import Vital
 from workers.weights import fetch, most_bytes
@@ -49,7 +50,7 @@ class Story:
         self.fetched: Callable[[], WeightsFile] = lambda: FILE
         context = SimpleNamespace(get_node_id=lambda: "node")
         for owner, name, value in (
-            (supervisor, "prepare", self._told_of("prepare", prepare)),
+            (running, "prepare", self._told_of("prepare", prepare)),
             (models, "fetch_weights", self._told_of("fetch", lambda *_: self.fetched())),
             (ray, "is_initialized", lambda: False),
             (ray, "get_runtime_context", lambda: context),
@@ -78,7 +79,7 @@ class Story:
         return tell
 
     def _end(self, watching: supervisor.Supervisor) -> None:
-        watching._tell("abort")
+        watching.tell_all(Leave("the test is over"))
 
 
 class NoWorker:
@@ -111,7 +112,7 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Story:
 def test_checks_come_first_then_ray_then_one_fetch_then_workers(
     story: Story, tmp_path: Path
 ) -> None:
-    supervisor.run(plan(tmp_path))
+    running.run(plan(tmp_path))
     assert story.told == [
         *("prepare", "folder", "start Ray", "fetch", "put", "worker", "work"),
         *("stop Ray", "no folder"),
@@ -123,7 +124,7 @@ def test_checks_come_first_then_ray_then_one_fetch_then_workers(
 def test_weights_on_this_disk_are_read_before_ray_and_not_fetched(
     story: Story, tmp_path: Path
 ) -> None:
-    supervisor.run(plan(tmp_path, weights="demo"))
+    running.run(plan(tmp_path, weights="demo"))
     assert story.told == [
         *("prepare", "folder", "start Ray", "put", "worker", "work"),
         *("stop Ray", "no folder"),
@@ -140,12 +141,12 @@ def test_weights_on_this_disk_whose_labels_do_not_fit_start_nothing(
     weights.write_bytes(Path(models.weights_paths("demo")[0]).read_bytes())
     Path(f"{weights}.labels.json").write_text('{"1": "car", "4000": "street"}')
     with pytest.raises(ModelError, match=r"4000"):
-        supervisor.run(plan(tmp_path, weights=str(weights)))
+        running.run(plan(tmp_path, weights=str(weights)))
     assert story.told == ["prepare"]
 
 
 def test_a_model_without_weights_fetches_none(story: Story, tmp_path: Path) -> None:
-    supervisor.run(plan(tmp_path, name="blob"))
+    running.run(plan(tmp_path, name="blob"))
     assert "fetch" not in story.told
     assert (story.handed_out, story.store_for) == ([], [0])
 
@@ -158,7 +159,7 @@ def test_a_fetch_that_fails_ends_ray_and_the_run_with_its_one_line(
 
     story.fetched = fails
     with pytest.raises(ModelError, match=r"^weights COCO_V1: cannot fetch it: no route to host$"):
-        supervisor.run(plan(tmp_path))
+        running.run(plan(tmp_path))
     assert story.told[2:] == ["start Ray", "fetch", "stop Ray", "no folder"]
     assert ModelError.exit_code == 2
     assert "fetch-weights" not in {thread.name for thread in threading.enumerate()}
@@ -171,7 +172,7 @@ def test_a_run_told_to_end_while_it_fetches_breaks_that_off_and_starts_no_worker
     events = {"stop": threading.Event(), "abort": threading.Event()}
     tidied = threading.Event()
     story.fetched = _endless(events[asked].set, tidied.set)
-    (end,) = supervisor.run(plan(tmp_path), **events).ends
+    (end,) = running.run(plan(tmp_path), **events).ends
     assert story.told[2:] == ["start Ray", "fetch", "stop Ray", "no folder"]
     assert (end.outcome.reason, end.stopped, end.exit_code) == ("stopped before it began", True, 0)
     assert tidied.is_set()
@@ -185,7 +186,7 @@ def test_a_ray_that_dies_while_weights_are_fetched_ends_the_run_with_its_line(
     monkeypatch.setattr(Vital, "fault", lambda vital: reason if begun.is_set() else None)
     story.fetched = _endless(begun.set, tidied.set)
     with pytest.raises(MaskstreamError, match=f"^{reason}$"):
-        supervisor.run(plan(tmp_path))
+        running.run(plan(tmp_path))
     assert story.told[2:] == ["start Ray", "fetch", "stop Ray", "no folder"]
     assert tidied.is_set()
 

@@ -127,6 +127,11 @@ class StreamSlot:
             if not self._heard and self._asked is not None:
                 self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
 
+    def forget(self, source_id: str) -> None:
+        """Keep nothing of a stream that is over; without any the place is free."""
+        for kept in (self._streams, self.ends, self._totals, self._told):
+            kept.pop(source_id, None)
+
     def step(self, pool: Pool) -> None:
         """Look once."""
         if self.over or self._info is None:
@@ -197,15 +202,18 @@ class StreamSlot:
         now = self._clock()
         self.owed = {m: Owed(now - owed_s, now) for m, owed_s in report.owed_for_s.items()}
         relay(report.lines, worker="/".join(self._streams))
-        for counts in (*report.counts, *(end.counts for end in report.ends.values())):
+        ends = {i: end for i, end in report.ends.items() if i in self._streams}
+        for counts in (*report.counts, *(end.counts for end in ends.values())):
             self._note(counts)
-        for source_id, end in report.ends.items():
+        for source_id, end in ends.items():
             # A file's end is that of an undisturbed run.
             counts = self.counts(source_id) if source_id in self._live else end.counts
             self.ends[source_id] = replace(end, counts=counts)
 
     def _note(self, counts: StreamCounts) -> None:
-        totals = self._totals[counts.source_id]
+        totals = self._totals.get(counts.source_id)
+        if totals is None:
+            return  # forgotten; its neighbours go on
         before = totals.shown.published
         totals.note(counts)
         if totals.shown.published > before:

@@ -20,7 +20,7 @@ from pipeline.paths import place_of
 from pipeline.plan.resolve import resolve
 from pipeline.plan.state import state_files
 from pipeline.runner import run_local
-from workers.supervisor import run as run_on_ray
+from workers.running import run as run_on_ray
 
 BYTES = b"these bytes are read, and are the only ones there are"
 

@@ -1,0 +1,61 @@
+"""`RunControl`: what may be asked of a run while it goes on, whoever carries it out.
+
+`pipeline.runner.LocalRun` and `workers.supervisor.Supervisor` promise the same. Whoever steers a
+run (a service, a page) needs nothing else of it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeline.metrics.counts import RunCounts
+from pipeline.plan import StreamPlan
+from pipeline.stream import Command
+
+
+class RunControl(Protocol):
+    """A run that goes on; safe from any thread but that of its own loop's callbacks.
+
+    What is asked for is done by the run's own loop at its next look, within some ten milliseconds,
+    in the order in which it was asked. Not promised: that it is done when a method returns; look
+    at `counts`. Nothing waits for a stream, and no stream waits for a method.
+    """
+
+    def streams(self) -> list[StreamPlan]:
+        """The streams there are, those that are over included, in the order they came in.
+
+        Returns at once. One that was told to go is in it until it has gone.
+        """
+
+    def counts(self) -> RunCounts:
+        """Everything there is to see at this moment, of the same streams; returns at once."""
+
+    def add(self, plan: StreamPlan) -> None:
+        """Take in one stream more, as `resolve` made it; it is prepared here.
+
+        Looks at the disk as the start of a run does, so it may take as long as that does; two at
+        a time wait for each other. Its settings are its own, its model is that of the run: a class
+        the model does not know ends the stream when it begins, as `failed`. The in-flight bytes
+        of the others stay.
+
+        Raises:
+            ConfigError: the id is taken, the run is draining or over, output exists or is written
+                or read by another stream. The run is as it was.
+            MaskstreamError: the source cannot be read, or another process writes its output.
+        """
+
+    def tell(self, source_id: str, command: Command) -> None:
+        """Have a stream obey; returns at once. A stream that is over obeys `Remove` alone.
+
+        A stream worker that dies is told again in its next life what still holds.
+
+        Raises:
+            ConfigError: there is no such stream; with the nearest word.
+        """
+
+    def tell_all(self, command: Command) -> None:
+        """Have all streams obey that there are at this moment; returns at once.
+
+        After `Drain` and `Leave` no stream is taken in any more, and the run ends when all of its
+        streams have, also if it was to stay open.
+        """

@@ -1,0 +1,160 @@
+"""What may be asked of a run while it goes on: the same of both executors."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ConfigError, SourceError
+from pipeline.plan import StreamPlan
+from pipeline.runtime import RunControl
+from pipeline.stages import Status
+from pipeline.stream import Drain, Leave, Remove
+
+Added = Callable[..., StreamPlan]
+
+
+def ids(control: RunControl) -> tuple[list[str], list[str]]:
+    """Of the streams there are, and of those that are counted."""
+    return [one.id for one in control.streams()], [s.source_id for s in control.counts().streams]
+
+
+def test_a_stream_that_is_added_runs_to_its_end_beside_another(going: Any, added: Added) -> None:
+    going.hold["a"] = 5
+    going.begin("a")
+    going.arrived["a"].wait(20)
+    going.control.add(added("b"))
+    assert ids(going.control) == (["a", "b"], ["a", "b"])
+    going.until(lambda: going.counts("b").state == "ended")
+    assert going.counts("a").state == "streaming"
+    going.may_go["a"].set()
+    ends = going.end()
+    every = list(range(going.lab.frames))
+    assert [(end.source_id, end.exit_code) for end in ends] == [("a", 0), ("b", 0)]
+    assert [going.machines.sinks[i][0].indices for i in "ab"] == [every, every]
+
+
+def test_a_stream_that_is_told_to_drain_ends_alone_with_the_reason(going: Any) -> None:
+    going.hold["a"] = going.hold["b"] = 5
+    going.begin("a", "b")
+    for name in "ab":
+        going.arrived[name].wait(20)
+    going.control.tell("a", Drain("the gate is closed"))
+    going.until(lambda: going.counts("a").state == "draining")
+    going.may_go["a"].set()
+    going.until(lambda: going.counts("a").state == "ended")
+    going.may_go["b"].set()
+    a, b = going.end()
+    assert (a.stopped, a.why_stopped, a.exit_code) == (True, "the gate is closed", 0)
+    assert (b.stopped, b.why_stopped, b.outcome.status) == (False, None, Status.COMPLETE)
+    assert a.counts.published == len(going.machines.sinks["a"][0].indices) < going.lab.frames
+
+
+def test_a_stream_that_is_removed_is_drained_and_gone_and_its_id_is_free(
+    going: Any, added: Added
+) -> None:
+    going.hold["a"] = going.hold["b"] = 5
+    going.begin("a")
+    going.arrived["a"].wait(20)
+    going.control.add(added("b"))
+    going.arrived["b"].wait(20)
+    going.control.tell("b", Remove("no longer wanted"))
+    going.until(lambda: going.counts("b").state == "draining")
+    going.may_go["b"].set()
+    going.until(lambda: ids(going.control) == (["a"], ["a"]))
+    (sink,) = going.machines.sinks["b"]
+    assert (sink.indices, len(sink.ends), sink.closes) == (list(range(len(sink.indices))), 1, 1)
+    assert [worker.dead for worker in going.machines.streams] in ([], [False, True])
+    going.control.add(added("b"))
+    going.until(lambda: going.counts("b").state == "ended")
+    assert going.machines.sinks["b"][1].indices == list(range(going.lab.frames))
+    going.may_go["a"].set()
+    assert [(end.source_id, end.exit_code) for end in going.end()] == [("a", 0), ("b", 0)]
+
+
+def test_a_stream_that_is_over_can_still_be_removed(going: Any) -> None:
+    going.hold["b"] = 5
+    going.begin("a", "b")
+    going.until(lambda: going.counts("a").state == "ended")
+    going.control.tell("a", Remove("seen"))
+    going.until(lambda: ids(going.control) == (["b"], ["b"]))
+    going.may_go["b"].set()
+    assert [end.source_id for end in going.end()] == ["b"]
+
+
+def test_a_run_that_stays_goes_on_without_streams_until_it_is_told_to_drain(
+    going: Any, added: Added
+) -> None:
+    going.begin("a", stay=True)
+    going.until(lambda: going.counts("a").state == "ended")
+    going.control.tell("a", Remove("seen"))
+    going.until(lambda: ids(going.control) == ([], []))
+    going.control.add(added("b"))
+    going.until(lambda: going.counts("b").state == "ended")
+    going.control.tell_all(Drain("the service ends"))
+    assert [(end.source_id, end.exit_code) for end in going.end()] == [("b", 0)]
+
+
+@pytest.mark.parametrize("command", [Drain("the service ends"), Leave("the service ends")])
+def test_a_run_that_ends_takes_in_no_stream_and_says_why(
+    going: Any, added: Added, command: Any
+) -> None:
+    going.hold["a"] = 5
+    going.begin("a", stay=True)
+    going.arrived["a"].wait(20)
+    going.control.tell_all(command)
+    said = f"stream 'b' cannot be added: the run was told to {command.verb}"
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        going.control.add(added("b"))
+    going.may_go["a"].set()
+    (end,) = going.end()
+    assert end.why_stopped == "the service ends"
+
+
+def test_a_run_that_is_over_takes_in_no_stream(going: Any, added: Added) -> None:
+    going.begin("a")
+    going.end()
+    with pytest.raises(ConfigError, match=r"^stream 'b' cannot be added: the run is over$"):
+        going.control.add(added("b"))
+
+
+def test_what_cannot_be_added_is_refused_in_one_line_and_changes_nothing(
+    going: Any, added: Added, tmp_path: Path
+) -> None:
+    going.hold["a"] = 5
+    going.begin("a", stay=True)
+    going.arrived["a"].wait(20)
+    out = tmp_path / "out.jsonl"
+    going.control.add(added("b", f"jsonl:{out}"))
+    for plan, kind, said in (
+        (added("b"), ConfigError, "the id is taken; remove that stream first"),
+        (added("c", f"jsonl:{out}"), ConfigError, "would write the same file"),
+        (
+            added(
+                "c",
+                f"jsonl:{tmp_path}/b.mp4",
+            ),
+            ConfigError,
+            "over what is read, the source 'b'",
+        ),
+    ):
+        with pytest.raises(kind, match=re.escape(said)):
+            going.control.add(plan)
+    gone = added("c")
+    (tmp_path / "c.mp4").unlink()
+    with pytest.raises(SourceError, match=r"^c: cannot open .*c\.mp4: No such file"):
+        going.control.add(gone)
+    assert ids(going.control) == (["a", "b"], ["a", "b"])
+
+
+def test_a_stream_that_is_not_there_is_told_nothing_and_the_nearest_is_named(going: Any) -> None:
+    going.hold["gate"] = 5
+    going.begin("gate")
+    said = "stream 'gaet' is not known, did you mean 'gate'?; there are gate"
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        going.control.tell("gaet", Drain("enough"))
+    going.may_go["gate"].set()
+    (end,) = going.end()
+    assert not end.stopped
