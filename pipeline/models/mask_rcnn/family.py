@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.mask_rcnn.fit import largest_batch
-from pipeline.models.mask_rcnn.layout import count_classes, guess_name, shapes_of_pth
+from pipeline.models.mask_rcnn.layout import count_classes, guess_name, state_dict
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import (
     WeightsFile,
@@ -18,6 +18,7 @@ from pipeline.models.shared.files import (
     safetensors_header,
 )
 from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
+from pipeline.models.shared.shapes import Shape, pickled_shapes
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
@@ -81,7 +82,7 @@ def _labels(file: WeightsFile | None) -> Mapping[int, str]:
         return labels_for(file, int(head["shape"][0]) if head else COCO_CLASSES)
     if file.labels is not None:
         return file.labels
-    return labels_for(file, count_classes(shapes_of_pth(file), file.origin))
+    return labels_for(file, count_classes(_shapes_of_pth(file), file.origin))
 
 
 def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than COCO_V1
@@ -93,7 +94,21 @@ def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than 
 def _name_of(file: WeightsFile) -> str | None:
     if file.model is not None or is_safetensors(file.data):
         return file.model
-    return guess_name(shapes_of_pth(file), file.origin)
+    return guess_name(_shapes_of_pth(file), file.origin)
+
+
+def _shapes_of_pth(file: WeightsFile) -> Mapping[str, Sequence[int]]:
+    """The shapes in a .pth file by name, without torch where the file is as torch writes it today.
+
+    Raises:
+        ModelError: it is cut off, or holds anything but tensors.
+    """
+    pickled = pickled_shapes(file.data)
+    if pickled is not None:
+        return state_dict(pickled, Shape, file.origin)
+    from pipeline.models.mask_rcnn.weights import read_tensors
+
+    return {key: tensor.shape for key, tensor in read_tensors(file).items()}
 
 
 FAMILY = Family(

@@ -6,26 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline.errors import ModelError
-from pipeline.models.shared.files import WeightsFile
-from pipeline.models.shared.shapes import Shape, pickled_shapes
 
 T = TypeVar("T")
 
 _HEAD = "roi_heads.box_predictor.cls_score.weight"
-
-
-def shapes_of_pth(file: WeightsFile) -> Mapping[str, Sequence[int]]:
-    """The shapes in a .pth file by name, without torch where the file is as torch writes it today.
-
-    Raises:
-        ModelError: it is cut off, or holds anything but tensors.
-    """
-    pickled = pickled_shapes(file.data)
-    if pickled is not None:
-        return state_dict(pickled, Shape, file.origin)
-    from pipeline.models.mask_rcnn.weights import read_tensors
-
-    return {key: tensor.shape for key, tensor in read_tensors(file).items()}
 
 
 def state_dict(value: Any, kind: type[T], origin: str) -> dict[str, T]:
