@@ -24,6 +24,8 @@ _GRAPHS_KEPT = 24
 
 @dataclass(frozen=True)
 class _Recorded:
+    call: Callable[..., Tensors]
+    """Kept for what it holds: a replay reads its tensors where they were, freed or not."""
     replay: Callable[[], None]
     inputs: Tensors
     outputs: Tensors
@@ -88,7 +90,7 @@ class Graphs:
             self._cuda = None
             _log.warning("CUDA graphs are not used: %s", str(error).partition("\n")[0])
             return False
-        self._made[key] = _Recorded(replay, own, outputs)
+        self._made[key] = _Recorded(call, replay, own, outputs)
         if len(self._made) > _GRAPHS_KEPT:
             self._made.popitem(last=False)
         return True

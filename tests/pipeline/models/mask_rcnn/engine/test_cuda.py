@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -79,6 +80,18 @@ def test_a_replay_reads_what_is_given_and_overwrites_its_outputs() -> None:
     assert second is first
     assert first.tolist() == [10.0, 12.0]
     assert (cuda.recorded, cuda.replayed) == (1, 2)
+
+
+def test_what_a_call_holds_lives_as_long_as_its_record() -> None:
+    grid = torch.ones(1)
+    held = weakref.ref(grid)
+    graphs = Graphs(CpuCuda())
+    graphs.run("key", lambda x, grid=grid: (x + grid,), torch.ones(1))
+    del grid
+
+    assert held() is not None
+    graphs.clear()
+    assert held() is None
 
 
 def test_what_one_record_puts_out_is_read_in_place_by_the_next() -> None:
