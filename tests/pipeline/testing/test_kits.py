@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.formats.selected import Selection
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.models import load_segmenter
@@ -405,7 +406,7 @@ def test_a_sink_that_changes_something_when_it_is_asked_is_found(tmp_path: Path)
             self.resume(position)
 
     def opened(folder: Path, overwrite: bool) -> Sink:
-        return Eager(file_in(folder, overwrite))
+        return Eager(file_in(folder, overwrite), Selection())
 
     with pytest.raises(AssertionError, match=r"check_resume\(\) changed what is there"):
         check_sink(opened, lambda folder: (folder / "x.jsonl").read_bytes(), tmp_path)
@@ -417,7 +418,7 @@ def test_a_sink_that_cuts_back_what_it_should_keep_is_found(tmp_path: Path) -> N
             self.resume(position)
 
     def opened(folder: Path, overwrite: bool) -> Sink:
-        return Thrifty(file_in(folder, overwrite))
+        return Thrifty(file_in(folder, overwrite), Selection())
 
     with pytest.raises(AssertionError, match=r"resume_keeping\(\) at 5"):
         check_sink(opened, lambda folder: (folder / "x.jsonl").read_bytes(), tmp_path)
