@@ -1,6 +1,5 @@
 """The first signal drains, the second leaves, other people's handlers stay."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,9 +20,9 @@ def test_the_first_signal_drains_and_the_second_ends_the_process(
     stop, abort, ended = threading.Event(), threading.Event(), threading.Event()
     before = signal.getsignal(number)
     with drained_by_signals(stop, abort, end_now=ended.set):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert (stop.is_set(), abort.is_set()) == (True, False)
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert abort.is_set()
         assert ended.wait(5)
     assert signal.getsignal(number) is before
@@ -33,7 +32,7 @@ def test_a_signal_after_being_asked_to_stop_otherwise_leaves_too() -> None:
     stop, abort, ended = threading.Event(), threading.Event(), threading.Event()
     stop.set()
     with drained_by_signals(stop, abort, end_now=ended.set):
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert abort.is_set()
 
 
@@ -43,7 +42,7 @@ def test_handlers_of_the_caller_stay() -> None:
     stop = threading.Event()
     try:
         with drained_by_signals(stop, threading.Event(), end_now=stop.set):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
     assert caught == [signal.SIGTERM]
@@ -55,7 +54,7 @@ def test_a_background_job_whose_sigint_is_ignored_is_still_drained_by_sigterm() 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with drained_by_signals(stop, threading.Event(), end_now=stop.set):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -91,9 +90,9 @@ def test_a_second_signal_while_others_set_handlers_leaves_too(
     monkeypatch.setattr(signals, "LEAVE_AFTER_S", 0.0)
     stop, abort, ended = threading.Event(), threading.Event(), threading.Event()
     with drained_by_signals(stop, abort, end_now=ended.set), handlers_kept():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert abort.is_set()
         assert ended.wait(5)
 
@@ -115,7 +114,7 @@ def test_a_hangup_that_comes_meanwhile_is_not_lost() -> None:
     stop = threading.Event()
     with drained_by_signals(stop, threading.Event(), end_now=stop.set):
         with handlers_kept():
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
         assert stop.is_set()
 
 
@@ -124,7 +123,7 @@ def test_a_command_that_ignores_hangups_goes_on() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with drained_by_signals(stop, threading.Event(), end_now=stop.set):
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
     assert not stop.is_set()
