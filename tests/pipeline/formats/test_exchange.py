@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from pipeline.formats import (
     yolo,
     ytvis,
 )
-from pipeline.formats.brush import pack, unpack
+from pipeline.formats.brush import pack
 from pipeline.formats.convert import exchange, format_of, to_format, to_records
 from pipeline.formats.exchange import EXCHANGES, Assumed
 from pipeline.instances import Instances
@@ -249,55 +248,6 @@ def test_without_pyarrow_the_line_to_install_it_is_said(
 # ---------------------------------------------------------------- Label Studio's brush
 
 
-def unpacked_bit_by_bit(packed: list[int]) -> list[int]:
-    """The plainest reading of the format, apart from ours."""
-    bits = "".join(f"{byte:08b}" for byte in packed)
-    at = 0
-
-    def take(size: int) -> int:
-        nonlocal at
-        at += size
-        return int(bits[at - size : at], 2)
-
-    count, word = take(32), take(5) + 1
-    sizes = [take(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < count:
-        repeated, which = take(1), take(2)
-        length = take(sizes[which]) + 1
-        values += [take(word)] * length if repeated else [take(word) for _ in range(length)]
-    return values
-
-
-@pytest.mark.parametrize("mask", [RING, TWO_PARTS, RING | True, RING & False])
-def test_brush_runs_are_rgba_and_come_back(mask: NDArray[np.bool_]) -> None:
-    packed = pack(mask)
-    assert unpacked_bit_by_bit(packed) == np.repeat(mask.reshape(-1) * 255, 4).tolist()
-    assert np.array_equal(unpack(packed, SIZE), mask)
-
-
-def test_a_run_longer_than_a_block_is_written_as_several() -> None:
-    mask = np.ones((200, 200), bool)  # 160,000 values, a block has 65,536 at most
-    assert unpacked_bit_by_bit(pack(mask)) == [255] * 160_000
-    assert unpack(pack(mask), (200, 200)).all()
-
-
-def test_values_that_are_not_repeated_are_read_too() -> None:
-    bits = f"{8:032b}{7:05b}" + "0010" * 4 + "0" + "00" + "111"  # eight values, one block of them
-    bits += "".join(f"{value:08b}" for value in (0, 0, 0, 255, 0, 0, 0, 127))
-    bits += "0" * (-len(bits) % 8)
-    packed = [int(bits[i:j], 2) for i, j in pairwise(range(0, len(bits) + 1, 8))]
-    assert unpack(packed, (1, 2)).tolist() == [[True, False]]
-
-
-@pytest.mark.parametrize(
-    "packed", [[], [0] * 12, pack(RING)[:-2], [255] * 40, pack(np.ones((9, 9), bool))]
-)
-def test_brush_runs_that_are_wrong_are_refused(packed: list[int]) -> None:
-    with pytest.raises(ValueError, match="brush runs"):
-        unpack(packed, SIZE)
-
-
 def test_a_correction_in_label_studio_is_what_comes_back(
     tmp_path: Path, run: list[FrameResult]
 ) -> None:
@@ -384,71 +334,6 @@ def test_records_out_of_order_or_without_tracks_are_refused(
     records.write_bytes(jsonl.dumps(untracked) + b"\n")
     with pytest.raises(SourceError, match=r"frame 0 has instances without a track id; ytvis needs"):
         to_format(records, records.with_name("c"), exchange("ytvis"), overwrite=False)
-
-
-CVAT = (
-    "<annotations><meta><task><labels><label><name>car</name></label></labels>"
-    "<original_size><width>6</width><height>4</height></original_size></task></meta>{}</annotations>"
-)
-MASK = '<image id="0" name="a.png" width="6" height="4"><mask label="{}" {}/></image>'
-BOMB = '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]>'
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "no element found"),
-        (BOMB + CVAT.format(""), "declares a document type"),
-        ("<a>" * 40, "nested deeper than 32"),
-        ("<a></a>", "no element <annotations>"),
-        (CVAT.format("<x>"), "mismatched tag"),
-        (CVAT.format(MASK.format("cat", "")), "label 'cat' is not declared"),
-        (CVAT.format(MASK.format("car", 'rle="1"')), "'left' is missing"),
-        (
-            CVAT.format(MASK.format("car", 'rle="9" left="5" top="0" width="3" height="3"')),
-            "a mask at 5, 0 of 3 x 3 leaves its picture",
-        ),
-        (
-            CVAT.format(MASK.format("car", 'rle="1,99" left="0" top="0" width="3" height="3"')),
-            "do not fill its 3 x 3 pixels",
-        ),
-        (
-            CVAT.format('<image id="0" width="99999999" height="99999999"/>'),
-            "a picture of 99999999",
-        ),
-    ],
-)
-def test_xml_that_is_wrong_is_one_line(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "a.xml"
-    path.write_text(text)
-    with pytest.raises(SourceError, match=r"a\.xml: not CVAT's XML 1\.1: ") as error:
-        list(cvat.read(path, Assumed("a", 10.0)))
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-def test_a_cvat_video_is_read_track_by_track_hidden_shapes_left_out(tmp_path: Path) -> None:
-    shape = '<mask frame="{}" outside="{}" rle="0,4,1,4" left="1" top="0" width="3" height="3"/>'
-    track = f'<track id="5" label="car">{shape.format(13, 0)}{shape.format(16, 1)}</track>'
-    other = '<track id="6" label="car"><polygon frame="10" points="0,0;3,0;3,4;0,4"/></track>'
-    (tmp_path / "v.xml").write_text(CVAT.format(track + other))
-    first, second = cvat.read(tmp_path / "v.xml", Assumed("v", 10.0))
-    assert (first.index, second.index, second.pts_s) == (10, 13, 1.3)
-    assert first.instances.masks.areas().tolist() == [12]
-    assert np.array_equal(second.instances.masks.dense()[0], RING)
-    assert second.instances.track_ids is not None
-    assert second.instances.track_ids.tolist() == [5]
-
-
-def test_files_cvat_itself_wrote_are_read(shared_data: Path) -> None:
-    folder = shared_data / "datumaro-assets" / "cvat_dataset"
-    video = Assumed("v", 10.0)
-    list(cvat.read(folder / "for_video" / "annotations.xml", video))
-    assert video.left_out["shapes of type box"] > 0
-    images = Assumed("i", 1.0)
-    found = list(cvat.read(folder / "for_images" / "export_task" / "train.xml", images))
-    assert len(found) == 2
-    assert images.left_out["shapes without a label"] == 1
 
 
 def test_labels_that_are_given_are_the_only_ones(records: Path) -> None:
