@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from pipeline.formats import jsonl
 from pipeline.formats.exchange import EXCHANGES, Assumed, Exchange, understood
 from pipeline.formats.json_list import objects
 from pipeline.formats.whole import refuse_existing, whole
-from pipeline.formats.yolo import is_ours
 from pipeline.reading import open_regular
 from pipeline.results import FrameResult
 from pipeline.stages import Outcome, Status, StreamEnd
@@ -52,7 +52,9 @@ def to_format(source: Path, output: Path, form: Exchange, *, overwrite: bool) ->
         SourceError: a record is damaged, or the format has no place for it; nothing was written.
     """
     done = Converted(output)
-    _refuse_others_folder(output, form, overwrite=overwrite)
+    refuse_existing(output, overwrite=overwrite)
+    if form.folder:
+        _refuse_filled_folder(output)
     with understood(source, "a record file"):
         open_regular(source).close()
     results = jsonl.read_records(source, on_torn=lambda line: setattr(done, "torn_line", line))
@@ -149,10 +151,10 @@ def _counted(
         last = result
 
 
-def _refuse_others_folder(output: Path, form: Exchange, *, overwrite: bool) -> None:
-    refuse_existing(output, overwrite=overwrite)
-    if form.folder and output.exists() and not (output.is_dir() and is_ours(output)):
-        raise ConfigError(f"{output}: holds more than labels; it is not replaced, name another")
+def _refuse_filled_folder(output: Path) -> None:
+    """A folder may hold what people corrected by hand: it is never replaced, nor emptied."""
+    if os.path.lexists(output) and not (output.is_dir() and not any(output.iterdir())):
+        raise ConfigError(f"{output}: is no empty folder and is not replaced; name another")
 
 
 @contextmanager

@@ -25,6 +25,8 @@ from pipeline.stages import StreamEnd
 
 FRAME_SCHEMA = "maskstream.frame/1"
 END_SCHEMA = "maskstream.end/1"
+SELECTED_SCHEMA = "maskstream.selected/1"
+"""Of records that lack something: `pipeline.formats.selected` writes them."""
 
 _LARGEST = 1e15
 """Numbers beyond it, and what is no number, are damage."""
@@ -246,6 +248,11 @@ def _lines(path: Path) -> Iterator[tuple[int, int, FrameResult | dict[str, Any] 
                 raise SourceError(
                     f"{path} line {number}: not a maskstream record; expected an object with "
                     f'"schema": "{FRAME_SCHEMA}"'
+                )
+            if schema == SELECTED_SCHEMA:
+                raise SourceError(
+                    f"{path} line {number}: a record of chosen fields; whole ones are needed, run "
+                    "it again with a jsonl: sink without `fields` and `mask`"
                 )
             if schema == END_SCHEMA:
                 yield number, len(line), fields

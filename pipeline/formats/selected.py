@@ -15,7 +15,6 @@ from pipeline.formats import jsonl
 from pipeline.masks import Masks
 from pipeline.results import FrameResult
 
-SCHEMA = "maskstream.selected/1"
 OF_FRAMES = ("pts_s", "captured_at", "clock", "file", "width", "height", "model")
 OF_INSTANCES = (
     *("track", "label", "class_id", "score", "box", "area", "mask", "predicted", "keypoints"),
@@ -41,7 +40,7 @@ class Selection:
         whole = jsonl.record(result, masks=self._masks(result.instances.masks))
         of_instances = self._chosen(OF_INSTANCES)
         record = {key: whole[key] for key in (*_ALWAYS, *self._chosen(OF_FRAMES)) if key in whole}
-        record["schema"] = SCHEMA
+        record["schema"] = jsonl.SELECTED_SCHEMA
         if of_instances:
             record["instances"] = [
                 {key: row[key] for key in row if key in of_instances} for row in whole["instances"]

@@ -19,9 +19,9 @@ def whole(output: Path, *, overwrite: bool, folder: bool = False) -> Iterator[Pa
     """A path to write to; what is there becomes `output` at the end, or goes where it fails.
 
     Args:
-        output: takes the place of what is there in one step (a folder in two).
+        output: takes the place of what is there in one step.
         overwrite: replace what is there.
-        folder: it is a folder.
+        folder: it is a folder; only an empty one is replaced.
 
     Raises:
         ConfigError: something is there that is not to be replaced.
@@ -37,8 +37,6 @@ def whole(output: Path, *, overwrite: bool, folder: bool = False) -> Iterator[Pa
         if not folder:
             _sync(part)
         refuse_existing(output, overwrite=overwrite)
-        if folder and output.exists():
-            shutil.rmtree(output)
         os.replace(part, output)
     finally:
         if part.is_dir():

@@ -43,13 +43,6 @@ def write(part: Path, results: Iterable[FrameResult]) -> None:
     (part / DATA).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether nothing but labels is in a folder, so that it may be replaced."""
-    there = {path.name for path in folder.iterdir()}
-    files = [path for path in (folder / LABELS).rglob("*") if not path.is_dir()]
-    return there <= {LABELS, DATA} and all(path.suffix == ".txt" for path in files)
-
-
 def _text_of(record: Mapping[str, Any]) -> PurePosixPath:
     name = PurePosixPath(picture_name(record))
     if name.is_absolute() or ".." in name.parts or not name.name or "\0" in str(name):

@@ -78,7 +78,7 @@ def test_the_output_lies_beside_the_input_and_what_is_lost_is_said(
         (["--to", "csv", "--output", "{in}", "--overwrite"], "over what is read, INPUT"),
         (["--to", "csv", "--output", "{link}", "--overwrite"], "over what is read, INPUT"),
         (["--to", "csv", "--output", "{old}"], "exists already; add --overwrite"),
-        (["--to", "yolo", "--output", "{folder}", "--overwrite"], "holds more than labels"),
+        (["--to", "yolo", "--output", "{folder}", "--overwrite"], "is no empty folder and is not"),
         (["--to", "csv", "--output", "{folder}", "--overwrite"], "is no regular file"),
     ],
 )
@@ -101,13 +101,38 @@ def test_what_cannot_be_done_is_one_line_and_touches_nothing(
     assert len(list(records.parent.iterdir())) == 4
 
 
-def test_labels_are_replaced_by_labels(export: Callable[..., Said], records: Path) -> None:
+def test_labels_that_are_there_are_never_replaced(
+    export: Callable[..., Said], records: Path
+) -> None:
     assert export(records, "--to", "yolo").code == 0
-    stale = records.with_name("run.yolo") / "labels" / "00000009.txt"
-    stale.write_text("")
+    corrected = records.with_name("run.yolo") / "labels" / "00000000.txt"
+    corrected.write_text("mine")
+    said = export(records, "--to", "yolo", "--overwrite")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "run.yolo: is no empty folder and is not replaced; name another" in said.err
+    assert corrected.read_text() == "mine"
+
+
+def test_an_empty_folder_is_filled_where_it_may_be(
+    export: Callable[..., Said], records: Path
+) -> None:
+    folder = records.with_name("run.yolo")
+    folder.mkdir()
     assert export(records, "--to", "yolo").code == 2
     assert export(records, "--to", "yolo", "--overwrite").code == 0
-    assert [path.name for path in stale.parent.iterdir()] == ["00000000.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["data.yaml", "labels"]
+
+
+def test_records_of_chosen_fields_are_refused(export: Callable[..., Said], records: Path) -> None:
+    record = json.loads(records.read_text()) | {"schema": "maskstream.selected/1"}
+    records.write_text(json.dumps(record) + "\n")
+    said = export(records, "--to", "csv")
+    assert (said.code, said.err) == (
+        2,
+        f"maskstream: {records} line 1: a record of chosen fields; whole ones are needed, run it "
+        "again with a jsonl: sink without `fields` and `mask`\n",
+    )
+    assert [path.name for path in records.parent.iterdir()] == ["run.jsonl"]
 
 
 def test_a_killed_run_is_exported_as_far_as_it_is_whole(
