@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.home import home
 from pipeline.cli.telling import give, say
+from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.formats.exchange import Exchange
@@ -91,7 +92,6 @@ def _keep(source: Path, target: Path, *, folder: bool) -> None:
 
 
 def _only_records(source: Path, found: str, to: str) -> None:
-    from pipeline.errors import ConfigError
     from pipeline.formats.convert import RECORDS
 
     if found != RECORDS:
@@ -101,7 +101,6 @@ def _only_records(source: Path, found: str, to: str) -> None:
 
 
 def _readable(name: str) -> Exchange:
-    from pipeline.errors import ConfigError
     from pipeline.formats.convert import exchange
     from pipeline.formats.exchange import EXCHANGES
 
@@ -121,16 +120,12 @@ def _source_id(source: Path) -> str:
 
 
 def _rate(fps: float | None) -> float | None:
-    from pipeline.errors import ConfigError
-
     if fps is not None and not 0 < fps < 1e6:
         raise ConfigError(f"--fps: must be a number above 0, got {fps}")
     return fps
 
 
 def _labels(text: str | None) -> dict[int, str] | None:
-    from pipeline.errors import ConfigError
-
     if text is None:
         return None
     pairs = [pair.partition("=") for pair in text.split(",")]

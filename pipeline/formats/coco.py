@@ -25,7 +25,7 @@ from pipeline.formats.exchange import (
     result_of,
     understood,
 )
-from pipeline.formats.polygons import rle_of_segmentation
+from pipeline.formats.polygons import corners, rle_of_segmentation
 from pipeline.formats.whole import Spool
 from pipeline.instances import Instances
 from pipeline.reading import open_regular
@@ -115,16 +115,23 @@ def read(path: Path, assumed: Assumed) -> Iterator[FrameResult]:
 
 def _image(record: dict[str, Any]) -> dict[str, Any]:
     return {
-        **{"id": record["frame"], "file_name": picture_name(record)},
-        **{"width": record["width"], "height": record["height"], KEPT: kept_of(record)},
+        "id": record["frame"],
+        "file_name": picture_name(record),
+        "width": record["width"],
+        "height": record["height"],
+        KEPT: kept_of(record),
     }
 
 
 def _annotation(number: int, image_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
     x1, y1, x2, y2 = row["box"]
     annotation = {
-        **{"id": number, "image_id": image_id, "category_id": row["class_id"]},
-        **{"segmentation": row["mask"], "area": row["area"], "iscrowd": 0},
+        "id": number,
+        "image_id": image_id,
+        "category_id": row["class_id"],
+        "segmentation": row["mask"],
+        "area": row["area"],
+        "iscrowd": 0,
         "bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)],
         "score": row["score"],
     }
@@ -139,7 +146,8 @@ def _images_of(rows: Mapping[int, list[Mapping[str, Any]]]) -> list[dict[str, An
     """The images a results file speaks of."""
     return [
         {
-            **{"id": image_id, "file_name": here[0].get("file_name")},
+            "id": image_id,
+            "file_name": here[0].get("file_name"),
             **dict(zip(("height", "width"), here[0]["segmentation"]["size"], strict=True)),
         }
         for image_id, here in rows.items()
@@ -153,9 +161,8 @@ def _frame(
     assumed: Assumed,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     size = int(image["height"]), int(image["width"])
-    head = assumed.head(
-        *(int(image["id"]), size), kept=image.get(KEPT), file=image.get("file_name")
-    )
+    file = image.get("file_name")
+    head = assumed.head(int(image["id"]), size, kept=image.get(KEPT), file=file)
     found: list[dict[str, Any]] = []
     for row in rows:
         class_id = int(row["category_id"])
@@ -167,21 +174,16 @@ def _frame(
             continue
         found.append(
             {
-                **{"track": row.get("track_id"), "class_id": class_id, "mask": mask},
+                "track": row.get("track_id"),
+                "class_id": class_id,
+                "mask": mask,
                 "label": assumed.label(class_id, names.get(class_id)),
                 "score": row.get("score", 1.0),
-                "box": _corners(row.get("bbox")),
+                "box": corners(row.get("bbox")),
                 "predicted": bool(row.get("predicted", False)),
             }
         )
     return head, found
-
-
-def _corners(box: Any) -> list[float] | None:
-    if box is None:
-        return None
-    x, y, width, height = map(float, box)
-    return [x, y, round(x + width, 2), round(y + height, 2)]
 
 
 def _xywh(instances: Instances) -> list[list[float]]:

@@ -205,8 +205,11 @@ def _row(
         return None
     track = more.get("track", "")
     return {
-        **{"track": int(track) if track.isdecimal() else None, "label": label},
-        **{"class_id": numbers.id_of(label), "box": None, "mask": mask},
+        "track": int(track) if track.isdecimal() else None,
+        "label": label,
+        "class_id": numbers.id_of(label),
+        "box": None,
+        "mask": mask,
         "score": float(more.get("score") or 1.0),
     }
 

@@ -71,8 +71,11 @@ def _region(
 ) -> dict[str, Any]:
     region = {
         "id": f"untracked-{number}" if row["track"] is None else f"track-{row['track']}",
-        **{"type": "brushlabels", "from_name": "label", "to_name": "image"},
-        **{"original_width": record["width"], "original_height": record["height"]},
+        "type": "brushlabels",
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": record["width"],
+        "original_height": record["height"],
         "image_rotation": 0,
         "score": row["score"],
         "value": {"format": "rle", "rle": pack(mask), "brushlabels": [row["label"]]},
@@ -147,7 +150,10 @@ def _row(
         return None
     label = str(value[kind][0])
     return {
-        **{"track": _track(region), "label": label, "box": None, "mask": mask},
+        "track": _track(region),
+        "label": label,
+        "box": None,
+        "mask": mask,
         "class_id": numbers.id_of(label),
         "score": region.get("score", 1.0),
         "predicted": bool(region.get("predicted", False)),

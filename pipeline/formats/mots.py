@@ -139,8 +139,12 @@ def read(path: Path, assumed: Assumed) -> Iterator[FrameResult]:
 def _row(table: MotsTable, row: int, rle: dict[str, object], assumed: Assumed) -> dict[str, object]:
     class_id = int(table.classes[row])
     return {
-        **{"track": int(table.ids[row]), "class_id": class_id, "label": assumed.label(class_id)},
-        **{"score": float(table.scores[row]), "box": None, "mask": rle},
+        "track": int(table.ids[row]),
+        "class_id": class_id,
+        "label": assumed.label(class_id),
+        "score": float(table.scores[row]),
+        "box": None,
+        "mask": rle,
     }
 
 

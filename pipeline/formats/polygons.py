@@ -1,4 +1,4 @@
-"""Outlines of other tools as runs, filled as pycocotools fills them, which is what they all do."""
+"""Outlines and boxes of other tools as records have them; filled as pycocotools fills them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ def rle_of_segmentation(segmentation: Any, size: tuple[int, int]) -> dict[str, A
     if isinstance(segmentation, Mapping):
         return dict(segmentation)
     return filled(segmentation, size)
+
+
+def corners(bbox: Sequence[float] | None) -> list[float] | None:
+    """COCO's `bbox` (x, y, width, height) as (x1, y1, x2, y2), hundredths; None for none."""
+    if bbox is None:
+        return None
+    x, y, width, height = map(float, bbox)
+    return [x, y, round(x + width, 2), round(y + height, 2)]
 
 
 def filled(outlines: Sequence[Sequence[float]], size: tuple[int, int]) -> dict[str, Any]:

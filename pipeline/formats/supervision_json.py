@@ -28,7 +28,10 @@ def write(part: Path, results: Iterable[FrameResult]) -> None:
 def _row(record: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     x1, y1, x2, y2 = row["box"]
     return {
-        **{"x_min": x1, "y_min": y1, "x_max": x2, "y_max": y2},
+        "x_min": x1,
+        "y_min": y1,
+        "x_max": x2,
+        "y_max": y2,
         "class_id": row["class_id"],
         "confidence": row["score"],
         "tracker_id": "" if row["track"] is None else row["track"],

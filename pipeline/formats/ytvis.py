@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from pipeline.formats import jsonl
 from pipeline.formats.exchange import KEPT, Assumed, kept_of, picture_name, result_of, understood
-from pipeline.formats.polygons import rle_of_segmentation
+from pipeline.formats.polygons import corners, rle_of_segmentation
 from pipeline.formats.whole import Spool
 from pipeline.reading import open_regular
 from pipeline.results import FrameResult
@@ -79,7 +79,10 @@ def _write_tracks(file: BinaryIO, videos: Mapping[int, _Video], spool: Spool) ->
         for track, places in video.tracks.items():
             number += 1
             annotation = {
-                **{"id": number, "video_id": video_id, "iscrowd": 0, "track_id": track},
+                "id": number,
+                "video_id": video_id,
+                "iscrowd": 0,
+                "track_id": track,
                 "category_id": video.classes[track].most_common(1)[0][0],
                 "width": video.width,
                 "height": video.height,
@@ -111,8 +114,11 @@ def _columns(places: array[int], length: int, spool: Spool) -> dict[str, list[An
 def _video(number: int, video: _Video) -> dict[str, Any]:
     columns = dict(zip(_PER_FRAME, map(list, zip(*video.frames, strict=True)), strict=True))
     return {
-        **{"id": number, "width": video.width, "height": video.height},
-        **{"length": len(video.frames), "file_names": video.names},
+        "id": number,
+        "width": video.width,
+        "height": video.height,
+        "length": len(video.frames),
+        "file_names": video.names,
         KEPT: {**video.kept, "frames": columns},
     }
 
@@ -177,16 +183,12 @@ def _row(
             f"category {class_id} of annotation {annotation.get('id')} is not declared"
         )
     scores, boxes = annotation.get("scores"), annotation.get("bboxes")
-    box = boxes[frame] if boxes else None
     return {
-        **{"track": annotation["track_id"], "class_id": class_id, "mask": mask},
+        "track": annotation["track_id"],
+        "class_id": class_id,
+        "mask": mask,
         "label": assumed.label(class_id, names[class_id]),
         "score": 1.0 if scores is None else scores[frame],
-        "box": None if box is None else _corners(box),
+        "box": corners(boxes[frame] if boxes else None),
         "predicted": bool((annotation.get("predicted") or [False] * (frame + 1))[frame]),
     }
-
-
-def _corners(box: Any) -> list[float]:
-    x, y, width, height = map(float, box)
-    return [x, y, round(x + width, 2), round(y + height, 2)]
