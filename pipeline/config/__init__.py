@@ -16,6 +16,7 @@ from pipeline.config.settings import (
     TrackerSettings,
     WorkerSettings,
 )
+from pipeline.config.validating import validated
 
 __all__ = [
     "MetricsSettings",
@@ -29,4 +30,5 @@ __all__ = [
     "load",
     "parse",
     "read",
+    "validated",
 ]

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.config.load import MAX_BYTES
+from pipeline.config import read, validated
 from pipeline.config.settings import LocalPath
-from pipeline.config.strict import load_yaml
-from pipeline.errors import ConfigError
-from pipeline.reading import read_small
 
 
 class _Section(BaseModel):
@@ -92,41 +86,4 @@ class TrainSettings(_Section):
         Raises:
             ConfigError: the file cannot be read, is no YAML mapping, or a key or value is wrong.
         """
-        try:
-            values = load_yaml(read_small(path, max_bytes=MAX_BYTES).decode("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-            mark = getattr(error, "problem_mark", None)
-            where = f" line {mark.line + 1}" if mark else ""
-            raise ConfigError(f"{path}:{where} is no YAML: {problem}") from error
-        return TrainSettings.parse(values if values is not None else {}, where=str(path))
-
-    @staticmethod
-    def parse(values: Any, *, where: str) -> TrainSettings:
-        """Check settings that are already loaded; `where` begins every message."""
-        if not isinstance(values, dict):
-            raise ConfigError(f"{where}: expected keys and values, got {type(values).__name__}")
-        try:
-            return TrainSettings.model_validate(values)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                known = _known(first["loc"][:-1])
-                raise ConfigError(f"{where}: unknown key {key!r}; known keys are {known}") from None
-            got = first["input"]
-            raise ConfigError(
-                f"{where}: {key}: got {reprlib.repr(got)}, {first['msg'].lower()}"
-            ) from None
-
-
-def _known(path: tuple[int | str, ...]) -> str:
-    """The keys allowed in the section at `path`."""
-    section: type[BaseModel] = TrainSettings
-    for part in path:
-        annotation = section.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)  # noqa: S101 - sections are plain models
-        section = annotation
-    return ", ".join(sorted(section.model_fields))
+        return validated(TrainSettings, read(path, such_as="data"), origin=str(path))

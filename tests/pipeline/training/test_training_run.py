@@ -34,7 +34,7 @@ def same_threads() -> Iterator[None]:
 
 
 def settings(folder: Path, *, steps: int) -> TrainSettings:
-    return TrainSettings.parse(
+    return TrainSettings.model_validate(
         {
             "data": {
                 "first_seed": 40, "seeds": 1, "frames_per_seed": 2, "height": 192, "width": 320,
@@ -46,8 +46,7 @@ def settings(folder: Path, *, steps: int) -> TrainSettings:
             "output": str(folder / f"run-{steps}"),
             "checkpoint_every": 1,
             "log_every": 1,
-        },
-        where="test",
+        }
     )  # fmt: skip
 
 
@@ -109,8 +108,8 @@ def test_weights_that_diverged_are_not_exported(tmp_path: Path) -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_a_hundredth() -> None:
-    run = TrainSettings.parse(
-        {"optimiser": {"steps": 110, "warmup_steps": 10, "learning_rate": 0.5}}, where="test"
+    run = TrainSettings.model_validate(
+        {"optimiser": {"steps": 110, "warmup_steps": 10, "learning_rate": 0.5}}
     )
     assert learning_rate(0, run) == pytest.approx(0.05)
     assert learning_rate(10, run) == pytest.approx(0.5)

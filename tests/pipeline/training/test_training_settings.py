@@ -26,12 +26,22 @@ def test_streets_for_measuring_are_never_trained_on() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        pytest.param("stepps: 3\n", "unknown key 'stepps'; known keys are check, ", id="top"),
-        pytest.param("data: {sedes: 3}\n", "unknown key 'data.sedes'; known keys", id="inside"),
-        pytest.param("optimiser: {steps: many}\n", "optimiser.steps: got 'many'", id="word"),
-        pytest.param("data: {min_scale: -1}\n", "data.min_scale: got -1", id="range"),
-        pytest.param("- 1\n", "expected keys and values, got list", id="list"),
-        pytest.param("a: [\n", "is no YAML", id="broken"),
+        pytest.param("stepps: 3\n", "stepps: unknown key; known keys are check, ", id="top"),
+        pytest.param(
+            "data: {sedes: 3}\n", "data.sedes: unknown key; did you mean `seeds`?", id="inside"
+        ),
+        pytest.param(
+            "optimiser: {steps: many}\n",
+            "optimiser.steps: must be a whole number, got 'many'",
+            id="word",
+        ),
+        pytest.param(
+            "data: {min_scale: -1}\n",
+            "data.min_scale: must be greater than 0.1, got -1",
+            id="range",
+        ),
+        pytest.param("- 1\n", "must hold keys such as `data:`, got list", id="list"),
+        pytest.param("a: [\n", "line 2, column 1 is not valid YAML: ", id="broken"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
