@@ -85,7 +85,8 @@ class StreamCounts:
 
     source_id: str = ""
     state: str = "starting"
-    """queued, starting, streaming, draining, ended, failed, or what a live source says itself."""
+    """queued, starting, streaming, paused, draining, ended, failed, or what a live source says of
+    itself."""
     captured: int = 0
     published: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -246,7 +247,7 @@ class StreamAccount:
                 self._source_state = source_state
 
     def enter(self, state: str) -> None:
-        """The stream is now starting, streaming, draining, ended or failed."""
+        """The stream is now starting, streaming, paused, draining, ended or failed."""
         with self.lock:
             self._state = state
 

@@ -38,8 +38,8 @@ DROPPED = Metric(
     "maskstream_frames_dropped_total",
     "counter",
     ("source_id", "cause"),
-    "Frames left out on purpose: stride, max_fps, buffer_full, stale, stopped, aborted, "
-    "worker_died",
+    "Frames left out on purpose: stride, max_fps, buffer_full, stale, paused, stopped, "
+    "aborted, worker_died",
 )
 FAILED = Metric(
     "maskstream_frames_failed_total",
@@ -75,7 +75,7 @@ STREAM_UP = Metric(
     "maskstream_stream_up",
     "gauge",
     ("source_id",),
-    "1 while frames come from the source, 0 before, after and during an outage",
+    "1 while frames come from the source, 0 before, after, and during an outage or a pause",
 )
 STREAM_STATE = Metric(
     "maskstream_stream_state",

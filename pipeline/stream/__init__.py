@@ -6,7 +6,7 @@ side is `pipeline.delivery`.
 """
 
 from pipeline.stream.checkpoint import Checkpoint, State
-from pipeline.stream.commands import Command, Drain, Leave, Remove
+from pipeline.stream.commands import Command, Drain, Leave, Remove, Resume, Suspend
 from pipeline.stream.end import End, RunSummary
 from pipeline.stream.loop import Stream
 from pipeline.stream.settings import StreamSettings
@@ -18,8 +18,10 @@ __all__ = [
     "End",
     "Leave",
     "Remove",
+    "Resume",
     "RunSummary",
     "State",
     "Stream",
     "StreamSettings",
+    "Suspend",
 ]

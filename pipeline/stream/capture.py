@@ -20,6 +20,7 @@ from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SourceError
 from pipeline.frames import Frame
 from pipeline.stages import Outcome, Source, Status
+from pipeline.stream.pausing import Pausing
 from pipeline.stream.sampling import Sampled, Sampling
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Capture:
         source: read from here; the caller stops it.
         buffer: frames go here; closed when the source has ended.
         account: counts what is captured and thinned out.
+        pausing: whether frames are taken in.
         stride: take every k-th picture.
         max_fps: limit by time stamps, None for none.
         after: where an earlier run stopped; the source yields that frame again, as proof that it
@@ -80,6 +82,7 @@ class Capture:
         buffer: FrameBuffer[Captured],
         *,
         account: StreamAccount,
+        pausing: Pausing,
         stride: int = 1,
         max_fps: float | None = None,
         after: Mark | None = None,
@@ -89,6 +92,7 @@ class Capture:
         self._source = source
         self._buffer = buffer
         self._account = account
+        self._pausing = pausing
         self._after = after
         self._start = start
         self._clock = clock
@@ -150,9 +154,9 @@ class Capture:
             while True:
                 began = self._clock()
                 frame = next(frames, None)
-                now = self._clock()
+                decode_s = self._clock() - began
                 self._count_skipped()
-                if frame is None or not self._offer(frame, at_s=now, decode_s=now - began):
+                if frame is None or not self._take(frame, decode_s):
                     return
         finally:
             if isinstance(frames, Generator):
@@ -181,8 +185,16 @@ class Capture:
                 self._account.captured(count)
                 self._account.dropped(cause, count)
 
+    def _take(self, frame: Frame, decode_s: float) -> bool:
+        """Offer a frame; one that was decoded in a pause has come only when it is over."""
+        while True:
+            self._pausing.wait()
+            with self._account.lock:  # a pause begins before this frame or behind it
+                if self._pausing.drops or not self._pausing.paused:
+                    return self._offer(frame, at_s=self._clock(), decode_s=decode_s)
+
     def _offer(self, frame: Frame, *, at_s: float, decode_s: float) -> bool:
-        """Count a frame and hand it on unless it is thinned out; False: nobody takes it."""
+        """Count a frame and hand it on unless it is left out; False: nobody takes it."""
         if frame.epoch != self._epoch:
             self._epoch, self._kept = frame.epoch, 0
             self._sampling.reset()
@@ -194,6 +206,9 @@ class Capture:
             if cause is not None:
                 self._thinned[cause] += 1
                 self._account.dropped(cause)
+                return not self._buffer.closed
+            if self._pausing.paused:
+                self._account.dropped(self._pausing.CAUSE)
                 return not self._buffer.closed
             self._kept += 1
             if not self._buffer.put(Captured(frame, at_s, decode_s, self._mark(frame))):

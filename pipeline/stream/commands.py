@@ -30,6 +30,22 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspend:
+    """Take in no frames: a file waits, those of a camera are dropped as `paused`."""
+
+    verb: ClassVar[str] = "pause"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on after a pause; nothing to one that goes on."""
+
+    verb: ClassVar[str] = "resume"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Drain, and be forgotten by the run once all is finished."""
 
@@ -37,12 +53,14 @@ class Remove:
     reason: str
 
 
-Command: TypeAlias = Drain | Leave | Remove
+Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove
 
 
 def still_wanted(told: Iterable[Command], command: Command) -> tuple[Command, ...]:
-    """What a stream has to be told that comes later than all that was told before."""
-    return (*(one for one in told if one != command), command)
+    """What of this and all that was told before holds for a stream that begins only now."""
+    undone = (Suspend, Resume) if isinstance(command, Suspend | Resume) else type(command)
+    left = tuple(one for one in told if not isinstance(one, undone))
+    return left if isinstance(command, Resume) else (*left, command)
 
 
 def why_ending(told: Iterable[Command]) -> str | None:

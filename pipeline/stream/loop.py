@@ -193,6 +193,7 @@ class Stream:
         self._window.take_every_frame()
         self._publisher.take_every_result()
         self._progress.live = False
+        self._orders.pausing.drops = False
 
     def _loop(self, capture: Capture) -> None:
         self._orders.begin()
@@ -273,6 +274,7 @@ class Stream:
             self._source,
             self._buffer,
             account=self.account,
+            pausing=self._orders.pausing,
             stride=self._settings.stride,
             max_fps=self._settings.max_fps,
             after=start.after,
@@ -315,6 +317,7 @@ class Stream:
         """Close everything, whatever happened before, and say how it ended."""
         capture = self._capture
         self._source.stop()
+        self._orders.pausing.resume()
         self._buffer.close()
         with self.account.lock:
             if left := self._window.clear() + len(self._buffer.clear()):

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.stages import Source
-from pipeline.stream.commands import Command, Drain, Leave, Remove
+from pipeline.stream.commands import Command, Drain, Leave, Remove, Resume, Suspend
+from pipeline.stream.pausing import Pausing
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Orders:
     ) -> None:
         self.left = threading.Event()
         """What is in flight is to be dropped."""
+        self.pausing = Pausing()
         self.why: str | None = None
         """Why it is to end, once it was told to."""
         self._source = source
@@ -43,6 +45,7 @@ class Orders:
         self._wake = wake
         self._stop_timeout_s = stop_timeout_s
         self._clock = clock
+        self._begun = False
         self._stopped_at_s: float | None = None
 
     @property
@@ -68,17 +71,34 @@ class Orders:
             case Leave():
                 self.left.set()
                 self._end(command.reason)
+            case Suspend() | Resume():
+                self._pause(isinstance(command, Suspend))
 
     def begin(self) -> None:
         """The first frame may come any moment now."""
         with self._account.lock:
-            if not self.stopped:
-                self._account.enter("streaming")
+            self._begun = True
+            self._say()
+
+    def _pause(self, pause: bool) -> None:
+        with self._account.lock:  # no frame is on its way between its count and its place
+            if self.stopped:
+                return
+            if pause:
+                self.pausing.pause()
+            else:
+                self.pausing.resume()
+            self._say()
+
+    def _say(self) -> None:
+        if self._begun and not self.stopped:
+            self._account.enter("paused" if self.pausing.paused else "streaming")
 
     def _end(self, reason: str) -> None:
         with self._account.lock:
             if self._stopped_at_s is None:
                 self._stopped_at_s, self.why = self._clock(), reason
                 self._account.enter("draining")
+            self.pausing.resume()  # who waits has to hear that it is over
         self._source.stop()
         self._wake()

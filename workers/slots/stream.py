@@ -14,7 +14,7 @@ from pipeline.clock import Clock
 from pipeline.plan import StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import Command, End, Leave
-from pipeline.stream.commands import still_wanted, why_ending
+from pipeline.stream.commands import ENDING, still_wanted, why_ending
 from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
@@ -124,7 +124,7 @@ class StreamSlot:
             self._end_before_it_began(told)
         elif told:
             self._call("obey", command, told)
-            if not self._heard and self._asked is not None:
+            if isinstance(command, ENDING) and not self._heard and self._asked is not None:
                 self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
 
     def forget(self, source_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.runtime import Serving
-from pipeline.stream import Drain, Leave, Stream
+from pipeline.stream import Command, Drain, Leave, Resume, Stream, Suspend
 from pipeline.testing import (
     ListSink,
     ScriptedSource,
@@ -38,6 +39,7 @@ def scripts(draw: st.DrawFn) -> dict[str, Any]:
         "live": draw(st.booleans()),
         "stop_at": draw(st.none() | st.integers(0, 24)),
         "abort_at": draw(st.none() | st.integers(0, 24)),
+        "pause": draw(st.none() | st.tuples(st.integers(0, 24), st.integers(0, 24))),
         "sink_error_at": draw(st.none() | st.integers(0, 24)),
         "stride": draw(st.sampled_from([1, 1, 2, 3])),
         "max_fps": draw(st.none() | st.sampled_from([3.0, 5.0])),
@@ -79,6 +81,10 @@ def test_for_any_script_the_balance_holds_and_order_is_kept(
     watched = ListSink(on_write=on_write)
     failing = ListSink(errors={} if at is None else {at: SinkError("gone")})
     steps: list[Any] = [step for frame in _numbered(script) for step in (frame, look)]
+    if script["pause"] is not None and script["live"]:  # a file would wait for somebody else
+        commands: list[Command] = [Suspend("a while"), Resume("enough")]
+        for at, command in zip(script["pause"], commands, strict=True):
+            steps.insert(2 * at, partial(lambda command: stream.obey(command), command))
     source = ScriptedSource(
         [*steps, OSError("cable")] if script["breaks"] else steps, live=script["live"]
     )

@@ -11,7 +11,7 @@ import pytest
 from pipeline.accounting import StreamCounts
 from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
-from pipeline.stream import Drain, End, Leave
+from pipeline.stream import Drain, End, Leave, Resume, Suspend
 from pipeline.testing import ManualClock
 from workers.dispatch import Member
 from workers.lives import Owed
@@ -257,6 +257,38 @@ def test_a_worker_started_while_draining_is_told_to_stop_too(
     slot.step(POOL)
     assert lives.last.methods == ["begin"]
     assert lives.last.calls[-1][1] == (INFO, POOL, {"gate": (Drain("enough"),)})
+
+
+def test_a_worker_that_is_replaced_is_told_again_what_still_holds_of_each_stream(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate", "yard")
+    for command in (Suspend("a"), Resume("b"), Suspend("c")):
+        slot.tell(command, ["gate"])
+    slot.tell(Suspend("d"), ["yard"])
+    slot.tell(Resume("e"), ["yard"])
+    lives.last.die()
+    slot.step(POOL)
+    assert lives.last.calls[-1][:2] == (
+        "begin",
+        (INFO, POOL, {"gate": (Suspend("c"),), "yard": ()}),
+    )
+
+
+def test_one_of_two_streams_that_leaves_is_not_started_again_and_can_be_forgotten(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate", "yard")
+    slot.tell(Leave("enough"), ["gate"])
+    lives.last.die()
+    slot.step(POOL)
+    assert slot.ends["gate"].why_stopped == "enough"
+    assert lives.asked[-1] == (["yard"], True)
+    slot.forget("gate")
+    slot.step(POOL)
+    lives.last.answer(told(StreamCounts("gate"), StreamCounts("yard", "streaming", 5, 5)))
+    slot.step(POOL)
+    assert (slot.source_ids, slot.ends, slot.counts("yard").published) == (["yard"], {}, 5)
 
 
 def test_a_drain_does_not_wait_for_a_worker_that_may_never_start(

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError, SourceError
 from pipeline.plan import StreamPlan
 from pipeline.runtime import RunControl
 from pipeline.stages import Status
-from pipeline.stream import Drain, Leave, Remove
+from pipeline.stream import Drain, Leave, Remove, Resume, Suspend
 
 Added = Callable[..., StreamPlan]
 
@@ -72,6 +72,38 @@ def test_a_stream_that_is_removed_is_drained_and_gone_and_its_id_is_free(
     assert going.machines.sinks["b"][1].indices == list(range(going.lab.frames))
     going.may_go["a"].set()
     assert [(end.source_id, end.exit_code) for end in going.end()] == [("a", 0), ("b", 0)]
+
+
+def test_a_stream_that_is_paused_waits_while_others_go_on_and_then_misses_nothing(
+    going: Any, added: Added
+) -> None:
+    going.hold["a"] = 5
+    going.begin("a")
+    going.arrived["a"].wait(20)
+    going.control.tell("a", Suspend("lunch"))
+    going.until(lambda: going.counts("a").state == "paused")
+    going.may_go["a"].set()
+    going.control.add(added("b"))
+    going.until(lambda: going.counts("b").state == "ended")
+    counts = going.counts("a")
+    assert (counts.captured, counts.published, counts.state) == (5, 5, "paused")
+    going.control.tell("a", Resume("back"))
+    a, _ = going.end()
+    assert (a.stopped, a.exit_code, a.counts.dropped) == (False, 0, {})
+    assert going.machines.sinks["a"][0].indices == list(range(going.lab.frames))
+
+
+def test_a_camera_that_is_paused_is_read_on_and_its_frames_are_counted(going: Any) -> None:
+    going.hold["cam"], going.live = 5, {"cam"}
+    going.begin("cam")
+    going.arrived["cam"].wait(20)
+    going.until(lambda: going.counts("cam").in_flight == 0)
+    going.control.tell("cam", Suspend("nobody is there"))
+    going.until(lambda: going.counts("cam").state == "paused")
+    going.may_go["cam"].set()
+    (end,) = going.end()
+    assert end.counts.dropped["paused"] == going.lab.frames - 5
+    assert (end.counts.captured, end.counts.balanced()) == (going.lab.frames, True)
 
 
 def test_a_stream_that_is_over_can_still_be_removed(going: Any) -> None:
