@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, StreamPlan
+from pipeline.results import FrameResult
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, Stream
 from workers import logs
@@ -120,6 +121,10 @@ class StreamActor:
     def report(self, pool: Pool) -> StreamReport:
         """See `StreamWorker.report`."""
         return self._worker.report(pool)
+
+    def latest(self, source_id: str) -> FrameResult | None:
+        """See `StreamWorker.latest`."""
+        return self._worker.latest(source_id)
 
     def obey(self, command: Command, source_ids: Collection[str]) -> None:
         """See `StreamWorker.obey`."""

@@ -13,13 +13,16 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
+from typing import cast
 
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, ModelError
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
+from pipeline.results import FrameResult
 from pipeline.runtime import ControlledRun
+from pipeline.runtime.control import LATEST_WITHIN_S
 from pipeline.runtime.controlled import ABORT, STOP
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
@@ -181,6 +184,16 @@ class Supervisor(ControlledRun):
         for slot in self._slots:
             if source_id in slot.source_ids:
                 slot.tell(command, [source_id])
+
+    def _latest(self, source_id: str) -> FrameResult | None:
+        with self._lock:  # no stream goes meanwhile
+            slot = next((slot for slot in self._slots if source_id in slot.source_ids), None)
+            asked = None if slot is None else slot.ask_latest(source_id)
+        if asked is None:
+            return None
+        wait([asked], timeout=LATEST_WITHIN_S)
+        known = asked.done() and asked.exception() is None  # else the worker has died over it
+        return cast("FrameResult | None", asked.result()) if known else None
 
     def _forget(self, source_id: str) -> None:
         for slot in self._slots:

@@ -13,6 +13,7 @@ from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
+from pipeline.results import FrameResult
 from pipeline.runtime import ControlledRun, Serving, StreamThread
 from pipeline.stages import AsyncSegmenter
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
@@ -102,6 +103,10 @@ class LocalRun(ControlledRun):
     def _pass_on(self, source_id: str, command: Command) -> None:
         if source_id in self._threads:  # else it has gone meanwhile
             self._threads[source_id].obey(command)
+
+    def _latest(self, source_id: str) -> FrameResult | None:
+        thread = self._threads.get(source_id)
+        return None if thread is None else thread.latest()
 
     def _forget(self, source_id: str) -> None:
         self._threads.pop(source_id).join()

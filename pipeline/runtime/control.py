@@ -10,7 +10,10 @@ from typing import Protocol
 
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import StreamPlan
+from pipeline.results import FrameResult
 from pipeline.stream import Command
+
+LATEST_WITHIN_S = 1.0
 
 
 class RunControl(Protocol):
@@ -29,6 +32,22 @@ class RunControl(Protocol):
 
     def counts(self) -> RunCounts:
         """Everything there is to see at this moment, of the same streams; returns at once."""
+
+    def latest(self, source_id: str) -> FrameResult | None:
+        """The result a stream has published last, without its picture; asked for by who shows it.
+
+        A result is fetched only when it is asked for, and none but the last is kept. May wait for
+        the stream's worker, `LATEST_WITHIN_S` at most, so not from the run's own loop. Not
+        promised: that it is still the last when it arrives; that two calls give two results, or
+        every result there was.
+
+        Returns:
+            None: it has published nothing yet in this life of its worker, its worker does not
+            answer in time, or it is over.
+
+        Raises:
+            ConfigError: there is no such stream; with the nearest word.
+        """
 
     def add(self, plan: StreamPlan) -> None:
         """Take in one stream more, as `resolve` made it; it is prepared here.

@@ -17,6 +17,7 @@ from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare_added
+from pipeline.results import FrameResult
 from pipeline.stream import Command, Drain, End, Leave, Remove
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,12 @@ class ControlledRun(ABC):
         """See `RunControl`."""
         return list(self._plan.streams)
 
+    def latest(self, source_id: str) -> FrameResult | None:
+        """See `RunControl`."""
+        with self._lock:
+            self._check_known(source_id)
+        return self._latest(source_id)
+
     def add(self, plan: StreamPlan) -> None:
         """See `RunControl`."""
         with self._adding:  # what is prepared side by side could write the same file
@@ -64,12 +71,7 @@ class ControlledRun(ABC):
     def tell(self, source_id: str, command: Command) -> None:
         """See `RunControl`."""
         with self._lock:
-            ids = [stream.id for stream in self._plan.streams]
-            if source_id not in ids:
-                known = f"there are {', '.join(ids)}" if ids else "there is none"
-                raise ConfigError(
-                    f"stream {source_id!r} is not known{hint(source_id, ids)}; {known}"
-                )
+            self._check_known(source_id)
             self._asked.append((source_id, command))
         self._news.set()
 
@@ -88,6 +90,10 @@ class ControlledRun(ABC):
     @abstractmethod
     def _pass_on(self, source_id: str, command: Command) -> None:
         """Have a stream obey; it may be over."""
+
+    @abstractmethod
+    def _latest(self, source_id: str) -> FrameResult | None:
+        """Of a stream that was there a moment ago; from any thread."""
 
     @abstractmethod
     def _forget(self, source_id: str) -> None:
@@ -136,6 +142,12 @@ class ControlledRun(ABC):
                 return False
             self._closed = "the run is over"
             return True
+
+    def _check_known(self, source_id: str) -> None:
+        ids = [stream.id for stream in self._plan.streams]
+        if source_id not in ids:
+            known = f"there are {', '.join(ids)}" if ids else "there is none"
+            raise ConfigError(f"stream {source_id!r} is not known{hint(source_id, ids)}; {known}")
 
     def _check_open(self, source_id: str) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.accounting import StreamAccount
 from pipeline.leaving import ended_at_exit
+from pipeline.results import FrameResult
 from pipeline.stream import Command, End, Leave, Stream
 from pipeline.stream.commands import still_wanted
 
@@ -56,6 +57,11 @@ class StreamThread:
             self._wanted = still_wanted(self._wanted, command)
             if self._stream is not None:
                 self._stream.obey(command)
+
+    def latest(self) -> FrameResult | None:
+        """The result published last; None: there is none yet, or it is over. From any thread."""
+        stream = self._stream
+        return None if stream is None or self._over else stream.latest
 
     def leave(self) -> None:
         """Leave the stream: the program ends."""

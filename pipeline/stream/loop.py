@@ -22,6 +22,7 @@ from pipeline.delivery.publisher import Publisher
 from pipeline.errors import MaskstreamError
 from pipeline.instances import Instances
 from pipeline.picture import MakePicture
+from pipeline.results import FrameResult
 from pipeline.stages import (
     AsyncSegmenter,
     CameraMotion,
@@ -146,6 +147,11 @@ class Stream:
         )
         self._capture: Capture | None = None
         self._start = Start()
+
+    @property
+    def latest(self) -> FrameResult | None:
+        """Published last; None before the first. From any thread, at once."""
+        return self._settling.latest
 
     def obey(self, command: Command) -> None:
         """Do what is asked, from any thread and at any time; returns at once."""

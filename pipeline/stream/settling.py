@@ -50,6 +50,8 @@ class Settling:
     ) -> None:
         self.epoch: int | None = None
         """Of the frame before; None before the first."""
+        self.latest: FrameResult | None = None
+        """Published last, without its pixels; may be read from any thread."""
         self._run = run
         self._info = info
         self._window = window
@@ -112,6 +114,7 @@ class Settling:
         )
         picture = self._make_picture(flight.frame.image, instances, info.labels)
         self._publisher.publish(result, picture)
+        self.latest = result
         written = self._clock()
         with self._account.lock:  # leaves the window and is published in one step
             self._window.pop()

@@ -127,6 +127,12 @@ class StreamSlot:
             if isinstance(command, ENDING) and not self._heard and self._asked is not None:
                 self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
 
+    def ask_latest(self, source_id: str) -> Future[Any] | None:
+        """What it has published last; from any thread. None: nobody is there who could know."""
+        if self._info is None or source_id in self.ends or self._worker is None:
+            return None
+        return self._worker.call("latest", source_id)
+
     def forget(self, source_id: str) -> None:
         """Keep nothing of a stream that is over; without any the place is free."""
         for kept in (self._streams, self.ends, self._totals, self._told):

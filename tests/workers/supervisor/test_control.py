@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,53 @@ def test_a_stream_that_is_paused_waits_while_others_go_on_and_then_misses_nothin
     a, _ = going.end()
     assert (a.stopped, a.exit_code, a.counts.dropped) == (False, 0, {})
     assert going.machines.sinks["a"][0].indices == list(range(going.lab.frames))
+
+
+def test_the_latest_result_is_the_one_published_last_without_its_picture(
+    going: Any, added: Added
+) -> None:
+    going.hold["a"], going.hold["b"] = 5, 0
+    going.begin("a", "b", stay=True)
+    for name in "ab":
+        assert going.arrived[name].wait(20)
+    going.until(lambda: going.counts("a").published == 5)
+    latest = going.control.latest("a")
+    assert (latest.source_id, latest.index, latest.picture) == ("a", 4, None)
+    assert len(latest.instances) == 1
+    assert going.control.latest("b") is None  # nothing is published yet
+    going.may_go["a"].set()
+    going.until(lambda: going.counts("a").state == "ended")
+    going.until(lambda: going.control.latest("a") is None)  # it is over
+    with pytest.raises(ConfigError, match=r"^stream 'c' is not known; there are a, b$"):
+        going.control.latest("c")
+    going.may_go["b"].set()
+    going.control.tell_all(Drain("seen"))
+    going.end()
+
+
+def test_a_worker_that_does_not_answer_has_no_latest_result(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.supervisor.LATEST_WITHIN_S", 0.0)
+    machines = lab.machines()
+    supervisor = lab.supervisor(lab.plan("a"), machines)
+    assert supervisor.latest("a") is None  # not begun
+    slot = supervisor._slots[0]
+    slot._info, slot._worker = object(), SilentWorker()
+    assert supervisor.latest("a") is None
+    slot._worker.answer.set_exception(ConnectionError("killed"))
+    assert supervisor.latest("a") is None
+
+
+class SilentWorker:
+    """Answers when the test does."""
+
+    def __init__(self) -> None:
+        self.answer: Future[Any] = Future()
+
+    def call(self, method: str, *args: Any) -> Future[Any]:
+        assert (method, args) == ("latest", ("a",))
+        return self.answer
 
 
 def test_a_camera_that_is_paused_is_read_on_and_its_frames_are_counted(going: Any) -> None:
