@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -26,17 +27,18 @@ from triton.runtime.jit import JITFunction
 
 from benchmarks.gpu_steps.standins import CpuCuda
 from pipeline.models.mask_rcnn.bench import network_for
-from pipeline.models.mask_rcnn.engine import engine as engines
 from pipeline.models.mask_rcnn.engine import layers
 from pipeline.models.mask_rcnn.engine.convolution import PlainConv
-from pipeline.models.mask_rcnn.engine.engine import Engine
+from pipeline.models.mask_rcnn.engine.engine import Engine, Lap
 from pipeline.models.mask_rcnn.engine.operators import (
     nms_triton,
+    preprocess_triton,
     roi_align_triton,
     runs_triton,
 )
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
+from pipeline.models.mask_rcnn.engine.results import Results, bring
 from pipeline.models.shared.devices import Placement
 
 CUDA = torch.device("cuda:0")
@@ -78,10 +80,10 @@ def pretend(
     Raises:
         HostInStage: names the stage and the operation.
     """
-    stage = ["body, pyramid, proposal head"]
+    stage = ["preprocess"]
 
     def lap(done: str) -> None:
-        stage[0] = f"after {done!r}"
+        stage[0] = "masks" if done == "detections" else f"after {done!r}"
 
     with _pretending():
         engine = Engine(
@@ -90,21 +92,21 @@ def pretend(
         )  # fmt: skip
         weights = _bytes_of(engine, {})
         inputs = _batch(bucket, batch, engine.placement.dtype)
-        made = engine._bucket(inputs)
+        engine._bucket(inputs)
         peak, flops = _Peak([inputs.pixels]), FlopCounterMode(display=False)
         try:
-            with torch.inference_mode(), _OnDevice(stage), peak, flops:
-                table, *found = engine._until_detections(made, lap, inputs.pixels, inputs.sizes)
-                stage[0] = "masks"
-                rows = engines.mask_batch(detections * batch, found[1].numel(), CUDA)
-                masks = engine._masks(made, rows, table, *found[:3], inputs.sizes, inputs.source)
-                stage[0] = "masks to toggles"
-                sizes = torch.empty(rows, 2, dtype=torch.int32, device=CUDA)
-                probabilities = torch.sigmoid(masks[4])
-                engine._kernels.paste(probabilities, masks[1], sizes, 1920, 1024 * rows)  # type: ignore[misc]
+            with torch.inference_mode(), _OnDevice(stage, uploads=True):
+                _prepared(engine, batch)
+            stage[0] = "body, pyramid, proposal head"
+            with torch.inference_mode(), peak, flops:
+                with _OnDevice(stage):
+                    results = _results(engine, inputs, lap, [detections * batch])
+                stage[0] = "results to the host"
+                with _OnDevice(stage, uploads=True):
+                    next(bring(results, [(1080, 1920)] * batch, engine._kernels.paste))
+            stage[0] = "all candidates"  # rare, and needs more
             with torch.inference_mode(), _OnDevice(stage):
-                stage[0] = "detections out of all candidates"  # rare, and needs more
-                engine._detect_all(found, inputs.sizes)
+                _results(engine, inputs, lap, [-1, detections * batch])
         except HostInStage:
             raise
         except Exception as error:
@@ -113,9 +115,32 @@ def pretend(
     return Pretended(flops.get_total_flops() / 1e9 / batch, peak.bytes, weights)
 
 
+def _results(engine: Engine, inputs: Batch, lap: Lap, counts: list[Any]) -> Results:
+    """What a pass leaves on the device, told these counts when it waits for them."""
+    steps = engine._forward(inputs, lap, engine._lanes._lanes[0])
+    next(steps)
+    try:
+        for count in counts:
+            steps.send([count])
+    except StopIteration as end:
+        results: Results = end.value
+        return results
+    raise HostInStage("a pass waits for more than its counts")
+
+
+def _prepared(engine: Engine, count: int) -> None:
+    """Pictures from the host to network input; the bytes themselves are pretended."""
+    picture = np.zeros((1080, 1920, 3), np.uint8)
+    starts = [i * picture.size for i in range(count)]
+    slab = torch.empty(count * picture.size, dtype=torch.uint8, device=CUDA)
+    with patch.object(preprocess_triton, "_upload", lambda *_: (slab, starts)):
+        placement = engine.placement
+        engine._kernels.prepare([picture] * count, engine.input_rules, placement.dtype, CUDA)
+
+
 def _kernels() -> Kernels:
     return Kernels(
-        nms=nms_triton.nms, roi_align=roi_align_triton.roi_align, paste=runs_triton.paste
+        preprocess_triton.prepare, nms_triton.nms, roi_align_triton.roi_align, runs_triton.paste
     )
 
 
@@ -161,15 +186,18 @@ def _pretending() -> Iterator[None]:
 
 
 class _OnDevice(TorchDispatchMode):
-    """No operation inside reads or makes a tensor of the host."""
+    """No operation inside reads or makes a tensor of the host; with `uploads`, none downloads."""
 
-    def __init__(self, stage: list[str]) -> None:
+    def __init__(self, stage: list[str], *, uploads: bool = False) -> None:
         super().__init__()
-        self._stage = stage
+        self._stage, self._uploads = stage, uploads
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for tensor in (*_flat(args), *_flat(result)):
+        given, made = _flat((args, list((kwargs or {}).values()))), _flat(result)
+        if self._uploads and not any(tensor.device == CUDA for tensor in given):
+            return result
+        for tensor in made if self._uploads else (*given, *made):
             if tensor.device.type == "cpu":
                 raise HostInStage(f"stage {self._stage[0]}: {func} works on the host")
         return result
