@@ -14,31 +14,42 @@ from pipeline.cli.sources import expand_sources
 from pipeline.config import parse
 
 Text = str | None
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Video file, glob, directory of images, rtsp:// or http(s):// URL, /dev/videoN, "
+        "or synthetic://street?seed=1",
+    ),
+]
+Sinks = Annotated[
+    list[str] | None,
+    typer.Option(metavar="URL", help="Where results go, e.g. jsonl:out/{source}.jsonl."),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        callback=home, metavar="DIR", help="Folder of the default sinks, jsonl and video."
+    ),
+]
+TlsVerify = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls-verify/--no-tls-verify", help="Check certificates of rtsps:// and https://."
+    ),
+]
+WeightsOption = Annotated[Text, typer.Option(help="COCO_V1, demo, or a .safetensors or .pth file.")]
+MetricsPort = Annotated[
+    int | None, typer.Option(help="Serve /metrics, /healthz and /readyz on this port.")
+]
 
 
 def track(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Video file, glob, directory of images, rtsp:// or http(s):// URL, /dev/videoN, "
-            "or synthetic://street?seed=1",
-        ),
-    ],
+    sources: Sources,
     model: Annotated[Text, typer.Option(help="A name from `maskstream models`.")] = None,
-    weights: Annotated[
-        Text, typer.Option(help="COCO_V1, demo, or a .safetensors or .pth file.")
-    ] = None,
-    sink: Annotated[
-        list[str] | None,
-        typer.Option(metavar="URL", help="Where results go, e.g. jsonl:out/{source}.jsonl."),
-    ] = None,
-    output: Annotated[
-        Path,
-        typer.Option(
-            callback=home, metavar="DIR", help="Folder of the default sinks, jsonl and video."
-        ),
-    ] = Path("out"),
+    weights: WeightsOption = None,
+    sink: Sinks = None,
+    output: Output = Path("out"),
     min_score: Annotated[float, typer.Option(help="Publish tracks that reached this score.")] = 0.5,
     classes: Annotated[Text, typer.Option(metavar="A,B", help="Only these classes.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -54,15 +65,8 @@ def track(
     state_dir: Annotated[
         Text, typer.Option(help="Keep checkpoints here; an interrupted run is resumed.")
     ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Serve /metrics, /healthz and /readyz on this port.")
-    ] = None,
-    tls_verify: Annotated[
-        bool | None,
-        typer.Option(
-            "--tls-verify/--no-tls-verify", help="Check certificates of rtsps:// and https://."
-        ),
-    ] = None,
+    metrics_port: MetricsPort = None,
+    tls_verify: TlsVerify = None,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
