@@ -119,37 +119,25 @@ class Stream:
             clock=clock,
         )
         self._window = Window(settings, live=True, tracked=tracker is not None, clock=clock)
-        self._settling = self._new_settling(make_picture)
-        self._buffer = self._new_buffer(settings.buffer)
-        self._be_watched(source)
-        self._capture: Capture | None = None
-        self._start = Start()
-
-    def _new_buffer(self, capacity: int) -> FrameBuffer[Captured]:
-        return FrameBuffer(
-            capacity,
-            WhenFull.DROP_OLDEST,
-            on_drop=lambda _: self.account.dropped("buffer_full"),
-            on_change=self._wake.set,
-            lock=self.account.lock,
-        )
-
-    def _new_settling(self, make_picture: MakePicture) -> Settling:
-        return Settling(
-            run=self._run_id,
-            info=lambda: self._segmenter.info,
+        self._settling = Settling(
+            run=run,
+            info=lambda: segmenter.info,
             window=self._window,
             following=self._following,
             progress=self._progress,
             publisher=self._publisher,
-            account=self.account,
+            account=account,
             make_picture=make_picture,
-            clock=self._clock,
+            clock=clock,
         )
-
-    def _be_watched(self, source: Source) -> None:
-        """What the account does not count by itself, it looks at here."""
-        self.account.watch(
+        self._buffer: FrameBuffer[Captured] = FrameBuffer(
+            settings.buffer,
+            WhenFull.DROP_OLDEST,
+            on_drop=lambda _: account.dropped("buffer_full"),
+            on_change=self._wake.set,
+            lock=account.lock,
+        )
+        account.watch(
             source_state=lambda: source.state if isinstance(source, Reporting) else None,
             buffered=self._buffer.__len__,
             window=self._window.__len__,
@@ -157,6 +145,8 @@ class Stream:
             decode_errors=lambda: source.decode_errors,
             reconnects=lambda: source.reconnects,
         )
+        self._capture: Capture | None = None
+        self._start = Start()
 
     @property
     def latest(self) -> FrameResult | None:
