@@ -144,7 +144,7 @@ def test_a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one(
 
 
 def test_the_example_of_the_python_api_runs() -> None:
-    example = Path(__file__).resolve().parents[2] / "examples" / "track_api.py"
+    example = Path(__file__).resolve().parents[3] / "examples" / "track_api.py"
     done = subprocess.run(
         [sys.executable, str(example)], capture_output=True, text=True, timeout=60, check=True
     )
