@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,24 @@ def test_what_a_stream_remembers_within_its_run_lies_where_the_run_says(
         folder.remove()
     assert sent[0].streams[0].checkpoint == CheckpointPlan(path="state/camera-0.json")
     assert sent[0].streams[1].checkpoint == CheckpointPlan(path=own)
+
+
+def test_a_stream_begins_anew_though_one_of_its_id_was_removed_and_goes_on_in_its_next_life(
+    plan: RunPlan, sent: list[Any]
+) -> None:
+    made = cluster(plan)
+    folder = made._folder = PrivateFolder()
+    try:
+        left = [Path(folder.make(STATE), f"camera-1{end}") for end in (".json", ".numbers")]
+        other = Path(folder.make(STATE), "camera-2.json")
+        for path in (*left, other):
+            path.write_text("of the one before")
+        made.start_stream([plan.streams[1]], spread=0, again=True)
+        assert [path.exists() for path in (*left, other)] == [True, True, True]
+        made.start_stream([plan.streams[1]], spread=0, again=False)
+        assert [path.exists() for path in (*left, other)] == [False, False, True]
+    finally:
+        folder.remove()
 
 
 def test_ray_does_not_see_the_command_line() -> None:
