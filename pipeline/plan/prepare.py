@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pipeline import models, sinks, sources
 from pipeline.errors import ConfigError, SourceOpenError
+from pipeline.plan.checking import check_plan
 from pipeline.plan.identity import run_of_file
 from pipeline.plan.inventory import Use, keep_apart, reads, writes
 from pipeline.plan.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
@@ -77,20 +78,14 @@ def prepare_added(run: RunPlan, stream: StreamPlan) -> StreamPlan:
         MaskstreamError: as of `prepare`; the run is as it was.
     """
     alone = replace(run, streams=(stream,), sinks=tuple(sink.url for sink in stream.sinks))
+    check_plan(alone, config=None)  # it was resolved beside another model, maybe
     _refuse_nothing_to_read(alone)
     for sink in stream.sinks:
         sinks.look_at(sink.url, stream.id, now=True)
     written = writes(run)
     keep_apart([*reads(run), *reads(alone)], [*written, *writes(alone)])
-    everyone = [*run.streams, stream]
-    live, ray = sum(one.source.live for one in everyone), run.executor == "ray"
-    files = len(everyone) - live
-    share = in_flight_share(
-        run.workers.in_flight_bytes,
-        live=live,
-        files=files,
-        at_once=run.workers.at_once * run.workers.streams_per_worker if ray else files,
-    )
+    live = [one.source.live for one in (*run.streams, stream)]
+    share = in_flight_share(run.workers, live, executor=run.executor)
     _warn_of_demo_weights(alone)
     (settled,) = _settled(alone, beside=written).streams
     return replace(settled, settings=replace(settled.settings, in_flight_bytes=share))

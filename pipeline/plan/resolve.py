@@ -44,7 +44,8 @@ def resolve(
     model = _model(settings)
     check_sources(settings)
     workers = _workers(settings, cores or len(os.sched_getaffinity(0)))
-    share = _in_flight_share(settings, workers)
+    live = [_is_live(source) for source in settings.sources]
+    share = in_flight_share(workers, live, executor=settings.run.executor)
     plan = RunPlan(
         model=model,
         streams=tuple(_stream(settings, source, share) for source in settings.sources),
@@ -92,15 +93,6 @@ def _workers(settings: Settings, cores: int) -> WorkersPlan:
         stream_memory_bytes=asked.stream_memory_mb * 1e6,
         in_flight_bytes=int(asked.in_flight_mb * 1e6),
     )
-
-
-def _in_flight_share(settings: Settings, workers: WorkersPlan) -> int:
-    """The bytes one stream may have in flight; in one process all streams run at the same time."""
-    live = sum(_is_live(source) for source in settings.sources)
-    files = at_once = len(settings.sources) - live
-    if settings.run.executor == "ray":
-        at_once = workers.at_once * workers.streams_per_worker
-    return in_flight_share(workers.in_flight_bytes, live=live, files=files, at_once=at_once)
 
 
 def _is_live(source: SourceSettings) -> bool:

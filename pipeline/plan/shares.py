@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
+from pipeline.plan.run import WorkersPlan
+
 
 def workers_at_once(*, cores: int) -> int:
     """How many stream workers may read files at the same time.
@@ -12,13 +17,19 @@ def workers_at_once(*, cores: int) -> int:
     return max(4, 2 * cores)
 
 
-def in_flight_share(total_bytes: int, *, live: int, files: int, at_once: int) -> int:
-    """The part of one stream in what all may have in flight; files that wait need none.
+def in_flight_share(
+    workers: WorkersPlan, live: Iterable[bool], *, executor: Literal["local", "ray"]
+) -> int:
+    """The bytes one stream may have in flight of what all may; files that wait need none.
 
     Args:
-        total_bytes: of all streams together.
-        live: cameras, which all run at the same time.
-        files: everything else.
-        at_once: files that are read at the same time, at most.
+        workers: what all may have, and how many files are read at the same time on Ray.
+        live: of each stream, whether it is a camera; those all run at the same time.
+        executor: in one process, files do too.
     """
-    return total_bytes // (live + min(files, at_once))
+    every = list(live)
+    cameras = sum(every)
+    files = len(every) - cameras
+    if executor == "ray":
+        files = min(files, workers.at_once * workers.streams_per_worker)
+    return workers.in_flight_bytes // (cameras + files)

@@ -53,13 +53,12 @@ class RunControl(Protocol):
         """Take in one stream more, as `resolve` made it; it is prepared here.
 
         Looks at the disk as the start of a run does, so it may take as long as that does; two at
-        a time wait for each other. Its settings are its own, its model is that of the run: a class
-        the model does not know ends the stream when it begins, as `failed`. The in-flight bytes
-        of the others stay.
+        a time wait for each other. Its settings are its own, its model is that of the run. The
+        in-flight bytes of the others stay; it gets the share it would have among all of them.
 
         Raises:
-            ConfigError: the id is taken, the run is draining or over, output exists or is written
-                or read by another stream. The run is as it was.
+            ConfigError: the id is taken, the run is draining or over, the model does not know a
+                class, output exists or is written or read by another stream. The run is as it was.
             MaskstreamError: the source cannot be read, or another process writes its output.
         """
 

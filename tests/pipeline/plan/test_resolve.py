@@ -14,6 +14,7 @@ from pipeline import sources
 from pipeline.config import parse
 from pipeline.plan import RunPlan, SourceOptions
 from pipeline.plan.resolve import resolve
+from pipeline.plan.run import WorkersPlan
 from pipeline.plan.shares import in_flight_share, workers_at_once
 from pipeline.secrets import SecretRef
 
@@ -159,7 +160,19 @@ def test_what_was_left_open_is_decided() -> None:
 def test_what_may_be_in_flight_is_shared_by_those_that_run(
     live: int, files: int, at_once: int, share: int
 ) -> None:
-    assert in_flight_share(1000, live=live, files=files, at_once=at_once) == share
+    workers = WorkersPlan(
+        segment="auto",
+        max_batch=4,
+        max_wait_s=0.0,
+        batch_timeout_s=1.0,
+        streams_per_worker=1,
+        at_once=at_once,
+        stream_memory_bytes=1e9,
+        in_flight_bytes=1000,
+    )
+    every = [True] * live + [False] * files
+    assert in_flight_share(workers, every, executor="ray") == share
+    assert in_flight_share(workers, every, executor="local") == 1000 // len(every)
 
 
 def test_in_one_process_all_files_run_at_the_same_time() -> None:

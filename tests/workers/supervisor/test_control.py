@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,11 @@ def test_what_cannot_be_added_is_refused_in_one_line_and_changes_nothing(
             ConfigError,
             "over what is read, the source 'b'",
         ),
+        (
+            replace(added("c"), classes=("persn",)),
+            ConfigError,
+            "source c: the model has no class 'persn', did you mean 'person'?",
+        ),
     ):
         with pytest.raises(kind, match=re.escape(said)):
             going.control.add(plan)
@@ -227,6 +233,20 @@ def test_what_cannot_be_added_is_refused_in_one_line_and_changes_nothing(
     with pytest.raises(SourceError, match=r"^c: cannot open .*c\.mp4: No such file"):
         going.control.add(gone)
     assert ids(going.control) == (["a", "b"], ["a", "b"])
+
+
+def test_who_is_there_keeps_its_bytes_in_flight_and_who_comes_gets_its_share(
+    going: Any, added: Added
+) -> None:
+    going.hold["a"] = 5
+    going.begin("a")
+    all_bytes = going.control.streams()[0].settings.in_flight_bytes
+    for name in "bc":
+        going.control.add(added(name))
+    shares = [one.settings.in_flight_bytes for one in going.control.streams()]
+    assert shares == [all_bytes, all_bytes // 2, all_bytes // 3]
+    going.may_go["a"].set()
+    assert [end.exit_code for end in going.end()] == [0, 0, 0]
 
 
 def test_a_stream_that_is_not_there_is_told_nothing_and_the_nearest_is_named(going: Any) -> None:
