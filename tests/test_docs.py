@@ -46,3 +46,19 @@ def test_every_command_shown_exists_with_its_options(page: Path) -> None:
 
 def test_the_readme_shows_commands() -> None:
     assert len(commands(ROOT / "README.md")) >= 6
+
+
+def test_every_place_the_architecture_page_names_is_there() -> None:
+    """A name without a folder lies beside the one before it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    gone: list[str] = []
+    for row in re.findall(r"^\|.*\|$", text, re.MULTILINE):
+        beside = ROOT / "pipeline"
+        for name in re.findall(r"`([\w./]+(?:\.py|\.md|/))`", row):
+            places = [ROOT / name, beside / name]
+            found = next((place for place in places if place.exists()), None)
+            if found is None:
+                gone.append(name)
+            else:
+                beside = found.parent
+    assert gone == []
