@@ -13,44 +13,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-BUCKETS_S = (
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6,
-    0.75, 1.0, 1.5, 2.0, 5.0, 10.0,
-)  # fmt: skip
-"""Upper bounds of the histograms' buckets, seconds; one more holds what is longer."""
+from pipeline.histogram import BUCKETS_S, Histogram
 
 STAGES = ("decode", "queue", "segment", "track", "sink", "end_to_end")
 """The stages whose time is measured, in the order a frame passes them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
-    """Durations of one stage, counted in fixed buckets."""
+class SinkState:
+    """What a sink that forwards results to a service says of itself."""
 
-    counts: tuple[int, ...] = (0,) * (len(BUCKETS_S) + 1)
-    """Durations up to each of `BUCKETS_S`, not cumulated; the last are the longer ones."""
-    sum_s: float = 0.0
-
-    def __add__(self, other: Histogram) -> Histogram:
-        """Both together."""
-        counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
-        return Histogram(counts, self.sum_s + other.sum_s)
-
-    @property
-    def count(self) -> int:
-        """How many durations were observed."""
-        return sum(self.counts)
-
-    def quantile(self, q: float) -> float | None:
-        """About the q-quantile in seconds, linear inside its bucket; None when empty."""
-        wanted, seen = q * self.count, 0
-        for i, count in enumerate(self.counts):
-            if count and seen + count >= wanted:
-                low = BUCKETS_S[i - 1] if i else 0.0
-                high = BUCKETS_S[i] if i < len(BUCKETS_S) else low
-                return low + (high - low) * (wanted - seen) / count
-            seen += count
-        return None
+    state: str
+    """connecting, connected, behind or lost."""
+    spooled_bytes: int
+    """What waits for it on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +38,29 @@ class SinkCounts:
     queued: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
+    service: SinkState | None = None
+    """None: it is no service."""
 
     def __add__(self, other: SinkCounts) -> SinkCounts:
-        """Both together."""
+        """Both together; the state is that of the other, later one."""
         return SinkCounts(
             self.offered + other.offered,
             self.delivered + other.delivered,
             self.queued + other.queued,
             _added(self.dropped, other.dropped),
             _added(self.failed, other.failed),
+            other.service or self.service,
         )
+
+    def lost(self, cause: str) -> SinkCounts:
+        """What became of it when its worker died: what waited is dropped.
+
+        Unless it waits on the disk: whoever finds it there counts it anew.
+        """
+        if self.service is not None:
+            return replace(self, offered=self.offered - self.queued, queued=0)
+        dropped = _added(self.dropped, {cause: self.queued}) if self.queued else self.dropped
+        return replace(self, queued=0, dropped=dropped)
 
     def balanced(self) -> bool:
         """Whether every result offered is accounted for."""
@@ -167,12 +156,7 @@ class StreamCounts:
         For live streams, whose next incarnation counts from zero; for files see `never_below`.
         """
         dropped = {cause: self.in_flight} if self.in_flight else {}
-        sinks = {
-            name: replace(sink, queued=0, dropped=_added(sink.dropped, {cause: sink.queued}))
-            if sink.queued
-            else sink
-            for name, sink in self.sinks.items()
-        }
+        sinks = {name: sink.lost(cause) for name, sink in self.sinks.items()}
         return replace(
             self,
             dropped=_added(self.dropped, dropped),
@@ -202,10 +186,16 @@ class _Tally:
         self.offered = self.delivered = self.queued = 0
         self.dropped: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.service: Callable[[], SinkState] | None = None
 
     def counts(self) -> SinkCounts:
         return SinkCounts(
-            self.offered, self.delivered, self.queued, dict(self.dropped), dict(self.failed)
+            self.offered,
+            self.delivered,
+            self.queued,
+            dict(self.dropped),
+            dict(self.failed),
+            None if self.service is None else self.service(),
         )
 
 
@@ -282,29 +272,34 @@ class StreamAccount:
         with self.lock:
             self._sinks[sink] = _Tally()
 
-    def offered(self, sink: str) -> None:
-        """A result is on its way to a sink."""
+    def watch_sink(self, sink: str, state: Callable[[], SinkState]) -> None:
+        """Ask this at every snapshot what a sink that is a service says of itself."""
         with self.lock:
-            self._sinks[sink].offered += 1
-            self._sinks[sink].queued += 1
+            self._sinks[sink].service = state
 
-    def delivered(self, sink: str) -> None:
-        """The sink accepted it."""
+    def offered(self, sink: str, count: int = 1) -> None:
+        """Results are on their way to a sink."""
         with self.lock:
-            self._sinks[sink].queued -= 1
-            self._sinks[sink].delivered += 1
+            self._sinks[sink].offered += count
+            self._sinks[sink].queued += count
 
-    def sink_dropped(self, sink: str, cause: str) -> None:
-        """It was left out for this sink alone."""
+    def delivered(self, sink: str, count: int = 1) -> None:
+        """The sink accepted them."""
         with self.lock:
-            self._sinks[sink].queued -= 1
-            self._sinks[sink].dropped[cause] += 1
+            self._sinks[sink].queued -= count
+            self._sinks[sink].delivered += count
 
-    def sink_failed(self, sink: str, cause: str) -> None:
-        """The sink broke over it."""
+    def sink_dropped(self, sink: str, cause: str, count: int = 1) -> None:
+        """They were left out for this sink alone."""
         with self.lock:
-            self._sinks[sink].queued -= 1
-            self._sinks[sink].failed[cause] += 1
+            self._sinks[sink].queued -= count
+            self._sinks[sink].dropped[cause] += count
+
+    def sink_failed(self, sink: str, cause: str, count: int = 1) -> None:
+        """The sink broke over them."""
+        with self.lock:
+            self._sinks[sink].queued -= count
+            self._sinks[sink].failed[cause] += count
 
     def restore(
         self,

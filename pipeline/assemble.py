@@ -163,6 +163,7 @@ def _open_sinks(
             fps_hint=fps,
             overwrite=plan.overwrite or ours,
             min_score=sink.min_score,
+            spool=sink.spool,
         )
         undo.callback(one.close)
         opened.append((sink.name, one))

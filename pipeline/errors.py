@@ -71,6 +71,9 @@ class SinkBusy(SinkError):
         retry_after_s: seconds to wait before the next call.
     """
 
+    cause = "busy"
+    """What a result is counted under that is left out after all."""
+
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message, retry_after_s)
         self.message = message

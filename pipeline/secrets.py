@@ -26,8 +26,10 @@ _SHORTEST = 3
 """A shorter value is no secret worth the name, and would turn up in every other word."""
 _MAX_BYTES = 4096
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# where a password lies is no secret
 _SECRET_KEYS = re.compile(
-    r"(?i)([?&][^=&#\s]*(?:pass|pwd|token|secret|key|auth)[^=&#\s]*=)[^&#\s]*"
+    r"(?i)([?&](?!password_(?:env|file)=)[^=&#\s]*(?:pass|pwd|token|secret|key|auth)[^=&#\s]*=)"
+    r"[^&#\s]*"
 )
 
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pipeline.accounting import Histogram, StreamCounts
+from pipeline.accounting import StreamCounts
 from pipeline.cli.telling import say
 from pipeline.clock import Clock
+from pipeline.histogram import Histogram
 from pipeline.metrics.counts import RunCounts
 from pipeline.plain import plain
 
@@ -87,7 +88,18 @@ def line(counts: RunCounts, *, fps: float) -> str:
         if count := sum(sum(causes.values()) for causes in lost):
             parts.append(f"{word} {count}")
     parts += [f"{s.source_id} {s.state}" for s in streams if _worth_telling(s)]
+    parts += [text for stream in streams for text in _services(stream)]
     return "  ".join(parts)
+
+
+def _services(stream: StreamCounts) -> list[str]:
+    """What is to be said of sinks that are services and do not take what they are sent."""
+    return [
+        f"{stream.source_id} {name} {sink.service.state}, {sink.queued} wait "
+        f"({sink.service.spooled_bytes / 1e6:.1f} MB)"
+        for name, sink in stream.sinks.items()
+        if sink.service is not None and sink.service.state in ("behind", "lost")
+    ]
 
 
 def _worth_telling(stream: StreamCounts) -> bool:

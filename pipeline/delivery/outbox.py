@@ -1,10 +1,12 @@
-"""`Outbox`: a sink that may wait, behind a bounded queue and a thread of its own."""
+"""`Outbox`: a thread between a stream and a sink that may wait, so that nobody waits with it.
+
+What waits does so in memory, as results (`held.py`), or on the disk, as messages (`spooled.py`).
+"""
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import deque
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -16,19 +18,15 @@ from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Position, Sink, StreamEnd
 
-ROOM = 8
-"""Results that wait, at most; each keeps its picture in memory."""
-
-_LOOK_S = 0.05
+LOOK_S = 0.05
 """How often who waits looks whether all is being left."""
 
 
-class Outbox:
+class Outbox(ABC):
     """Gives results to a sink in their order, from a thread of its own.
 
-    With `WhenFull.BLOCK` (files) the stream waits for room, and a checkpoint until all has been
-    written. With `WhenFull.DROP_OLDEST` (cameras) it never waits: the oldest result that waits is
-    counted as `sink_full`, and a checkpoint has the position of the flush before.
+    With `WhenFull.BLOCK` (files) the stream waits for room. With `WhenFull.DROP_OLDEST` (cameras)
+    it never waits: what has waited longest is counted as `sink_full`.
 
     Args:
         writer: writes to the sink, and knows when it is lost.
@@ -52,9 +50,7 @@ class Outbox:
         self._aborted = aborted
         self._when_full = WhenFull.DROP_OLDEST
         self._changed = threading.Condition(account.lock)
-        self._waiting: deque[tuple[FrameResult, Picture]] = deque()
-        self._flush_asked = self._closing = False
-        self._position: Position | None = None
+        self._closing = False
         self._thread: threading.Thread | None = None
         self._left: Future[None] = Future()
         """Resolved when the thread has ended; what the sink's own code left with."""
@@ -79,42 +75,28 @@ class Outbox:
         self._when_full = WhenFull.BLOCK
         self._writer.take_every_result()
 
+    @abstractmethod
     def offer(self, result: FrameResult, picture: Picture) -> None:
         """Let a result wait for its turn."""
-        name = self._writer.name
-        with self._changed:
-            self._account.offered(name)
-            if self._when_full is WhenFull.BLOCK:
-                self._wait_until(lambda: len(self._waiting) < ROOM)
-            self._raise_what_it_left_with()
-            if self.error is not None or self._aborted.is_set():
-                self._account.sink_dropped(name, "sink_lost" if self.error else "aborted")
-                return
-            if len(self._waiting) == ROOM:
-                self._waiting.popleft()
-                self._account.sink_dropped(name, "sink_full")
-            self._waiting.append((result, picture))
-            self._wake()
 
+    @abstractmethod
     def flush(self) -> Position | None:
-        """Where the sink stands; what waits is written first where every result counts."""
-        with self._changed:
-            self._flush_asked = True
-            self._wake()
-            if self._when_full is WhenFull.BLOCK and self._promise.durable:
-                self._wait_until(lambda: not self._flush_asked)
-            self._raise_what_it_left_with()
-            return self._position if self.error is None else None
+        """Where the sink stands; None: it is lost, or that is not known yet."""
 
+    @abstractmethod
     def finish(self, end: StreamEnd) -> None:
-        """Write what waits, and tell the sink how the stream ended."""
-        every = self._when_full is WhenFull.BLOCK
-        self._end(math.inf if every else self._end_timeout_s)
-        self._raise_what_it_left_with()
-        self._writer.finish(end)
+        """Deliver what waits, and tell the sink how the stream ended."""
+
+    @abstractmethod
+    def _step(self) -> bool:
+        """In the thread: wait for something to do and do it; False when nothing is to come."""
+
+    @abstractmethod
+    def _leave_waiting(self) -> None:
+        """All is over, under the lock: settle what still waits."""
 
     def close(self) -> None:
-        """Release the sink; what waits still and is not written in time is dropped."""
+        """Release the sink; what waits still is not waited for any longer than that may take."""
         self._end(self._end_timeout_s)
         self._writer.close()
 
@@ -136,28 +118,9 @@ class Outbox:
             with self._changed:
                 self._changed.notify_all()
 
-    def _step(self) -> bool:
-        """Write one result or flush; False when nothing is to come any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._flush_asked or self._closing)
-            if self._aborted.is_set():
-                return False
-            drains = self._when_full is WhenFull.BLOCK and self._promise.durable
-            flushes = self._flush_asked and not (drains and self._waiting)
-            item = self._waiting.popleft() if self._waiting and not flushes else None
-            self._changed.notify_all()
-        if flushes:
-            position = self._writer.flush()
-            with self._changed:
-                self._position, self._flush_asked = position, False
-                self._changed.notify_all()
-        elif item is not None:
-            self._writer.write(*item)
-        return flushes or item is not None
-
     def _wait_until(self, ready: Callable[[], bool]) -> None:
         while not (ready() or self._aborted.is_set() or self._left.done()):
-            self._changed.wait(_LOOK_S)
+            self._changed.wait(LOOK_S)
 
     def _raise_what_it_left_with(self) -> None:
         if self._left.done():
@@ -170,13 +133,11 @@ class Outbox:
             self._changed.notify_all()
         thread, waited_s = self._thread, 0.0
         while thread is not None and thread.is_alive() and waited_s < timeout_s:
-            thread.join(_LOOK_S)
-            waited_s += _LOOK_S
+            thread.join(LOOK_S)
+            waited_s += LOOK_S
             if self._aborted.is_set():
                 timeout_s = min(timeout_s, waited_s + self._promise.may_wait_s)
         with self._changed:
-            while self._waiting:
-                self._waiting.popleft()
-                self._account.sink_dropped(self._writer.name, "aborted")
+            self._leave_waiting()
         if thread is not None and thread.is_alive() and self.error is None:
             self._writer.leave(f"it did not come back within {waited_s:.1f} s", self._left)

@@ -8,8 +8,11 @@ from contextlib import ExitStack
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
+from pipeline.delivery.held import HeldOutbox
 from pipeline.delivery.outbox import Outbox
 from pipeline.delivery.promise import promise_of
+from pipeline.delivery.service import service_of
+from pipeline.delivery.spooled import SpooledOutbox
 from pipeline.delivery.writer import SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -45,22 +48,26 @@ class Publisher:
         self._closed = False
         self._ways: dict[str, SinkWriter | Outbox] = {}
         for name, sink in sinks:
-            may_wait_s = promise_of(sink).may_wait_s
+            account.open_sink(name)
+            may_wait_s, service = promise_of(sink).may_wait_s, service_of(sink)
             writer = SinkWriter(
                 name,
                 sink,
                 account=account,
-                patience_s=may_wait_s or patience_s,
+                patience_s=0.0 if service else may_wait_s or patience_s,
                 flush_timeout_s=flush_timeout_s,
                 aborted=aborted,
                 clock=clock,
             )
             self._ways[name] = writer
-            if may_wait_s:
-                self._ways[name] = Outbox(
+            if service is not None:
+                self._ways[name] = SpooledOutbox(
+                    writer, service, account=account, end_timeout_s=flush_timeout_s, aborted=aborted
+                )
+            elif may_wait_s:
+                self._ways[name] = HeldOutbox(
                     writer, account=account, end_timeout_s=flush_timeout_s, aborted=aborted
                 )
-            account.open_sink(name)
         if len(self._ways) != len(sinks):
             raise ValueError(f"sink names must differ, got {[name for name, _ in sinks]}")
 

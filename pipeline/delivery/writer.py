@@ -73,9 +73,14 @@ class SinkWriter:
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Write a result that was offered."""
+        if self.accept(result, picture):
+            self._account.delivered(self.name)
+
+    def accept(self, result: FrameResult, picture: Picture) -> bool:
+        """Give the sink a result that was offered; where it does not take it, why is counted."""
         if self.error is not None:
             self._account.sink_dropped(self.name, "sink_lost")
-            return
+            return False
         first = self._clock()
         while True:
             try:
@@ -84,17 +89,16 @@ class SinkWriter:
                 if self._aborted.wait(busy.retry_after_s):
                     self._left_out = True
                     self._account.sink_dropped(self.name, "aborted")
-                    return
+                    return False
                 if self._patience_s is not None and self._clock() - first >= self._patience_s:
-                    self._account.sink_dropped(self.name, "busy")
-                    return
+                    self._account.sink_dropped(self.name, busy.cause)
+                    return False
             except Exception as error:  # noqa: BLE001 - told to the owner by `error`
                 self._account.sink_failed(self.name, _cause(error))
-                self._lose(error)
-                return
+                self.lose(error)
+                return False
             else:
-                self._account.delivered(self.name)
-                return
+                return True
 
     def flush(self) -> Position | None:
         """Make everything written durable and say where the sink stands; None: it is lost.
@@ -125,17 +129,18 @@ class SinkWriter:
 
     def leave(self, reason: str, call: Future[Any]) -> None:
         """Go on without a sink that is still in a call; it is closed once it comes back."""
-        self._lose(SinkError(reason), closes=False)
+        self.lose(SinkError(reason), closes=False)
         call.add_done_callback(lambda _: self._close_lost())
 
     def _try(self, call: Callable[[], T]) -> T | None:
         try:
             return call()
         except Exception as error:  # noqa: BLE001 - told to the owner by `error`
-            self._lose(error)
+            self.lose(error)
             return None
 
-    def _lose(self, error: Exception, *, closes: bool = True) -> None:
+    def lose(self, error: Exception, *, closes: bool = True) -> None:
+        """The sink is over: say why, once, and leave it out from now on."""
         expected = isinstance(error, MaskstreamError | OSError)
         text = str(error) if expected else f"{type(error).__name__}: {error}"
         log.error(

@@ -116,7 +116,7 @@ def dumps(value: FrameResult | StreamEnd | Mapping[str, Any]) -> bytes:
 def end_record(end: StreamEnd) -> dict[str, Any]:
     """The public record a stream ends with, keys in their fixed order."""
     outcome, counts = end.outcome, end.counts
-    return {
+    record: dict[str, Any] = {
         "schema": END_SCHEMA,
         "run": end.run,
         "source": counts.source_id,
@@ -134,6 +134,12 @@ def end_record(end: StreamEnd) -> dict[str, Any]:
             "reconnects": counts.reconnects,
         },
     }
+    lost = {
+        name: dict(sorted({**sink.dropped, **sink.failed}.items()))
+        for name, sink in counts.sinks.items()
+        if sink.service is not None and (sink.dropped or sink.failed)
+    }
+    return {**record, "lost": lost} if lost else record
 
 
 def parse_record(fields: Mapping[str, Any]) -> FrameResult:

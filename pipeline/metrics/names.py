@@ -105,19 +105,31 @@ SINK_DROPPED = Metric(
     "maskstream_sink_dropped_total",
     "counter",
     ("source_id", "sink", "cause"),
-    "Results left out for one sink: busy, sink_full, sink_lost, aborted, worker_died",
+    "Results left out for one sink: busy, sink_full, disk_full, sink_lost, aborted, worker_died",
 )
 SINK_FAILED = Metric(
     "maskstream_sink_failed_total",
     "counter",
     ("source_id", "sink", "cause"),
-    "Results a sink could not take",
+    "Results a sink could not take; of services refused, damaged",
 )
 SINK_QUEUED = Metric(
     "maskstream_sink_queued",
     "gauge",
     ("source_id", "sink"),
     "Results on their way to a sink",
+)
+SINK_UP = Metric(
+    "maskstream_sink_up",
+    "gauge",
+    ("source_id", "sink"),
+    "1 while a service takes what a sink sends it, 0 while it is away; of services only",
+)
+SINK_SPOOLED = Metric(
+    "maskstream_sink_spooled_bytes",
+    "gauge",
+    ("source_id", "sink"),
+    "What waits on the disk for a service",
 )
 WORKER_UP = Metric(
     "maskstream_worker_up", "gauge", ("worker",), "1 while the segment worker takes frames"
@@ -183,6 +195,8 @@ METRICS: tuple[Metric, ...] = (
     SINK_DROPPED,
     SINK_FAILED,
     SINK_QUEUED,
+    SINK_UP,
+    SINK_SPOOLED,
     WORKER_UP,
     WORKER_STATE,
     WORKER_RESTARTS,

@@ -16,7 +16,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from pipeline._version import __version__
-from pipeline.accounting import BUCKETS_S, Histogram, StreamCounts
+from pipeline.accounting import StreamCounts
+from pipeline.histogram import BUCKETS_S, Histogram
 from pipeline.metrics import names
 from pipeline.metrics.counts import WORKER_STATES, RunCounts, WorkerCounts
 from pipeline.plain import plain
@@ -111,6 +112,9 @@ def _add_stream(families: Families, stream: StreamCounts, restarts: int) -> None
         _add(families, names.SINK_QUEUED, labels, sink.queued)
         _add_causes(families, names.SINK_DROPPED, labels, sink.dropped)
         _add_causes(families, names.SINK_FAILED, labels, sink.failed)
+        if sink.service is not None:
+            _add(families, names.SINK_UP, labels, int(sink.service.state == "connected"))
+            _add(families, names.SINK_SPOOLED, labels, sink.service.spooled_bytes)
 
 
 def _add_stage(families: Families, labels: tuple[str, ...], histogram: Histogram) -> None:

@@ -23,6 +23,7 @@ from pipeline.plan.state import (
     kept,
     live_run,
     refuse_unwritable,
+    spool_of,
 )
 from pipeline.plan.stream import StreamPlan
 
@@ -131,9 +132,10 @@ def _warn_of_demo_weights(plan: RunPlan) -> None:
 
 
 def _known(plan: RunPlan, stream: StreamPlan) -> StreamPlan:
-    """With its run, which is random for cameras, and the place of its checkpoint."""
+    """With its run, which is random for cameras, and the places of its checkpoint and spools."""
     run = live_run(plan, stream) if stream.source.live else run_of_file(plan.model, stream)
-    return replace(stream, run=run, checkpoint=checkpoint_of(plan, stream))
+    sinks = tuple(replace(sink, spool=spool_of(plan, stream, sink)) for sink in stream.sinks)
+    return replace(stream, run=run, checkpoint=checkpoint_of(plan, stream), sinks=sinks)
 
 
 def _resumes(stream: StreamPlan) -> bool:

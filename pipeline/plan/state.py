@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline import sinks
 from pipeline.errors import ConfigError
 from pipeline.plan.run import RunPlan
-from pipeline.plan.stream import CheckpointPlan, StreamPlan
+from pipeline.plan.stream import CheckpointPlan, SinkPlan, StreamPlan
+from pipeline.secrets import mask_url
 
 if TYPE_CHECKING:
     from pipeline.stream import Checkpoint
@@ -36,6 +37,19 @@ def checkpoint_of(plan: RunPlan, stream: StreamPlan) -> CheckpointPlan | None:
         return CheckpointPlan(path=str(_path(plan, stream, ".json")))
     beside = _beside(plan, stream)
     return None if beside is None else CheckpointPlan(path=str(beside), lasting=False)
+
+
+def spool_of(plan: RunPlan, stream: StreamPlan, sink: SinkPlan) -> str | None:
+    """Where what a service does not take at once is kept; None: the sink is none.
+
+    In `run.state_dir`, else beside the output, else in the folder the run is started in. The same
+    source and the same service have the same spool in every run.
+    """
+    if not sinks.is_service(sink.url):
+        return None
+    service = mask_url(sink.url.partition("?")[0])
+    key = hashlib.sha256(f"{service}\n{mask_url(stream.source.url)}".encode()).hexdigest()[:12]
+    return os.path.abspath(_folder(plan, stream) / f"{stream.id}-{sink.name}-{key}.spool")
 
 
 def kept(stream: StreamPlan) -> Checkpoint | None:
@@ -160,11 +174,18 @@ def forget_claims(plan: RunPlan, fresh: Sequence[StreamPlan]) -> None:
 
 def _beside(plan: RunPlan, stream: StreamPlan) -> Path | None:
     """The state of a file without `run.state_dir`, called by all its output."""
-    targets = stream.outputs
-    if stream.source.live or not targets or not plan.resume:
+    named = stream.outputs + [s.url for s in stream.sinks if sinks.is_service(s.url)]
+    if stream.source.live or not named or not plan.resume:
         return None
-    key = hashlib.sha256(_named(targets)).hexdigest()[:12]
-    return Path(targets[0]).parent / BESIDE / f"{stream.id}-{key}.json"
+    key = hashlib.sha256(_named(named)).hexdigest()[:12]
+    return _folder(plan, stream).absolute() / f"{stream.id}-{key}.json"
+
+
+def _folder(plan: RunPlan, stream: StreamPlan) -> Path:
+    """Where the state of a stream lies."""
+    if plan.state_dir is not None:
+        return Path(plan.state_dir)
+    return Path(stream.outputs[0]).parent / BESIDE if stream.outputs else Path(BESIDE)
 
 
 def _owner(plan: RunPlan, stream: StreamPlan) -> Path:

@@ -70,6 +70,8 @@ class SinkPlan:
     min_score: float | None = None
     path: str | None = None
     """The file or folder it writes, absolute; None: it writes elsewhere."""
+    spool: str | None = None
+    """The folder for what waits for a service, absolute; None: it is none, or not prepared yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.paths import Place, place_of
@@ -41,6 +42,7 @@ __all__ = [
     "files_read",
     "flag",
     "integer",
+    "is_service",
     "look_at",
     "manner",
     "needs_tracks",
@@ -61,6 +63,7 @@ def open_sink(
     overwrite: bool = False,
     min_score: float | None = None,
     resume: Position | None = None,
+    spool: str | None = None,
 ) -> Sink:
     """Open the sink a URL names, for one source.
 
@@ -74,6 +77,7 @@ def open_sink(
             `resume` can still be called on what lies there.
         min_score: as the option of the same name; of the two the higher counts.
         resume: continue existing output here, `overwrite` or not.
+        spool: the folder for what waits for a service.
 
     Raises:
         ConfigError: the URL is wrong, output exists, or nothing can be written there.
@@ -96,6 +100,7 @@ def open_sink(
             labels=labels,
             fps_hint=fps_hint,
             overwrite=overwrite or resume is not None,
+            spool=None if spool is None else Path(spool),
         )
         sink = parsed.scheme.load()(target)
         choice = parsed.choice
@@ -127,7 +132,7 @@ def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
         ConfigError: the URL is wrong, or an id cannot be part of a file name.
     """
     parsed = parse_sink(url)
-    if parsed.scheme.writes == "elsewhere":
+    if parsed.scheme.writes in ("elsewhere", "service"):
         return {}
     return {id_: os.path.abspath(parsed.located(id_)) for id_ in source_ids}
 
@@ -143,13 +148,21 @@ def manner(url: str, min_score: float | None = None) -> str:
     """How a sink writes, wherever it does: its scheme and all its options, defaults included."""
     parsed = parse_sink(url)
     choice = parsed.choice
-    options = {**parsed.options, "min_score": max(choice.min_score, min_score or 0.0)}
+    shapes = parsed.options
+    if parsed.scheme.writes == "service":  # where it is changes nothing that is sent
+        shapes = {key: shapes[key] for key in RECORDS if key in shapes}
+    options = {**shapes, "min_score": max(choice.min_score, min_score or 0.0)}
     options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
     for key, option in RECORDS.items():  # unsaid, as in states of before there were any
         if options.get(key) == option.default:
             options.pop(key, None)
     said = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
     return f"{parsed.scheme.name}?{said}"
+
+
+def is_service(url: str) -> bool:
+    """Whether results go to a service, and what waits for it to the disk."""
+    return parse_sink(url).scheme.writes == "service"
 
 
 def writes_folder(url: str) -> bool:

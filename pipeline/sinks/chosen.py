@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.delivery.promise import promise_of
+from pipeline.delivery.service import service_of
 from pipeline.errors import ConfigError
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -103,6 +104,7 @@ class Chosen:
     def __init__(self, sink: Sink, choice: Choice) -> None:
         self._sink = sink
         self.promise = promise_of(sink)
+        self.service = service_of(sink)
         self._chooser = Chooser(choice)
 
     def write(self, result: FrameResult, picture: Picture) -> None:

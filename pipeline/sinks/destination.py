@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
 from pathlib import Path
 
-from pipeline.errors import ConfigError, SinkError
+from pipeline.delivery.lock import lock
+from pipeline.errors import ConfigError
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says of a full disk."""
 _A_BLOCK = 4096
 
 
@@ -72,20 +69,6 @@ def refuse_unready(path: str, *, folder: bool) -> None:
         raise ConfigError(f"{inside}: cannot write there: the disk is full")
     if not folder and os.path.exists(path):
         _refuse_taken(path)
-
-
-def lock(fd: int, path: str | os.PathLike[str]) -> None:
-    """Make an open file ours until it is closed.
-
-    Raises:
-        SinkError: it is another's.
-    """
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SinkError(f"{path}: another process is writing it; stop that one first") from None
-    except OSError:  # a file system without locks
-        return
 
 
 def _refuse_taken(path: str) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.delivery.lock import FULL, lock
 from pipeline.errors import ConfigError, SinkError, SinkFull
-from pipeline.sinks.destination import FULL, lock, refuse_outside
+from pipeline.sinks.destination import refuse_outside
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Position, Status, StreamEnd
 

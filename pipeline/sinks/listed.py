@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.sinks.destination import lock
+from pipeline.delivery.lock import lock
 
 NAME = ".maskstream-frames"
 _OURS = re.compile(r"(\d{8,})\.(jpg|png)")

@@ -33,13 +33,16 @@ class Option:
 class Scheme(Entry):
     """One kind of sink, by the word before the colon; opened with a `SinkTarget`."""
 
-    writes: Literal["file", "directory", "elsewhere"] = "file"
-    """What the URL names: a file, a folder of its own, or something outside the file system."""
+    writes: Literal["file", "directory", "elsewhere", "service"] = "file"
+    """What the URL names: a file, a folder of its own, or something outside the file system; a
+    service is somewhere else, and what waits for it is kept on the disk."""
     options: Mapping[str, Option] = field(default_factory=dict, kw_only=True)
     suffixes: tuple[str, ...] = ()
     """File name endings allowed; empty: any."""
     tracked: bool = False
     """It needs instances with track ids."""
+    needs: str | None = None
+    """A module that only those have who installed the extra with the name of the scheme."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class SinkTarget:
     """Frames a second, roughly; for rate control only, never for time."""
     overwrite: bool
     """True: what lies there is replaced at the first write, or continued by `resume`."""
+    spool: Path | None = None
+    """The folder for what waits for a service."""
 
     @property
     def path(self) -> Path:
@@ -172,6 +177,25 @@ def selection_of(target: SinkTarget) -> Selection:
     return Selection(target.options["fields"], target.options["mask"])
 
 
+def text(default: str | None, expected: str, help: str) -> Option:
+    """Some word of the user's."""
+
+    def parse(word: str) -> str:
+        if not word.strip() or not word.isprintable():
+            raise ValueError
+        return word
+
+    return Option(parse, default, expected, help)
+
+
+SERVICE = {
+    "username": text(None, "a name", "who we are there"),
+    "password_env": text(None, "a name", "the environment variable that holds the password"),
+    "password_file": Option(_path, None, "a path", "a file that holds the password", reads=True),
+    "spool_mb": integer(16, 1_000_000, default=1000, help="what may wait on the disk, at most"),
+}
+"""Options of every service."""
+
 _ANNOTATED = flag(default=True, help="draw the instances; 0 gives the pictures as they came")
 
 _BUILT_IN = [
@@ -239,6 +263,20 @@ _BUILT_IN = [
             "quality": integer(1, 100, default=90, help="of JPEG"),
             "annotated": _ANNOTATED,
             "every": integer(1, 1_000_000, default=1, help="only frames divisible by this"),
+        },
+    ),
+    Scheme(
+        "redis",
+        "pipeline.sinks.redis:open_redis",
+        "records as entries of a Redis stream",
+        writes="service",
+        needs="redis",
+        options={
+            **SERVICE,
+            **RECORDS,
+            "stream": text("maskstream:{source}", "a name", "of the stream"),
+            "maxlen": integer(0, 1 << 40, default=0, help="entries it keeps, about; 0 for all"),
+            "tls": flag(default=False, help="encrypt the connection, with a checked certificate"),
         },
     ),
 ]

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -61,7 +62,7 @@ def parse_sink(url: str) -> SinkUrl:
         )
     scheme = _scheme(name, shown)
     location, _, query = rest.partition("?")
-    if scheme.writes != "elsewhere":
+    if scheme.writes in ("file", "directory"):
         location = expanded(location)
     _check_location(scheme, location, shown)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
@@ -93,7 +94,9 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
         raise ConfigError(
             f"sink {shown!r}: unknown placeholder {unknown[0]!r}; the only one is {{source}}"
         )
-    if scheme.writes == "elsewhere":
+    if scheme.writes == "service":
+        _check_service(scheme, location, shown)
+    if scheme.writes in ("elsewhere", "service"):
         return
     if location.startswith("//"):
         path = location.lstrip("/")
@@ -115,6 +118,20 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
         )
     if scheme.writes == "file" and location.endswith("/"):
         raise ConfigError(f"sink {shown!r}: {scheme.name} writes one file, got a folder")
+
+
+def _check_service(scheme: Scheme, location: str, shown: str) -> None:
+    from pipeline.sinks.services import ServicePlace
+
+    try:
+        ServicePlace.parse(location)
+    except ValueError as error:
+        raise ConfigError(f"sink {shown!r}: {error}") from None
+    if scheme.needs is not None and find_spec(scheme.needs) is None:
+        raise ConfigError(
+            f"sink {shown!r}: needs {scheme.needs}, which is not installed: "
+            f"pip install 'maskstream[{scheme.name}]'"
+        )
 
 
 def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:

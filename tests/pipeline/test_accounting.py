@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from pipeline.accounting import BUCKETS_S, Histogram, SinkCounts, StreamAccount, StreamCounts
+from pipeline.accounting import SinkCounts, StreamAccount, StreamCounts
+from pipeline.histogram import BUCKETS_S, Histogram
 
 
 def observed(*seconds: float) -> Histogram:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.delivery.outbox import ROOM
+from pipeline.delivery.held import ROOM
 from pipeline.delivery.promise import Promise
 from pipeline.errors import SinkBusy, SinkError
 from pipeline.picture import Picture

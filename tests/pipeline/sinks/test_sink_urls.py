@@ -71,12 +71,12 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         (
             "out.jsonl",
             "sink 'out.jsonl': expected SCHEME:PATH such as jsonl:out/{source}.jsonl; "
-            "schemes are coco, frames, jsonl, mots, video",
+            "schemes are coco, frames, jsonl, mots, redis, video",
         ),
         (
             "vidoe:out.mp4",
             "sink 'vidoe:out.mp4': unknown scheme 'vidoe', did you mean 'video'?; "
-            "schemes are coco, frames, jsonl, mots, video",
+            "schemes are coco, frames, jsonl, mots, redis, video",
         ),
         (
             "video:out.mp4?crff=3",
@@ -249,6 +249,19 @@ def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path
     target = f"jsonl:{tmp_path}/{{source}}.jsonl"
     done = subprocess.run([sys.executable, "-c", code, target], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_service_whose_client_is_not_installed_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.urls.find_spec", lambda _: None)
+    with pytest.raises(ConfigError) as error:
+        check_sink("redis://user:word@queue/0")
+    assert str(error.value) == (
+        "sink 'redis://***@queue/0': needs redis, which is not installed: "
+        "pip install 'maskstream[redis]'"
+    )
+    check_sink("jsonl:a")
 
 
 def test_the_page_about_sinks_lists_every_scheme_and_option() -> None:

@@ -1,0 +1,95 @@
+"""`Client`: what a service has to be able to do for results to be delivered to it.
+
+Everything else is written once around it: what waits does so in a `MessageSpool`, a `Courier`
+brings it to the service and asks again. A new service is a file with these three methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.errors import SinkError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record on its way."""
+
+    source: str
+    """Id of its source: messages of one source stay in order."""
+    key: str
+    """`run:source:epoch:frame` or `run:source:end`; the same when a message comes twice."""
+    body: bytes
+    """The record as JSON."""
+
+    def dumps(self) -> bytes:
+        """As bytes for a spool."""
+        return b"\0".join((self.source.encode(), self.key.encode(), self.body))
+
+    @staticmethod
+    def loads(data: bytes) -> Message:
+        """What `dumps` wrote."""
+        source, key, body = data.split(b"\0", 2)
+        return Message(source.decode(), key.decode(), body)
+
+
+class NotSent(SinkError):
+    """A batch was not taken, or not as a whole.
+
+    Args:
+        message: one line, without secrets.
+        acknowledged: so many messages from the left were taken.
+    """
+
+    def __init__(self, message: str, acknowledged: int = 0) -> None:
+        super().__init__(message, acknowledged)
+        self.message = message
+        self.acknowledged = acknowledged
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Unreachable(NotSent):
+    """The service is not there, busy or out of room: what it has not taken is sent again."""
+
+
+class Rejected(NotSent):
+    """The message behind those taken will never be taken; the others are sent again."""
+
+
+class Unwelcome(NotSent):
+    """The service is there and refuses us: credentials, permissions, what must exist and does not.
+
+    A sink that was never welcome is lost; one that was goes on asking, more patiently.
+    """
+
+
+class Client(Protocol):
+    """One service. All calls come from one thread; none may block for more than some ten seconds.
+
+    What it raises beyond `NotSent` is a bug and ends the sink.
+    """
+
+    def connect(self) -> None:
+        """Be ready to send; called again after every failure, behind `close`.
+
+        Raises:
+            Unreachable: it is not there.
+            Unwelcome: it does not let us in.
+        """
+
+    def send(self, batch: Sequence[Message]) -> None:
+        """Send messages in their order; returns once the service has taken every one of them.
+
+        Taken means what the docstring of the client says. What was sent and not acknowledged comes
+        again, with the same key.
+
+        Raises:
+            NotSent: which kind says what is to be done.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection; safe to call twice, whatever state it is in."""

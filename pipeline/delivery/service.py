@@ -1,0 +1,126 @@
+"""`ServiceSink`: results as messages, durable in a spool, for an outbox to bring to a service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from pipeline.buffers import WhenFull
+from pipeline.delivery.client import Client, Message
+from pipeline.delivery.promise import Promise
+from pipeline.delivery.spool import MessageSpool, NoRoom
+from pipeline.formats import jsonl
+from pipeline.formats.selected import Selection
+from pipeline.picture import Picture
+from pipeline.results import FrameResult
+from pipeline.stages import Position, Status, StreamEnd
+
+log = logging.getLogger(__name__)
+
+CALL_S = 15.0
+"""How long one call of a client may take, with all it waits for."""
+
+
+class ServiceSink:
+    """At least once and in order; what comes twice has the same key.
+
+    A result counts as written once it lies in the spool, which a crash of this process does not
+    touch; `flush` makes it survive a power cut. So a checkpoint claims what the service has taken
+    or the spool holds, and a service that is away keeps no checkpoint waiting. For a file `resume`
+    cuts the spool back; what was sent from behind the position is sent again. What waits from an
+    earlier run goes first.
+
+    Args:
+        client: of the service; used by the outbox alone.
+        spool: closed here.
+        selection: what of a result becomes its record.
+    """
+
+    promise = Promise(may_wait_s=CALL_S)
+
+    def __init__(self, client: Client, spool: MessageSpool, selection: Selection) -> None:
+        self.client = client
+        self.spool = spool
+        self.when_full = WhenFull.DROP_OLDEST
+        self.on_drop: Callable[[int], None] = lambda _: None
+        """Told how many messages were given up to make room."""
+        self._selection = selection
+        self._complete = False
+
+    @property
+    def service(self) -> ServiceSink:
+        """Itself: see `Forwarding`."""
+        return self
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """Put the record into the spool; the oldest ones go where there is no room and they may."""
+        message = Message(result.source_id, result.key, self._selection.dumps(result))
+        self._put(message)
+
+    def flush(self) -> Position:
+        """Wait until the spool is on the disk."""
+        last, waiting = self.spool.last, self.spool.waiting
+        self.spool.sync()
+        return {"accepted": last, "waiting": waiting}
+
+    def resume(self, position: Position) -> None:
+        """Take back what was not sent from behind `position`."""
+        self._tell_missing(position)
+        self.spool.cut_back(position["accepted"])
+
+    def resume_keeping(self, position: Position) -> None:
+        """All that waits is sent."""
+        self._tell_missing(position)
+
+    def _tell_missing(self, position: Position) -> None:
+        if self.spool.last < position["accepted"] and position["waiting"]:
+            log.error(
+                "%s: up to %d messages that waited there are gone; nobody but this run may remove "
+                "them, or they are not sent",
+                *(self.spool.folder, position["waiting"]),
+            )
+
+    def finish(self, end: StreamEnd) -> None:
+        """The end record is a message, too."""
+        source = end.counts.source_id
+        self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end)))
+        self._complete = end.outcome.status is Status.COMPLETE
+
+    def close(self) -> None:
+        """Release the spool; where nothing is left of a complete file, nothing stays of it."""
+        refused = (self.spool.folder / "refused.jsonl").exists()
+        if self._complete and not self.spool.waiting and not refused:
+            self.spool.remove()
+        else:
+            self.spool.close()
+
+    def _put(self, message: Message) -> None:
+        while True:
+            try:
+                self.spool.put(message.dumps())
+            except NoRoom:
+                dropped = self.spool.drop_oldest() if self._drops else 0
+                if not dropped:
+                    raise
+                self.on_drop(dropped)
+            else:
+                return
+
+    @property
+    def _drops(self) -> bool:
+        return self.when_full is WhenFull.DROP_OLDEST
+
+
+@runtime_checkable
+class Forwarding(Protocol):
+    """A sink, or what stands before one, whose results go on to a service."""
+
+    @property
+    def service(self) -> ServiceSink | None:
+        """The sink that does; None: what stands behind does not."""
+
+
+def service_of(sink: object) -> ServiceSink | None:
+    """The sink that forwards results to a service, whatever stands before it."""
+    return sink.service if isinstance(sink, Forwarding) else None

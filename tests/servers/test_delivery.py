@@ -1,0 +1,250 @@
+"""Results at real services: every mask, in order, once, whatever becomes of them or of us."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+import maskstream
+from pipeline.accounting import SinkCounts, StreamAccount
+from pipeline.delivery.publisher import Publisher
+from pipeline.errors import SinkError
+from pipeline.picture import Picture
+from pipeline.render.pictures import make_picture
+from pipeline.results import FrameResult
+from pipeline.sinks import open_sink
+from pipeline.testing import ListSink, make_end, make_frame, make_instances
+
+HERE = Path(__file__).parent
+_spec = importlib.util.spec_from_file_location("brokers", HERE / "brokers.py")
+assert _spec is not None
+assert _spec.loader is not None
+brokers = importlib.util.module_from_spec(_spec)
+sys.modules["brokers"] = brokers
+_spec.loader.exec_module(brokers)
+
+SCHEMA = HERE.parents[1] / "docs" / "maskstream.frame.schema.json"
+STREET = "synthetic://street?size=160x120"
+
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.timeout(120),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # pycocotools
+]
+
+
+@pytest.fixture(params=sorted(brokers.BROKERS))
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    kind = brokers.BROKERS[request.param]
+    if reason := kind.missing():
+        pytest.skip(f"{reason}; install it with tests/servers/install.sh")
+    started = kind(tmp_path_factory.mktemp(request.param))
+    yield started
+    started.thaw()
+    started.kill()
+
+
+class Delivery:
+    """Results on their way to a broker, and to a sink beside it that takes each at once."""
+
+    def __init__(self, broker: Any, spool: Path, *options: str, file: bool) -> None:
+        self.account = StreamAccount("gate")
+        self.beside = ListSink()
+        sink = open_sink(
+            broker.url(*options), source_id="gate", run="r", labels={1: "red"}, spool=str(spool)
+        )
+        self.publisher = Publisher(
+            [("sink", sink), ("beside", self.beside)],
+            account=self.account,
+            patience_s=2.0,
+            flush_timeout_s=20.0,
+            aborted=threading.Event(),
+            clock=time.monotonic,
+        )
+        if file:
+            self.publisher.take_every_result()
+
+    def publish(self, numbers: range, *, finds: int = 1) -> None:
+        for number in numbers:
+            self.publisher.publish(*result(number, finds))
+
+    def finish(self) -> SinkCounts:
+        self.publisher.finish(make_end(source_id="gate"))
+        self.publisher.close()
+        counts = self.counts
+        assert counts.balanced()
+        return counts
+
+    @property
+    def counts(self) -> SinkCounts:
+        return self.account.snapshot().sinks["sink"]
+
+
+def result(number: int, finds: int) -> tuple[FrameResult, Picture]:
+    frame = make_frame(number, source_id="gate")
+    found = make_instances(finds, size=frame.size)
+    one = FrameResult.of(frame, found, run="r", model="m", labels={1: "red"})
+    return one, make_picture(frame.image, found, one.labels)
+
+
+def frames(broker: Any) -> list[int]:
+    """Numbers of the frames a consumer gets, the end left out."""
+    keys = [key.split(":") for key, _ in broker.messages("gate")]
+    return [int(key[-1]) for key in keys if key[-1] != "end"]
+
+
+def test_every_mask_arrives_bit_by_bit_in_order(
+    broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = maskstream.track(
+        f"{STREET}&frames=500", model="blob", tracker="none", sinks=broker.url(), min_score=0
+    )
+    sent = [(result.key, result.instances.masks) for result in run]
+    received = broker.messages("street")
+    assert [key for key, _ in received[:-1]] == [key for key, _ in sent]
+    assert json.loads(received[-1][1])["outcome"] == "complete"
+    schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    count = 0
+    for (_, masks), (_, body) in zip(sent, received[:-1], strict=True):
+        record = json.loads(body)
+        schema.validate(record)
+        rows = record["instances"]
+        assert len(rows) == len(masks)
+        for row, mask in zip(rows, masks.dense(), strict=True):
+            assert np.array_equal(coco_mask.decode(row["mask"]), mask)
+        count += len(rows)
+    assert (len(sent), count > 300) == (500, True)
+    assert list(tmp_path.iterdir()) == []  # the spool is gone
+
+
+OUTAGES = [
+    pytest.param(2.0, id="2 s"),
+    pytest.param(60.0, id="60 s", marks=[pytest.mark.faults, pytest.mark.timeout(300)]),
+]
+
+
+@pytest.mark.parametrize("seconds", OUTAGES)
+@pytest.mark.parametrize("how", ["frozen", "killed"])
+def test_a_file_loses_nothing_while_the_service_is_away_and_does_not_wait_for_it(
+    broker: Any, tmp_path: Path, how: str, seconds: float, figures: Any
+) -> None:
+    delivery = Delivery(broker, tmp_path / "spool", file=True)
+    delivery.publish(range(200))
+    went(broker, how)
+    away = time.monotonic()
+    delivery.publish(range(200, 1000))
+    assert delivery.publisher.flush().keys() == {"sink", "beside"}
+    assert time.monotonic() - away < 10  # none of it waited for the service
+    assert delivery.beside.indices == list(range(1000))
+    assert delivery.counts.queued >= 800
+    comes_back_after(broker, how, seconds)
+    back = time.monotonic()
+    counts = delivery.finish()
+    figures(broker.program, how, f"{seconds:g} s", f"drained after {time.monotonic() - back:.1f} s")
+    assert time.monotonic() - back <= 30
+    assert (counts.offered, counts.delivered, counts.dropped) == (1001, 1001, {})
+    found = frames(broker)
+    assert found == list(range(1000)) if broker.once else dict.fromkeys(found) == range(1000)
+
+
+def went(broker: Any, how: str) -> None:
+    broker.freeze() if how == "frozen" else broker.kill()
+
+
+def comes_back_after(broker: Any, how: str, seconds: float) -> None:
+    time.sleep(seconds)
+    broker.thaw() if how == "frozen" else broker.start()
+
+
+def test_a_camera_loses_what_the_spool_has_no_room_for_and_counts_it(
+    broker: Any, tmp_path: Path
+) -> None:
+    delivery = Delivery(broker, tmp_path / "spool", "spool_mb=16", file=False)
+    delivery.publish(range(10))
+    while delivery.counts.delivered < 10:
+        time.sleep(0.01)
+    broker.freeze()
+    delivery.publish(range(10, 1200), finds=200)
+    assert delivery.beside.indices == list(range(1200))
+    size = sum(path.stat().st_size for path in (tmp_path / "spool").iterdir())
+    assert 12_000_000 < size <= 16_000_000
+    broker.thaw()
+    counts = delivery.finish()
+    assert counts.offered == 1201
+    assert set(counts.dropped) == {"sink_full"}
+    found = frames(broker)
+    assert found == sorted(set(found))
+    assert set(range(10)) < set(found)
+    assert found[-1] == 1199
+    assert len(found) >= counts.delivered - 1  # taken and dropped at the same time: both are true
+    assert counts.delivered + counts.dropped["sink_full"] == 1201
+
+
+def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
+    broker: Any, tmp_path: Path
+) -> None:
+    command = [
+        *(sys.executable, "-m", "maskstream", "track", f"{STREET}&frames=400", "--local"),
+        *("--model", "blob", "--sink", broker.url(), "--sink", "jsonl:out/{source}.jsonl"),
+    ]
+    broker.freeze()
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    records = tmp_path / "out" / "street.jsonl"
+    deadline = time.monotonic() + 60
+    while not records.exists() or records.read_bytes().count(b"\n") < 100:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    broker.thaw()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    lines = records.read_bytes().splitlines()
+    received = [body for _, body in broker.messages("street")]
+    assert len(lines) == 401
+    assert (received if broker.once else list(dict.fromkeys(received))) == lines
+    assert brokers.PASSWORD not in done.stderr
+    assert not list((tmp_path / "out").glob(".maskstream/*"))
+
+
+def test_who_is_not_let_in_is_told_so_without_the_password(
+    broker: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = broker.url(password="wr0ng-w0rd")
+    sink = open_sink(wrong, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
+    with pytest.raises(SinkError, match="check user name, password") as error:
+        sink.client.connect()  # type: ignore[attr-defined]
+    assert "wr0ng-w0rd" not in str(error.value)
+    sink.close()
+
+
+def test_the_consumer_of_the_examples_reads_what_was_sent(
+    broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delivery = Delivery(broker, tmp_path / "spool", file=True)
+    delivery.publish(range(3))
+    delivery.finish()
+    example = HERE.parents[1] / "examples" / f"consume_{broker.scheme}.py"
+    consumer = runpy.run_path(str(example))
+    consumer["main"](broker.url(), "gate")
+    area = int(result(0, 1)[0].instances.masks.areas()[0])
+    assert capsys.readouterr().out.splitlines() == [
+        f"frame {number}: red covers {area} pixels" for number in range(3)
+    ]
