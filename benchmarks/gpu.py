@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.gpu_steps.report import Report, StepResult
 from benchmarks.machine import machine
 
-PACKAGES = ("torch", "torchvision", "triton", "av", "opencv-python", "numpy")
+PACKAGES = ("torch", "torchvision", "triton", "av", "cv2", "numpy")
 
 
 @dataclass(frozen=True)

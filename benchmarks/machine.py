@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 
 def machine(*packages: str) -> str:
-    """CPU, usable cores, load, Python, the versions of `packages`, and the commit."""
+    """CPU, usable cores, load, Python, the versions of `packages`, and the commit.
+
+    A package may be named as it is imported: OpenCV comes in wheels of several names.
+    """
+    wheels = packages_distributions()
     load = os.getloadavg()[0]
     cores = len(os.sched_getaffinity(0))
     parts = [f"{_cpu()}, {cores} cores, load {load:.1f}", f"Python {platform.python_version()}"]
     for package in packages:
+        wheel = wheels.get(package, [package])[0]
         try:
-            parts.append(f"{package} {version(package)}")
+            parts.append(f"{wheel} {version(wheel)}")
         except PackageNotFoundError:
             parts.append(f"{package} absent")
     return "; ".join([*parts, f"commit {_commit()}"])

@@ -159,7 +159,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         print(extra_memory(sys.argv[1]))
         return 0
-    print(machine("numpy", "opencv-python", "torch", "torchvision", "pycocotools"))
+    print(machine("numpy", "cv2", "torch", "torchvision", "pycocotools"))
     kept = memory() <= MAX_EXTRA_MB
     kept &= ratio() >= MIN_RATIO
     operations()

@@ -36,7 +36,7 @@ SIZES = {
 
 def main() -> None:
     arguments = _arguments()
-    print(machine("torch", "torchvision", "opencv-python", "numpy"))
+    print(machine("torch", "torchvision", "cv2", "numpy"))
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     for size in ["480x640"] if arguments.quick else arguments.sizes:

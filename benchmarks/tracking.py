@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="without what takes minutes")
     parser.add_argument("--lives", type=int, default=20_000, help="frames of births and deaths")
     arguments = parser.parse_args()
-    print(machine("numpy", "scipy", "opencv-python", "pycocotools"))
+    print(machine("numpy", "scipy", "cv2", "pycocotools"))
     kept = True
     if arguments.data.is_dir():
         kept &= accuracy(arguments.data, arguments.quick)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.machine import machine
+
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("ray", "pydantic", "typer", "rich", "yaml", "prometheus_client", "pytest", "hypothesis")
 """Installed here, but not where a GPU is."""
@@ -37,6 +39,15 @@ sys.exit(main(["--dry-run", "--out", {str(out)!r}, *{arguments!r}]))
         text=True,
         timeout=280,
     )
+
+
+def test_opencv_is_told_by_whichever_wheel_brought_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "benchmarks.machine.packages_distributions", lambda: {"cv2": ["opencv-python-headless"]}
+    )
+    monkeypatch.setattr("benchmarks.machine.version", lambda wheel: f"of {wheel}")
+
+    assert "; opencv-python-headless of opencv-python-headless; commit" in machine("cv2")
 
 
 @pytest.mark.slow
