@@ -87,6 +87,9 @@ class Graphs:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            # ending a capture in which memory ran out fails too, with an error of its own
+            if isinstance(error.__context__, torch.OutOfMemoryError):
+                raise error.__context__ from None
             self._cuda = None
             _log.warning("CUDA graphs are not used: %s", str(error).partition("\n")[0])
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def bring(
         pictures, boxes, scores, classes, logits = (tensor.numpy() for tensor in arrived)
         probabilities = sigmoid(logits)
         return [
-            Found(boxes[rows], scores[rows], classes[rows], probabilities[rows], size)
+            Found(*_copied(rows, boxes, scores, classes), probabilities[rows], size)
             for rows, size in _rows(pictures, sizes)
         ]
     capacity = _TOGGLES_PER_MASK * len(results.scores)
@@ -79,7 +80,7 @@ def bring(
     for rows, size in _rows(pictures, sizes):
         own = positions[int(numbers[: rows.start].sum()) :]
         masks = masks_of(own, numbers[rows], size)
-        found.append(Found(boxes[rows], scores[rows], classes[rows], nothing, size, masks))
+        found.append(Found(*_copied(rows, boxes, scores, classes), nothing, size, masks))
     return found
 
 
@@ -91,6 +92,11 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     exponent: NDArray[np.float32] = np.exp(np.clip(-logits, -80, 80))
     return np.float32(1) / (np.float32(1) + exponent)
+
+
+def _copied(rows: slice, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Rows of their own: a view would keep the whole pinned block alive with the result."""
+    return tuple(array[rows].copy() for array in arrays)
 
 
 def _rows(

@@ -157,6 +157,22 @@ def test_a_shortage_of_memory_while_recording_is_no_refusal(
     assert cuda.recorded == 1
 
 
+def test_a_shortage_of_memory_is_seen_behind_the_error_of_a_capture_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object) -> None:
+        try:
+            raise torch.OutOfMemoryError("no room")
+        finally:  # as the end of a capture does on a GPU
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    cuda = CpuCuda()
+    monkeypatch.setattr(cuda, "record", fail)
+
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        Graphs(cuda).run("key", double, torch.ones(1))
+
+
 def test_bytes_are_read_only_after_they_arrived() -> None:
     given = [torch.tensor([1, 2]), torch.tensor([0.5]), torch.tensor([True, False, True])]
 

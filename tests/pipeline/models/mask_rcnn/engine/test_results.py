@@ -44,3 +44,5 @@ def test_a_batch_comes_to_the_host_the_same_from_either_form(
     for a, b in zip(ours, theirs, strict=True):
         assert np.array_equal(a.instances().masks.counts, b.instances().masks.counts)
         assert np.array_equal(a.instances().boxes, b.instances().boxes)
+        for array in (a.boxes, a.scores, a.classes):
+            assert array.base is None  # a view would keep a whole pinned block
