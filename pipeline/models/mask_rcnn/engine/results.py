@@ -94,9 +94,11 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.float32(1) / (np.float32(1) + exponent)
 
 
-def _copied(rows: slice, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def _copied(
+    rows: slice, boxes: NDArray[Any], scores: NDArray[Any], classes: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Rows of their own: a view would keep the whole pinned block alive with the result."""
-    return tuple(array[rows].copy() for array in arrays)
+    return boxes[rows].copy(), scores[rows].copy(), classes[rows].copy()
 
 
 def _rows(
