@@ -104,6 +104,8 @@ class VideoFile:
         entries = getattr(self.stream, "index_entries", None)
         if entries and self.stream.frames and self.container.format.name.startswith(_INDEXED):
             return sum(bool(entry.size) and not entry.is_discard for entry in entries)
+        if self.container.format.name == "gif":  # what FFmpeg has counted of what is there
+            return None
         return self.stream.frames or None
 
     @property

@@ -18,6 +18,8 @@ from pipeline.sources.file.ebml import elements, find_segment, read_number
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _CLUSTER = b"\x1f\x43\xb6\x75"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _PICTURES = (b"moov", b"moof", b"mdat")
 """The boxes of MP4 without which pictures are missing."""
 
@@ -50,6 +52,10 @@ def _reader(start: bytes) -> Callable[[BinaryIO, int], bool]:
         return _riff_reaches_beyond
     if start[:4] == _EBML:
         return _segment_reaches_beyond
+    if start[:4] == b"GIF8":
+        return _gif_breaks_off
+    if start == _ASF[:12]:
+        return _asf_reaches_beyond
     return lambda file, length: False
 
 
@@ -80,6 +86,53 @@ def _segment_reaches_beyond(file: BinaryIO, length: int) -> bool:
     """Matroska and WebM: a header, then one segment that may say its size."""
     size = read_number(file) if find_segment(file) else None
     return size is not None and file.tell() + size > length
+
+
+def _gif_breaks_off(file: BinaryIO, length: int) -> bool:
+    """GIF: a row of extensions and pictures, each of blocks that say their length.
+
+    One that ends between two of them has lost no picture that began: some writers leave out the
+    byte that ends the file.
+    """
+    flags = file.read(13)[10:11]
+    if not flags:
+        return True
+    _skip_palette(file, flags[0])
+    while kind := file.read(1):
+        if kind == b"!":  # an extension: its label, then blocks
+            file.seek(1, os.SEEK_CUR)
+        elif kind == b",":  # a picture: its place, its palette, how it is packed, then blocks
+            place = file.read(9)
+            if len(place) < 9:
+                return True
+            _skip_palette(file, place[8])
+            file.seek(1, os.SEEK_CUR)
+        else:
+            return False  # the end, or nothing that can be judged
+        while (size := file.read(1)) != b"\0":
+            if not size:
+                return True
+            file.seek(size[0], os.SEEK_CUR)
+    return file.tell() > length
+
+
+def _skip_palette(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        file.seek(3 << (flags & 7) + 1, os.SEEK_CUR)
+
+
+def _asf_reaches_beyond(file: BinaryIO, length: int) -> bool:
+    """ASF and WMV: a row of objects; one of them holds the pictures."""
+    at = 0
+    while at + 24 <= length:
+        file.seek(at)
+        name, size = struct.unpack("<16sQ", file.read(24))
+        if size < 24:
+            return False
+        at += size
+        if name == _ASF_DATA:
+            return bool(at > length)
+    return False
 
 
 def _movi_is_whole(file: BinaryIO, length: int) -> bool:

@@ -23,6 +23,18 @@ HEADER = b"\x1a\x45\xdf\xa3\x84" + bytes(4)
 MATROSKA = HEADER + b"\x18\x53\x80\x67" + b"\x43\xe8" + bytes(1000)
 UNKNOWN = HEADER + b"\x18\x53\x80\x67" + b"\x01\xff\xff\xff\xff\xff\xff\xff" + bytes(1000)
 
+PALETTE = bytes(6)
+GIF_PICTURE = b"," + bytes(8) + b"\x80" + PALETTE + b"\x02\x05" + bytes(range(5)) + b"\0"
+GIF = b"GIF89a" + bytes(4) + b"\x80\0\0" + PALETTE + b"!\xf9\x04" + bytes(4) + b"\0" + GIF_PICTURE
+ASF = (
+    bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+    + struct.pack("<Q", 100)
+    + bytes(76)
+    + bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+    + struct.pack("<Q", 1000)
+    + bytes(976)
+)
+
 
 @pytest.mark.parametrize(
     ("content", "cut"),
@@ -39,6 +51,16 @@ UNKNOWN = HEADER + b"\x18\x53\x80\x67" + b"\x01\xff\xff\xff\xff\xff\xff\xff" + b
         pytest.param(MATROSKA, False, id="matroska"),
         pytest.param(MATROSKA[:-1], True, id="matroska-a-byte-short"),
         pytest.param(UNKNOWN, False, id="matroska-still-recorded"),
+        pytest.param(GIF + b";", False, id="gif"),
+        pytest.param(GIF, False, id="gif-without-an-end"),
+        pytest.param(GIF + b";" + bytes(99), False, id="gif-and-zeros"),
+        pytest.param(GIF[:-1], True, id="gif-a-byte-short"),
+        pytest.param(GIF[:-4], True, id="gif-in-a-block"),
+        pytest.param(GIF[:-20], True, id="gif-in-a-picture-s-place"),
+        pytest.param(GIF[:12], True, id="gif-of-twelve-bytes"),
+        pytest.param(ASF, False, id="asf"),
+        pytest.param(ASF + bytes(99), False, id="asf-and-an-index"),
+        pytest.param(ASF[:-1], True, id="asf-a-byte-short"),
         pytest.param(b"\x47" * 1000, False, id="transport-stream"),
         pytest.param(b"", False, id="nothing"),
         pytest.param(HEADER[:5], False, id="matroska-of-five-bytes"),

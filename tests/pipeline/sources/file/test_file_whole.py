@@ -186,3 +186,17 @@ def test_a_sample_without_a_byte_is_no_picture_that_is_missing(clips: Any) -> No
 
     path = clips.write("a.mp4", options={"bf": "0"})
     assert outcome(patched(path, empty)) == Outcome(Status.COMPLETE, None, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"), [("a.gif", "gif", "rgb8"), ("a.asf", "wmv2", "yuv420p")]
+)
+def test_what_is_left_of_a_file_is_not_all_of_it(
+    clips: Any, name: str, codec: str, pix_fmt: str
+) -> None:
+    path = clips.write(name, codec=codec, pix_fmt=pix_fmt)
+    assert outcome(path).status is Status.COMPLETE
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    ended = outcome(path)
+    assert ended.status is Status.INCOMPLETE
+    assert str(ended.reason).startswith("truncated: ")
