@@ -158,7 +158,7 @@ class Cluster:
 
     def _connect(self, folder: PrivateFolder) -> None:
         if self._address is not None:
-            join_ray(self._address)
+            join_ray(self._address, folder)
             return
         needed = store_bytes(
             in_flight_bytes=self._plan.workers.in_flight_bytes,

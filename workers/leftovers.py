@@ -3,32 +3,48 @@
 A watcher, a small process of its own, outlives the run for a moment: it waits for the end of a pipe
 whose other end only the run holds, so it hears of its death however it dies, ends whoever still
 writes in the folder of the run (Ray's agents look for their dead control store for a minute) and
-removes it. This file is that process: it is run by its path and imports nothing but the standard
-library, so that it costs little and is there at once.
+removes it. Before that it says why, where the run was ended by Ray's own code and could not. This
+file is that process: it is run by its path and imports nothing but the standard library, so that it
+costs little and is there at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 GONE_WITHIN_S = 1.0
 WATCHER_GIVES_UP_S = 15.0
+RAW = "stderr-while-ray-starts"
+"""What Ray's own code writes while Ray starts, in the folder."""
+REASON = "{reason}"
+LONGEST = 200
+OF_RAY = re.compile(
+    r"\[[\d-]+ [\d:,]+ (?P<level>[DIWEF]) \d+ \d+\] (\(\S+\) )?\S+:\d+: "  # its C++
+    r"|[IWEF]\d{4} [\d:.]+ +\d+ \S+:\d+\] "  # gRPC
+    r"|[\d-]+ [\d:,]+\t[A-Z]+ \S+\.py:\d+ -- "  # its Python
+)
 
 
 def watched(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the watcher of a folder; it ends when its `stdin` is closed and the folder is gone."""
+    """Start the watcher of a folder; it ends when its `stdin` is closed and the folder is gone.
+
+    A line it is sent there is what to say, with `REASON` in it, should Ray's code end the run now;
+    an empty one ends that.
+    """
     return subprocess.Popen(  # noqa: S603 - this very file
         [sys.executable, "-I", "-S", __file__, str(folder)],
+        bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,  # Ctrl-C is for the run
     )
@@ -73,12 +89,50 @@ def _writes(process: Path, fd: str, below: str) -> bool:
     return bool(int(flags, 8) & (os.O_WRONLY | os.O_RDWR))
 
 
+def sorted_out(text: str) -> tuple[list[str], list[str]]:
+    """The lines of others, and Ray's without time and place; all behind a fatal one is Ray's."""
+    others, rays = [], []
+    fatal = False
+    for line in text.splitlines():
+        found = OF_RAY.match(line)
+        fatal |= found is not None and found["level"] == "F"
+        if found is not None:
+            rays.append(line[found.end() :])
+        elif not fatal:
+            others.append(line)
+    return others, rays
+
+
+def last_said(folder: Path, sentence: str) -> list[str]:
+    """What is still to be said for a run that ended while Ray started: there, or ended by it."""
+    try:
+        others, rays = sorted_out((folder / RAW).read_text(errors="replace"))
+    except OSError:
+        return []
+    ended = [sentence.replace(REASON, _short(rays[-1]))] if sentence and rays else []
+    return others + ended
+
+
+def _short(words: str) -> str:
+    return words.split(". ")[0].rstrip(".")[:LONGEST]
+
+
 def _watch(folder: Path) -> None:
     run = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sys.stdin.buffer.read()  # to the end of the pipe, that is of the run
+    sentence = ""
+    for line in sys.stdin.buffer:  # to the end of the pipe, that is of the run
+        sentence = line.decode().rstrip("\n")
+    if sentence:
+        _say(last_said(folder, sentence))
+    os.close(2)  # whoever reads it waits for its end
     remove(folder, within_s=WATCHER_GIVES_UP_S, spared=run)
+
+
+def _say(lines: Sequence[str]) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 if __name__ == "__main__":

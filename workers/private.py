@@ -50,8 +50,15 @@ class PrivateFolder:
         path.mkdir(exist_ok=True)
         return str(path)
 
+    def tell_watcher(self, line: str) -> None:
+        """See `leftovers.watched`."""
+        with contextlib.suppress(OSError, ValueError):  # somebody ended it, or the folder is gone
+            if self._watcher.stdin is not None:
+                self._watcher.stdin.write(f"{line}\n".encode(errors="replace"))
+
     def remove(self) -> None:
         """End whoever still writes here, and take it away; safe to call twice."""
+        self.tell_watcher("")
         remove(self.path)
         if self._lock is not None:
             os.close(self._lock)

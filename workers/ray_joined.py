@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from workers.aside import raw_lines_aside
+from workers.leftovers import REASON
+from workers.private import PrivateFolder
 from workers.signals import handlers_kept
 from workers.surroundings import (
     NO_FOLDER_OF_UV,
@@ -25,8 +28,12 @@ ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 PUT_IT = "put it in RAY_AUTH_TOKEN, in the file RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
 
 
-def join_ray(address: str) -> None:
+def join_ray(address: str, folder: PrivateFolder) -> None:
     """Join it.
+
+    Args:
+        address: of its head.
+        folder: of this run.
 
     Raises:
         ConfigError: there is none, or it does not let us in.
@@ -40,7 +47,13 @@ def join_ray(address: str) -> None:
     token = _token_for(address) if wants_token else {}
     here = ONLY_LOOPBACK if _only_on_loopback(address) else {}
     try:
-        with environment(token), constants(**here, **NO_FOLDER_OF_UV), nameless(), handlers_kept():
+        with (
+            raw_lines_aside(folder, f"maskstream: {_cannot_join(address, REASON)}"),
+            environment(token),
+            constants(**here, **NO_FOLDER_OF_UV),
+            nameless(),
+            handlers_kept(),
+        ):
             ray.init(
                 address=address,
                 log_to_driver=False,
@@ -49,7 +62,11 @@ def join_ray(address: str) -> None:
             )
     except (ConnectionError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"--address {address}: cannot join Ray there: {reason}") from error
+        raise ConfigError(_cannot_join(address, reason)) from error
+
+
+def _cannot_join(address: str, reason: str) -> str:
+    return f"--address {address}: cannot join Ray there: {reason}"
 
 
 def knock(address: str) -> bool:

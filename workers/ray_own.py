@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MaskstreamError
+from workers.aside import raw_lines_aside
 from workers.birth import interrupted_without_its_processes
 from workers.import_path import handed_on
-from workers.leftovers import remove
+from workers.leftovers import REASON, remove
 from workers.private import RAY, PrivateFolder, can_write
 from workers.signals import handlers_kept
 from workers.surroundings import (
@@ -89,6 +90,7 @@ def start_ray(
     for attempt in (1, 2):
         try:
             with (
+                raw_lines_aside(folder, f"maskstream: {does_not_start(REASON)}"),
                 _closed(),
                 nameless(),
                 handlers_kept(),

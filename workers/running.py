@@ -77,6 +77,7 @@ def run(
         cluster.hand_out(
             weights.fetch(ready, told=lambda: stop.is_set() or abort.is_set(), fault=cluster.fault)
         )
+        plan = stack.enter_context(ready.begun())
         supervisor = Supervisor(plan, cluster, limits=limits)
         stack.callback(supervisor.close)
         watched.append(supervisor)

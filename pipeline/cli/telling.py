@@ -75,8 +75,8 @@ def open_streams() -> None:
     descriptors.taken()
     if _is_ours(sys.stdout, 1):
         sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout)
-    if _is_ours(sys.stderr, 2):
-        sys.stderr = _text(_Unheard(2, "wb", closefd=False), sys.stderr)
+    if _is_ours(sys.stderr, 2):  # a descriptor of our own: 2 is put aside while Ray starts
+        sys.stderr = _text(_Unheard(os.dup(2), "wb"), sys.stderr)
 
 
 def failure() -> OSError | None:

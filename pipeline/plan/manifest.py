@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipeline.errors import ConfigError
@@ -77,17 +78,22 @@ def refuse_foreign(paths: Iterable[str]) -> None:
             )
 
 
-def write_manifest(paths: Iterable[str], values: Mapping[str, Any]) -> None:
+def write_manifest(paths: Iterable[str], values: Mapping[str, Any]) -> list[str]:
     """Write it everywhere, whole or not at all; runs that start together do not meet.
+
+    Returns:
+        The files and folders that were not there before, what is made first first.
 
     Raises:
         ConfigError: a folder cannot be made or written.
     """
     data = json_bytes(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    made: list[str] = []
     for path in paths:
         folder, name = os.path.split(path)
         fresh = os.path.join(folder, f".{name}.{secrets.token_hex(4)}")
         try:
+            made += [new for new in _above(path) if not os.path.lexists(new)]
             os.makedirs(folder, exist_ok=True)
             try:
                 with open(fresh, "xb") as file:
@@ -98,7 +104,25 @@ def write_manifest(paths: Iterable[str], values: Mapping[str, Any]) -> None:
                     os.unlink(fresh)
                 raise
         except OSError as error:
+            take_away(made)
             raise ConfigError(f"{folder}: cannot write there: {error.strerror}") from error
+    return made
+
+
+def take_away(made: Sequence[str]) -> None:
+    """Undo what `write_manifest` has made; a folder somebody uses meanwhile stays."""
+    for path in reversed(made):
+        with suppress(OSError):
+            if os.path.isdir(path):
+                os.rmdir(path)
+            else:
+                os.unlink(path)
+
+
+def _above(path: str) -> list[str]:
+    """A path and the folders it lies in, from the root on."""
+    parent = os.path.dirname(path)
+    return [path] if parent == path else [*_above(parent), path]
 
 
 def _is_manifest(path: str) -> bool:

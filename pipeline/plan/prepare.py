@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pipeline import models, sinks, sources
@@ -12,7 +13,13 @@ from pipeline.errors import ConfigError, SourceOpenError
 from pipeline.plan.checking import check_plan
 from pipeline.plan.identity import run_of_file
 from pipeline.plan.inventory import Use, keep_apart, reads, writes
-from pipeline.plan.manifest import manifest, manifest_paths, refuse_foreign, write_manifest
+from pipeline.plan.manifest import (
+    manifest,
+    manifest_paths,
+    refuse_foreign,
+    take_away,
+    write_manifest,
+)
 from pipeline.plan.run import RunPlan
 from pipeline.plan.shares import in_flight_share
 from pipeline.plan.state import (
@@ -39,13 +46,30 @@ class Prepared:
     weights: models.WeightsFile | None
     """Read from this machine's disk; None where there are none, or they are still to be fetched."""
 
+    @contextmanager
+    def begun(self) -> Iterator[RunPlan]:
+        """The run from where its first stream may start; what lasts on the disk is done here.
+
+        So a start that fails before (Ray, the model) leaves everything as it was, and one that
+        fails inside leaves no manifest of what was never written.
+
+        Raises:
+            ConfigError: something cannot be written after all.
+        """
+        plan, made = _lasting(self.plan)
+        try:
+            yield plan
+        finally:
+            if all(existing(stream) is None for stream in plan.streams):
+                take_away(made)
+
 
 def prepare(plan: RunPlan) -> Prepared:
     """Settle what must be settled before the first stream starts, once for the whole run.
 
     In the order of what a mistake costs: is there anything to read, can the output be written, are
     the weights readable. Existing output is refused, unless it is to be overwritten or belongs to
-    the same run; the manifest is written beside the outputs.
+    the same run. Nothing is written yet.
 
     Raises:
         SourceError: none of the sources can be read.
@@ -88,25 +112,35 @@ def prepare_added(run: RunPlan, stream: StreamPlan) -> StreamPlan:
     live = [one.source.live for one in (*run.streams, stream)]
     share = in_flight_share(run.workers, live, executor=run.executor)
     _warn_of_demo_weights(alone)
-    (settled,) = _settled(alone, beside=written).streams
+    settled_run, _ = _lasting(_settled(alone, beside=written))
+    (settled,) = settled_run.streams
     return replace(settled, settings=replace(settled.settings, in_flight_bytes=share))
 
 
 def _settled(plan: RunPlan, *, beside: Sequence[Use]) -> RunPlan:
-    """Claim what streams write, find out which go on, and write the manifest."""
+    """Find out which streams go on, and that what they write may be written. Nothing is."""
+    plan = _known(plan)
     for stream in plan.streams:
-        claim(plan, stream)
-    plan = replace(plan, streams=tuple(_known(plan, stream) for stream in plan.streams))
-    fresh = [stream for stream in plan.streams if not _resumes(stream)]
-    for stream in fresh:
-        _refuse_existing(stream)
+        if not _goes_on(stream):
+            _refuse_existing(stream)
     values = manifest(plan)
     paths = manifest_paths(plan, values)
     keep_apart((), [*beside, *writes(plan), *(Use(path, "the manifest") for path in paths)])
     refuse_foreign(paths)
-    forget_claims(plan, fresh)
-    write_manifest(paths, values)
     return plan
+
+
+def _lasting(plan: RunPlan) -> tuple[RunPlan, list[str]]:
+    """Claim what streams write, and write the manifest: with the files of it that were made."""
+    for stream in plan.streams:
+        claim(plan, stream)
+    plan = _known(plan, lasting=True)
+    fresh = [stream for stream in plan.streams if not _goes_on(stream)]
+    for stream in fresh:
+        _discard(stream)
+    forget_claims(plan, fresh)
+    values = manifest(plan)
+    return plan, write_manifest(manifest_paths(plan, values), values)
 
 
 def _refuse_nothing_to_read(plan: RunPlan) -> None:
@@ -131,29 +165,44 @@ def _warn_of_demo_weights(plan: RunPlan) -> None:
         )
 
 
-def _known(plan: RunPlan, stream: StreamPlan) -> StreamPlan:
-    """With its run, which is random for cameras, and the places of its checkpoint and spools."""
-    run = live_run(plan, stream) if stream.source.live else run_of_file(plan.model, stream)
-    sinks = tuple(replace(sink, spool=spool_of(plan, stream, sink)) for sink in stream.sinks)
-    return replace(stream, run=run, checkpoint=checkpoint_of(plan, stream), sinks=sinks)
+def _known(plan: RunPlan, *, lasting: bool = False) -> RunPlan:
+    """Each stream with its run, random for cameras, and the places of its checkpoint and spools.
+
+    Args:
+        plan: of the run.
+        lasting: the run of a camera is kept for the next start.
+    """
+
+    def known(stream: StreamPlan) -> StreamPlan:
+        if stream.source.live:
+            run = live_run(plan, stream, lasting=lasting)
+        else:
+            run = stream.run or run_of_file(plan.model, stream)
+        kept_at = checkpoint_of(plan, stream)
+        spooled = tuple(replace(sink, spool=spool_of(plan, stream, sink)) for sink in stream.sinks)
+        return replace(stream, run=run, checkpoint=kept_at, sinks=spooled)
+
+    return replace(plan, streams=tuple(map(known, plan.streams)))
 
 
-def _resumes(stream: StreamPlan) -> bool:
-    """Whether there is a checkpoint to go on from; one that no longer fits is discarded."""
+def _goes_on(stream: StreamPlan) -> bool:
+    """Whether there is a checkpoint to go on from."""
     checkpoint = kept(stream)
-    if checkpoint is None:
-        return False
-    if stream.overwrite:
-        checkpoint.discard()
+    if checkpoint is None or stream.overwrite:
         return False
     state = checkpoint.load([sink.name for sink in stream.sinks])
-    if state is None:
-        return False
-    gone = state.at is not None and not all(map(os.path.exists, stream.outputs))
-    if gone:
+    return state is not None and (state.at is None or _complete(stream))
+
+
+def _complete(stream: StreamPlan) -> bool:
+    return all(map(os.path.exists, stream.outputs))
+
+
+def _discard(stream: StreamPlan) -> None:
+    """Forget a checkpoint that no longer fits what is there; that of another run stays."""
+    checkpoint = kept(stream)
+    if checkpoint is not None and (stream.overwrite or not _complete(stream)):
         checkpoint.discard()
-        return False
-    return True
 
 
 def _refuse_existing(stream: StreamPlan) -> None:

@@ -94,9 +94,9 @@ def refuse_unwritable(plan: RunPlan) -> None:
     if plan.state_dir is None:
         return
     folder = Path(plan.state_dir)
-    trial = folder / f".{secrets.token_hex(4)}"
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    trial = there / f".{secrets.token_hex(4)}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             with trial.open("wb") as file:
                 file.write(bytes(4096))
@@ -136,8 +136,13 @@ def claim(plan: RunPlan, stream: StreamPlan) -> None:
         raise ConfigError(f"run.state_dir: {owner} cannot be written: {error.strerror}") from error
 
 
-def live_run(plan: RunPlan, stream: StreamPlan) -> str:
+def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
     """The run of a camera: random, and kept in `run.state_dir` where there is one.
+
+    Args:
+        plan: of the run.
+        stream: of the camera.
+        lasting: False: nothing is written.
 
     Raises:
         ConfigError: nothing can be written there.
@@ -146,6 +151,8 @@ def live_run(plan: RunPlan, stream: StreamPlan) -> str:
     if plan.state_dir is None:
         return fresh
     path = _path(plan, stream, ".run")
+    if not lasting and not path.exists():
+        return fresh
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -164,7 +164,7 @@ def _results(
     descriptors.taken()
     buffer: FrameBuffer[FrameResult] = FrameBuffer(_AHEAD)
     ready = prepare(plan)
-    (stream,), workers = ready.plan.streams, ready.plan.workers
+    workers = ready.plan.workers
     called = [(f"function-{n}", FunctionSink(call)) for n, call in enumerate(functions, start=1)]
     with ExitStack() as stack:
         serving = Serving(
@@ -174,6 +174,7 @@ def _results(
         )
         stack.callback(serving.close)
         serving.ready.result()
+        (stream,) = stack.enter_context(ready.begun()).streams
         thread = StreamThread(
             stream.id,
             lambda account: assemble.build_stream(

@@ -138,16 +138,17 @@ def run_local(
     """
     descriptors.taken()
     ready = prepare(plan)
-    plan, workers = ready.plan, ready.plan.workers
+    workers = ready.plan.workers
     stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
         serving = Serving(
-            lambda: assemble.build_segmenter(plan.model, ready.weights),
+            lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_s,
         )
         stack.callback(serving.close)
         serving.ready.result()
+        plan = stack.enter_context(ready.begun())
         run = LocalRun(plan, serving)
         stack.callback(run.close)
         return RunSummary(run.run(stop=stop, abort=abort, on_progress=on_progress))

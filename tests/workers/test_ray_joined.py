@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import grpc
 import pytest
 
 from pipeline.errors import ConfigError
+from workers.private import PrivateFolder
 from workers.ray_joined import ALIVE, find_token, join_ray, knock
 
+FOLDER = cast("PrivateFolder", None)
+"""What is refused before Ray is joined needs none."""
 PUT_IT = "put it in RAY_AUTH_TOKEN, in the file RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
 
 
@@ -47,7 +51,7 @@ def test_an_address_nobody_listens_at_is_refused_at_once(prefix: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(ConfigError) as caught:
-        join_ray(f"{prefix}127.0.0.1:{port}")
+        join_ray(f"{prefix}127.0.0.1:{port}", FOLDER)
     assert str(caught.value) == (
         f"--address {prefix}127.0.0.1:{port}: nobody answers there: Connection refused; "
         "start Ray with `ray start --head`, or leave the option out"
@@ -56,13 +60,13 @@ def test_an_address_nobody_listens_at_is_refused_at_once(prefix: str) -> None:
 
 def test_an_address_without_a_number_for_its_port_is_refused() -> None:
     with pytest.raises(ConfigError, match="nobody answers there: invalid literal"):
-        join_ray("127.0.0.1:head")
+        join_ray("127.0.0.1:head", FOLDER)
 
 
 @pytest.mark.parametrize("address", ["local", "", "head"])
 def test_what_is_no_address_starts_no_ray(address: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        join_ray(address)
+        join_ray(address, FOLDER)
     assert str(caught.value) == (
         f"--address {address}: must be HOST:PORT, ray://HOST:PORT or auto; "
         "leave the option out to have a Ray started"
@@ -73,7 +77,7 @@ def test_auto_asks_the_ray_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> Non
     with head(token="right") as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(ConfigError) as caught:
-            join_ray("auto")
+            join_ray("auto", FOLDER)
     assert str(caught.value) == f"--address {address}: this Ray asks for a token; {PUT_IT}"
 
 
@@ -83,7 +87,7 @@ def test_auto_where_no_ray_is_running_says_so(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("ray._private.services.get_ray_address_from_environment", none)
     with pytest.raises(ConfigError) as caught:
-        join_ray("auto")
+        join_ray("auto", FOLDER)
     assert str(caught.value) == "--address auto: Could not find any running Ray instance"
 
 
@@ -92,7 +96,7 @@ def test_something_else_that_listens_there_is_not_waited_for() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with pytest.raises(ConfigError) as caught:
-        join_ray(f"127.0.0.1:{port}")
+        join_ray(f"127.0.0.1:{port}", FOLDER)
     server.stop(None).wait(5)
     assert str(caught.value) == (
         f"--address 127.0.0.1:{port}: what answers there is not the head of a Ray "
@@ -108,7 +112,7 @@ def test_an_open_ray_is_not_asked_with_a_token(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_the_token_it_asks_for_one_line_says_where_to_put_it() -> None:
     with head(token="right") as address, pytest.raises(ConfigError) as caught:
-        join_ray(address)
+        join_ray(address, FOLDER)
     assert str(caught.value) == f"--address {address}: this Ray asks for a token; {PUT_IT}"
 
 
@@ -124,7 +128,7 @@ def test_a_wrong_token_is_told_with_its_place(
     else:
         monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
     with head(token="right") as address, pytest.raises(ConfigError) as caught:
-        join_ray(address)
+        join_ray(address, FOLDER)
     assert str(caught.value) == (
         f"--address {address}: the token from {where} is not that of this Ray; {PUT_IT}"
     )

@@ -74,7 +74,7 @@ def test_no_file_of_a_run_becomes_a_standard_descriptor(tmp_path: Path) -> None:
         "[os.write(fd, b' ' + os.readlink(f'/proc/self/fd/{n}').encode()) for n in range(3)]"
     )
     shell(f'"{sys.executable}" -c "{program}" <&- >&- 2>&-', tmp_path)
-    assert (tmp_path / "o").read_text() == "3 /dev/null /dev/null /dev/null"
+    assert (tmp_path / "o").read_text() == "4 /dev/null /dev/null /dev/null"
 
 
 @pytest.mark.parametrize("command", ["--version", "--help", "models"])

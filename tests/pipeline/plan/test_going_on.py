@@ -281,7 +281,8 @@ def test_state_that_cannot_be_written_is_refused_before_anything_starts() -> Non
     with pytest.raises(ConfigError) as refused:
         prepare(resolve(settings_of(state_dir="state")))
     assert str(refused.value) == (
-        "run.state_dir: state cannot be written: File exists; name another folder, or leave it out"
+        "run.state_dir: state cannot be written: Not a directory; name another folder, or leave it "
+        "out"
     )
     assert not Path("out").exists()
 
@@ -289,7 +290,7 @@ def test_state_that_cannot_be_written_is_refused_before_anything_starts() -> Non
 def test_a_full_disk_for_state_is_refused_though_its_folder_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepare(resolve(settings_of(state_dir="state")))
+    Path("state").mkdir()
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -27,7 +27,8 @@ def run_of(url: object, **more: Any) -> str:
     }
     sources = [{"id": "a", "url": str(url)} | more]
     values = {"model": {"name": "blob"}, "sources": sources, **sections}
-    return prepare(resolve(parse(values))).plan.streams[0].run
+    with prepare(resolve(parse(values))).begun() as plan:
+        return plan.streams[0].run
 
 
 PINNED = [

@@ -43,9 +43,19 @@ def plan_of(*sources: tuple[str, object], sinks: Any, **run: Any) -> RunPlan:
     return resolve(settings)
 
 
+_RUNS: list[object] = []
+
+
+def begun(plan: RunPlan) -> RunPlan:
+    """Prepared, and begun for good: what is made stays though nothing is written."""
+    run = prepare(plan).begun()
+    _RUNS.append(run)
+    return run.__enter__()
+
+
 def runs_of(plan: RunPlan) -> dict[str, str]:
     """By source id, once it is prepared."""
-    return {stream.id: stream.run for stream in prepare(plan).plan.streams}
+    return {stream.id: stream.run for stream in begun(plan).streams}
 
 
 def files(tmp_path: Path, clip: Path, **run: Any) -> RunPlan:
@@ -65,7 +75,7 @@ def manifests(folder: Path) -> list[Path]:
 
 
 def test_the_manifest_says_what_was_run_and_no_secret(clip: Path, tmp_path: Path) -> None:
-    plan = prepare(files(tmp_path, clip)).plan
+    plan = begun(files(tmp_path, clip))
     (path,) = manifests(tmp_path / "out")
     written = json.loads(path.read_text())
     assert written == manifest(plan)
@@ -81,7 +91,7 @@ def test_the_manifest_says_what_was_run_and_no_secret(clip: Path, tmp_path: Path
 def test_files_of_others_called_run_json_are_left_alone(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text('{"mine": 1}')
-    prepare(files(tmp_path, clip, overwrite=True))
+    begun(files(tmp_path, clip, overwrite=True))
     assert (tmp_path / "out" / "run.json").read_text() == '{"mine": 1}'
 
 
@@ -89,8 +99,8 @@ def test_every_run_into_a_folder_has_a_manifest_of_its_own(clip: Path, tmp_path:
     other = tmp_path / "other.mp4"
     other.write_bytes(b"other")
     sinks = [f"jsonl:{tmp_path}/out/{{source}}.jsonl"]
-    prepare(plan_of(("a", clip), sinks=sinks))
-    prepare(plan_of(("other", other), sinks=sinks))
+    begun(plan_of(("a", clip), sinks=sinks))
+    begun(plan_of(("other", other), sinks=sinks))
     ids = [json.loads(p.read_text())["sources"][0]["id"] for p in manifests(tmp_path / "out")]
     assert sorted(ids) == ["a", "other"]
 
@@ -110,7 +120,7 @@ def test_what_stands_in_the_place_of_a_manifest_and_is_none_is_kept(
     kind: str, clip: Path, tmp_path: Path
 ) -> None:
     plan = files(tmp_path, clip, overwrite=True)
-    prepare(plan)
+    begun(plan)
     (path,) = manifests(tmp_path / "out")
     path.unlink()
     mine = tmp_path / "mine.txt"
@@ -128,7 +138,7 @@ def test_what_stands_in_the_place_of_a_manifest_and_is_none_is_kept(
 
 def test_a_source_called_run_may_have_a_json_file(tmp_path: Path, clip: Path) -> None:
     plan = plan_of(("run", clip), sinks=[f"coco:{tmp_path}/out/{{source}}.json"])
-    prepare(plan)
+    begun(plan)
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -141,7 +151,7 @@ def test_runs_that_are_prepared_at_the_same_moment_do_not_meet(clip: Path, tmp_p
         together.wait()
         try:
             for _ in range(50):
-                prepare(plan)
+                begun(plan)
         except BaseException as error:  # noqa: BLE001 - told below
             refused.append(error)
 
@@ -157,7 +167,7 @@ def test_runs_that_are_prepared_at_the_same_moment_do_not_meet(clip: Path, tmp_p
 def test_a_name_that_is_not_utf_8_is_in_the_manifest_and_read_back(tmp_path: Path) -> None:
     clip = tmp_path / os.fsdecode(b"b\xfc\xff.mp4")
     clip.write_bytes(b"content")
-    prepare(plan_of(("a", clip), sinks=[f"jsonl:{tmp_path}/out/x.jsonl"]))
+    begun(plan_of(("a", clip), sinks=[f"jsonl:{tmp_path}/out/x.jsonl"]))
     (path,) = manifests(tmp_path / "out")
     assert json.loads(path.read_text(encoding="utf-8"))["sources"][0]["url"] == str(clip)
 
@@ -171,7 +181,7 @@ def test_existing_output_is_refused_before_anything_is_written(clip: Path, tmp_p
     with pytest.raises(ConfigError, match=r"source cam: .*cam.jsonl exists already; use --overw"):
         prepare(files(tmp_path, clip))
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["cam.jsonl"]
-    prepare(files(tmp_path, clip, overwrite=True))
+    begun(files(tmp_path, clip, overwrite=True))
 
 
 @pytest.mark.parametrize("name", ["gone.mp4", "gone.png", "file://{}/gone.mp4", "empty"])
@@ -194,14 +204,14 @@ def test_one_source_that_is_missing_keeps_no_other_waiting(clip: Path, tmp_path:
 def test_a_folder_that_cannot_be_written_is_named(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file in the way")
     with pytest.raises(ConfigError, match=f"{tmp_path}/out: cannot write there"):
-        prepare(files(tmp_path, clip))
+        begun(files(tmp_path, clip))
 
 
 def test_output_another_process_is_writing_is_refused_and_its_manifest_kept(
     clip: Path, tmp_path: Path
 ) -> None:
     plan = files(tmp_path, clip, overwrite=True)
-    prepare(plan)
+    begun(plan)
     (path,) = manifests(tmp_path / "out")
     before = path.read_bytes()
     sink = open_sink(f"jsonl:{tmp_path}/out/a.jsonl", source_id="a", run="r", labels={})
@@ -274,12 +284,53 @@ def test_weights_that_are_missing_are_named_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
+# -- what a start that fails leaves ----------------------------------------------------------------
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    """Every file and folder there is."""
+    return {str(p): p.read_bytes() if p.is_file() else b"" for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_start_that_fails_before_the_first_stream_leaves_everything_as_it_was(
+    overwrite: bool, clip: Path, tmp_path: Path
+) -> None:
+    plan = files(tmp_path, clip, state_dir=str(tmp_path / "state"), overwrite=overwrite)
+    if overwrite:  # the checkpoint of the output that was to go is still good
+        checkpoint = kept(begun(plan).streams[0])
+        assert checkpoint is not None
+        (tmp_path / "out" / "a.jsonl").write_text("half a run")
+        checkpoint.save(State({"jsonl": None}))
+    before = below(tmp_path)
+    prepare(plan)
+    assert below(tmp_path) == before
+
+
+def test_a_run_that_ends_before_anything_is_written_leaves_no_manifest_and_no_folder(
+    clip: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(("a", clip), sinks=[f"jsonl:{tmp_path}/new/out/x.jsonl"])
+    with prepare(plan).begun():
+        assert len(manifests(tmp_path / "new" / "out")) == 1
+    assert list(tmp_path.iterdir()) == [clip]
+
+
+def test_what_was_there_before_a_start_that_fails_stays(clip: Path, tmp_path: Path) -> None:
+    plan = files(tmp_path, clip)
+    begun(plan)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with prepare(plan).begun():
+        pass
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".txt"]
+
+
 # -- state -----------------------------------------------------------------------------------------
 
 
 def test_output_of_the_same_run_is_not_refused(clip: Path, tmp_path: Path) -> None:
     plan = files(tmp_path, clip, state_dir=str(tmp_path / "state"))
-    streams = prepare(plan).plan.streams
+    streams = begun(plan).streams
     (tmp_path / "out" / "a.jsonl").write_text("half a run")
     checkpoint = kept(streams[0])
     assert checkpoint is not None
@@ -289,9 +340,9 @@ def test_output_of_the_same_run_is_not_refused(clip: Path, tmp_path: Path) -> No
 
 def test_overwriting_forgets_the_checkpoint(clip: Path, tmp_path: Path) -> None:
     plan = files(tmp_path, clip, state_dir=str(tmp_path / "state"), overwrite=True)
-    streams = prepare(plan).plan.streams
+    streams = begun(plan).streams
     checkpoint = kept(streams[0])
     assert checkpoint is not None
     checkpoint.save(State({"jsonl": None}))
-    prepare(plan)
+    begun(plan)
     assert not checkpoint.path.exists()

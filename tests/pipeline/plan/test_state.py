@@ -42,13 +42,23 @@ def plan_of(url: str, *sinks: str, **run: Any) -> RunPlan:
     return resolve(settings)
 
 
+_RUNS: list[object] = []
+
+
+def begun(plan: RunPlan) -> RunPlan:
+    """Prepared, and begun for good: what is made stays though nothing is written."""
+    run = prepare(plan).begun()
+    _RUNS.append(run)
+    return run.__enter__()
+
+
 def run_of(plan: RunPlan) -> str:
-    return prepare(plan).plan.streams[0].run
+    return begun(plan).streams[0].run
 
 
 def begin(plan: RunPlan, *, older: bool = False) -> Checkpoint:
     """A run that has written something, and its checkpoint; `older`: as versions before kept it."""
-    (stream,) = prepare(plan).plan.streams
+    (stream,) = begun(plan).streams
     positions = {}
     for target in stream.outputs:
         Path(target).parent.mkdir(exist_ok=True)
@@ -68,8 +78,8 @@ def test_two_runs_with_files_of_one_name_share_a_folder() -> None:
     first = plan_of("A/video.mp4", "jsonl:oA/x.jsonl")
     second = plan_of("B/video.mp4", "jsonl:oB/x.jsonl")
     of_first, of_second = begin(first), begin(second)
-    prepare(first)  # would be refused if its checkpoint were gone
-    prepare(second)
+    begun(first)  # would be refused if its checkpoint were gone
+    begun(second)
     assert of_first.path != of_second.path
     assert of_first.load(["jsonl"]) is not None
     assert of_second.load(["jsonl"]) is not None
@@ -84,14 +94,14 @@ def test_two_cameras_of_one_name_have_a_run_each() -> None:
 
 def test_the_way_the_output_is_written_down_does_not_matter() -> None:
     begin(plan_of("A/video.mp4", "jsonl:oA/x.jsonl"))
-    prepare(plan_of("A/video.mp4", f"jsonl:{Path.cwd()}/oA/../oA/x.jsonl"))
+    begun(plan_of("A/video.mp4", f"jsonl:{Path.cwd()}/oA/../oA/x.jsonl"))
 
 
 @pytest.mark.parametrize("url", ["A/video.mp4", "rtsp://one/1"])
 def test_state_of_an_earlier_version_is_gone_on_from(url: str) -> None:
     plan = plan_of(url, "jsonl:oA/x.jsonl")
     older = begin(plan, older=True)
-    (stream,) = prepare(plan).plan.streams
+    (stream,) = begun(plan).streams
     assert stream.run == json.loads(older.path.read_text())["run"]
     assert stream.checkpoint == CheckpointPlan(path=str(older.path))
 
@@ -103,7 +113,7 @@ def test_of_two_that_begin_together_one_gets_the_short_name() -> None:
     def begin_one(folder: str) -> None:
         plan = plan_of(f"{folder}/video.mp4", f"jsonl:o{folder}/x.jsonl")
         together.wait()
-        (stream,) = prepare(plan).plan.streams
+        (stream,) = begun(plan).streams
         assert stream.checkpoint is not None
         names.append(Path(stream.checkpoint.path).name)
 
@@ -120,7 +130,7 @@ def test_of_two_that_begin_together_one_gets_the_short_name() -> None:
 def test_state_of_an_earlier_version_for_other_output_stays_for_whom_it_is(url: str) -> None:
     older = begin(plan_of(url, "jsonl:oA/x.jsonl"), older=True)
     before = {path: path.read_bytes() for path in Path("state").iterdir()}
-    prepare(plan_of("B/video.mp4", "jsonl:oB/x.jsonl"))
+    begun(plan_of("B/video.mp4", "jsonl:oB/x.jsonl"))
     assert {path: path.read_bytes() for path in before} == before
     assert older.load(["jsonl"]) is not None
 
@@ -139,7 +149,7 @@ def test_who_writes_over_part_of_a_runs_output_ends_that_run(older: bool) -> Non
     beside = begin(plan_of("A/video.mp4", "jsonl:beside/x.jsonl"))
     Path("state/mine.json").write_text('{"sinks": {"jsonl": {"path": "o/x.jsonl"}}}')
     first.save(State({"jsonl": {"path": "o/x.jsonl", "bytes": 5}, "coco": None}))
-    prepare(plan_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True))
+    begun(plan_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True))
     assert not first.path.exists()
     assert beside.path.exists()
     assert Path("state/mine.json").exists()
@@ -149,7 +159,7 @@ def test_a_folder_of_states_that_is_moved_with_its_output_is_found(tmp_path: Pat
     plan = plan_of("A/video.mp4", "jsonl:oA/x.jsonl")
     begin(plan)
     shutil.move("state", "kept")
-    prepare(replace(plan, state_dir=f"{tmp_path}/kept"))
+    begun(replace(plan, state_dir=f"{tmp_path}/kept"))
 
 
 @pytest.mark.parametrize("kept", [None, "state"])
@@ -157,5 +167,5 @@ def test_that_holds_for_states_beside_the_output_too(kept: str | None) -> None:
     first = plan_of("A/video.mp4", "jsonl:o/x.jsonl", "coco:o/x.json", state_dir=None)
     state = begin(first)
     assert state.path.parent == Path.cwd() / "o" / ".maskstream"
-    prepare(plan_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True, state_dir=kept))
+    begun(plan_of("B/video.mp4", "jsonl:o/x.jsonl", overwrite=True, state_dir=kept))
     assert not state.path.exists()

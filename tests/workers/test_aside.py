@@ -1,0 +1,95 @@
+"""While Ray starts: its raw lines reach nobody, and a command it ends has its one line."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workers.leftovers import RAW, last_said, sorted_out
+
+CPP = "[2026-11-28 22:56:56,928 {level} 15187 15416] {name}core_worker_process.cc:1029: {text}"
+DEAD = CPP.format(
+    level="E",
+    name="(python-core-driver-01000000ffff) ",
+    text="Failed to register worker to Raylet: IOError. Please see `raylet.out`.",
+)
+PYTHON = "2026-11-28 22:56:56,928\tERROR node.py:12 -- no such node"
+GRPC = "E0000 00:00:1764370616.928 15187 subchannel.cc:999] connection refused"
+FATAL = (
+    CPP.format(level="C", name="", text="x").replace(" C ", " F ") + "\n*** StackTrace ***\n @ 0x1"
+)
+
+
+def test_lines_of_ray_are_told_from_those_of_others() -> None:
+    text = "\n".join(["WARNING ours", DEAD, PYTHON, GRPC, "[2026] theirs", FATAL])
+    others, rays = sorted_out(text)
+    assert others == ["WARNING ours", "[2026] theirs"]
+    assert rays == [
+        "Failed to register worker to Raylet: IOError. Please see `raylet.out`.",
+        "no such node",
+        "connection refused",
+        "x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        pytest.param(DEAD, ["no: Failed to register worker to Raylet: IOError; go"], id="by-ray"),
+        pytest.param(f"mine\n{FATAL}", ["mine", "no: x; go"], id="by-a-fatal-line"),
+        pytest.param("mine\n", ["mine"], id="killed"),
+        pytest.param(None, [], id="before-it-began"),
+    ],
+)
+def test_what_is_said_for_a_run_that_cannot(
+    written: str | None, said: list[str], tmp_path: Path
+) -> None:
+    if written is not None:
+        (tmp_path / RAW).write_text(written)
+    assert last_said(tmp_path, "no: {reason}; go") == said
+
+
+RUN = """
+import os, sys
+from pipeline.cli.telling import open_streams, say
+from workers import private
+from workers.aside import raw_lines_aside
+open_streams()
+private._bases = lambda: [sys.argv[1]]
+folder = private.PrivateFolder()
+with raw_lines_aside(folder, "maskstream: {reason}"):
+    say("ours")
+    os.write(2, (sys.argv[2] + "\\ntheirs\\n").encode())
+    if sys.argv[3] == "ends":
+        os._exit(1)
+os.write(2, b"after\\n")
+folder.remove()
+"""
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A short place for temporary files, empty at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    yield folder
+    folder.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("then", "code", "said"),
+    [
+        ("ends", 1, "ours\ntheirs\nmaskstream: Failed to register worker to Raylet: IOError\n"),
+        ("goes on", 0, "ours\ntheirs\nafter\n"),
+    ],
+)
+def test_a_process_that_rays_code_ends_has_its_line_and_one_that_lives_has_none(
+    then: str, code: int, said: str, base: Path
+) -> None:
+    command = [sys.executable, "-c", RUN, str(base), DEAD, then]
+    run = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (run.returncode, run.stderr) == (code, said)
+    while list(base.iterdir()):  # its reader saw the end before the folder goes
+        pass
