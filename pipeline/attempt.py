@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import SegmentFailed
+from pipeline.errors import SegmentFailed, in_one_line
 from pipeline.instances import Instances
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,7 @@ def attempt(call: Callable[[], object], images: Sequence[NDArray[np.uint8]]) -> 
     except BaseException as error:
         if len(images) == 1:  # what failed in company is tried again
             log.exception("the model failed on a frame")
-        text = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise SegmentFailed(BUG, text) from error
+        raise SegmentFailed(BUG, in_one_line(error)) from error
 
 
 def _checked(answer: Any, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
 from typing import Any, TypeVar
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MaskstreamError, in_one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,14 @@ class Entry:
     """What may be set of it, by name."""
 
     def load(self) -> Any:
-        """What `opens` names."""
+        """What `opens` names.
+
+        Raises:
+            ConfigError: its module cannot be imported, or does not have it.
+        """
         module, _, name = self.opens.partition(":")
-        return getattr(import_module(module), name)
+        with _imported(f"{self.name!r}", self.opens):
+            return getattr(import_module(module), name)
 
 
 E = TypeVar("E", bound=Entry)
@@ -52,7 +58,9 @@ class Catalogue(Mapping[str, E]):
     def __getitem__(self, name: str) -> E:
         if name not in self._rows:
             for entry in metadata.entry_points(group=self.group, name=name):
-                self.register(entry.load())
+                with _imported(f"the {self.what} {name!r}", entry.value):
+                    row = entry.load()
+                self.register(row)
         return self._rows[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -79,6 +87,18 @@ class Catalogue(Mapping[str, E]):
     def forget(self, name: str) -> None:
         """Take a row out again."""
         del self._rows[name]
+
+
+@contextmanager
+def _imported(what: str, where: str) -> Iterator[None]:
+    """Code of others runs at its import: however it fails, or leaves, is one line."""
+    try:
+        yield
+    except MaskstreamError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = in_one_line(error)
+        raise ConfigError(f"{what}: {where} cannot be imported: {reason}") from error
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

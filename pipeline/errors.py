@@ -20,6 +20,12 @@ class MaskstreamError(Exception):
     exit_code = 1
 
 
+def in_one_line(error: BaseException) -> str:
+    """What a bug, or code that is not ours, failed with: its kind and the first line of it."""
+    said = str(error).strip().partition("\n")[0].rstrip()
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 class ConfigError(MaskstreamError):
     """A setting, flag or file name is wrong; nothing was started."""
 

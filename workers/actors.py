@@ -21,6 +21,7 @@ import ray
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
+from pipeline.errors import in_one_line
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.results import FrameResult
@@ -65,13 +66,17 @@ class SegmentActor:
     """A `SegmentWorker`; calls with frames and questions about health have a loop each."""
 
     def __init__(self, spec: SegmentSpec, weights: WeightsFile | None) -> None:
-        self._worker = SegmentWorker(
-            partial(_load, spec, weights),
-            worker_id=spec.worker_id,
-            max_batch=spec.model.max_batch,
-            max_wait_s=spec.max_wait_s,
-            tail=logs.collect(),
-        )
+        try:
+            self._worker = SegmentWorker(
+                partial(_load, spec, weights),
+                worker_id=spec.worker_id,
+                max_batch=spec.model.max_batch,
+                max_wait_s=spec.max_wait_s,
+                tail=logs.collect(),
+            )
+        except (SystemExit, KeyboardInterrupt) as error:
+            # With an event loop Ray takes them for no answer at all.
+            raise RuntimeError(in_one_line(error)) from error
 
     @ray.method(concurrency_group="data")
     async def load(self) -> Loaded | Refused:

@@ -111,9 +111,7 @@ class SegmentWorker:
         try:
             info = await asyncio.wrap_future(self._serving.ready)
         except MaskstreamError as error:
-            return Refused(str(error), error.exit_code)
-        except SystemExit as error:  # it would end the loop, and with it every answer
-            return Refused(f"loading the model left the process: SystemExit: {error}", 1)
+            return Refused(str(error).partition("\n")[0], error.exit_code)
         return Loaded(info, __version__, socket.gethostname(), self._load())
 
     async def segment(

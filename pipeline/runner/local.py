@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import partial
 
 from pipeline import assemble, descriptors
 from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.errors import MaskstreamError, in_one_line
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
@@ -17,6 +19,8 @@ from pipeline.results import FrameResult
 from pipeline.runtime import ControlledRun, Serving, StreamThread
 from pipeline.stages import AsyncSegmenter
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
+
+log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.05
@@ -147,8 +151,23 @@ def run_local(
             max_wait_s=workers.max_wait_s,
         )
         stack.callback(serving.close)
-        serving.ready.result()
+        _loaded(serving)
         plan = stack.enter_context(ready.begun())
         run = LocalRun(plan, serving)
         stack.callback(run.close)
         return RunSummary(run.run(stop=stop, abort=abort, on_progress=on_progress))
+
+
+def _loaded(serving: Serving) -> None:
+    """Wait for the model.
+
+    Raises:
+        MaskstreamError: it cannot be loaded, one line whatever it failed with.
+    """
+    try:
+        serving.ready.result()
+    except MaskstreamError:
+        raise
+    except Exception as error:
+        log.error("the model", exc_info=error)
+        raise MaskstreamError(f"cannot load the model: {in_one_line(error)}") from error

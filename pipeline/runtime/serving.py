@@ -18,7 +18,7 @@ from typing import TypeAlias
 from pipeline.arrays import Image
 from pipeline.batching import Batcher
 from pipeline.clock import Clock
-from pipeline.errors import SegmentFailed
+from pipeline.errors import MaskstreamError, SegmentFailed, in_one_line
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.leaving import ended_at_exit
@@ -163,8 +163,12 @@ class Serving:
         try:
             segmenter = load()
             self.device.use(segmenter, trial)
-        except BaseException as error:  # noqa: BLE001 - raised where somebody waits for the model
+        except Exception as error:  # noqa: BLE001 - raised where somebody waits for the model
             self.ready.set_exception(error)
+            return False
+        except BaseException as error:  # noqa: BLE001 - would end who waits, without a word
+            text = f"loading the model left the process: {in_one_line(error)}"
+            self.ready.set_exception(MaskstreamError(text))
             return False
         self.ready.set_result(segmenter.info)
         return True

@@ -115,7 +115,7 @@ class StreamThread:
     def _run_stream(self) -> End:
         try:
             stream = self._make(self.account)
-        except Exception as error:  # noqa: BLE001 - told to the owner by the end
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - told by the end
             return End.not_started(self.account, error)
         with self._lock:
             self._stream = stream

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 
 from pipeline.accounting import StreamAccount, StreamCounts
-from pipeline.errors import MaskstreamError, SinkError
+from pipeline.errors import MaskstreamError, SinkError, in_one_line
 from pipeline.stages import Outcome, Status
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class End:
         """
         account.enter("failed")
         known = isinstance(error, MaskstreamError | OSError)
-        text = (str(error) if known else f"{type(error).__name__}: {error}").partition("\n")[0]
+        text = str(error).partition("\n")[0] if known else in_one_line(error)
         sink = isinstance(error, SinkError | OSError)
         input_error = isinstance(error, MaskstreamError) and error.exit_code == 2
         log.error(

@@ -85,6 +85,32 @@ def test_a_stream_worker_that_does_not_come_up_fails_its_stream_with_the_reason(
     assert summary.exit_code == 1
 
 
+def as_its_parts_are_made(kind: Any, die: Callable[[], object]) -> type:
+    """An actor in whose own constructor somebody leaves the process."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+    class Leaving(kind):  # type: ignore[misc]
+        def __init__(self, *given: Any) -> None:
+            # the class is pickled whole, so that what it looks up is not that of its module
+            kind.__init__.__globals__["SegmentWorker"] = lambda *_, **__: die()
+            super().__init__(*given)
+
+    return Leaving
+
+
+def test_a_segment_worker_that_leaves_as_it_is_made_says_with_what(
+    plan: RunPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = as_its_parts_are_made(actors.SegmentActor, leave_with_a_word)
+    monkeypatch.setattr(actors, "SegmentActor", kind)
+    with pytest.raises(MaskstreamError) as caught:
+        run(plan, limits=IMPATIENT)
+    assert str(caught.value) == (
+        "no segment worker is left: could not start: RuntimeError: SystemExit: no licence, "
+        "after 1 restarts within 60 s"
+    )
+
+
 @pytest.mark.parametrize(
     ("die", "reason"), [(leave, KILLED), (be_killed, KILLED), (hang, "did not answer for 4 s")]
 )

@@ -57,7 +57,7 @@ WRONG = {
     ),
     "an error": (raising(RuntimeError("illegal\ninstruction")), "RuntimeError: illegal"),
     "an exit": (raising(SystemExit(7)), "SystemExit: 7"),
-    "an interrupt": (raising(KeyboardInterrupt()), "KeyboardInterrupt: "),
+    "an interrupt": (raising(KeyboardInterrupt()), "KeyboardInterrupt"),
 }  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """Rows by name: what is built in, what is made known, what a wrong word is answered with."""
 
 import re
+import sys
 from fractions import Fraction
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,36 @@ def test_rows_keep_their_order_and_open_what_they_name() -> None:
     assert "quarter" not in rows
     rows.forget("half")
     assert (len(rows), rows.get("half")) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import no_such_module_at_all", "ModuleNotFoundError: No module named 'no_such_mod"),
+        ("raise ValueError('first\\nsecond')", "ValueError: first"),
+        ("def (", "SyntaxError: invalid syntax"),
+        ("", "AttributeError: module 'their_code' has no attribute 'thing'"),
+    ],
+)
+def test_code_that_cannot_be_imported_is_one_line_however_it_fails(
+    code: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "their_code.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "their_code", raising=False)
+    entry = metadata.EntryPoint("theirs", "their_code:thing", "maskstream.numbers")
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [entry])
+    for what, ask in (
+        ("'theirs'", Entry("theirs", "their_code:thing", "x").load),
+        ("the number 'theirs'", lambda: Catalogue("number", "maskstream.numbers")["theirs"]),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            ask()
+        said = str(refused.value)
+        assert said.startswith(f"{what}: their_code:thing cannot be imported: {reason}")
+        assert "\n" not in said
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,21 @@ def test_what_fails_while_the_source_is_read_ends_the_same_way_everywhere(
     assert [end.exit_code for end in ends] == [exit_code] * 2
 
 
-@pytest.mark.parametrize("error", [SystemExit("no licence"), KeyboardInterrupt()])
-def test_a_library_that_leaves_ends_its_stream_and_not_the_worker(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemExit("no licence"), "SystemExit: no licence"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("\n no licence \nfor you"), "ValueError: no licence"),
+    ],
+)
+def test_a_library_that_leaves_ends_its_stream_and_not_the_worker(
+    error: BaseException, reason: str
+) -> None:
     def make(account: StreamAccount) -> Stream:
         raise error
 
-    end = on_workers(make)
+    ends = [in_one_process(make), on_workers(make)]
 
-    assert (end.exit_code, end.bug) == (1, f"{type(error).__name__}: {error}")
+    assert ends[0] == ends[1]
+    assert (ends[0].exit_code, ends[0].bug) == (1, reason)

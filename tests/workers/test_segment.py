@@ -2,11 +2,11 @@
 
 import asyncio
 import socket
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from pipeline import __version__
@@ -290,9 +290,20 @@ def test_a_loaded_worker_says_what_it_runs() -> None:
     assert loaded.load.seconds_per_frame > 0  # it has been tried out
 
 
-def test_a_model_that_leaves_the_process_when_it_is_loaded_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SystemExit("no licence"), "SystemExit: no licence"),
+        (SystemExit("\nno licence\nfor you"), "SystemExit: no licence"),
+        (SystemExit(), "SystemExit"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_a_model_that_leaves_the_process_when_it_is_loaded_is_refused(
+    error: BaseException, text: str
+) -> None:
     def leave() -> Model:
-        sys.exit("no licence")
+        raise error
 
     async def main() -> object:
         worker = SegmentWorker(leave, worker_id="s", max_batch=4, max_wait_s=0.0)
@@ -300,9 +311,7 @@ def test_a_model_that_leaves_the_process_when_it_is_loaded_is_refused() -> None:
         await worker.close()
         return refused
 
-    assert asyncio.run(main()) == Refused(
-        "loading the model left the process: SystemExit: no licence", 1
-    )
+    assert asyncio.run(main()) == Refused(f"loading the model left the process: {text}", 1)
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_in_the_words_for_the_user() -> None:
