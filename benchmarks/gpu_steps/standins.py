@@ -43,10 +43,6 @@ class CpuCuda(Cuda):
         """Nothing to switch."""
         yield
 
-    def aside(self, call: Callable[[], object]) -> None:
-        """Call."""
-        call()
-
     def pinned(self, count: int) -> Tensor:
         """Memory whose bytes arrive only when they are waited for."""
         memory = _Pinned(torch.zeros(count, dtype=torch.uint8))

@@ -30,17 +30,6 @@ class Cuda:
         """Work is put on `stream` inside."""
         return torch.cuda.stream(stream)
 
-    def aside(self, call: Callable[[], object]) -> None:
-        """Call on a stream of its own, after all work put on the current one and before the rest.
-
-        Libraries allocate and choose in their first calls, which a graph must not contain.
-        """
-        here, aside = torch.cuda.current_stream(self.device), self.stream()
-        aside.wait_stream(here)
-        with self.on(aside):
-            call()
-        here.wait_stream(aside)
-
     def pinned(self, count: int) -> Tensor:
         """(count,) uint8 on the host from where the device copies without help."""
         return torch.empty(count, dtype=torch.uint8, pin_memory=True)
@@ -59,10 +48,13 @@ class Cuda:
         """Record `call` into a graph: what replays it, and the outputs a replay overwrites.
 
         Only this thread's calls count as part of it: in any other mode an allocation of another
-        thread, as a source's or a sink's, breaks the graph, or that thread.
+        thread, as a source's or a sink's, breaks the graph, or that thread. It is recorded on the
+        current stream: cuBLAS has one workspace a stream, and what is recorded on the stream that
+        torch shares among all graphs would share it with a graph that runs at the same time.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        here = torch.cuda.current_stream(self.device)
+        with torch.cuda.graph(graph, pool=pool, stream=here, capture_error_mode="thread_local"):
             outputs = call()
         return graph.replay, outputs
 

@@ -22,13 +22,18 @@ class Driver:
 
     def __init__(self) -> None:
         self.mode = ""
+        self.stream: object = None
         self.broken = False
 
     @contextmanager
     def graph(
-        self, graph: object, pool: object = None, capture_error_mode: str = "global"
+        self,
+        graph: object,
+        pool: object = None,
+        stream: object = None,
+        capture_error_mode: str = "global",
     ) -> Iterator[None]:
-        self.mode = capture_error_mode
+        self.mode, self.stream = capture_error_mode, stream
         yield
         self.mode = ""
         if self.broken:
@@ -44,6 +49,7 @@ def test_a_graph_is_recorded_while_another_thread_allocates(
     driver = Driver()
     monkeypatch.setattr(torch.cuda, "graph", driver.graph)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": lambda self: None}))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"the lane's on {device}")
 
     def call() -> tuple[Tensor, ...]:
         other = threading.Thread(target=driver.allocate)
@@ -56,6 +62,7 @@ def test_a_graph_is_recorded_while_another_thread_allocates(
     replay()
     assert output.tolist() == [1.0]
     assert not driver.broken
+    assert driver.stream == "the lane's on cuda"
 
 
 def test_only_a_gpu_has_cuda() -> None:
