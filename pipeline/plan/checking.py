@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from pipeline import models, sinks, sources, tracking
 from pipeline.catalogue import hint
-from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.plan.inventory import keep_apart, reads, writes
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import StreamPlan
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
 
 
 def check_sources(settings: Settings) -> None:
