@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -122,18 +123,7 @@ def claim(plan: RunPlan, stream: StreamPlan) -> None:
         return
     older = owner.with_suffix(".json")  # of a version that did not write down whose it is
     output = _named(_claimed(older)) if older.exists() else _output(plan, stream)
-    fresh = owner.with_suffix(f".{secrets.token_hex(4)}")
-    try:
-        owner.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(output)
-        try:
-            os.link(fresh, owner)
-        except FileExistsError:
-            pass  # somebody was quicker
-        finally:
-            fresh.unlink()
-    except OSError as error:
-        raise ConfigError(f"run.state_dir: {owner} cannot be written: {error.strerror}") from error
+    _make_once(owner, output)
 
 
 def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
@@ -151,18 +141,51 @@ def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
     if plan.state_dir is None:
         return fresh
     path = _path(plan, stream, ".run")
-    if not lasting and not path.exists():
-        return fresh
+    if lasting:
+        _make_once(path, fresh.encode())
+    return _read_run(path) or fresh
+
+
+def _read_run(path: Path) -> str | None:
+    """The run that was kept; None: none was.
+
+    Raises:
+        ConfigError: it cannot be read; going on without it would be another run.
+    """
+    reason = "it is damaged"
+    try:
+        if re.fullmatch(r"[0-9a-f]{16}", run := path.read_text(encoding="ascii").strip()):
+            return run
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        pass
+    except OSError as error:
+        reason = error.strerror or reason
+    raise ConfigError(
+        f"{path}: cannot read the run of a camera: {reason}; delete it and "
+        f"{path.with_suffix('.json')} to start from the beginning"
+    )
+
+
+def _make_once(path: Path, content: bytes) -> None:
+    """Make a file with its content, unless somebody was quicker.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    fresh = path.with_suffix(f".{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(content)
         try:
-            with path.open("x", encoding="ascii") as file:
-                file.write(fresh)
+            os.link(fresh, path)
         except FileExistsError:
-            return path.read_text(encoding="ascii").strip() or fresh
+            pass  # somebody was
+        finally:
+            fresh.unlink()
     except OSError as error:
         raise ConfigError(f"run.state_dir: {path} cannot be written: {error.strerror}") from error
-    return fresh
 
 
 def forget_claims(plan: RunPlan, fresh: Sequence[StreamPlan]) -> None:
@@ -205,8 +228,13 @@ def _path(plan: RunPlan, stream: StreamPlan, suffix: str) -> Path:
     owner, output = _owner(plan, stream), _output(plan, stream)
     try:
         taken = owner.read_bytes() != output
-    except OSError:
+    except FileNotFoundError:
         taken = False
+    except OSError as error:
+        raise ConfigError(
+            f"{owner}: cannot read whose state {stream.id!r} is: {error.strerror}; make it "
+            "readable, or name another run.state_dir"
+        ) from error
     key = f"-{hashlib.sha256(output).hexdigest()[:12]}" if taken else ""
     return owner.with_name(f"{stream.id}{key}{suffix}")
 

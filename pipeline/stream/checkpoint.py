@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_one_line
 from pipeline.stages import Outcome, Position, Status
 from pipeline.stream.capture import Mark
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "maskstream.checkpoint/2"
 _ANY = "maskstream.checkpoint/"
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""What comes of reading a file that is torn, of another version, or not to be read."""
 
 AHEAD = 1000
 """Numbers of frames and of tracks a camera takes in advance. After a crash so many are left out:
@@ -142,6 +145,8 @@ class Checkpoint:
             values = json.loads(self.path.read_text(encoding="utf-8"))
             if not str(values["schema"]).startswith(_ANY):
                 raise ValueError(f"its schema is {values['schema']!r}, not {SCHEMA!r}")
+            if not isinstance(values["sinks"], dict):
+                raise TypeError("its sinks are no mapping")
             if values["run"] != self._run or set(values["sinks"]) != set(sinks):
                 return None
             if (before := values.get("options", self._options)) != self._options:
@@ -150,11 +155,8 @@ class Checkpoint:
             return self._state(values)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(
-                f"{self.path}: cannot read the checkpoint of {self._source_id!r}: {error}; "
-                "delete it to start from the beginning"
-            ) from error
+        except DAMAGED as error:
+            raise self._refusal(self.path, error) from error
 
     def begin(self, state: State) -> None:
         """The first state of a run; numbers of another one are forgotten.
@@ -216,10 +218,25 @@ class Checkpoint:
     def _state(self, values: Mapping[str, Any]) -> State:
         state = State.from_json(values)
         try:
-            reserved = Numbers(**json.loads(self._numbers.read_text(encoding="ascii")))
+            text = self._numbers.read_text(encoding="ascii")
+            if not text:  # none was reserved yet, so none was used
+                return state
+            reserved = Numbers(**json.loads(text))
+            return replace(state, numbers=reserved.beyond(state.numbers or reserved))
         except FileNotFoundError:
             return state
-        return replace(state, numbers=reserved.beyond(state.numbers or reserved))
+        except DAMAGED as error:
+            raise self._refusal(self._numbers, error) from error
+
+    def _refusal(self, path: Path, error: Exception) -> ConfigError:
+        """Going on without it would write over what was published, or use numbers twice."""
+        reason = error.strerror if isinstance(error, OSError) else in_one_line(error)
+        other = self._numbers if path == self.path else self.path
+        more = f" and {other}" if other.exists() else ""
+        return ConfigError(
+            f"{path}: cannot read the checkpoint of {self._source_id!r}: {reason}; delete it{more} "
+            "to start from the beginning"
+        )
 
     def _tell_change(self, before: Mapping[str, str]) -> None:
         for name, now in self._options.items():

@@ -92,6 +92,29 @@ def test_two_cameras_of_one_name_have_a_run_each() -> None:
     assert run_of(plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")) == first
 
 
+@pytest.mark.parametrize("damage", [b"", b"cut", b"\xff\xfe", b"0123456789abcdeg"])
+def test_the_damaged_run_of_a_camera_is_refused_by_name(damage: bytes) -> None:
+    plan = plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")
+    run_of(plan)
+    Path("state/video.run").write_bytes(damage)
+    with pytest.raises(ConfigError) as caught:
+        prepare(plan)
+    assert str(caught.value) == (
+        "state/video.run: cannot read the run of a camera: it is damaged; delete it and "
+        "state/video.json to start from the beginning"
+    )
+
+
+def test_where_it_cannot_be_read_whose_state_it_is_nobody_takes_it() -> None:
+    Path("state/video.output").mkdir(parents=True)
+    with pytest.raises(ConfigError) as caught:
+        prepare(plan_of("A/video.mp4", "jsonl:oA/x.jsonl"))
+    assert str(caught.value) == (
+        "state/video.output: cannot read whose state 'video' is: Is a directory; make it readable, "
+        "or name another run.state_dir"
+    )
+
+
 def test_the_way_the_output_is_written_down_does_not_matter() -> None:
     begin(plan_of("A/video.mp4", "jsonl:oA/x.jsonl"))
     begun(plan_of("A/video.mp4", f"jsonl:{Path.cwd()}/oA/../oA/x.jsonl"))

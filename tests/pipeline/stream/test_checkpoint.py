@@ -19,7 +19,7 @@ from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Status
 from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings
 from pipeline.stream.capture import Mark
-from pipeline.stream.checkpoint import State
+from pipeline.stream.checkpoint import Numbers, State
 from pipeline.stream.sampling import Sampled
 from pipeline.testing import ListSink, ScriptedSource, StubSegmenter, make_frame, make_frames
 from pipeline.tracking import make_tracker
@@ -253,6 +253,28 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, text: str, deta
         Checkpoint(path, run="r", source_id="cam").load([])
     assert str(path) in str(caught.value)
     assert detail in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"epoch": 1}', '{"epoch": "a"}'])
+def test_damaged_numbers_of_a_camera_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    checkpoint = Checkpoint(tmp_path / "cam.json", run="r", source_id="cam")
+    checkpoint.save(State(sinks={}, numbers=Numbers(1, 2, 3)))
+    numbers = tmp_path / "cam.numbers"
+    numbers.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.load([])
+    assert str(caught.value).startswith(f"{numbers}: cannot read the checkpoint of 'cam': ")
+    assert str(caught.value).endswith(
+        f"; delete it and {checkpoint.path} to start from the beginning"
+    )
+
+
+def test_numbers_whose_writer_was_killed_before_the_first_were_not_used(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "cam.json", run="r", source_id="cam")
+    state = State(sinks={}, numbers=Numbers(1, 2, 3))
+    checkpoint.save(state)
+    (tmp_path / "cam.numbers").touch()
+    assert checkpoint.load([]) == state
 
 
 def test_a_stream_goes_on_without_checkpoints_when_none_can_be_written(
