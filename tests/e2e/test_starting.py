@@ -104,7 +104,7 @@ def test_a_segment_worker_that_leaves_as_it_is_made_says_with_what(
     kind = as_its_parts_are_made(actors.SegmentActor, leave_with_a_word)
     monkeypatch.setattr(actors, "SegmentActor", kind)
     with pytest.raises(MaskstreamError) as caught:
-        run(plan, limits=IMPATIENT)
+        run(plan, limits=PATIENT)
     assert str(caught.value) == (
         "no segment worker is left: could not start: RuntimeError: SystemExit: no licence, "
         "after 1 restarts within 60 s"
