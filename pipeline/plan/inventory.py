@@ -94,7 +94,9 @@ def keep_apart(read: Iterable[Use], written: Sequence[Use]) -> None:
     for use in read:
         hit = None if use.pattern else places.get(place_of(use.path))
         if hit is None and folders and use.path.lower().endswith((".jpg", ".png")):
-            hit = folders.get(place_of(os.path.dirname(use.path) or "."))
+            behind = os.path.realpath(use.path)  # a link's picture lies in another folder
+            beside = (os.path.dirname(path) or "." for path in (use.path, behind))
+            hit = next((folders[p] for p in map(place_of, beside) if p in folders), None)
         if hit is None and (use.folder or use.pattern):
             hit = next((out for out in written if _joins(out, use)), None)
         if hit is not None:

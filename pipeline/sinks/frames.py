@@ -129,6 +129,7 @@ class FramesSink:
         part = unfinished(path)
         try:
             self._listed.add(path)
+            part.unlink(missing_ok=True)  # a link would lead to somebody's file
             part.write_bytes(data)
             os.replace(part, path)
         except OSError as error:

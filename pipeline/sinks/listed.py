@@ -81,7 +81,8 @@ class Listed:
 
     def _replace(self, content: bytes) -> None:
         fresh = self._path.with_name(f"{NAME}.new")
-        with fresh.open("wb") as file:
+        fresh.unlink(missing_ok=True)  # of a killed process; a link would lead to somebody's file
+        with fresh.open("xb") as file:
             file.write(content)
         self.close()
         self._open(fresh)

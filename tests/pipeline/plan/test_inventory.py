@@ -38,6 +38,8 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(folder).mkdir()
         for number in (1, 2):
             cv2.imwrite(f"{folder}/{number}.png", np.zeros((8, 8, 3), np.uint8))
+    Path("links").mkdir()
+    os.symlink("../photos/deep/1.png", "links/1.png")
     return tmp_path
 
 
@@ -70,6 +72,9 @@ def settings_of(url: str, *sinks: str, model: Any = None, **source: Any) -> Sett
         ("photos", "frames:photos"),
         ("photos", "frames:self/photos/?format=png"),
         ("photos", "jsonl:photos/new.png"),
+        ("links/1.png", "frames:photos/deep?format=png"),
+        ("links", "frames:photos/deep?format=png"),
+        ("links/*.png", "frames:photos/deep?format=png"),
         ("photos/*.png", "frames:photos?format=png"),
         ("photos/**/*.png", "frames:photos/later/still?format=png"),
         ("self/photos/**/*.jpg", "frames:photos/later"),

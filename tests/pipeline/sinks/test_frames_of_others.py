@@ -103,6 +103,21 @@ def test_what_a_killed_process_leaves_is_known_to_be_ours(
     assert names(tmp_path) == ["00000000.jpg", "00000002.jpg"]
 
 
+def test_a_link_at_a_name_beside_the_pictures_leads_nowhere(
+    tmp_path: Path, written: Callable[..., Sink]
+) -> None:
+    theirs = tmp_path / "clip.mp4"
+    theirs.write_bytes(b"the only one")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "00000001.jpg.part").symlink_to(theirs)
+    (folder / ".maskstream-frames.new").symlink_to(theirs)
+    written(f"frames:{folder}", 0).close()
+    written(f"frames:{folder}", 1).close()
+    assert names(folder) == ["00000001.jpg"]
+    assert theirs.read_bytes() == b"the only one"
+
+
 def test_a_line_that_was_cut_off_costs_nothing(
     tmp_path: Path, written: Callable[..., Sink]
 ) -> None:
