@@ -28,7 +28,8 @@ _MAX_BYTES = 4096
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
 # where a password lies is no secret
 _SECRET_KEYS = re.compile(
-    r"(?i)([?&](?!password_(?:env|file)=)[^=&#\s]*(?:pass|pwd|token|secret|key|auth)[^=&#\s]*=)"
+    r"(?i)([?&](?!password_(?:env|file)=)[^=&#\s]*"
+    r"(?:pass|pas(?==)|pwd|psw|token|secret|key|auth|credential|sig(?==|nature))[^=&#\s]*=)"
     r"[^&#\s]*"
 )
 

@@ -18,9 +18,11 @@ from pipeline.errors import ConfigError
 from pipeline.paths import json_bytes
 from pipeline.plan.identity import run_of_all
 from pipeline.plan.run import RunPlan
+from pipeline.reading import read_small
 from pipeline.secrets import mask_url
 
 SCHEMA = "maskstream.run/1"
+_LARGEST = 64 << 20
 
 
 def manifest(plan: RunPlan) -> dict[str, Any]:
@@ -127,8 +129,7 @@ def _above(path: str) -> list[str]:
 
 def _is_manifest(path: str) -> bool:
     try:
-        with open(path, encoding="utf-8") as file:
-            values = json.load(file)
-    except (OSError, ValueError):
+        values = json.loads(read_small(path, max_bytes=_LARGEST))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(values, dict) and str(values.get("schema")).startswith("maskstream.run/")

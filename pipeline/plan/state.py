@@ -20,12 +20,14 @@ from pipeline import sinks
 from pipeline.errors import ConfigError
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import CheckpointPlan, SinkPlan, StreamPlan
+from pipeline.reading import read_small
 from pipeline.secrets import mask_url
 
 if TYPE_CHECKING:
     from pipeline.stream import Checkpoint
 
 BESIDE = ".maskstream"
+_LARGEST_STATE = 64 << 20
 """The folder of states beside output."""
 
 
@@ -250,10 +252,10 @@ def _named(paths: Iterable[str]) -> bytes:
 def _claimed(state: Path) -> set[str]:
     """The files a checkpoint stands in; nothing for what is no checkpoint."""
     try:
-        values = json.loads(state.read_text(encoding="utf-8"))
+        values = json.loads(read_small(state, max_bytes=_LARGEST_STATE))
         if values["schema"].startswith("maskstream.checkpoint/"):
             return {os.path.abspath(path) for path in _paths(values["sinks"])}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     return set()
 

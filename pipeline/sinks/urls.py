@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.paths import SOURCE_ID, expanded
+from pipeline.secrets import mask_url
 from pipeline.sinks.chosen import Choice
 from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme
 
@@ -141,7 +142,7 @@ def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
         raise ConfigError(
-            f"sink {shown!r}: options are key=value joined by &, got {query!r}"
+            f"sink {shown!r}: options are key=value joined by &, got {mask_url('?' + query)[1:]!r}"
         ) from None
     for key, text in pairs:
         if key not in known:

@@ -69,6 +69,12 @@ def test_a_value_of_a_letter_or_two_is_no_secret() -> None:
         ("rtsp://u:p@ss@cam/1", "rtsp://***@cam/1"),
         ("http://cam/x?user=me&password=word&y=2", "http://cam/x?user=me&password=***&y=2"),
         ("http://cam/x?api_KEY=word#end", "http://cam/x?api_KEY=***#end"),
+        ("rtsp://cam/1?loginuse=me&loginpas=word", "rtsp://cam/1?loginuse=me&loginpas=***"),
+        (
+            "https://b/c?X-Amz-Credential=k&X-Amz-Signature=s",
+            "https://b/c?X-Amz-Credential=***&X-Amz-Signature=***",
+        ),
+        ("https://b/c?sig=s&signal=3&psw=w", "https://b/c?sig=***&signal=3&psw=***"),
         ("http://cam/a@b", "http://cam/a@b"),
         ("street.mp4", "street.mp4"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -113,6 +114,17 @@ def test_where_it_cannot_be_read_whose_state_it_is_nobody_takes_it() -> None:
         "state/video.output: cannot read whose state 'video' is: Is a directory; make it readable, "
         "or name another run.state_dir"
     )
+
+
+def test_what_others_put_among_states_is_neither_waited_for_nor_followed() -> None:
+    Path("state").mkdir()
+    os.mkfifo("state/pipe.json")
+    Path("state/endless.json").symlink_to("/dev/zero")
+    Path("state/deep.json").write_text("[" * 100_000)
+    begun(plan_of("A/video.mp4", "jsonl:oA/x.jsonl"))
+    assert {path.name for path in Path("state").glob("*.json")} == {
+        *("pipe.json", "endless.json", "deep.json")
+    }
 
 
 def test_the_way_the_output_is_written_down_does_not_matter() -> None:

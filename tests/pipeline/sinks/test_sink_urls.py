@@ -128,6 +128,10 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
             "got 'scores', did you mean 'score'?",
         ),
         ("jsonl:a?x", "sink 'jsonl:a': options are key=value joined by &, got 'x'"),
+        (
+            "jsonl:a?password=hunter2&x",
+            "sink 'jsonl:a': options are key=value joined by &, got 'password=***&x'",
+        ),
         ("mots:a?start=1&start=0", "sink 'mots:a': option 'start' is given twice"),
         (
             "jsonl:out/{name}.jsonl",
