@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.formats.exchange import Exchange
+
+_CLASS_ID = re.compile(r"[0-9]{1,18}")
 
 app = typer.Typer(no_args_is_help=True, help="Results for other tools, and back.")
 
@@ -129,6 +132,8 @@ def _labels(text: str | None) -> dict[int, str] | None:
     if text is None:
         return None
     pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(sign and i.strip().isdecimal() and name.strip() for i, sign, name in pairs):
-        raise ConfigError(f"--labels: must be ID=NAME,... such as 1=person,3=car, got {text!r}")
-    return {int(i[:18]): name.strip() for i, _, name in pairs}
+    if not all(_CLASS_ID.fullmatch(i.strip()) and name.strip() for i, _, name in pairs):
+        raise ConfigError(
+            f"--labels: must be ID=NAME,... such as 1=person,3=car, got {text[:100]!r}"
+        )
+    return {int(i.strip()): name.strip() for i, _, name in pairs}

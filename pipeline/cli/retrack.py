@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,9 @@ def parse_size(text: str) -> tuple[int, int]:
     """`1920x1080` as (height, width)."""
     from pipeline.errors import ConfigError
 
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ConfigError(f"--image-size: must be WIDTHxHEIGHT such as 1920x1080, got {text!r}")
-    return int(height), int(width)
+    found = re.fullmatch(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", text.lower())
+    if found is None:
+        raise ConfigError(
+            f"--image-size: must be WIDTHxHEIGHT such as 1920x1080, got {text[:100]!r}"
+        )
+    return int(found[2]), int(found[1])

@@ -77,10 +77,13 @@ def _read(path: Path) -> Truth:
         return _read_mots(path)
     try:
         dataset = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(dataset, dict):
+            kind = "a list, as results are" if isinstance(dataset, list) else repr(dataset)[:40]
+            raise TypeError(f"it is no data set but {kind}")
         return _from_coco(dataset, str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path}: no COCO ground truth: {error!r}") from error
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import logging
 import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.paths import expanded
 from pipeline.sources.schemes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_pattern, local_path
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +141,16 @@ def _folders_below(base: str) -> Iterator[str]:
 
 
 def _names(folder: str) -> list[str]:
-    """Sorted; what is no folder, or cannot be read, matches nothing."""
+    """Sorted; what is no folder matches nothing, nor what cannot be read, which is said."""
     try:
         return sorted(os.listdir(folder or "."))
-    except OSError:
+    except (NotADirectoryError, FileNotFoundError):
         return []
+    except OSError as error:
+        _left_out(os.path.abspath(folder), str(error.strerror))
+        return []
+
+
+@lru_cache(maxsize=256)  # a pattern is gone through several times before a run begins
+def _left_out(folder: str, reason: str) -> None:
+    log.warning("%s: %s; what it holds is left out", folder, reason)

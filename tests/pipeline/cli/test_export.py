@@ -101,6 +101,18 @@ def test_what_cannot_be_done_is_one_line_and_touches_nothing(
     assert len(list(records.parent.iterdir())) == 4
 
 
+@pytest.mark.parametrize("i", ["²", "-1", "1.5", "", "1" * 19])
+def test_a_class_id_that_is_none_is_refused(
+    export: Callable[..., Said], records: Path, i: str
+) -> None:
+    said = export(records, "--to", "mots", "--output", records.with_name("t.txt"))
+    said = export(records.with_name("t.txt"), "--to", "jsonl", "--fps", 5, "--labels", f"{i}=car")
+    assert (said.code, said.err) == (
+        2,
+        f"maskstream: --labels: must be ID=NAME,... such as 1=person,3=car, got {f'{i}=car'!r}\n",
+    )
+
+
 def test_labels_that_are_there_are_never_replaced(
     export: Callable[..., Said], records: Path
 ) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.app import app
 from pipeline.cli.execute import results_in
+from pipeline.cli.retrack import parse_size
 from pipeline.config import parse
 from pipeline.errors import ConfigError
 from pipeline.plan.prepare import prepare
@@ -122,6 +123,15 @@ def test_check_refuses_what_a_run_refuses_at_once(sink: str, message: str) -> No
     for command in ("check", "run"):
         assert message in said(command, "c.yaml")
     assert Path("file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "size", ["²x5", "٣x4", "0x4", "-1x4", "640", "640x480x3", "9" * 5000 + "x1"]
+)
+def test_a_size_that_is_none_is_refused_in_one_line(size: str) -> None:
+    with pytest.raises(ConfigError, match="must be WIDTHxHEIGHT such as 1920x1080, got") as caught:
+        parse_size(size)
+    assert len(str(caught.value)) < 200
 
 
 def test_the_bundled_weights_say_what_they_do_not_know(caplog: pytest.LogCaptureFixture) -> None:

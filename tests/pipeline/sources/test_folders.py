@@ -210,3 +210,21 @@ def test_several_sources_have_no_place_under_one_id(here: Path, url: str) -> Non
 def test_one_source_keeps_the_id_it_was_given(here: Path, url: str) -> None:
     touch(here, "walk/1.png", "walk/2.png")
     assert expand_sources([{"id": "gate", "url": url}]) == [{"id": "gate", "url": url}]
+
+
+@pytest.mark.parametrize("pattern", ["*/*.jpg", "**/*.jpg"])
+def test_a_folder_below_a_glob_that_cannot_be_read_is_said_and_costs_the_others_nothing(
+    pattern: str, here: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(here, "a/1.jpg", "locked/2.jpg")
+    listdir = os.listdir
+
+    def refusing(folder: str) -> list[str]:
+        if folder == "locked":
+            raise PermissionError(13, "Permission denied")
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+    for _ in range(2):
+        assert list(matches(pattern)) == [Path("a/1.jpg")]
+    assert caplog.messages == [f"{here}/locked: Permission denied; what it holds is left out"]
