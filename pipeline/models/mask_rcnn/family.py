@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import ModelError
 from pipeline.models.mask_rcnn.fit import largest_batch
 from pipeline.models.mask_rcnn.layout import count_classes, guess_name, state_dict
 from pipeline.models.shared.family import Family, Model
@@ -78,11 +79,22 @@ def _labels(file: WeightsFile | None) -> Mapping[int, str]:
         return COCO_LABELS
     if is_safetensors(file.data):
         header = safetensors_header(file.data, file.origin)
-        head = header.get("roi_heads.box_predictor.cls_score.bias")
-        return labels_for(file, int(head["shape"][0]) if head else COCO_CLASSES)
+        return labels_for(file, _classes_in(header, file.origin))
     if file.labels is not None:
         return file.labels
     return labels_for(file, count_classes(_shapes_of_pth(file), file.origin))
+
+
+def _classes_in(header: Mapping[str, Any], origin: str) -> int:
+    head = header.get("roi_heads.box_predictor.cls_score.bias")
+    if head is None:
+        return COCO_CLASSES
+    shape = head.get("shape") if isinstance(head, dict) else None
+    if not isinstance(shape, list) or len(shape) != 1 or type(shape[0]) is not int:
+        raise ModelError(
+            f"weights {origin}: the class head must have a row a class, got {str(shape)[:60]}"
+        )
+    return int(shape[0])
 
 
 def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than COCO_V1

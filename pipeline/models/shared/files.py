@@ -240,8 +240,14 @@ def labels_for(file: WeightsFile, num_classes: int) -> Mapping[int, str]:
     Without stored labels, 91 rows are COCO's and any other number gets `class_1`, `class_2`, ...
 
     Raises:
-        ModelError: the stored labels are too few, too many or outside 1..num_classes-1.
+        ModelError: the stored labels are too few, too many or outside 1..num_classes-1, or the head
+            has no row but the background's, or more than the file has bytes.
     """
+    if not 1 < num_classes <= len(file.data):
+        raise ModelError(
+            f"weights {file.origin}: a class head of {num_classes} rows in {len(file.data):,} "
+            "bytes; the file is damaged, fetch it again"
+        )
     if file.labels is None:
         if num_classes == COCO_CLASSES:
             return COCO_LABELS

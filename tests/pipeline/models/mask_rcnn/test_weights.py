@@ -207,6 +207,30 @@ def test_a_header_that_is_none_is_one_line(tmp_path: Path, header: object, messa
 
 
 @pytest.mark.parametrize(
+    ("bias", "message"),
+    [
+        ({"shape": [10**12]}, "a class head of 1000000000000 rows in "),
+        ({"shape": [1]}, "a class head of 1 rows in "),
+        ({"shape": [-4]}, "a class head of -4 rows in "),
+        ({"shape": []}, r"must have a row a class, got \[\]"),
+        ({"shape": ["4"]}, "must have a row a class"),
+        ({"shape": 4}, "must have a row a class, got 4"),
+        ({}, "must have a row a class, got None"),
+        (5, "must have a row a class, got None"),
+    ],
+)
+def test_a_class_head_that_cannot_be_is_refused_before_it_is_counted(
+    tmp_path: Path, bias: object, message: str
+) -> None:
+    path = tmp_path / "own.safetensors"
+    header = json.dumps({"roi_heads.box_predictor.cls_score.bias": bias}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelError, match=message) as caught:
+        model_labels(SMALL, str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "bounds"),
     [
         *(
