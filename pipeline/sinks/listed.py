@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.delivery.lock import lock
+from pipeline.errors import SinkError
 
 NAME = ".maskstream-frames"
-_OURS = re.compile(r"(\d{8,})\.(jpg|png)")
+_OURS = re.compile(r"([0-9]{8,18})\.(jpg|png)")
 
 
 class Listed:
@@ -24,14 +26,19 @@ class Listed:
         folder: where they are.
 
     Raises:
-        SinkError: another process is writing there.
+        SinkError: another process is writing there, or the list is no file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._fd = -1
-        self.known = self._path.exists()
+        self.known = os.path.lexists(self._path)
         """False: nothing was written, or by a version that kept no list."""
+        if self.known and not stat.S_ISREG(os.lstat(self._path).st_mode):
+            raise SinkError(
+                f"{self._path}: is no regular file, so no list of the pictures that were written; "
+                "remove it, or name another folder"
+            )
         if self.known:
             self._open(self._path)
 

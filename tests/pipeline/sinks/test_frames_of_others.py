@@ -1,6 +1,7 @@
 """`frames:` removes what it wrote and nothing else, whatever it is called."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,15 @@ def test_a_link_at_a_name_beside_the_pictures_leads_nowhere(
     written(f"frames:{folder}", 1).close()
     assert names(folder) == ["00000001.jpg"]
     assert theirs.read_bytes() == b"the only one"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("x", path)])
+def test_a_list_that_is_no_file_is_refused(
+    make: Callable[[Path], None], tmp_path: Path, written: Callable[..., Sink]
+) -> None:
+    make(tmp_path / LIST)
+    with pytest.raises(SinkError, match="maskstream-frames: is no regular file"):
+        written(f"frames:{tmp_path}", 0)
 
 
 def test_a_line_that_was_cut_off_costs_nothing(
