@@ -230,7 +230,7 @@ def _path(plan: RunPlan, stream: StreamPlan, suffix: str) -> Path:
     owner, output = _owner(plan, stream), _output(plan, stream)
     try:
         taken = owner.read_bytes() != output
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         taken = False
     except OSError as error:
         raise ConfigError(

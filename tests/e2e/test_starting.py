@@ -79,7 +79,8 @@ def test_a_stream_worker_that_does_not_come_up_fails_its_stream_with_the_reason(
     die: Callable[[], object], reason: str, plan: RunPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actors, "StreamActor", instead(actors.StreamActor, die))
-    summary = run(plan, limits=IMPATIENT if die is hang else PATIENT)
+    impatient = replace(IMPATIENT, process_timeout_s=60.0)  # with nobody who only starts slowly
+    summary = run(plan, limits=impatient if die is hang else PATIENT)
     (end,) = summary.ends
     assert end.outcome.reason == f"{reason}, after 1 restarts within 60 s"
     assert summary.exit_code == 1
