@@ -11,22 +11,8 @@ from pipeline.formats.brush import pack, unpack
 SIZE = (4, 6)
 
 
-def drawn(*rows: str) -> NDArray[np.bool_]:
-    return np.array([[c == "x" for c in row] for row in rows])
-
-
-RING = drawn(
-    ".xxx..",
-    ".x.x..",
-    ".xxx..",
-    "......",
-)
-TWO_PARTS = drawn(
-    "......",
-    "......",
-    "......",
-    "x...xx",
-)
+DIAGONAL = np.eye(*SIZE, dtype=bool)
+"""Runs of one pixel; `DIAGONAL & False` and `| True` are one run."""
 
 
 def unpacked_bit_by_bit(packed: list[int]) -> list[int]:
@@ -49,7 +35,7 @@ def unpacked_bit_by_bit(packed: list[int]) -> list[int]:
     return values
 
 
-@pytest.mark.parametrize("mask", [RING, TWO_PARTS, RING | True, RING & False])
+@pytest.mark.parametrize("mask", [DIAGONAL, ~DIAGONAL, DIAGONAL | True, DIAGONAL & False])
 def test_brush_runs_are_rgba_and_come_back(mask: NDArray[np.bool_]) -> None:
     packed = pack(mask)
     assert unpacked_bit_by_bit(packed) == np.repeat(mask.reshape(-1) * 255, 4).tolist()
@@ -71,7 +57,7 @@ def test_values_that_are_not_repeated_are_read_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [[], [0] * 12, pack(RING)[:-2], [255] * 40, pack(np.ones((9, 9), bool))]
+    "packed", [[], [0] * 12, pack(DIAGONAL)[:-2], [255] * 40, pack(np.ones((9, 9), bool))]
 )
 def test_brush_runs_that_are_wrong_are_refused(packed: list[int]) -> None:
     with pytest.raises(ValueError, match="brush runs"):
