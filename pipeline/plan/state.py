@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pipeline.stream import Checkpoint
 
 BESIDE = ".maskstream"
-_LARGEST_STATE = 64 << 20
 """The folder of states beside output."""
+_LARGEST_STATE = 64 << 20
 
 
 def checkpoint_of(plan: RunPlan, stream: StreamPlan) -> CheckpointPlan | None:
@@ -179,7 +179,10 @@ def _make_once(path: Path, content: bytes) -> None:
     fresh = path.with_suffix(f".{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_bytes(content)
+        with fresh.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut leaves a name of nothing
         try:
             os.link(fresh, path)
         except FileExistsError:
