@@ -72,7 +72,7 @@ def plan(ray_session: None, tmp_path: Path) -> RunPlan:
         (leave, f"the stream worker {KILLED}"),
         (leave_with_a_word, "the stream worker left with exit code no licence"),
         (be_killed, f"the stream worker {KILLED}"),
-        (hang, "the stream worker did not start within 8 s"),
+        (hang, "the stream worker did not start within 6 s"),
     ],
 )
 def test_a_stream_worker_that_does_not_come_up_fails_its_stream_with_the_reason(
@@ -80,7 +80,7 @@ def test_a_stream_worker_that_does_not_come_up_fails_its_stream_with_the_reason(
 ) -> None:
     monkeypatch.setattr(actors, "StreamActor", instead(actors.StreamActor, die))
     # the segment worker has to come up in that time, beside whatever else this machine does
-    impatient = replace(IMPATIENT, process_timeout_s=60.0, start_timeout_s=8.0)
+    impatient = replace(IMPATIENT, process_timeout_s=6.0, start_timeout_s=6.0)
     summary = run(plan, limits=impatient if die is hang else PATIENT)
     (end,) = summary.ends
     assert end.outcome.reason == f"{reason}, after 1 restarts within 60 s"
