@@ -144,9 +144,9 @@ def overload(url: str, *, runs_s: float = 20.0, finds: int = 0, **more: Any) -> 
     for stream in streams:
         stream.wait_for_frames(25)
     time.sleep(SETTLE_S)
-    began_s, busy_s = time.monotonic(), segmenter.counts().busy_s
+    began_s, busy_s = time.monotonic(), segmenter.counts("local").busy_s
     time.sleep(runs_s)
-    over_s, busy_s = time.monotonic(), segmenter.counts().busy_s - busy_s
+    over_s, busy_s = time.monotonic(), segmenter.counts("local").busy_s - busy_s
     each = [[p for p in s.published if began_s <= p.at_s < over_s] for s in streams]
     published = list(itertools.chain(*each))
     found = Overload(
