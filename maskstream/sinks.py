@@ -3,7 +3,7 @@
 from pipeline.delivery.promise import Promise
 from pipeline.sinks import Scheme, SinkTarget, choice, register
 from pipeline.sinks.files import OutputFile
-from pipeline.sinks.schemes import Option, flag, integer
+from pipeline.sinks.options import Option, flag, integer
 
 __all__ = [
     "Option",

@@ -26,9 +26,9 @@ _SHORTEST = 3
 """A shorter value is no secret worth the name, and would turn up in every other word."""
 _MAX_BYTES = 4096
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
-# where a password lies is no secret
+# where a secret lies is none
 _SECRET_KEYS = re.compile(
-    r"(?i)([?&](?!password_(?:env|file)=)[^=&#\s]*"
+    r"(?i)([?&](?!(?:password|secret|tls_key)_(?:env|file)=)[^=&#\s]*"
     r"(?:pass|pas(?==)|pwd|psw|token|secret|key|auth|credential|sig(?==|nature))[^=&#\s]*=)"
     r"[^&#\s]*"
 )
@@ -82,15 +82,18 @@ class SecretRef:
     """Name of an environment variable; counts first."""
     file: str | None = None
 
-    def read(self) -> str | None:
+    def read(self, what: str = "password") -> str | None:
         """The secret itself; None where no place is named.
+
+        Args:
+            what: the options that name its place begin with this.
 
         Raises:
             ValueError: it is not where it should be, one line.
         """
         if self.env is not None:
             if self.env not in os.environ:
-                raise ValueError(f"the environment has no {self.env} (password_env)")
+                raise ValueError(f"the environment has no {self.env} ({what}_env)")
             return os.environ[self.env]
         if self.file is None:
             return None
@@ -99,7 +102,7 @@ class SecretRef:
             return data.decode("utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ValueError(f"password_file {self.file} cannot be read: {reason}") from error
+            raise ValueError(f"{what}_file {self.file} cannot be read: {reason}") from error
 
 
 def mask_url(url: str) -> str:

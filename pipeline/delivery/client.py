@@ -53,7 +53,17 @@ class NotSent(SinkError):
 
 
 class Unreachable(NotSent):
-    """The service is not there, busy or out of room: what it has not taken is sent again."""
+    """The service is not there, busy or out of room: what it has not taken is sent again.
+
+    Args:
+        message: one line, without secrets.
+        acknowledged: so many messages from the left were taken.
+        retry_after_s: it asks not to be called before.
+    """
+
+    def __init__(self, message: str, acknowledged: int = 0, retry_after_s: float = 0.0) -> None:
+        super().__init__(message, acknowledged)
+        self.retry_after_s = retry_after_s
 
 
 class Rejected(NotSent):
@@ -67,11 +77,19 @@ class Unwelcome(NotSent):
     """
 
 
+def too_large(where: object, size: int, limit: int) -> str:
+    """Why a message that is larger than a service takes is rejected."""
+    return f"{where}: a message of {size} bytes is too large, at most {limit} are taken"
+
+
 class Client(Protocol):
     """One service. All calls come from one thread; none may block for more than some ten seconds.
 
     What it raises beyond `NotSent` is a bug and ends the sink.
     """
+
+    batch: int
+    """Messages it is given in one call, at most."""
 
     def connect(self) -> None:
         """Be ready to send; called again after every failure, behind `close`.

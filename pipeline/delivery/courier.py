@@ -15,9 +15,10 @@ from pipeline.secrets import scrub
 
 log = logging.getLogger(__name__)
 
-BATCH, BATCH_BYTES = 64, 1 << 20
-"""Messages sent in one call, at most; of large ones fewer."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S, PATIENT_S = 0.2, 5.0, 30.0
+BATCH_BYTES = 1 << 20
+"""Sent in one call, about; one message may be larger."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S, PATIENT_S, ASKED_FOR_S = 0.2, 5.0, 30.0, 600.0
+"""Of its own accord; with who does not let us in; at most where the service asks for it."""
 _TOLD_EVERY = 12
 """Failures in a row from one line to the next: about once a minute."""
 Settle = Callable[[str, int], None]
@@ -63,7 +64,7 @@ class Courier:
         Raises:
             SinkError: the service was never willing to take anything.
         """
-        batch = self._spool.peek(records=BATCH, size=BATCH_BYTES)
+        batch = self._spool.peek(records=self._client.batch, size=BATCH_BYTES)
         if damaged := self._spool.damaged - self._damaged:
             self._damaged += damaged
             self._settle("damaged", damaged)
@@ -125,6 +126,8 @@ class Courier:
         due_s = min(FIRST_PAUSE_S * 2.0 ** min(self._failures, 30), LONGEST_PAUSE_S)
         if isinstance(error, Unwelcome):
             due_s = PATIENT_S
+        elif error.retry_after_s:
+            due_s = max(due_s, min(error.retry_after_s, ASKED_FOR_S) * 1.25)  # jitter takes some
         self._failures += 1
         return due_s * self._rng.uniform(0.75, 1.25)
 

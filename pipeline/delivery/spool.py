@@ -29,6 +29,8 @@ _DONE = struct.Struct("<QI")
 class NoRoom(SinkBusy):
     """The spool is as large as it may be."""
 
+    cause = "sink_full"
+
 
 class DiskFull(SinkBusy):
     """The disk has no room for another record."""

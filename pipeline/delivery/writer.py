@@ -86,12 +86,12 @@ class SinkWriter:
             try:
                 self.sink.write(result, picture)
             except SinkBusy as busy:
+                if self._patience_s is not None and self._clock() - first >= self._patience_s:
+                    self._account.sink_dropped(self.name, busy.cause)
+                    return False
                 if self._aborted.wait(busy.retry_after_s):
                     self._left_out = True
                     self._account.sink_dropped(self.name, "aborted")
-                    return False
-                if self._patience_s is not None and self._clock() - first >= self._patience_s:
-                    self._account.sink_dropped(self.name, busy.cause)
                     return False
             except Exception as error:  # noqa: BLE001 - told to the owner by `error`
                 self._account.sink_failed(self.name, _cause(error))

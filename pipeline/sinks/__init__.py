@@ -16,17 +16,8 @@ from pipeline.paths import Place, place_of
 from pipeline.results import FrameResult
 from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.sinks.destination import refuse_kind, refuse_unready
-from pipeline.sinks.schemes import (
-    RECORDS,
-    SCHEMES,
-    Option,
-    Scheme,
-    SinkTarget,
-    choice,
-    flag,
-    integer,
-    register,
-)
+from pipeline.sinks.options import RECORDS, Option, choice, flag, integer
+from pipeline.sinks.schemes import SCHEMES, Scheme, SinkTarget, register
 from pipeline.sinks.urls import parse_sink
 from pipeline.stages import Position, Sink
 

@@ -14,6 +14,7 @@ from pipeline.delivery.service import ServiceSink
 from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
+from pipeline.sinks.tls import Tls, distrust
 
 TIMEOUT_S = 5.0
 _REMEMBERED_S = 30 * 24 * 3600
@@ -59,13 +60,15 @@ class RedisClient:
         place: where Redis is.
         stream: name of the stream.
         maxlen: entries the stream keeps, about; 0 for all.
-        tls: whether the connection is encrypted; certificates are checked.
     """
 
-    def __init__(self, place: ServicePlace, *, stream: str, maxlen: int, tls: bool) -> None:
+    batch = 64
+
+    def __init__(self, place: ServicePlace, *, stream: str, maxlen: int) -> None:
         self._place = place
         self._stream = stream
         self._maxlen = maxlen
+        tls = place.tls or Tls()
         self._redis = redis.Redis(
             host=place.host,
             port=place.port or 6379,
@@ -75,7 +78,10 @@ class RedisClient:
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),  # who asks again is the courier
-            ssl=tls,
+            ssl=place.tls is not None,
+            ssl_ca_certs=tls.ca_file,
+            ssl_certfile=tls.cert_file,
+            ssl_keyfile=tls.key_file or tls.cert_file,
         )
         self._add = self._redis.register_script(_ADD)
 
@@ -111,7 +117,9 @@ class RedisClient:
             raise self._told(error) from error
 
     def _told(self, error: Exception, acknowledged: int = 0) -> Exception:
-        text = f"redis://{self._place}: {str(error).partition(chr(10))[0]}"
+        if reason := distrust(error):
+            return Unwelcome(f"{self._place}: {reason}", acknowledged)
+        text = f"{self._place}: {str(error).partition(chr(10))[0]}"
         if isinstance(error, _UNWELCOME):
             return Unwelcome(f"{text}; check user name, password and rights", acknowledged)
         if not isinstance(error, redis.exceptions.ResponseError):
@@ -139,10 +147,7 @@ def open_redis(target: SinkTarget) -> ServiceSink:
     place = place_of(target)
     if place.path and not place.path.isdigit():
         raise ConfigError(
-            f"sink redis://{place}/{place.path}: expected the number of a database behind the host"
+            f"sink {place}/{place.path}: expected the number of a database behind the host"
         )
     stream = target.options["stream"].replace("{source}", target.source_id)
-    client = RedisClient(
-        place, stream=stream, maxlen=target.options["maxlen"], tls=target.options["tls"]
-    )
-    return open_service(target, client)
+    return open_service(target, RedisClient(place, stream=stream, maxlen=target.options["maxlen"]))

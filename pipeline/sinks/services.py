@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,21 +12,24 @@ from pipeline.delivery.spool import MessageSpool
 from pipeline.errors import ConfigError
 from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.schemes import SinkTarget, selection_of
+from pipeline.sinks.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
 class ServicePlace:
     """Where a service is, and who we are there; its text holds no password."""
 
+    scheme: str
     host: str
     port: int | None
     path: str
     """Without the slash in front."""
     username: str | None = None
     password: Secret | None = None
+    tls: Tls | None = None
 
     @staticmethod
-    def parse(location: str) -> ServicePlace:
+    def parse(scheme: str, location: str) -> ServicePlace:
         """Read `//user:password@host:port/path`.
 
         Raises:
@@ -43,6 +46,7 @@ class ServicePlace:
         if word:
             remember(word, user=unquote(parts.username or ""))
         return ServicePlace(
+            scheme=scheme,
             host=parts.hostname,
             port=port,
             path=parts.path.lstrip("/"),
@@ -51,24 +55,41 @@ class ServicePlace:
         )
 
     def __str__(self) -> str:
-        return self.host if self.port is None else f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port is None else f":{self.port}")
 
 
 def place_of(target: SinkTarget) -> ServicePlace:
     """Where a sink goes, with the password from where its options say it lies.
 
     Raises:
-        ConfigError: the password is not there.
+        ConfigError: the password is not there, or a certificate cannot be used.
     """
-    place, options = ServicePlace.parse(target.location), target.options
+    place, options = ServicePlace.parse(target.scheme, target.location), target.options
+    tls = _tls_of(target, place)
     try:
         word = SecretRef(options["password_env"], options["password_file"]).read()
     except ValueError as error:
-        raise ConfigError(f"sink {target.scheme}://{place}: {error}") from error
+        raise ConfigError(f"sink {place}: {error}") from error
     password = place.password if word is None else Secret(word)
-    return ServicePlace(
-        place.host, place.port, place.path, options["username"] or place.username, password
-    )
+    username = options["username"] or place.username
+    return replace(place, username=username, password=password, tls=tls)
+
+
+def _tls_of(target: SinkTarget, place: ServicePlace) -> Tls | None:
+    options = target.options
+    if "tls_ca_file" not in options or not options.get("tls", True):
+        return None
+    tls = Tls(options["tls_ca_file"], options["tls_cert_file"], options["tls_key_file"])
+    try:
+        tls.context()
+    except OSError as error:  # ssl.SSLError is one
+        named = [path for path in (tls.ca_file, tls.cert_file, tls.key_file) if path is not None]
+        raise ConfigError(
+            f"sink {place}: no certificates to use in {', '.join(named)}: "
+            f"{error.strerror or error}; expected PEM"
+        ) from error
+    return tls
 
 
 def open_service(target: SinkTarget, client: Client) -> ServiceSink:

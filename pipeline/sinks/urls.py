@@ -15,7 +15,8 @@ from pipeline.errors import ConfigError
 from pipeline.paths import SOURCE_ID, expanded
 from pipeline.secrets import mask_url
 from pipeline.sinks.chosen import Choice
-from pipeline.sinks.schemes import COMMON, SCHEMES, Option, Scheme
+from pipeline.sinks.options import COMMON, Option
+from pipeline.sinks.schemes import SCHEMES, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def parse_sink(url: str) -> SinkUrl:
     if scheme.writes in ("file", "directory"):
         location = expanded(location)
     _check_location(scheme, location, shown)
+    _check_installed(scheme, shown)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
     common = {key: values.pop(key, None) for key in COMMON if key not in scheme.options}
     choice = Choice(
@@ -125,13 +127,16 @@ def _check_service(scheme: Scheme, location: str, shown: str) -> None:
     from pipeline.sinks.services import ServicePlace
 
     try:
-        ServicePlace.parse(location)
+        ServicePlace.parse(scheme.name, location)
     except ValueError as error:
         raise ConfigError(f"sink {shown!r}: {error}") from None
+
+
+def _check_installed(scheme: Scheme, shown: str) -> None:
     if scheme.needs is not None and find_spec(scheme.needs) is None:
         raise ConfigError(
             f"sink {shown!r}: needs {scheme.needs}, which is not installed: "
-            f"pip install 'maskstream[{scheme.name}]'"
+            f"pip install 'maskstream[{scheme.extra or scheme.name}]'"
         )
 
 

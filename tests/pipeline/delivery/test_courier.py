@@ -12,13 +12,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
-from pipeline.delivery.courier import BATCH, LONGEST_PAUSE_S, PATIENT_S, Courier
+from pipeline.delivery.courier import ASKED_FOR_S, LONGEST_PAUSE_S, PATIENT_S, Courier
 from pipeline.delivery.spool import MessageSpool
 from pipeline.errors import SinkError
+
+BATCH = 16
 
 
 class Service:
     """A client whose answers are written down beforehand; None: all is taken."""
+
+    batch = BATCH
 
     def __init__(self, *answers: NotSent | None, entry: Sequence[NotSent | None] = ()) -> None:
         self.answers, self.entry = list(answers), list(entry)
@@ -166,6 +170,14 @@ def test_who_was_welcome_once_asks_again_with_more_patience(tmp_path: Path) -> N
     way.spool.put(Message("gate", "r:gate:0:1", b"{}").dumps())
     assert way.courier.step() >= 0.75 * PATIENT_S
     assert (way.courier.step(), way.spool.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize(("asked_s", "waits_s"), [(40.0, 40.0), (9000.0, ASKED_FOR_S)])
+def test_who_asks_not_to_be_called_before_is_not_called_before(
+    tmp_path: Path, asked_s: float, waits_s: float
+) -> None:
+    way = Way(tmp_path, Service(Unreachable("429", retry_after_s=asked_s)), 1)
+    assert waits_s <= way.courier.step() <= waits_s * 1.6
 
 
 def test_damaged_messages_are_counted_and_told(

@@ -1,0 +1,160 @@
+"""`?key=value` of a sink's URL: how each is read, and those that many kinds of sinks have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.formats.selected import MASKS, OF_FRAMES, OF_INSTANCES
+from pipeline.paths import expanded
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One `?key=value` of a sink URL."""
+
+    parse: Callable[[str], Any]
+    """From text; ValueError where it is not what is `expected`."""
+    default: Any
+    expected: str
+    """What is allowed, as the error message says it."""
+    help: str
+    reads: bool = False
+    """The value is the path of a file that is read."""
+    words: tuple[str, ...] = ()
+    """All that may be said, where it is one of these or several with commas between."""
+
+
+def integer(low: int, high: int, *, default: int | None, help: str) -> Option:
+    """A whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Option(parse, default, f"a whole number from {low} to {high}", help)
+
+
+def flag(*, default: bool, help: str) -> Option:
+    """1 or 0."""
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+    def parse(text: str) -> bool:
+        if text not in words:
+            raise ValueError
+        return words[text]
+
+    return Option(parse, default, "1 or 0", help)
+
+
+def choice(*names: str, help: str) -> Option:
+    """One of `names`; the first is the default."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError
+        return text
+
+    return Option(parse, names[0], f"one of {', '.join(names)}", help, words=names)
+
+
+def several(*names: str, help: str) -> Option:
+    """Some of `names`, with commas between; None by default."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        if unknown := [word for word in text.split(",") if word not in names]:
+            raise ValueError(unknown[0])
+        return tuple(text.split(","))
+
+    return Option(parse, None, f"some of {', '.join(names)}", help, words=names)
+
+
+def file(expected: str, help: str) -> Option:
+    """The path of a file that is read."""
+    return Option(_path, None, expected, help, reads=True)
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def _path(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError
+    return expanded(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError
+    return names
+
+
+def _period(text: str) -> float:
+    if text == "frame":
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min)", text)
+    if found is None or not float(found[1]):
+        raise ValueError
+    return float(found[1]) * {"ms": 0.001, "s": 1.0, "min": 60.0}[found[2]]
+
+
+def text(default: str | None, expected: str, help: str) -> Option:
+    """Some word of the user's."""
+
+    def parse(word: str) -> str:
+        if not word.strip() or not word.isprintable():
+            raise ValueError
+        return word
+
+    return Option(parse, default, expected, help)
+
+
+COMMON = {
+    "every": Option(
+        _period,
+        None,
+        "frame, or a period such as 1s, 500ms or 5min",
+        "only the first frame of every such period of the source's own time",
+    ),
+    "only": Option(
+        _names, None, "names of classes with commas between", "only instances of these classes"
+    ),
+    "min_score": Option(
+        _fraction,
+        None,
+        "a number from 0 to 1",
+        "only instances whose track has reached this score (untracked: that have it)",
+    ),
+}
+"""Options of every scheme that has none of that name; `open_sink` deals with them."""
+
+RECORDS = {
+    "fields": several(*OF_FRAMES, *OF_INSTANCES, help="only these keys beside the frame's own"),
+    "mask": choice(*MASKS, help="as runs, as outlines along the pixels' edges, or left out"),
+}
+"""Options of every scheme whose output is records; `selection_of` reads them."""
+
+SERVICE = {
+    "username": text(None, "a name", "who we are there"),
+    "password_env": text(None, "a name", "the environment variable that holds the password"),
+    "password_file": file("a path", "a file that holds the password"),
+    "spool_mb": integer(16, 1_000_000, default=1000, help="what may wait on the disk, at most"),
+}
+"""Options of every service."""
+
+TLS = {
+    "tls": flag(default=False, help="encrypt the connection; certificates are checked"),
+    "tls_ca_file": file("a path", "certificates to trust instead of the system's"),
+    "tls_cert_file": file("a path", "our certificate, where the service asks for one"),
+    "tls_key_file": file("a path", "its key, where that is not in the same file"),
+}
+"""Options of every service that can be reached over TLS."""
