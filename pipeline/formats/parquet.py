@@ -1,13 +1,15 @@
 """Records as Parquet: a row a frame, its instances a list of structs; `UNNEST` them in SQL.
 
 Needs pyarrow, `pip install 'maskstream[parquet]'`. Written and read some hundred frames at a time.
+A part is a file of records that says of itself that it is one, so that its folder may hold others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,32 +33,111 @@ _FRAME = (
     *(("file", "string"), ("width", "int64"), ("height", "int64"), ("model", "string")),
 )
 _OPTIONAL = ("clock", "file", "predicted", "keypoints")
+_PART, _END = "maskstream.part", "maskstream.end"
+"""Keys of what a part says of itself: which one it is, and in the last one how the stream ended."""
 
 
 def write(part: Path, results: Iterable[FrameResult]) -> None:
     """Write row groups of some hundred frames."""
-    arrow, parquet = _library()
-    schema = _schema(arrow)
-    rows = (_row(jsonl.record(result)) for result in results)
-    with parquet.ParquetWriter(part, schema, compression="zstd") as writer:
-        while some := list(islice(rows, _FRAMES)):
-            writer.write_table(arrow.Table.from_pylist(some, schema=schema))
+    with closing(Writer(part)) as writer:
+        for result in results:
+            writer.add(jsonl.record(result))
+
+
+class Writer:
+    """Writes a file record by record, so that none of them takes long.
+
+    Args:
+        path: of the new file.
+        part: which part it is; None: a file of its own.
+    """
+
+    def __init__(self, path: Path, part: int | None = None) -> None:
+        self._path = path
+        self._arrow, parquet = library()
+        self._schema = _schema(self._arrow)
+        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
+        self._said = {} if part is None else {_PART: str(part)}
+        self._waiting: list[Any] = []
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Add the record of a frame."""
+        batch = self._arrow.RecordBatch.from_pylist([_row(record)], schema=self._schema)
+        self._waiting.append(batch)
+        if len(self._waiting) == _FRAMES:
+            self._write_group()
+
+    def finish(self, end: Mapping[str, Any] | None = None) -> None:
+        """Close the file; it is durable when this returns.
+
+        Args:
+            end: the end record, for the last part.
+        """
+        if end is not None:
+            self._said[_END] = jsonl.dumps(end).decode()
+        self.close()
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """Close the file, which is whole then; twice is fine."""
+        if self._writer.is_open:
+            self._write_group()
+            self._writer.add_key_value_metadata(self._said)
+            self._writer.close()
+
+    def _write_group(self) -> None:
+        if self._waiting:
+            table = self._arrow.Table.from_batches(self._waiting).combine_chunks()
+            self._waiting.clear()
+            self._writer.write_table(table)
+
+
+def part_of(path: Path) -> int | None:
+    """Which part a file is; None: it is none of ours."""
+    arrow, parquet = library()
+    try:
+        return int(parquet.read_metadata(path).metadata[_PART.encode()])
+    except (arrow.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def rows_in(path: Path) -> int:
+    """How many records a file has."""
+    _, parquet = library()
+    return int(parquet.read_metadata(path).num_rows)
+
+
+def end_in(path: Path) -> dict[str, Any] | None:
+    """The end record that a part holds."""
+    _, parquet = library()
+    said = (parquet.read_metadata(path).metadata or {}).get(_END.encode())
+    return None if said is None else dict(json.loads(said))
 
 
 def read(path: Path, assumed: Assumed | None = None) -> Iterator[FrameResult]:
     """Yield the frames as they stand in the file; nothing has to be assumed."""
-    arrow, parquet = _library()
     with understood(path, "a Parquet file of records"):
-        try:
-            file = parquet.ParquetFile(path)
-        except arrow.ArrowInvalid as error:
-            raise ValueError(error) from None
-        with file:
-            if unlike := {name for name, _ in _FRAME} - set(file.schema_arrow.names):
-                raise ValueError(f"it has no column {sorted(unlike)[0]}")
-            for batch in file.iter_batches(batch_size=_FRAMES):
-                for row in batch.to_pylist():
-                    yield jsonl.parse_record(_record(row))
+        for record in records(path):
+            yield jsonl.parse_record(record)
+
+
+def records(path: Path) -> Generator[dict[str, Any], None, None]:
+    """Yield the records of frames as they stand in the file.
+
+    Raises:
+        ValueError: it is no Parquet file of records.
+    """
+    arrow, parquet = library()
+    try:
+        file = parquet.ParquetFile(path)
+    except arrow.ArrowInvalid as error:
+        raise ValueError(error) from None
+    with file:
+        if unlike := {name for name, _ in _FRAME} - set(file.schema_arrow.names):
+            raise ValueError(f"it has no column {sorted(unlike)[0]}")
+        for batch in file.iter_batches(batch_size=_FRAMES):
+            yield from map(_record, batch.to_pylist())
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +161,8 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
         if "keypoints" in own:
             own["keypoints"] = json.loads(own["keypoints"])
         found.append(own)
-    return {**row, "instances": found}
+    head = {k: v for k, v in row.items() if v is not None or k not in _OPTIONAL}
+    return {**head, "instances": found}
 
 
 def _schema(arrow: ModuleType) -> Any:
@@ -92,7 +174,12 @@ def _schema(arrow: ModuleType) -> Any:
     return arrow.schema([*columns, ("instances", arrow.list_(instance))])
 
 
-def _library() -> tuple[ModuleType, ModuleType]:
+def library() -> tuple[ModuleType, ModuleType]:
+    """Its own modules, which take a while to load.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

@@ -62,6 +62,18 @@ class OutputFile:
             if self._head or self._tail:
                 self.append(self._head)
 
+    def restart(self) -> None:
+        """Drop every piece that is there, of an older run or of this one.
+
+        Raises:
+            SinkError: it cannot be cut.
+        """
+        self._began, self.size = True, 0
+        try:
+            self._cut(0)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
     def append(self, piece: bytes) -> None:
         """Add a piece.
 

@@ -73,6 +73,11 @@ def several(*names: str, help: str) -> Option:
     return Option(parse, None, f"some of {', '.join(names)}", help, words=names)
 
 
+def period(default_s: float, help: str) -> Option:
+    """A length of time."""
+    return Option(_period, default_s, "a period such as 10s or 5min", help)
+
+
 def file(expected: str, help: str) -> Option:
     """The path of a file that is read."""
     return Option(_path, None, expected, help, reads=True)
@@ -98,9 +103,11 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _every(text: str) -> float:
+    return 0.0 if text == "frame" else _period(text)
+
+
 def _period(text: str) -> float:
-    if text == "frame":
-        return 0.0
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min)", text)
     if found is None or not float(found[1]):
         raise ValueError
@@ -120,7 +127,7 @@ def text(default: str | None, expected: str, help: str) -> Option:
 
 COMMON = {
     "every": Option(
-        _period,
+        _every,
         None,
         "frame, or a period such as 1s, 500ms or 5min",
         "only the first frame of every such period of the source's own time",

@@ -18,6 +18,7 @@ from pipeline.sinks.options import (
     file,
     flag,
     integer,
+    period,
     text,
 )
 
@@ -148,6 +149,17 @@ _BUILT_IN = [
             "quality": integer(1, 100, default=90, help="of JPEG"),
             "annotated": _ANNOTATED,
             "every": integer(1, 1_000_000, default=1, help="only frames divisible by this"),
+        },
+    ),
+    Scheme(
+        "parquet",
+        "pipeline.sinks.parquet:open_parquet",
+        "records as a folder of Parquet files, readable while it grows",
+        writes="directory",
+        needs="pyarrow",
+        options={
+            "rows": integer(1, 1_000_000, default=5000, help="frames of a file, at most"),
+            "roll": period(60.0, "a file is of one such period of the source's own time"),
         },
     ),
     *_also_secure(

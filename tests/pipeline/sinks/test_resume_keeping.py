@@ -21,6 +21,7 @@ URLS = [
     "coco:{}/x.json",
     "mots:{}/x.txt",
     "frames:{}/x?format=png",
+    "parquet:{}/x?rows=3",
 ]
 END = make_end(source_id="gate", captured=9, published=9)
 
@@ -63,6 +64,7 @@ def test_records_behind_the_checkpoint_stay_and_the_torn_one_goes(
         (tmp_path / "crashed" / "x" / "00000005.png.part").write_bytes(b"half a picture")
     else:
         (path,) = (tmp_path / "crashed").iterdir()
+        path = path / ".maskstream-rows" if path.is_dir() else path
         with path.open("ab") as file:
             file.write(b'{"half a')
     second = open_for_test(url.format(tmp_path / "crashed"), overwrite=True)

@@ -71,12 +71,12 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         (
             "out.jsonl",
             "sink 'out.jsonl': expected SCHEME:PATH such as jsonl:out/{source}.jsonl; "
-            "schemes are coco, frames, jsonl, mots, redis, rediss, video",
+            "schemes are coco, frames, jsonl, mots, parquet, redis, rediss, video",
         ),
         (
             "vidoe:out.mp4",
             "sink 'vidoe:out.mp4': unknown scheme 'vidoe', did you mean 'video'?; "
-            "schemes are coco, frames, jsonl, mots, redis, rediss, video",
+            "schemes are coco, frames, jsonl, mots, parquet, redis, rediss, video",
         ),
         (
             "video:out.mp4?crff=3",
