@@ -15,6 +15,7 @@ from pipeline.secrets import scrub
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.body import Body
 from pipeline.sources.network.link import LinkError, Opening
+from pipeline.sources.network.rtsp import resolve
 from pipeline.sources.network.web import Web
 
 __all__ = ["LinkError", "Opening", "choose_stream", "open_stream", "open_web", "reason_of"]
@@ -32,6 +33,8 @@ _FORMATS = (
     "rtsp,rtp,hls,mpegts,mpegtsraw,mpjpeg,mjpeg,jpeg_pipe,flv,live_flv,mov,mp4,matroska,webm,h264,"
     "hevc,mpeg,mpegvideo,ogg,avi,asf,nut,ivf,obu,gif,video4linux2,v4l2,mp3,aac,wav"
 )
+_SOME_S = 0.5
+"""For FFmpeg at least, however long it took to find out where to connect to."""
 _LOOK_S, _LOOK_BYTES = 1.5, 4_000_000
 """How long and far FFmpeg may look at a stream before its first picture."""
 
@@ -44,8 +47,11 @@ def open_stream(address: Address, how: Opening) -> InputContainer:
     """
     options = _options(address.scheme, how)
     kind = "v4l2" if address.scheme is None else None
-    timeout = (how.open_timeout_s, how.read_timeout_s)
-    began_s = time.monotonic()
+    began_s, left_s = time.monotonic(), how.open_timeout_s
+    if address.scheme in ("rtsp", "rtsps"):
+        address = resolve(address, how)
+        left_s = max(_SOME_S, began_s + how.open_timeout_s - time.monotonic())
+    timeout = (left_s, how.read_timeout_s)
     try:
         try:
             return av.open(address.full(), format=kind, options=options, timeout=timeout)
@@ -60,13 +66,8 @@ def open_stream(address: Address, how: Opening) -> InputContainer:
             reason = f"no answer within {how.open_timeout_s:g} s"  # RTSP takes silence for nonsense
         if isinstance(error, OSError) and address.host and not _resolves(address.host):
             reason = f"the name {address.host} does not resolve"
-        objection = None
-        if isinstance(error, OSError) and error.errno == errno.EIO:
-            objection = how.trust.objection(address.bare, timeout_s=how.open_timeout_s)
         # the FFmpeg error names the full URL: it goes no further than this
-        raise LinkError(
-            objection or reason, patient=objection is not None or _is_patient(error)
-        ) from None
+        raise LinkError(reason, patient=_is_patient(error)) from None
 
 
 def open_web(web: Web, body: Body, *, hurried: bool = True) -> InputContainer:

@@ -165,7 +165,7 @@ def _said(error: Exception, how: Opening) -> LinkError:
     """What went wrong, in a few words of ours."""
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        return _refused(error.code)
+        return refused(error.code)
     if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
         error = error.reason
     if isinstance(error, LinkError):
@@ -175,7 +175,8 @@ def _said(error: Exception, how: Opening) -> LinkError:
     return LinkError(words_for(error, within_s=how.open_timeout_s))
 
 
-def _refused(code: int) -> LinkError:
+def refused(code: int) -> LinkError:
+    """What a status says that is no answer."""
     if code >= 500:
         return LinkError("the server reports an error of its own (5xx)")
     if code < 400:
@@ -183,7 +184,7 @@ def _refused(code: int) -> LinkError:
     return LinkError(_CODES.get(code, "the server refuses the request (4xx)"), patient=True)
 
 
-def words_for(error: Exception, *, within_s: float) -> str:
+def words_for(error: Exception, *, within_s: float, speaks: str = "HTTP") -> str:
     """A failure of the network in a few words."""
     if isinstance(error, socket.gaierror):
         return "its name does not resolve"
@@ -194,5 +195,5 @@ def words_for(error: Exception, *, within_s: float) -> str:
     if isinstance(error, ConnectionResetError):
         return "connection reset by the other side"
     if isinstance(error, http.client.HTTPException | ConnectionError | ValueError):
-        return "what answers does not speak HTTP as it should"
+        return f"what answers does not speak {speaks} as it should"
     return getattr(error, "strerror", None) or "the connection broke off"

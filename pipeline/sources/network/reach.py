@@ -65,16 +65,24 @@ def range_of(address: str) -> Range:
     return "public" if ip.is_global and not ip.is_multicast else "private"
 
 
-def check_step(here: str, target: str) -> str:
+def check_step(here: str, target: str, schemes: tuple[str, str] = ("http", "https")) -> str:
     """The absolute form of what the text at `here` leads to.
 
+    Args:
+        here: where it stands.
+        target: what it says.
+        schemes: that may be asked, the encrypted one last.
+
     Raises:
-        LinkError: another scheme than HTTP, or out of encryption.
+        LinkError: another scheme, or out of encryption.
     """
     there = urljoin(here, target)
     old, new = urlsplit(here).scheme, urlsplit(there).scheme
-    if new not in ("http", "https"):
+    plain, encrypted = schemes
+    if new not in schemes:
         raise LinkError(f"it leads to {new[:20]}://, which is not allowed", patient=True)
-    if (old, new) == ("https", "http"):
-        raise LinkError("it leads from https:// to http://, which is not allowed", patient=True)
+    if (old, new) == (encrypted, plain):
+        raise LinkError(
+            f"it leads from {encrypted}:// to {plain}://, which is not allowed", patient=True
+        )
     return there

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigError
 from pipeline.reading import read_small
 
 _MAX_CA_BYTES = 10_000_000
-_PORTS = {"rtsps": 322, "https": 443}
 _SYSTEM_CA = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -71,27 +68,6 @@ class Trust:
             f"its certificate is not trusted ({error.verify_message.rstrip('.')}); name it in "
             "tls_ca_file, or set tls_verify: false to take whoever answers"
         )
-
-    def objection(self, url: str, *, timeout_s: float) -> str | None:
-        """Why the certificate at `url` is not trusted; None: it is, or nobody shows one.
-
-        FFmpeg says no more than that input or output failed.
-        """
-        parts = urlsplit(url)
-        if not self.verify or parts.scheme not in _PORTS or not parts.hostname:
-            return None
-        context = self.context()
-        address = parts.hostname, parts.port or _PORTS[parts.scheme]
-        try:
-            with (
-                socket.create_connection(address, timeout_s) as plain,
-                context.wrap_socket(plain, server_hostname=parts.hostname),
-            ):
-                return None
-        except ssl.SSLCertVerificationError as error:
-            return self.refusal(error)
-        except OSError:
-            return None
 
 
 def _system_ca() -> str | None:
