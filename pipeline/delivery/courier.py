@@ -87,6 +87,7 @@ class Courier:
             self._taken(batch[: error.acknowledged])
             return self._failed(error)
         self._taken(batch)
+        self._worked |= bool(batch)
         self._answered()
         return 0.0
 
@@ -138,4 +139,4 @@ class Courier:
                 *(self._name, self._failures, self._spool.waiting),
                 extra=self._where,
             )
-        self._failures, self._worked, self.state = 0, True, "connected"
+        self._failures, self.state = 0, "connected"

@@ -143,14 +143,18 @@ class SpooledOutbox(Outbox):
 
     def _drain(self, timeout_s: float) -> None:
         """Wait for the service; not for one that is away unless every result counts."""
+
+        def over() -> bool:
+            return not self._spool.waiting or self._has_to_end() or self._left.done()
+
         waited_s = 0.0
         with self._changed:
-            while self._spool.waiting and not (self._has_to_end() or self._left.done()):
+            while not over():
                 away = self._courier.state != "connected" and timeout_s < math.inf
                 if waited_s > (min(timeout_s, LAST_S) if away else timeout_s):
                     return
                 self._changed.notify_all()
-                self._changed.wait(LOOK_S)
+                self._changed.wait_for(over, LOOK_S)
                 waited_s += LOOK_S
 
     def _settle(self, what: str, count: int) -> None:

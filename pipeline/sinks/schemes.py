@@ -85,6 +85,27 @@ def _also_secure(name: str, scheme: Scheme) -> tuple[Scheme, Scheme]:
     return scheme, secure
 
 
+def _webhook(name: str, tls: Mapping[str, Option]) -> Scheme:
+    return Scheme(
+        name,
+        "pipeline.sinks.webhook:open_webhook",
+        "records posted to an address of yours",
+        writes="service",
+        needs="httpx2",
+        extra="webhook",
+        options={
+            **SERVICE,
+            **RECORDS,
+            **tls,
+            "batch": integer(1, 50, default=1, help="records in a request, at most"),
+            "secret_env": text(
+                None, "a name", "the environment variable that holds what signs bodies"
+            ),
+            "secret_file": file("a path", "a file that holds what signs bodies"),
+        },
+    )
+
+
 _ANNOTATED = flag(default=True, help="draw the instances; 0 gives the pictures as they came")
 
 _BUILT_IN = [
@@ -179,6 +200,8 @@ _BUILT_IN = [
             },
         ),
     ),
+    _webhook("http", {}),
+    _webhook("https", {key: option for key, option in TLS.items() if key != "tls"}),
 ]
 
 SCHEMES = Catalogue("sink scheme", "maskstream.sinks", _BUILT_IN)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -31,15 +32,20 @@ class Broker:
 
     Args:
         folder: for what it keeps.
+        certificate: of `localhost`, with its key.
     """
 
     program: ClassVar[str]
     scheme: ClassVar[str]
     once: ClassVar[bool]
     """A message that comes twice is there once."""
+    options: ClassVar[tuple[str, ...]] = ()
+    limit: ClassVar[int] = 0
+    """Bytes of the largest message it takes; 0: it takes all that is of use."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, certificate: Path) -> None:
+        self.folder, self.certificate = folder, certificate
+        self.port, self.secure_port = free_port(), free_port()
         self.start()
 
     @classmethod
@@ -73,8 +79,12 @@ class Broker:
     def answers(self) -> bool:
         raise NotImplementedError
 
-    def url(self, *options: str, password: str = PASSWORD) -> str:
+    def url(self, *options: str, password: str = PASSWORD, secure: bool = False) -> str:
         """The URL of a sink."""
+        place = f"localhost:{self.secure_port}" if secure else f"127.0.0.1:{self.port}"
+        return f"{self.address(place, password, secure)}?{'&'.join((*options, *self.options))}"
+
+    def address(self, place: str, password: str, secure: bool) -> str:
         raise NotImplementedError
 
     def messages(self, source: str) -> list[tuple[str, bytes]]:
@@ -89,6 +99,9 @@ class Redis(Broker):
         options = {
             "port": self.port, "bind": "127.0.0.1", "dir": self.folder, "requirepass": PASSWORD,
             "save": "", "appendonly": "yes", "appendfsync": "always",
+            "tls-port": self.secure_port, "tls-cert-file": self.certificate,
+            "tls-key-file": self.certificate, "tls-ca-cert-file": self.certificate,
+            "tls-auth-clients": "no",
         }  # fmt: skip
         return [self.program, *(str(w) for k, v in options.items() for w in (f"--{k}", v))]
 
@@ -98,8 +111,8 @@ class Redis(Broker):
         except redis.exceptions.RedisError:
             return False
 
-    def url(self, *options: str, password: str = PASSWORD) -> str:
-        return f"redis://:{password}@127.0.0.1:{self.port}/0?{'&'.join(options)}"
+    def address(self, place: str, password: str, secure: bool) -> str:
+        return f"redis{'s' if secure else ''}://:{password}@{place}/0"
 
     def messages(self, source: str) -> list[tuple[str, bytes]]:
         entries = self._client().xrange(f"maskstream:{source}")
@@ -109,4 +122,36 @@ class Redis(Broker):
         return redis.Redis(port=self.port, password=PASSWORD, socket_timeout=5)
 
 
-BROKERS: dict[str, type[Broker]] = {"redis": Redis}
+class Webhook(Broker):
+    program, scheme, once = "python", "webhook", False
+    limit = 200_000
+
+    @classmethod
+    def missing(cls) -> None:
+        """It is our own."""
+
+    @property
+    def options(self) -> tuple[str, ...]:  # type: ignore[override]
+        (self.folder / "secret").write_text(PASSWORD)
+        return (f"secret_file={self.folder / 'secret'}",)
+
+    def command(self) -> list[str]:
+        script = str(Path(__file__).with_name("webhook_server.py"))
+        ports = (str(self.port), str(self.secure_port))
+        file = str(self.folder / "received")
+        return [sys.executable, script, file, *ports, str(self.certificate), PASSWORD]
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def address(self, place: str, password: str, secure: bool) -> str:
+        return f"http{'s' if secure else ''}://:{password}@{place}/hook"
+
+    def messages(self, source: str) -> list[tuple[str, bytes]]:
+        lines = (self.folder / "received").read_bytes().splitlines()
+        pairs = (line.split(b"\t", 1) for line in lines)
+        return [(key.decode(), body) for key, body in pairs if f":{source}:".encode() in key]
+
+
+BROKERS: dict[str, type[Broker]] = {"redis": Redis, "webhook": Webhook}

@@ -166,6 +166,22 @@ def _encode(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of `localhost` signed by itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        _missing("no openssl command to make a certificate with")
+    assert openssl is not None
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    key = path.with_suffix(".key")
+    more = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key)]
+    subprocess.run([*command, *more, "-out", str(path)], check=True, capture_output=True)
+    path.write_text(key.read_text() + path.read_text())
+    return path
+
+
 @pytest.fixture
 def camera(gstreamer: None, numbered_clip: Path) -> Iterator[Camera]:
     """A camera of 25 frames a second."""

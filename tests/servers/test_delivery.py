@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from pycocotools import mask as coco_mask
 
 import maskstream
 from pipeline.accounting import SinkCounts, StreamAccount
+from pipeline.delivery.client import Message, Unwelcome
 from pipeline.delivery.publisher import Publisher
-from pipeline.errors import SinkError
 from pipeline.picture import Picture
 from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
@@ -49,15 +49,21 @@ pytestmark = [
 
 @pytest.fixture(params=sorted(brokers.BROKERS))
 def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
 ) -> Iterator[Any]:
     kind = brokers.BROKERS[request.param]
     if reason := kind.missing():
         pytest.skip(f"{reason}; install it with tests/servers/install.sh")
-    started = kind(tmp_path_factory.mktemp(request.param))
+    started = kind(tmp_path_factory.mktemp(request.param), certificate)
     yield started
     started.thaw()
     started.kill()
+
+
+def only(wanted: Callable[[Any], Any]) -> pytest.MarkDecorator:
+    """Brokers a test is for."""
+    names = sorted(name for name, kind in brokers.BROKERS.items() if wanted(kind))
+    return pytest.mark.parametrize("broker", names, indirect=True)
 
 
 class Delivery:
@@ -80,9 +86,9 @@ class Delivery:
         if file:
             self.publisher.take_every_result()
 
-    def publish(self, numbers: range, *, finds: int = 1) -> None:
+    def publish(self, numbers: range, *, label: str = "red") -> None:
         for number in numbers:
-            self.publisher.publish(*result(number, finds))
+            self.publisher.publish(*result(number, label))
 
     def finish(self) -> SinkCounts:
         self.publisher.finish(make_end(source_id="gate"))
@@ -96,10 +102,11 @@ class Delivery:
         return self.account.snapshot().sinks["sink"]
 
 
-def result(number: int, finds: int) -> tuple[FrameResult, Picture]:
+def result(number: int, label: str = "red") -> tuple[FrameResult, Picture]:
+    """One instance; its label makes the record as long as it has to be."""
     frame = make_frame(number, source_id="gate")
-    found = make_instances(finds, size=frame.size)
-    one = FrameResult.of(frame, found, run="r", model="m", labels={1: "red"})
+    found = make_instances(1, size=frame.size)
+    one = FrameResult.of(frame, found, run="r", model="m", labels={1: label})
     return one, make_picture(frame.image, found, one.labels)
 
 
@@ -161,7 +168,7 @@ def test_a_file_loses_nothing_while_the_service_is_away_and_does_not_wait_for_it
     assert time.monotonic() - back <= 30
     assert (counts.offered, counts.delivered, counts.dropped) == (1001, 1001, {})
     found = frames(broker)
-    assert found == list(range(1000)) if broker.once else dict.fromkeys(found) == range(1000)
+    assert (found if broker.once else list(dict.fromkeys(found))) == list(range(1000))
 
 
 def went(broker: Any, how: str) -> None:
@@ -181,7 +188,7 @@ def test_a_camera_loses_what_the_spool_has_no_room_for_and_counts_it(
     while delivery.counts.delivered < 10:
         time.sleep(0.01)
     broker.freeze()
-    delivery.publish(range(10, 1200), finds=200)
+    delivery.publish(range(10, 1200), label="r" * 16_000)
     assert delivery.beside.indices == list(range(1200))
     size = sum(path.stat().st_size for path in (tmp_path / "spool").iterdir())
     assert 12_000_000 < size <= 16_000_000
@@ -195,6 +202,23 @@ def test_a_camera_loses_what_the_spool_has_no_room_for_and_counts_it(
     assert found[-1] == 1199
     assert len(found) >= counts.delivered - 1  # taken and dropped at the same time: both are true
     assert counts.delivered + counts.dropped["sink_full"] == 1201
+
+
+@only(lambda kind: kind.limit)
+def test_a_message_too_large_is_put_aside_with_its_size_and_the_others_go_on(
+    broker: Any, tmp_path: Path
+) -> None:
+    delivery = Delivery(broker, tmp_path / "spool", file=True)
+    delivery.publish(range(2))
+    delivery.publish(range(2, 3), label="r" * broker.limit)
+    delivery.publish(range(3, 5))
+    counts = delivery.finish()
+    assert (counts.delivered, dict(counts.failed)) == (5, {"refused": 1})
+    assert frames(broker) == [0, 1, 3, 4]
+    (letter,) = map(json.loads, (tmp_path / "spool" / "refused.jsonl").read_text().splitlines())
+    assert (letter["key"], letter["record"]["frame"]) == ("r:gate:0:2", 2)
+    assert str(letter["bytes"]) in letter["reason"]
+    assert f"at most {broker.limit} are taken" in letter["reason"]
 
 
 def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
@@ -229,12 +253,40 @@ def test_who_is_not_let_in_is_told_so_without_the_password(
 ) -> None:
     wrong = broker.url(password="wr0ng-w0rd")
     sink = open_sink(wrong, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
-    with pytest.raises(SinkError, match="check user name, password") as error:
-        sink.client.connect()  # type: ignore[attr-defined]
+    with pytest.raises(Unwelcome, match="check user name") as error:
+        send_one(sink)
     assert "wr0ng-w0rd" not in str(error.value)
     sink.close()
 
 
+def send_one(sink: Any) -> None:
+    sink.client.connect()
+    try:
+        sink.client.send([Message("gate", "r:gate:0:0", b"{}")])
+    finally:
+        sink.client.close()
+
+
+def test_a_certificate_has_to_be_known(broker: Any, tmp_path: Path) -> None:
+    def sink(*options: str) -> Any:
+        url = broker.url(*options, secure=True)
+        return open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
+
+    unknown = sink()
+    with pytest.raises(
+        Unwelcome, match=r"its certificate is not trusted \(self-signed certificate"
+    ):
+        send_one(unknown)
+    unknown.close()
+    known = sink(f"tls_ca_file={broker.certificate}")
+    send_one(known)
+    known.close()
+    assert broker.messages("gate") == [("r:gate:0:0", b"{}")]
+
+
+@only(
+    lambda kind: kind is not brokers.Webhook
+)  # which is one: test_webhook_sink.py runs the example
 def test_the_consumer_of_the_examples_reads_what_was_sent(
     broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,7 +296,7 @@ def test_the_consumer_of_the_examples_reads_what_was_sent(
     example = HERE.parents[1] / "examples" / f"consume_{broker.scheme}.py"
     consumer = runpy.run_path(str(example))
     consumer["main"](broker.url(), "gate")
-    area = int(result(0, 1)[0].instances.masks.areas()[0])
+    area = int(result(0)[0].instances.masks.areas()[0])
     assert capsys.readouterr().out.splitlines() == [
         f"frame {number}: red covers {area} pixels" for number in range(3)
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,6 @@ from pipeline.errors import SourceError
 from pipeline.sources import open_source
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(60)]
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of `localhost` signed by itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl command to make a certificate with; apt-get install openssl")
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    key = path.with_suffix(".key")
-    more = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key)]
-    subprocess.run([*command, *more, "-out", str(path)], check=True, capture_output=True)
-    path.write_text(key.read_text() + path.read_text())
-    return path
 
 
 def first(url: str, **options: Any) -> Any:
