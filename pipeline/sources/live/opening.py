@@ -66,6 +66,8 @@ def open_stream(address: Address, how: Opening) -> InputContainer:
             reason = f"no answer within {how.open_timeout_s:g} s"  # RTSP takes silence for nonsense
         if isinstance(error, OSError) and address.host and not _resolves(address.host):
             reason = f"the name {address.host} does not resolve"
+        if address.scheme == "rtsps" and isinstance(error, av.error.ArgumentError):
+            reason = "it cannot go through the proxy of http_proxy; name its host in no_proxy"
         # the FFmpeg error names the full URL: it goes no further than this
         raise LinkError(reason, patient=_is_patient(error)) from None
 

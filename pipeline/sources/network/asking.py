@@ -9,8 +9,9 @@ import threading
 import urllib.error
 import urllib.request
 import weakref
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.link import LinkError, Opening
@@ -95,13 +96,18 @@ class Asking:
             except OSError:
                 continue
 
-    def _prepared(self, kind: type[Any]) -> type[Any]:
+    def _prepared(self, kind: type[Any], request: urllib.request.Request) -> Any:
         """A kind of connection that goes only where it may, and is known here."""
         reach, known = self._reach, self._connections
+        by_proxy = request.has_proxy() or getattr(request, "_tunnel_host", None) is not None
+        target = unquote(urlsplit(request.full_url).hostname or "")
 
         class Connection(kind):  # type: ignore[misc]
             def connect(self) -> None:
-                self._create_connection = reach.connect
+                if by_proxy:  # which may be anywhere: whoever runs this has chosen it
+                    reach.judge(target)
+                else:
+                    self._create_connection = reach.connect
                 super().connect()
                 known.add(self.sock)
 
@@ -109,23 +115,24 @@ class Asking:
 
 
 class _Plain(urllib.request.HTTPHandler):
-    def __init__(self, prepared: Any) -> None:
+    def __init__(self, prepared: Callable[..., Any]) -> None:
         super().__init__()
-        self._kind = prepared(http.client.HTTPConnection)
+        self._prepared = prepared
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._kind, req)
+        return self.do_open(self._prepared(http.client.HTTPConnection, req), req)
 
 
 class _Encrypted(urllib.request.AbstractHTTPHandler):
-    def __init__(self, prepared: Any, how: Opening) -> None:
+    def __init__(self, prepared: Callable[..., Any], how: Opening) -> None:
         super().__init__()
-        self._kind = prepared(http.client.HTTPSConnection)
+        self._prepared = prepared
         self._how = how
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         # reading the certificates of a system takes a while: not before they are needed
-        return self.do_open(self._kind, req, context=self._how.trust.context())
+        context = self._how.trust.context()
+        return self.do_open(self._prepared(http.client.HTTPSConnection, req), req, context=context)
 
     https_request = urllib.request.AbstractHTTPHandler.do_request_
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pipeline.sources.live import opening
 from pipeline.sources.live.opening import open_stream
 from pipeline.sources.network import reach
 from pipeline.sources.network.address import Address
@@ -227,4 +228,14 @@ def test_what_a_server_answers_is_bounded_and_said(
 def test_a_name_that_does_not_resolve_is_said() -> None:
     assert str(failure("rtsp://no.such.host.invalid/a")) == (
         "the name no.such.host.invalid does not resolve"
+    )
+
+
+def test_an_encrypted_camera_that_ffmpeg_would_ask_a_proxy_for_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(opening, "resolve", lambda address, how: address)
+    assert str(failure("rtsps://127.0.0.1:9/a")) == (
+        "it cannot go through the proxy of http_proxy; name its host in no_proxy"
     )

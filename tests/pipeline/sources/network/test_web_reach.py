@@ -232,6 +232,28 @@ def test_digest_authentication_is_answered(server: Any, content: bytes) -> None:
         ("100.64.0.1", "private"),
         ("fd00::1", "private"),
         ("224.0.0.1", "private"),
+        ("255.255.255.255", "private"),
+        ("0.1.2.3", "private"),
+        ("64:ff9b::127.0.0.1", "loopback"),
+        ("64:ff9b::169.254.169.254", "link-local"),
+        ("64:ff9b::10.0.0.1", "private"),
+        ("64:ff9b::8.8.8.8", "public"),
+        ("64:ff9b:1::8.8.8.8", "private"),
+        ("::127.0.0.1", "loopback"),
+        ("::10.0.0.1", "private"),
+        ("::8.8.8.8", "public"),
+        ("::ffff:0:127.0.0.1", "loopback"),
+        ("::ffff:0:8.8.8.8", "public"),
+        ("2002:7f00:1::1", "loopback"),
+        ("2002:a9fe:a9fe::1", "link-local"),
+        ("2002:a00:1::1", "private"),
+        ("2002:808:808::1", "public"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "private"),
+        ("fec0::1", "private"),
+        ("feff::1", "private"),
+        ("ff0e::1", "private"),
+        ("5f00::1", "private"),
+        ("::", "loopback"),
         ("8.8.8.8", "public"),
         ("2001:4860:4860::8888", "public"),
     ],
@@ -270,6 +292,20 @@ def test_the_first_host_says_where_the_others_may_be(
         with pytest.raises(LinkError, match=rf"^it leads to {re.escape(there)}, a .* address; ref"):
             where.connect((there, 80))
     assert dialled == [(home, 80), *([(there, 80)] if allowed else [])]
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0177.0.0.1", "0x7f.1", "127.1", "0"])
+def test_an_address_in_other_digits_is_what_it_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(socket, "create_connection", lambda *_: socket.socket())
+    where = HomeRange()
+    where.connect(("8.8.8.8", 80)).close()
+    with pytest.raises(LinkError, match=rf"^it leads to {host}, a loopback address; refused"):
+        where.connect((host, 80))
+    where.judge("8.8.8.8")
+    with pytest.raises(LinkError, match=rf"^it leads to {host}, a loopback address; refused"):
+        where.judge(host)
 
 
 def test_nothing_leads_out_of_encryption() -> None:
