@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
 from pipeline.models.mask_rcnn.fit import largest_batch
-from pipeline.models.mask_rcnn.layout import count_classes, guess_name, state_dict
+from pipeline.models.mask_rcnn.layout import count_classes, guess_name
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import (
     WeightsFile,
@@ -19,7 +19,7 @@ from pipeline.models.shared.files import (
     safetensors_header,
 )
 from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
-from pipeline.models.shared.shapes import Shape, pickled_shapes
+from pipeline.models.shared.pth import stored_tensors
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
@@ -74,7 +74,6 @@ def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
 
 
 def _labels(file: WeightsFile | None) -> Mapping[int, str]:
-    """Without torch, unless it is an old .pth file without labels beside it."""
     if file is None:
         return COCO_LABELS
     if is_safetensors(file.data):
@@ -110,17 +109,7 @@ def _name_of(file: WeightsFile) -> str | None:
 
 
 def _shapes_of_pth(file: WeightsFile) -> Mapping[str, Sequence[int]]:
-    """The shapes in a .pth file by name, without torch where the file is as torch writes it today.
-
-    Raises:
-        ModelError: it is cut off, or holds anything but tensors.
-    """
-    pickled = pickled_shapes(file.data)
-    if pickled is not None:
-        return state_dict(pickled, Shape, file.origin)
-    from pipeline.models.mask_rcnn.weights import read_tensors
-
-    return {key: tensor.shape for key, tensor in read_tensors(file).items()}
+    return {key: tensor.shape for key, tensor in stored_tensors(file.data, file.origin).items()}
 
 
 FAMILY = Family(

@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
 
 from pipeline.errors import ModelError
 
-T = TypeVar("T")
-
 _HEAD = "roi_heads.box_predictor.cls_score.weight"
-
-
-def state_dict(value: Any, kind: type[T], origin: str) -> dict[str, T]:
-    """What was saved, out of the usual wrappings, under torchvision's names.
-
-    Raises:
-        ModelError: there is anything in it that is not of that kind.
-    """
-    for wrapper in ("model", "state_dict"):
-        if isinstance(value, Mapping) and isinstance(value.get(wrapper), Mapping):
-            value = value[wrapper]
-    if not isinstance(value, Mapping) or not all(isinstance(v, kind) for v in value.values()):
-        raise ModelError(f"weights {origin}: no state dict inside; save `model.state_dict()`")
-    return {str(key).removeprefix("module."): entry for key, entry in value.items()}
 
 
 def count_classes(shapes: Mapping[str, Sequence[int]], origin: str) -> int:

@@ -1,18 +1,12 @@
-"""Weights files to loaded networks: published or own, safetensors or .pth, each fault one line.
-
-Nothing in a .pth file is executed: only tensors are read (`weights_only`).
-"""
+"""Weights files to loaded networks: published or own, safetensors or .pth, each fault one line."""
 
 from __future__ import annotations
 
-import io
 import os
-import pickle
 import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,16 +20,16 @@ from torchvision.models.detection import (
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.errors import ModelError
-from pipeline.models.mask_rcnn.layout import count_classes, guess_name, state_dict
+from pipeline.models.mask_rcnn.layout import count_classes, guess_name
 from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.models.shared.files import (
-    EXPECTED,
     MAX_BYTES,
     WeightsFile,
     from_bytes,
     is_safetensors,
     setting,
 )
+from pipeline.models.shared.pth import StoredTensor, stored_tensors
 from pipeline.reading import read_small
 
 _PUBLISHED = {
@@ -78,94 +72,79 @@ def _fetch(name: str, url: str, path: Path, prefix: str) -> None:
         ) from error
 
 
-def read_tensors(file: WeightsFile) -> dict[str, Tensor]:
-    """The tensors of a file by name, under torchvision's names.
-
-    Raises:
-        ModelError: it is neither format, cut off, or holds anything but tensors.
-    """
-    if is_safetensors(file.data):
-        try:
-            return load_safetensors(file.data)
-        except SafetensorError as error:
-            raise ModelError(
-                f"weights {file.origin}: broken safetensors file ({error}); fetch it again"
-            ) from error
-    return state_dict(_unpickle(file), Tensor, file.origin)
-
-
-def _unpickle(file: WeightsFile) -> Any:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about pickle protocols; we say it better
-            return torch.load(io.BytesIO(file.data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise ModelError(
-                f"weights {file.origin}: the file holds more than tensors; refused, nothing in it "
-                f"was executed; {EXPECTED}"
-            ) from error
-        raise ModelError(f"weights {file.origin}: broken file; {EXPECTED}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise ModelError(
-            f"weights {file.origin}: the file is cut off or damaged; fetch it again"
-        ) from error
-
-
 def load_network(name: str, file: WeightsFile) -> MaskRCNN:
     """The network `name` with the weights of `file`, in fp32, in evaluation mode.
+
+    Memory is taken for what the network has, once names, shapes and types are known to fit.
 
     Raises:
         ModelError: the weights do not fit the network, or hold a value that is not finite.
     """
-    tensors = read_tensors(file)
-    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    held = _held(file)
+    shapes = {key: tensor.shape for key, tensor in held.items()}
     num_classes = count_classes(shapes, file.origin)
-    _refuse_not_finite(tensors, file.origin)
     with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
         network = build_network(
             name,
             num_classes=num_classes,
-            norm_layer=partial(FrozenBatchNorm2d, eps=norm_eps(name, tensors, file)),
+            norm_layer=partial(FrozenBatchNorm2d, eps=norm_eps(name, held, file)),
             **_sizes(file),
         )
-    _load(network, name, tensors, file.origin)
+    told = {key: torch.empty(s, device="meta") for key, s in shapes.items() if not _counter(key)}
+    _load(network, name, told, file.origin)  # refuses what does not fit, and takes no memory
+    values = {key: _values(held[key], key, file.origin) for key in told}
+    _load(network, name, values, file.origin)
     return network.eval().requires_grad_(False)
 
 
-def norm_eps(name: str, tensors: Mapping[str, Tensor], file: WeightsFile) -> float:
-    """The eps of the body's norms: the COCO weights of v1 were trained with 0, all else with 1e-5.
-
-    Files of that layout, fine-tunes included, hold frozen statistics without a batch counter.
-    """
-    stored = setting(file, "norm_eps", least=0, most=1)
-    if stored is not None:
-        return stored
-    frozen = "backbone.body.bn1.num_batches_tracked" not in tensors
-    return 0.0 if frozen and name == "maskrcnn_resnet50_fpn" else 1e-5
-
-
-def _sizes(file: WeightsFile) -> dict[str, int]:
-    sizes = {key: setting(file, key, least=32, most=8192) for key in ("min_size", "max_size")}
-    return {key: int(size) for key, size in sizes.items() if size is not None}
+def _held(file: WeightsFile) -> Mapping[str, Tensor | StoredTensor]:
+    """What is in a file by name, under torchvision's names."""
+    if not is_safetensors(file.data):
+        return stored_tensors(file.data, file.origin)
+    try:
+        return load_safetensors(file.data)
+    except SafetensorError as error:
+        raise ModelError(
+            f"weights {file.origin}: broken safetensors file ({error}); fetch it again"
+        ) from error
 
 
-def _refuse_not_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
-    for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"weights {origin}: {key} holds NaN or infinity; train or fetch again")
+def _counter(key: str) -> bool:
+    """Whether it counts batches, which frozen norms do without."""
+    return key.endswith(".num_batches_tracked")
+
+
+def _dtype(tensor: Tensor | StoredTensor) -> torch.dtype:
+    if isinstance(tensor, Tensor):
+        return tensor.dtype
+    found: torch.dtype = getattr(torch, tensor.dtype)
+    return found
+
+
+def _values(tensor: Tensor | StoredTensor, key: str, origin: str) -> Tensor:
+    """In fp32, in memory of their own."""
+    if not _dtype(tensor).is_floating_point:
+        raise ModelError(f"weights {origin}: {key} is no floating point, got {_dtype(tensor)}")
+    if isinstance(tensor, StoredTensor):
+        with warnings.catch_warnings(action="ignore"):  # that the bytes are not to be written to
+            flat = torch.frombuffer(tensor.data, dtype=_dtype(tensor))
+        tensor = flat.as_strided(tensor.shape, tensor.strides, tensor.offset).clone()
+    tensor = tensor.float()
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"weights {origin}: {key} holds NaN or infinity; train or fetch again")
+    return tensor
 
 
 def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str) -> None:
     own = network.state_dict()
-    counters = [key for key in own if key.endswith(".num_batches_tracked")]
-    values = {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
-    values |= {key: torch.zeros((), dtype=torch.int64) for key in counters}
+    counters = {key for key in own if _counter(key)}
+    values = tensors | {key: torch.zeros((), dtype=torch.int64) for key in counters}
     try:
         network.load_state_dict(values, strict=True, assign=True)
     except RuntimeError as error:
-        wrong = [k for k in own if k in tensors and own[k].shape != tensors[k].shape]
-        missing = [k for k in own if k not in tensors and k not in counters]
-        extra = [k for k in tensors if k not in own]
+        wrong = [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
+        missing = [key for key in own if key not in tensors and key not in counters]
+        extra = [key for key in tensors if key not in own]
         parts = [
             f"{len(keys)} {word} (first: {keys[0]})"
             for word, keys in (("missing", missing), ("unknown", extra))
@@ -180,3 +159,20 @@ def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str
             f"weights {origin} do not fit {name}: {'; '.join(parts)}; they look like "
             f"{guess_name({key: tensor.shape for key, tensor in tensors.items()}, origin)}"
         ) from error
+
+
+def norm_eps(name: str, tensors: Mapping[str, object], file: WeightsFile) -> float:
+    """The eps of the body's norms: the COCO weights of v1 were trained with 0, all else with 1e-5.
+
+    Files of that layout, fine-tunes included, hold frozen statistics without a batch counter.
+    """
+    stored = setting(file, "norm_eps", least=0, most=1)
+    if stored is not None:
+        return stored
+    frozen = "backbone.body.bn1.num_batches_tracked" not in tensors
+    return 0.0 if frozen and name == "maskrcnn_resnet50_fpn" else 1e-5
+
+
+def _sizes(file: WeightsFile) -> dict[str, int]:
+    sizes = {key: setting(file, key, least=32, most=8192) for key in ("min_size", "max_size")}
+    return {key: int(size) for key, size in sizes.items() if size is not None}

@@ -11,24 +11,24 @@ import json
 import math
 import os
 import struct
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import ModelError
+from pipeline.models.shared.archive import PackedArchive, archive_parts
 from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
+from pipeline.models.shared.pth import EXPECTED
 from pipeline.paths import expanded
 from pipeline.reading import open_regular, read_small
 
-MAX_BYTES = 4_000_000_000
+MAX_BYTES = 2_000_000_000
 """The largest Mask R-CNN of torchvision has 430 MB, three times that with its optimiser's state."""
 _MAX_HEADER_BYTES = 10_000_000
 _MAX_LABELS_BYTES = 1_000_000
 _HEAD_BYTES = 16
 _ZIP, _PICKLE = b"PK", b"\x80"
-EXPECTED = "expected a .safetensors file or a .pth state dict saved by torch.save"
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,15 @@ def read_whole(path: Path, origin: str) -> bytes:
 
 
 def _check_zip(file: BinaryIO, origin: str) -> None:
-    """Refuse what is cut off, and what would be larger when it is read: torch packs nothing."""
+    """Refuse what is cut off, and what would be larger when it is read."""
     try:
-        with zipfile.ZipFile(file) as parts:
-            packed = [part for part in parts.infolist() if part.file_size > part.compress_size]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        archive_parts(file)
+    except PackedArchive as error:
+        raise ModelError(f"weights {origin}: it is a packed archive; {EXPECTED}") from error
+    except ValueError as error:
         raise ModelError(
             f"weights {origin}: the file is cut off or damaged; fetch it again"
         ) from error
-    if packed:
-        raise ModelError(f"weights {origin}: it is a packed archive; {EXPECTED}")
 
 
 def _check_head(head: bytes, origin: str) -> None:

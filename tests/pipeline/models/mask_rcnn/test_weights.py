@@ -147,23 +147,23 @@ TENSOR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     ("head", "size", "message"),
     [
         pytest.param(b"\0" * 16, 10**10, "no weights file; expected a .safetensors", id="zeros"),
-        pytest.param(b"{" * 16, 3 * 10**9, "header is cut off; fetch it again", id="braces"),
-        pytest.param(b"PK\3\4", 10**10, "10,000,000,000 bytes, more than 4,000,0", id="zip"),
-        pytest.param(b"\x80\2", 10**10, "10,000,000,000 bytes, more than 4,000,0", id="pickle"),
-        pytest.param(b"PK\3\4", 3 * 10**9, "the file is cut off or damaged", id="zip-no-end"),
+        pytest.param(b"{" * 16, 19 * 10**8, "header is cut off; fetch it again", id="braces"),
+        pytest.param(b"PK\3\4", 10**10, "10,000,000,000 bytes, more than 2,000,0", id="zip"),
+        pytest.param(b"\x80\2", 10**10, "10,000,000,000 bytes, more than 2,000,0", id="pickle"),
+        pytest.param(b"PK\3\4", 19 * 10**8, "the file is cut off or damaged", id="zip-no-end"),
         pytest.param(
             header_of({"a": TENSOR}),
-            3 * 10**9,
-            r"its tensors take 2,999,999,93\d bytes, its header says 4; fetch it again",
+            19 * 10**8,
+            r"its tensors take 1,899,999,93\d bytes, its header says 4; fetch it again",
             id="safetensors",
         ),
         pytest.param(
             header_of(b"{", length=99_999_999),
-            3 * 10**9,
+            19 * 10**8,
             "the safetensors header is cut off",
             id="long-header",
         ),
-        pytest.param(header_of(b"{", length=2**63), 3 * 10**9, "is cut off", id="endless-header"),
+        pytest.param(header_of(b"{", length=2**63), 19 * 10**8, "is cut off", id="endless-header"),
     ],
 )
 def test_a_huge_file_is_refused_from_its_first_bytes(
@@ -282,6 +282,26 @@ def test_weights_of_another_network_are_refused_by_name_and_shape(
         write_pth(tmp_path / "w.pth", wider),
         r"1 of wrong shape \(backbone.body.conv1.weight: expected \(64, 3, 7, 7\), got \(64, 4",
     )
+
+
+def test_names_and_shapes_are_compared_before_memory_is_taken(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "frombuffer", None)
+    expanded = torch.zeros(1).expand(10**6, 10**6)
+    weights = tensors | {"backbone.body.conv1.weight": expanded}
+    refused(write_pth(tmp_path / "w.pth", weights), "has 1,000,000,000,000 elements of float32, bu")
+    refused(write_pth(tmp_path / "w.pth", tensors | {"more": torch.zeros(9)}), r"1 unknown \(first")
+    wide = tensors | {"backbone.body.conv1.weight": torch.zeros(64, 3, 7, 9)}
+    refused(write_pth(tmp_path / "w.pth", wide), "1 of wrong shape")
+
+
+def test_numbers_that_are_whole_are_no_weights(
+    tmp_path: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    key = "backbone.body.conv1.weight"
+    whole = tensors | {key: tensors[key].to(torch.int64)}
+    refused(write_pth(tmp_path / "w.pth", whole), f"{key} is no floating point, got torch.int64")
 
 
 class Malicious:
