@@ -28,6 +28,12 @@ END_SCHEMA = "maskstream.end/1"
 SELECTED_SCHEMA = "maskstream.selected/1"
 """Of records that lack something: `pipeline.formats.selected` writes them."""
 
+HEAD = (
+    *("run", "source", "epoch", "frame", "pts_s", "captured_at", "clock", "file"),
+    *("width", "height", "model"),
+)
+"""Keys of what is said of the frame itself."""
+
 _LARGEST = 1e15
 """Numbers beyond it, and what is no number, are damage."""
 
@@ -41,8 +47,15 @@ def record(result: FrameResult, *, masks: list[Any] | None = None) -> dict[str, 
         result: of the frame.
         masks: what stands for each mask; by default COCO's compressed runs.
     """
+    return head(result) | {
+        "instances": instance_records(result.instances, result.labels, masks=masks)
+    }
+
+
+def head(result: FrameResult) -> dict[str, Any]:
+    """What a frame's record says of the frame itself."""
     height, width = result.size
-    head: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "schema": FRAME_SCHEMA,
         "run": result.run,
         "source": result.source_id,
@@ -52,15 +65,10 @@ def record(result: FrameResult, *, masks: list[Any] | None = None) -> dict[str, 
         "captured_at": None if result.captured_at_s is None else _iso_utc(result.captured_at_s),
     }
     if result.clock is not None:
-        head["clock"] = result.clock
+        fields["clock"] = result.clock
     if result.file is not None:
-        head["file"] = result.file
-    return head | {
-        "width": width,
-        "height": height,
-        "model": result.model,
-        "instances": instance_records(result.instances, result.labels, masks=masks),
-    }
+        fields["file"] = result.file
+    return fields | {"width": width, "height": height, "model": result.model}
 
 
 def instance_records(

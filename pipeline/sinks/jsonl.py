@@ -46,7 +46,7 @@ class JsonlSink:
 
     def resume_keeping(self, position: Position) -> None:
         """Cut the file back to its last whole record of a frame."""
-        kept = self._file.resume(position, whole=_frames_in)
+        kept = self._file.resume(position, whole=whole_records)
         self._records = position["records"] + kept.count(b"\n")
 
     def finish(self, end: StreamEnd) -> None:
@@ -59,7 +59,7 @@ class JsonlSink:
         self._file.close()
 
 
-def _frames_in(rest: bytes) -> int:
+def whole_records(rest: bytes) -> int:
     """Length of the whole records, an end record left out."""
     end = whole_lines(rest)
     last = whole_lines(rest[: max(end - 1, 0)])

@@ -107,6 +107,10 @@ def _every(text: str) -> float:
     return 0.0 if text == "frame" else _period(text)
 
 
+def _update(text: str) -> float:
+    return 0.0 if text == "never" else _period(text)
+
+
 def _period(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min)", text)
     if found is None or not float(found[1]):
@@ -149,6 +153,17 @@ RECORDS = {
     "mask": choice(*MASKS, help="as runs, as outlines along the pixels' edges, or left out"),
 }
 """Options of every scheme whose output is records; `selection_of` reads them."""
+
+EVENTS = {
+    "update": Option(
+        _update,
+        10.0,
+        "a period such as 10s or 5min, or never",
+        "between two events of a track that is there",
+    ),
+    "gone": period(5.0, "how long a track may be away before it has ended"),
+}
+"""Options of every scheme that follows tracks from their beginning to their end."""
 
 SERVICE = {
     "username": text(None, "a name", "who we are there"),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pipeline.catalogue import Catalogue, Entry
 from pipeline.formats.selected import Selection
 from pipeline.sinks.options import (
+    EVENTS,
     RECORDS,
     SERVICE,
     TLS,
@@ -159,6 +160,13 @@ _BUILT_IN = [
         options={
             "start": integer(0, 1, default=0, help="number of the first frame; MOTSChallenge has 1")
         },
+    ),
+    Scheme(
+        "events",
+        "pipeline.sinks.events:open_events",
+        "when tracks begin and end, one JSON object a line",
+        tracked=True,
+        options=EVENTS,
     ),
     Scheme(
         "frames",

@@ -22,6 +22,7 @@ MakePicture = Callable[..., Picture]
 EXACT = [
     *("jsonl:{}/o/x.jsonl", "coco:{}/o/x.json", "mots:{}/o/x.txt", "frames:{}/o/x?format=png"),
     "parquet:{}/o/x?rows=2",
+    "events:{}/o/x.jsonl?update=40ms",
 ]
 
 END = make_end(source_id="gate", captured=9, published=9)

@@ -145,3 +145,35 @@ def test_a_sink_that_knows_nothing_of_it_is_cut_back(make_result: MakeResult) ->
     again = ListSink(results=[*sink.results, make_result(3)])
     resume_keeping(again, position)
     assert again.indices == [0, 1, 2]
+
+
+def test_tracks_of_before_a_crash_of_a_camera_end_once_it_is_back(
+    tmp_path: Path, open_for_test: Open, make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    path = tmp_path / "x.jsonl"
+    first = open_for_test(f"events:{path}?gone=100ms&update=never")
+    position = json.loads(json.dumps(first.flush()))
+    for i in range(3):
+        first.write(make_result(i), make_picture(i))
+    first.close()  # a killed process leaves the same file
+    with path.open("ab") as file:
+        file.write(b'{"schema":"maskstream.event/1","eve')
+
+    second = open_for_test(f"events:{path}?gone=100ms&update=never", overwrite=True)
+    resume_keeping(second, position)
+    second.write(make_result(9, epoch=1, pts_s=0.0), make_picture(9))
+    second.finish(END)
+    second.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(e.get("event"), e.get("track"), e.get("epoch"), e.get("reason")) for e in lines] == [
+        ("new", 7, 0, None),
+        ("new", 8, 0, None),
+        ("end", 7, 0, "epoch"),
+        ("end", 8, 0, "epoch"),
+        ("new", 7, 1, None),
+        ("new", 8, 1, None),
+        ("end", 7, 1, "stream"),
+        ("end", 8, 1, "stream"),
+        (None, None, None, None),
+    ]
+    assert lines[-1]["schema"] == "maskstream.end/1"

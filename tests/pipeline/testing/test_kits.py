@@ -1,5 +1,6 @@
 """The kits: what ships here passes them, and each broken promise is named."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,19 @@ def test_the_sinks_pass(url: str, pattern: str, tmp_path: Path) -> None:
 
     def content(folder: Path) -> object:
         return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
+
+    check_sink(opened, content, tmp_path)
+
+
+def test_the_sink_of_events_passes(tmp_path: Path) -> None:
+    def opened(folder: Path, overwrite: bool) -> Sink:
+        url = f"events:{folder}/cam.jsonl"
+        return open_sink(url, source_id="cam", run="r", labels=LABELS, overwrite=overwrite)
+
+    def content(folder: Path) -> object:
+        """Which tracks began and ended; what was seen last before a kill only the dead one knew."""
+        lines = [json.loads(line) for line in (folder / "cam.jsonl").read_text().splitlines()]
+        return [(line.get("event"), line.get("id"), line.get("reason")) for line in lines]
 
     check_sink(opened, content, tmp_path)
 
