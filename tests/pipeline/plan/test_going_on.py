@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +55,47 @@ def settings_of(*sinks: Any, url: str = "clip", **run: Any) -> Settings:
     )
 
 
-CHILD = """
-import sys, time
+SLOWLY = """
 from dataclasses import replace
-from pipeline.config import Settings
-from pipeline.plan.resolve import resolve
-from pipeline.runner import run_local
-from pipeline.sinks.jsonl import JsonlSink
 write = JsonlSink.write
 def slowly(self, result, picture):
     write(self, result, picture)
     time.sleep(0.005)
 JsonlSink.write = slowly
-plan = resolve(Settings.model_validate_json(sys.argv[1]))
+plan = resolve(Settings.model_validate_json(settings))
 (stream,) = plan.streams
 often = replace(stream.settings, checkpoint_every_s=0.0)
 run_local(replace(plan, streams=(replace(stream, settings=often),)))
 """
+
+HEAD = """
+import os, signal, time
+from pipeline import sinks
+from pipeline.config import Settings
+from pipeline.plan.resolve import resolve
+from pipeline.runner import run_local
+from pipeline.sinks.jsonl import JsonlSink
+from pipeline.stream import Checkpoint
+os.chdir(folder)
+"""
+
+SPLIT_OFF = get_context("forkserver")
+"""A process of its own in milliseconds, of one that has imported what a run needs."""
+SPLIT_OFF.set_forkserver_preload(
+    [
+        *("pipeline.runner", "pipeline.sources.images.images", "pipeline.models.blob.segmenter"),
+        *("pipeline.sinks.jsonl", "pipeline.sinks.coco", "pipeline.sinks.mots"),
+        *("pipeline.tracking.tracker", "pipeline.render.pictures"),
+    ]
+)
+
+
+def begun(program: str, settings: Settings, **names: Any) -> ForkServerProcess:
+    """A process that does what the program says, in this working folder."""
+    names |= {"folder": os.getcwd(), "settings": settings.model_dump_json()}
+    child = SPLIT_OFF.Process(target=exec, args=(HEAD + program, names))
+    child.start()
+    return child
 
 
 @pytest.fixture
@@ -79,16 +103,15 @@ def kill() -> Kill:
     """Kills a run, with no chance to say good-bye, once so many records are written."""
 
     def run_and_kill(settings: Settings, records: int) -> None:
-        child = subprocess.Popen([sys.executable, "-c", CHILD, settings.model_dump_json()])
+        child = begun(SLOWLY, settings)
         path = Path("out/clip.jsonl")
         try:
             while not path.exists() or path.read_bytes().count(b"\n") < records:
-                assert child.poll() is None, "the run ended before it could be killed"
+                assert child.is_alive(), "the run ended before it could be killed"
                 time.sleep(0.001)
-            os.kill(child.pid, signal.SIGKILL)
         finally:
             child.kill()
-            child.wait()
+            child.join()
 
     return run_and_kill
 
@@ -119,14 +142,6 @@ def test_killed_and_started_again_a_run_ends_with_the_bytes_of_an_undisturbed_on
 
 
 DIES = """
-import os, signal, sys
-from pipeline import sinks
-from pipeline.config import Settings
-from pipeline.plan.resolve import resolve
-from pipeline.runner import run_local
-from pipeline.sinks.jsonl import JsonlSink
-from pipeline.stream import Checkpoint
-step, left = sys.argv[2], int(sys.argv[3])
 def die_after(name, call):
     def called(*args, **given):
         global left
@@ -141,7 +156,7 @@ def die_after(name, call):
 Checkpoint.save = die_after("state", Checkpoint.save)
 sinks.open_sink = die_after("sink", sinks.open_sink)
 JsonlSink.write = die_after("write", JsonlSink.write)
-run_local(resolve(Settings.model_validate_json(sys.argv[1])))
+run_local(resolve(Settings.model_validate_json(settings)))
 """
 
 
@@ -163,10 +178,9 @@ def test_killed_while_it_starts_a_run_knows_its_output_again(
     for name in whole:
         Path("out", name).unlink()
     settings = settings_of(state_dir=state_dir)
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, settings.model_dump_json(), step, str(times)], check=False
-    )
-    assert died.returncode == -signal.SIGKILL
+    child = begun(DIES, settings, step=step, left=times)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert list(files_in("out")) == left
     assert run_local(resolve(settings)).exit_code == 0
     assert files_in("out") == whole
@@ -207,35 +221,34 @@ def test_overwrite_starts_over_also_what_could_go_on_or_cannot_be_read(kill: Kil
     assert len(Path("out/clip.jsonl").read_text().splitlines()) == COUNT + 1
 
 
+RECORDS = "jsonl:out/clip.jsonl"
+OTHERWISE: dict[str, tuple[tuple[Any, str], ...]] = {
+    "coco:out/a.json": (
+        ("coco:out/a.json?min_score=0.9", "0.9"),
+        ({"url": "coco:out/a.json", "min_score": 0.9}, "0.9"),
+    ),
+    "video:out/a.mp4": (("video:out/a.mp4?crf=30", "crf=30"),),
+    "frames:out/f/": (("frames:out/f/?every=5", "every=5"),),
+}
+
+
 @pytest.mark.parametrize("state_dir", [None, "state"])
-@pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        pytest.param("coco:out/a.json", "coco:out/a.json?min_score=0.9", "0.9", id="min_score"),
-        pytest.param(
-            "coco:out/a.json", {"url": "coco:out/a.json", "min_score": 0.9}, "0.9", id="the key"
-        ),
-        pytest.param("video:out/a.mp4", "video:out/a.mp4?crf=30", "crf=30", id="crf"),
-        pytest.param("frames:out/f/", "frames:out/f/?every=5", "every=5", id="every"),
-    ],
-)
 def test_sinks_that_write_in_another_manner_do_not_go_on_in_the_same_file(
-    kill: Kill,
-    caplog: pytest.LogCaptureFixture,
-    state_dir: str | None,
-    before: Any,
-    after: Any,
-    said: str,
+    kill: Kill, caplog: pytest.LogCaptureFixture, state_dir: str | None
 ) -> None:
-    records = "jsonl:out/clip.jsonl"
-    kill(settings_of(records, before, state_dir=state_dir), 20)
+    kill(settings_of(RECORDS, *OTHERWISE, state_dir=state_dir), 20)
     left = Path("out/clip.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match="exists already; use --overwrite"):
-        run_local(resolve(settings_of(records, after, state_dir=state_dir)))
-    assert Path("out/clip.jsonl").read_bytes() == left
-    assert said in caplog.text
-    assert "what is there is not continued" in caplog.text
-    assert run_local(resolve(settings_of(records, before, state_dir=state_dir))).exit_code == 0
+    for before, others in OTHERWISE.items():
+        for after, said in others:
+            caplog.clear()
+            sinks = [after if sink == before else sink for sink in (RECORDS, *OTHERWISE)]
+            with pytest.raises(ConfigError, match="exists already; use --overwrite"):
+                run_local(resolve(settings_of(*sinks, state_dir=state_dir)))
+            assert Path("out/clip.jsonl").read_bytes() == left
+            assert said in caplog.text
+            assert "what is there is not continued" in caplog.text
+    again = settings_of(RECORDS, *OTHERWISE, state_dir=state_dir)
+    assert run_local(resolve(again)).exit_code == 0
 
 
 def test_a_default_that_is_spelled_out_changes_nothing(kill: Kill) -> None:
