@@ -59,10 +59,7 @@ def run(
     watched: list[Supervisor] = []
     with ExitStack() as stack:
         cluster = Cluster(
-            plan,
-            weights_bytes=weights.most_bytes(ready),
-            address=address,
-            may_leave=may_leave,
+            plan, weights_bytes=weights.most_bytes(ready), address=address, may_leave=may_leave
         )
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(

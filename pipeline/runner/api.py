@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike, fspath
@@ -55,22 +55,14 @@ def track(
     """Segment and follow everything in one source, in this process.
 
     Every result carries its picture: `result.image` as it came, `result.plot()` with the instances
-    drawn on it. The loop sets the pace of a file: no more than a few frames are worked on ahead.
-    Leaving the loop, however it happens, stops everything that was started, and so does the end of
-    the program: outputs are closed and can be read. What a function raises that is no `Exception`
-    (`sys.exit()` in it, say) ends the loop and is raised there.
-
-    ```python
-    for result in track("street.mp4", classes=["car"]):
-        print(result.index, result.instances.track_ids)
-    ```
+    drawn on it. The loop sets the pace of a file. Leaving it, however it happens, stops everything
+    that was started, and so does the end of the program: outputs are closed and can be read.
 
     Args:
         source: a path, a directory of pictures or a URL; see `maskstream track --help`.
         model: a name from `maskstream models`; None: the default of the machine.
         weights: `COCO_V1`, `demo`, or a path; None: the model's own.
-        sinks: where results go as well, one or several: URLs such as `video:out/street.mp4`, or
-            functions that are called with every result, its picture in `result.image`.
+        sinks: where results go as well: URLs such as `video:out/street.mp4`, or functions.
         tracker: a preset, or `none` for raw detections.
         classes: names of the classes to follow, one or several; None: all.
         min_score: of what is published.
@@ -80,47 +72,55 @@ def track(
         max_fps: thin to this rate by time stamps.
         start: seconds into a file at which to begin.
         duration: seconds of a file to take.
-        live: False reads what is behind `http://` as a recording, True as a camera; by default the
-            server's answer says which it is.
+        live: whether `http://` is a camera or a recording; by default the server says which.
         overwrite: replace existing output of `sinks`.
 
     Raises:
-        ConfigError: an argument is wrong; raised at the call, before anything is loaded.
-        ModelError: weights or device are unusable; raised by the loop.
-        SourceError: the source cannot be read; raised by the loop.
+        ConfigError: an argument is wrong; raised at the call. What follows is raised by the loop.
+        ModelError: weights or device are unusable.
+        SourceError: the source cannot be read.
     """
-    if not isinstance(source, str | PathLike):
-        raise ConfigError(f"track(): source must be a path or URL, got {source!r}")
+    source_id, url = _the_one(source)
     several = _listed("sinks", sinks)
-    found = expand([fspath(source)])
-    if len(found) != 1:
-        raise ConfigError(f"track() takes one source, {source!r} stands for {len(found)}")
-    source_id, url = found[0]
-    values: dict[str, Any] = {
-        "model": {"name": model, "weights": weights, "device": device, "precision": precision},
-        "tracker": {"preset": tracker},
-        "sources": [
-            {
-                "id": source_id,
-                "url": url,
-                "min_score": min_score,
-                "classes": None if classes is None else _listed("classes", classes),
-                "stride": stride,
-                "max_fps": max_fps,
-                "start": start,
-                "duration": duration,
-                "live": live,
-            }
-        ],
-        "sinks": [sink for sink in several if not callable(sink)],
-        # On a CPU a batch saves nothing and a loop that is left would wait for it.
-        "workers": {"max_batch": 8 if device != "cpu" and models.gpu_present() else 1},
-        "run": {"executor": "local", "overwrite": overwrite, "resume": False},
-    }
-    plan = resolve(parse(values, origin="track()"))
+    chosen = None if classes is None else _listed("classes", classes)
+    which: dict[str, Any] = {"id": source_id, "url": url, "classes": chosen, "live": live}
+    which |= {"min_score": min_score, "stride": stride, "max_fps": max_fps}
+    which |= {"start": start, "duration": duration}
+    by = {"name": model, "weights": weights, "device": device, "precision": precision}
+    plan = _plan(which, by, several, tracker=tracker, overwrite=overwrite)
     results = _results(plan, [sink for sink in several if callable(sink)])
     closed_at_exit(results)
     return results
+
+
+def _plan(
+    source: Mapping[str, Any],
+    model: Mapping[str, Any],
+    sinks: Sequence[SinkLike],
+    *,
+    tracker: str,
+    overwrite: bool,
+) -> RunPlan:
+    """The same way as from a file of settings; on a CPU a batch would only hold up a loop's end."""
+    values: dict[str, Any] = {
+        "model": model,
+        "tracker": {"preset": tracker},
+        "sources": [source],
+        "sinks": [sink for sink in sinks if not callable(sink)],
+        "workers": {"max_batch": 8 if model["device"] != "cpu" and models.gpu_present() else 1},
+        "run": {"executor": "local", "overwrite": overwrite, "resume": False},
+    }
+    return resolve(parse(values, origin="track()"))
+
+
+def _the_one(source: Any) -> tuple[str, str]:
+    """Name and address of what is to be read."""
+    if not isinstance(source, str | PathLike):
+        raise ConfigError(f"track(): source must be a path or URL, got {source!r}")
+    found = expand([fspath(source)])
+    if len(found) != 1:
+        raise ConfigError(f"track() takes one source, {source!r} stands for {len(found)}")
+    return found[0]
 
 
 def _listed(name: str, value: Any) -> list[Any]:

@@ -64,8 +64,7 @@ def open_sink(
         run: of the records.
         labels: names by class id.
         fps_hint: frames a second, roughly; for an encoder's rate control, never for time.
-        overwrite: replace existing output. The replacing happens at the first write, so that
-            `resume` can still be called on what lies there.
+        overwrite: replace existing output, at the first write: until then it can be resumed.
         min_score: as the option of the same name; of the two the higher counts.
         resume: continue existing output here, `overwrite` or not.
         spool: the folder for what waits for a service.

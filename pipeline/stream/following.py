@@ -43,6 +43,11 @@ class Following:
         self._region = region
         self._last: Masks | None = None
 
+    @property
+    def tracks(self) -> bool:
+        """Whether instances are followed from frame to frame."""
+        return self._tracker is not None
+
     def look(self, frame: Frame) -> Frame:
         """The frame as it is to be segmented."""
         return frame if self._region is None else self._region.look(frame)

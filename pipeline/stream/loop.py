@@ -12,15 +12,11 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
-from functools import partial
 
 from pipeline.accounting import StreamAccount
-from pipeline.buffers import FrameBuffer, WhenFull
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import MaskstreamError
-from pipeline.instances import Instances
 from pipeline.picture import MakePicture
 from pipeline.results import FrameResult
 from pipeline.stages import (
@@ -35,16 +31,16 @@ from pipeline.stages import (
     StreamEnd,
     Tracker,
 )
-from pipeline.stream.capture import Capture, Captured, outcome_of
-from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.capture import Capture, outcome_of
+from pipeline.stream.checkpoint import Checkpoint
 from pipeline.stream.commands import Command
 from pipeline.stream.end import End
+from pipeline.stream.filling import Filling
 from pipeline.stream.following import Following
 from pipeline.stream.orders import Orders
 from pipeline.stream.progress import Progress, Start
 from pipeline.stream.settings import StreamSettings
 from pipeline.stream.settling import Settling
-from pipeline.stream.window import Flight, Verdict, Window
 
 log = logging.getLogger(__name__)
 
@@ -89,18 +85,16 @@ class Stream:
         self._where = {"source_id": source.source_id}  # for the log
         self.account = account
         self._source = source
-        self._segmenter = segmenter
-        self._following = Following(settings, tracker=tracker, camera=camera, region=region)
         self._run_id = run
         self._settings = settings
         self._clock = clock
-        self._wake = threading.Event()
+        self._wake = wake = threading.Event()
         self._orders = Orders(
-            source,
-            account=account,
-            wake=self._wake.set,
-            stop_timeout_s=settings.stop_timeout_s,
-            clock=clock,
+            source, account=account, wake=wake.set, patience_s=settings.stop_timeout_s, clock=clock
+        )
+        following = Following(settings, tracker=tracker, camera=camera, region=region)
+        self._filling = Filling(
+            segmenter, following, settings=settings, account=account, wake=wake.set, clock=clock
         )
         self._publisher = Publisher(
             sinks,
@@ -114,39 +108,23 @@ class Stream:
             checkpoint,
             every_s=settings.checkpoint_every_s,
             publisher=self._publisher,
-            following=self._following,
+            following=following,
             account=account,
             clock=clock,
         )
-        self._window = Window(settings, live=True, tracked=tracker is not None, clock=clock)
         self._settling = Settling(
             run=run,
             info=lambda: segmenter.info,
-            window=self._window,
-            following=self._following,
+            window=self._filling.window,
+            following=following,
             progress=self._progress,
             publisher=self._publisher,
             account=account,
             make_picture=make_picture,
             clock=clock,
         )
-        self._buffer: FrameBuffer[Captured] = FrameBuffer(
-            settings.buffer,
-            WhenFull.DROP_OLDEST,
-            on_drop=lambda _: account.dropped("buffer_full"),
-            on_change=self._wake.set,
-            lock=account.lock,
-        )
-        account.watch(
-            source_state=lambda: source.state if isinstance(source, Reporting) else None,
-            buffered=self._buffer.__len__,
-            window=self._window.__len__,
-            in_hand=lambda: self._buffer.blocked,
-            decode_errors=lambda: source.decode_errors,
-            reconnects=lambda: source.reconnects,
-        )
         self._capture: Capture | None = None
-        self._start = Start()
+        self._be_watched()
 
     @property
     def latest(self) -> FrameResult | None:
@@ -174,8 +152,9 @@ class Stream:
                 self._progress.count_again(state)
                 outcome = state.ended
             else:
-                capture = self._capture = self._begin(state)
-                if self._proven(capture):
+                start = self._progress.go_on(state)
+                capture = self._capture = self._begin(start)
+                if self._proven(capture, start):
                     self._loop(capture)
                     if not self._orders.left.is_set():
                         outcome = self._finish(capture)
@@ -193,10 +172,20 @@ class Stream:
             raise
         return self._release(outcome, bug)
 
+    def _be_watched(self) -> None:
+        source, filling = self._source, self._filling
+        self.account.watch(
+            source_state=lambda: source.state if isinstance(source, Reporting) else None,
+            buffered=filling.buffer.__len__,
+            window=filling.window.__len__,
+            in_hand=lambda: filling.buffer.blocked,
+            decode_errors=lambda: source.decode_errors,
+            reconnects=lambda: source.reconnects,
+        )
+
     def _take_every_frame(self) -> None:
         """Nothing is dropped to stay fresh: all that was made for a camera waits instead."""
-        self._buffer.when_full = WhenFull.BLOCK
-        self._window.take_every_frame()
+        self._filling.take_every_frame()
         self._publisher.take_every_result()
         self._progress.live = False
         self._orders.pausing.drops = False
@@ -205,10 +194,10 @@ class Stream:
         self._orders.begin()
         while not self._orders.left.is_set():
             self._wake.clear()
-            moved = self._fill() + self._publish_ready()
+            moved = self._filling.fill() + self._publish_ready()
             if self._publisher.lost_all:
                 raise MaskstreamError("every sink is lost")
-            if capture.ended and not len(self._window) and not len(self._buffer):
+            if capture.ended and self._filling.empty:
                 return
             if not moved:
                 self._wait(capture)
@@ -220,37 +209,7 @@ class Stream:
             return
         self._wake.wait(_LOOK_S)
         if self._orders.deaf:
-            self._buffer.close()  # its thread is left to its own timeout
-
-    def _fill(self) -> int:
-        """Move what waits and fits into the window, and submit it in one call."""
-        taken: list[Flight] = []
-        with self.account.lock:
-            while (captured := self._buffer.peek()) is not None:
-                verdict = self._window.judge(captured, newest=len(self._buffer) == 1)
-                if verdict is Verdict.WAIT:
-                    break
-                self._buffer.poll()
-                if verdict is Verdict.DROP:
-                    self.account.dropped("stale")
-                    continue
-                segmented = verdict is Verdict.SEGMENT
-                taken.append(self._window.add(captured, segmented=segmented))
-        now = self._clock()
-        for flight in taken:
-            flight.submitted_at_s, flight.done_at_s = now, None if flight.segmented else now
-            self.account.observe("queue", now - flight.captured.at_s)
-        flights = [flight for flight in taken if flight.segmented]
-        frames = [self._following.look(flight.frame) for flight in flights]
-        futures = self._segmenter.submit(frames) if frames else ()
-        for flight, future in zip(flights, futures, strict=True):
-            flight.future = future
-            future.add_done_callback(partial(self._done, flight))
-        return len(taken)
-
-    def _done(self, flight: Flight, _: Future[Instances]) -> None:
-        flight.done_at_s = self._clock()
-        self._wake.set()
+            self._filling.buffer.close()  # its thread is left to its own timeout
 
     def _publish_ready(self) -> int:
         """Settle from the left what has landed, at most a quarter of the window at a time.
@@ -259,7 +218,7 @@ class Stream:
         """
         count = 0
         while count < max(1, self._settings.window // 4):
-            flight = self._window.oldest
+            flight = self._filling.window.oldest
             if flight is None:
                 break
             self._settling.prepare(flight)
@@ -270,15 +229,14 @@ class Stream:
             count += 1
         return count
 
-    def _begin(self, state: State | None) -> Capture:
+    def _begin(self, start: Start) -> Capture:
         """Start to capture, from the beginning or from where an earlier run stood."""
-        start = self._start = self._progress.go_on(state)
         if start.after is not None:
             log.info("resuming after frame %d", start.after.index, extra=self._where)
             self._settling.epoch = start.after.epoch
         capture = Capture(
             self._source,
-            self._buffer,
+            self._filling.buffer,
             account=self.account,
             pausing=self._orders.pausing,
             stride=self._settings.stride,
@@ -290,7 +248,7 @@ class Stream:
         capture.start()
         return capture
 
-    def _proven(self, capture: Capture) -> bool:
+    def _proven(self, capture: Capture, start: Start) -> bool:
         """Wait for the source to show that it is the one of the checkpoint, then cut outputs back.
 
         Until then they are as they were; False: stopped before.
@@ -300,8 +258,8 @@ class Stream:
                 return False
             if capture.error is not None:
                 raise capture.error
-        if self._start.cut is not None:
-            self._start.cut()
+        if start.cut is not None:
+            start.cut()
         return True
 
     def _finish(self, capture: Capture) -> Outcome:
@@ -324,10 +282,7 @@ class Stream:
         capture = self._capture
         self._source.stop()
         self._orders.pausing.resume()
-        self._buffer.close()
-        with self.account.lock:
-            if left := self._window.clear() + len(self._buffer.clear()):
-                self.account.dropped("aborted", left)
+        self._filling.abort()
         try:
             self._publisher.close()  # first: outputs are whole also where the source hangs
         finally:

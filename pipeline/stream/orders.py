@@ -22,7 +22,7 @@ class Orders:
         source: told to stop when the stream is to end.
         account: told what state the stream is in.
         wake: called when there is something new.
-        stop_timeout_s: how long the source may take to hear that it is to stop.
+        patience_s: how long the source may take to hear that it is to stop.
         clock: seconds, monotonic.
     """
 
@@ -32,7 +32,7 @@ class Orders:
         *,
         account: StreamAccount,
         wake: Callable[[], None],
-        stop_timeout_s: float,
+        patience_s: float,
         clock: Clock,
     ) -> None:
         self.left = threading.Event()
@@ -43,7 +43,7 @@ class Orders:
         self._source = source
         self._account = account
         self._wake = wake
-        self._stop_timeout_s = stop_timeout_s
+        self._patience_s = patience_s
         self._clock = clock
         self._begun = False
         self._stopped_at_s: float | None = None
@@ -57,7 +57,7 @@ class Orders:
     def deaf(self) -> bool:
         """Whether the source was told to stop and does not."""
         at_s = self._stopped_at_s
-        return at_s is not None and self._clock() - at_s > self._stop_timeout_s
+        return at_s is not None and self._clock() - at_s > self._patience_s
 
     def obey(self, command: Command) -> None:
         """Do what is asked; returns at once."""

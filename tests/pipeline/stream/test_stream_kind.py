@@ -34,12 +34,12 @@ def test_what_turns_out_to_be_a_file_is_kept_whole(make_stream: Callable[..., An
     stream = undecided(make_stream, live=False)
     end = stream.run()
     assert (end.counts.published, end.counts.dropped) == (30, {})
-    assert stream._buffer.when_full is WhenFull.BLOCK
-    assert stream._window._max_latency_s is None
+    assert stream._filling.buffer.when_full is WhenFull.BLOCK
+    assert stream._filling.window._max_latency_s is None
 
 
 def test_what_turns_out_to_be_a_camera_is_kept_fresh(make_stream: Callable[..., Any]) -> None:
     stream = undecided(make_stream, live=True)
     end = stream.run()
     assert end.counts.published + end.counts.dropped.get("buffer_full", 0) == 30
-    assert stream._buffer.when_full is WhenFull.DROP_OLDEST
+    assert stream._filling.buffer.when_full is WhenFull.DROP_OLDEST
