@@ -191,7 +191,9 @@ def _goes_on(stream: StreamPlan) -> bool:
     if checkpoint is None or stream.overwrite:
         return False
     state = checkpoint.load([sink.name for sink in stream.sinks])
-    return state is not None and (state.at is None or _complete(stream))
+    if state is None:
+        return False
+    return _complete(stream) or all(position is None for position in state.sinks.values())
 
 
 def _complete(stream: StreamPlan) -> bool:

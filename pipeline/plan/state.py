@@ -131,6 +131,8 @@ def claim(plan: RunPlan, stream: StreamPlan) -> None:
 def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
     """The run of a camera: random, and kept in `run.state_dir` where there is one.
 
+    As long as it is the same no number is used twice; who starts over begins another.
+
     Args:
         plan: of the run.
         stream: of the camera.
@@ -140,11 +142,11 @@ def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
         ConfigError: nothing can be written there.
     """
     fresh = secrets.token_hex(8)
-    if plan.state_dir is None:
+    if plan.state_dir is None or (stream.overwrite and not lasting):
         return fresh
     path = _path(plan, stream, ".run")
     if lasting:
-        _make_once(path, fresh.encode())
+        _make_once(path, fresh.encode(), anew=stream.overwrite)
     return _read_run(path) or fresh
 
 
@@ -170,8 +172,8 @@ def _read_run(path: Path) -> str | None:
     )
 
 
-def _make_once(path: Path, content: bytes) -> None:
-    """Make a file with its content, unless somebody was quicker.
+def _make_once(path: Path, content: bytes, *, anew: bool = False) -> None:
+    """Make a file with its content, unless it is there; `anew`: it is replaced.
 
     Raises:
         ConfigError: nothing can be written there.
@@ -183,10 +185,13 @@ def _make_once(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # or a power cut leaves a name of nothing
+        if anew:
+            os.replace(fresh, path)
+            return
         try:
             os.link(fresh, path)
         except FileExistsError:
-            pass  # somebody was
+            pass  # of an earlier run, or somebody was quicker
         finally:
             fresh.unlink()
     except OSError as error:

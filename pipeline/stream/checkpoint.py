@@ -65,7 +65,15 @@ class State:
     ended: Outcome | None = None
     """Set once everything is written and closed: there is nothing to resume."""
     numbers: Numbers | None = None
-    """Live only: what may go on being used; None before the first frame."""
+    """What a camera may go on using; None before the first frame."""
+    refused: str | None = None
+    """Why it does not say how far a file has come: it is of another version."""
+
+    @property
+    def of_camera(self) -> bool:
+        """Whether it is a camera's: its frames do not come twice, so tracks are not kept."""
+        settled = self.at is not None or self.ended is not None
+        return settled and self.following is None and self.refused is None
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values, exact."""
@@ -82,28 +90,36 @@ class State:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> State:
-        """The state `as_json` wrote, or an older version."""
+        """The state `as_json` wrote, or another version: of that, what all of them say."""
         ended = values["ended"]
-        return State(
+        state = State(
             sinks=values["sinks"],
-            at=None if values["at"] is None else Mark.from_json(values["at"]),
-            following=values["following"],
-            published=values["published"],
-            failed=values["failed"],
             ended=None
             if ended is None
             else Outcome(**{**ended, "status": Status(ended["status"])}),
             numbers=_numbers_in(values),
         )
+        try:
+            return replace(
+                state,
+                at=None if values["at"] is None else Mark.from_json(values["at"]),
+                following=values["following"],
+                published=values["published"],
+                failed=values["failed"],
+            )
+        except DAMAGED:
+            if values["schema"] == SCHEMA:
+                raise
+            return replace(state, refused=f"it is {values['schema']}, not {SCHEMA}")
 
 
 def _numbers_in(values: Mapping[str, Any]) -> Numbers | None:
-    """What is left to use; where a version did not say so, what it cannot have used."""
-    if "numbers" in values:
-        return None if values["numbers"] is None else Numbers(**values["numbers"])
+    """What is left to use; where it does not say so, what cannot have been used."""
+    if (numbers := values.get("numbers")) is not None:
+        return Numbers(**numbers)
     if (at := values["at"]) is None:
         return None
-    tracker = (values["following"] or {}).get("tracker") or {}
+    tracker = (values.get("following") or {}).get("tracker") or {}
     ahead = 0 if values["ended"] else AHEAD
     return Numbers(at["epoch"] + 1, at["index"] + 1 + ahead, tracker.get("next_id", 1) + ahead)
 
@@ -159,13 +175,32 @@ class Checkpoint:
             raise self._refusal(self.path, error) from error
 
     def begin(self, state: State) -> None:
-        """The first state of a run; numbers of another one are forgotten.
+        """The first state of a run, or of other output in the same: its numbers stay used.
 
         Raises:
             OSError: it could not be written.
         """
-        self._numbers.unlink(missing_ok=True)
+        with contextlib.suppress(ConfigError):  # told where numbers are asked for
+            if self.reserved() is None:
+                self._numbers.unlink(missing_ok=True)
         self.save(state)
+
+    def reserved(self) -> Numbers | None:
+        """What this run has left to use; None: it has used none.
+
+        Raises:
+            ConfigError: the file is there and cannot be read.
+        """
+        try:
+            text = self._numbers.read_text(encoding="ascii")
+            values = json.loads(text) if text else None  # else none was reserved yet
+            if values is None or values.pop("run", self._run) != self._run:
+                return None
+            return Numbers(**values)
+        except FileNotFoundError:
+            return None
+        except DAMAGED as error:
+            raise self._refusal(self._numbers, error) from error
 
     def save(self, state: State) -> None:
         """Replace the state, durable when this returns.
@@ -196,6 +231,7 @@ class Checkpoint:
             OSError: it could not be written.
         """
         text = ", ".join(f'"{name}": {value:>20}' for name, value in asdict(numbers).items())
+        text += f', "run": {json.dumps(self._run)}'
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._numbers, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -208,31 +244,23 @@ class Checkpoint:
             self._sync_folder()
 
     def discard(self) -> None:
-        """Forget the state: the next run starts from the beginning."""
+        """Forget the state: the output is begun anew. The numbers of a run stay used."""
         self.path.unlink(missing_ok=True)
-        self._numbers.unlink(missing_ok=True)
         if not self.lasting:
             with contextlib.suppress(OSError):  # others have theirs there
                 self.path.parent.rmdir()
 
     def _state(self, values: Mapping[str, Any]) -> State:
         state = State.from_json(values)
-        try:
-            text = self._numbers.read_text(encoding="ascii")
-            if not text:  # none was reserved yet, so none was used
-                return state
-            reserved = Numbers(**json.loads(text))
-            return replace(state, numbers=reserved.beyond(state.numbers or reserved))
-        except FileNotFoundError:
+        if (reserved := self.reserved()) is None:
             return state
-        except DAMAGED as error:
-            raise self._refusal(self._numbers, error) from error
+        return replace(state, numbers=reserved.beyond(state.numbers or reserved))
 
     def _refusal(self, path: Path, error: Exception) -> ConfigError:
         """Going on without it would write over what was published, or use numbers twice."""
         reason = error.strerror if isinstance(error, OSError) else in_one_line(error)
-        other = self._numbers if path == self.path else self.path
-        more = f" and {other}" if other.exists() else ""
+        beside = (self.path.with_suffix(end) for end in (".json", ".numbers", ".run"))
+        more = "".join(f" and {other}" for other in beside if other != path and other.exists())
         return ConfigError(
             f"{path}: cannot read the checkpoint of {self._source_id!r}: {reason}; delete it{more} "
             "to start from the beginning"

@@ -42,6 +42,7 @@ class Following:
         self._camera = camera
         self._region = region
         self._last: Masks | None = None
+        self._first_id = 1
 
     @property
     def tracks(self) -> bool:
@@ -116,10 +117,12 @@ class Following:
     @property
     def next_id(self) -> int:
         """The first track id that was not given yet."""
-        return 1 if self._tracker is None else self._tracker.next_id
+        given = 1 if self._tracker is None else self._tracker.next_id
+        return max(given, self._first_id)  # without a tracker those of earlier runs stay given
 
     def skip_ids(self, first: int) -> None:
         """Give no track id below this one."""
+        self._first_id = first
         if self._tracker is not None:
             self._tracker.skip_ids(first)
 

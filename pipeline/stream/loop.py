@@ -147,7 +147,8 @@ class Stream:
             if not self._source.live:  # not asked before: what is behind HTTP has to look
                 self._take_every_frame()
             state = self._progress.load()
-            if state is not None and state.ended is not None and not self._source.live:
+            camera = self._source.live or (state is not None and state.of_camera)
+            if state is not None and state.ended is not None and not camera:
                 log.info("already complete, nothing to do", extra=self._where)
                 self._progress.count_again(state)
                 outcome = state.ended

@@ -76,8 +76,13 @@ class Progress:
         self._told_at_s = -math.inf
 
     def load(self) -> State | None:
-        """Where an earlier run of the same kind stood."""
-        return None if self._checkpoint is None else self._checkpoint.load(self._publisher.names)
+        """Where an earlier run stood; one of other output has at least used numbers."""
+        if self._checkpoint is None:
+            return None
+        if (state := self._checkpoint.load(self._publisher.names)) is not None:
+            return state
+        numbers = self._checkpoint.reserved()
+        return None if numbers is None else State(sinks=dict(self._positions), numbers=numbers)
 
     def go_on(self, state: State | None) -> Start:
         """Find out where to go on, and that it is possible; no output is touched before `cut`.
@@ -87,7 +92,7 @@ class Progress:
         """
         if state is not None and self.live and state.numbers is not None:
             return self._count_on(state, state.numbers)
-        if state is not None and state.at is not None and not self.live and self._restored(state):
+        if state is not None and not self.live and self._restored(state):
             positions = self._fitting(state)
             self.count_again(state)
             self._at = self._tried = state.at
@@ -195,8 +200,10 @@ class Progress:
         return positions
 
     def _restored(self, state: State) -> bool:
-        """Whether tracks and camera could be taken on; a file that cannot starts over."""
+        """Whether a file goes on where it stood; one whose state is of no use starts over."""
         try:
+            if state.refused is not None or state.of_camera:
+                raise SnapshotRefused(state.refused or "it is of a camera")
             if state.following is not None:
                 self._following.restore(state.following)
         except SnapshotRefused as error:
@@ -206,16 +213,21 @@ class Progress:
                 extra={"source_id": self._account.source_id},
             )
             return False
-        return True
+        return state.at is not None
 
     def _reserve(self, numbers: Numbers) -> None:
+        """Write numbers down where they can be written: in their own file, or in the state."""
         assert self._checkpoint is not None  # noqa: S101 - asked by the callers
         try:
             self._checkpoint.reserve(numbers)
         except OSError as error:
-            self._tell("numbers cannot be reserved, a crash could use them twice", error)
-        else:
-            self._reserved = numbers
+            state = replace(self._saved or State(sinks=dict(self._positions)), numbers=numbers)
+            try:
+                self._checkpoint.save(state)
+            except OSError:
+                self._tell("numbers cannot be reserved, a crash could use them twice", error)
+                return
+        self._reserved = numbers
 
     def _write(self, write: Callable[[State], None], state: State) -> bool:
         try:

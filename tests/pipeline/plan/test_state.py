@@ -19,7 +19,7 @@ from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
 from pipeline.plan.state import kept
 from pipeline.stream import Checkpoint
-from pipeline.stream.checkpoint import State
+from pipeline.stream.checkpoint import Numbers, State
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,32 @@ def test_two_cameras_of_one_name_have_a_run_each() -> None:
     second = run_of(plan_of("rtsp://two/1", "jsonl:oB/x.jsonl"))
     assert first != second
     assert run_of(plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")) == first
+
+
+def test_a_camera_that_starts_over_begins_another_run_and_nobody_else_does() -> None:
+    plan = plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")
+    checkpoint = begin(plan)
+    first = checkpoint.reserve(Numbers(1, 7, 3)) or run_of(plan)
+    Path("oA/x.jsonl").rename("oA/yesterday.jsonl")
+    assert run_of(plan) == first
+    assert (checkpoint.load(["jsonl"]), checkpoint.reserved()) == (None, Numbers(1, 7, 3))
+
+    anew = plan_of("rtsp://one/1", "jsonl:oA/x.jsonl", overwrite=True)
+    again = begin(anew)
+    assert run_of(plan) not in (first, "")
+    assert again.reserved() is None  # its numbers begin anew with it
+    Path("state/video.run").write_bytes(b"cut")
+    run_of(anew)
+
+
+def test_output_that_was_moved_away_before_the_first_checkpoint_is_begun_anew() -> None:
+    """The state has positions from before the first frame, and no frame."""
+    plan = plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")
+    checkpoint = begin(plan)
+    assert prepare(plan).plan.streams[0].run == run_of(plan)
+    Path("oA/x.jsonl").unlink()
+    run_of(plan)
+    assert checkpoint.load(["jsonl"]) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"cut", b"\xff\xfe", b"0123456789abcdeg"])

@@ -228,6 +228,7 @@ def test_a_state_survives_its_way_through_json(tmp_path: Path) -> None:
         published=38,
         failed={"poison": 1},
         ended=Outcome(Status.INCOMPLETE, "cut off", 42, 50),
+        numbers=Numbers(2, 42, 3),
     )
     checkpoint.save(state)
     assert checkpoint.load(["jsonl"]) == state

@@ -138,6 +138,56 @@ def test_a_file_whose_tracks_cannot_be_taken_on_starts_over_and_says_so(
     assert "the file is done from its beginning" in said[0].getMessage()
 
 
+def test_a_file_whose_place_cannot_be_read_starts_over_and_says_so(
+    make_stream: MakeStream,
+    files: Any,
+    state: Path,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at = {**json.loads(state.read_text())["at"], "due_s": 1.0}
+    change(state, schema="maskstream.checkpoint/1", at=at)
+    assert run(make_stream, state, [*files(), ListSink()]).exit_code == 0
+    assert bytes_of(tmp_path) == whole
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
+        "cam: the checkpoint cannot be used: it is maskstream.checkpoint/1, not "
+        "maskstream.checkpoint/2; the file is done from its beginning"
+    ]
+
+
+def test_a_recording_that_is_a_camera_now_keeps_what_was_published(
+    make_stream: MakeStream, files: Any, state: Path, tmp_path: Path
+) -> None:
+    """Its server was away when it was asked, say. Numbers go on as behind a crash."""
+    before = bytes_of(tmp_path)["a.jsonl"]
+    camera = ScriptedSource([], live=True)
+    assert run(make_stream, state, [*files(), ListSink()], source=camera).exit_code == 0
+    assert bytes_of(tmp_path)["a.jsonl"].startswith(before)
+    assert camera.started_at is not None
+    assert camera.started_at["index"] > 1000
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_camera_that_is_a_recording_now_is_done_from_its_beginning(
+    make_stream: MakeStream,
+    files: Any,
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    stopped: bool,
+) -> None:
+    path = tmp_path / "cam.json"
+    run(make_stream, path, [*files(), ListSink()], source=ScriptedSource(make_frames(5), live=True))
+    if stopped:
+        change(path, ended=None)
+    assert run(make_stream, path, [*files(), ListSink()]).exit_code == 0
+    assert bytes_of(tmp_path) == whole
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
+        "cam: the checkpoint cannot be used: it is of a camera; the file is done from its beginning"
+    ]
+
+
 def test_no_output_is_cut_when_one_of_them_does_not_fit(
     make_stream: MakeStream, files: Any, state: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +239,10 @@ def test_stopped_before_it_went_on_a_stream_has_touched_nothing(
     [
         pytest.param({"following": {"tracker": {"version": 1}}}, id="tracks of another version"),
         pytest.param({"schema": "maskstream.checkpoint/3"}, id="a later version"),
+        pytest.param(
+            {"schema": "maskstream.checkpoint/1", "at": {"epoch": 0, "index": 4, "due_s": 1.0}},
+            id="an older version that wrote down other things",
+        ),
     ],
 )
 def test_a_camera_goes_on_whatever_its_tracks_were(

@@ -37,6 +37,7 @@ class Camera:
     def __init__(self, path: Path, segmenter: Serving, make_picture: Any) -> None:
         self.path = path
         self.seen: list[tuple[int, int, tuple[int, ...]]] = []
+        self.follows = True
         self._segmenter = segmenter
         self._make_picture = make_picture
 
@@ -61,8 +62,8 @@ class Camera:
 
         def remember(result: FrameResult) -> None:
             ids = result.instances.track_ids
-            assert ids is not None
-            self.seen.append((result.epoch, result.index, tuple(ids.tolist())))
+            assert (ids is not None) is self.follows
+            self.seen.append((result.epoch, result.index, () if ids is None else tuple(ids)))
             look(result)
             if crash and len(self.seen) - before == frames:
                 checkpoint.save = checkpoint.reserve = lambda *_: None  # type: ignore[method-assign]
@@ -74,7 +75,9 @@ class Camera:
         stream = Stream(
             source,
             self._segmenter,
-            tracker=make_tracker(class_names=self._segmenter.info.labels, min_score=0.5),
+            tracker=make_tracker(class_names=self._segmenter.info.labels, min_score=0.5)
+            if self.follows
+            else None,
             camera=None,
             sinks=[(str(name), sink) for name, sink in sinks],
             run="run",
@@ -135,7 +138,8 @@ def test_after_checkpoints_that_could_not_be_written(
 
 def test_numbers_are_on_the_disk_before_they_are_used(camera: Camera) -> None:
     def look(result: FrameResult) -> None:
-        held = Numbers(**json.loads(camera.path.with_suffix(".numbers").read_text()))
+        held = Checkpoint(camera.path, run="run", source_id="cam").reserved()
+        assert held is not None
         assert held.epoch > result.epoch
         assert held.index > result.index
         assert held.track > max(camera.seen[-1][2], default=0)
@@ -153,14 +157,29 @@ def test_numbers_take_their_room_once(tmp_path: Path) -> None:
     made = path.stat()
     checkpoint.reserve(Numbers(10**9, 10**12, 10**15))
     assert (path.stat().st_ino, path.stat().st_size) == (made.st_ino, made.st_size)
-    assert json.loads(path.read_text()) == {"epoch": 10**9, "index": 10**12, "track": 10**15}
+    assert checkpoint.reserved() == Numbers(10**9, 10**12, 10**15)
 
 
-def test_where_numbers_cannot_be_written_it_is_said_and_the_camera_goes_on(
+def test_where_their_own_file_cannot_be_written_numbers_stand_in_the_state(
+    camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It belongs to somebody else, say; the state is replaced, and asks the folder only."""
+    camera.live(4, crash=False)
+    for _ in range(3):
+        checkpoint = Checkpoint(camera.path, run="run", source_id="cam")
+        checkpoint.reserve = full  # type: ignore[method-assign]
+        camera.live(AHEAD + 5, every_s=1e9, checkpoint=checkpoint)
+    camera.assert_nothing_twice(lives=4)
+    assert caplog.text == ""
+
+
+def test_where_numbers_can_be_written_nowhere_it_is_said_and_the_camera_goes_on(
     camera: Camera, caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoint = Checkpoint(camera.path, run="run", source_id="cam")
     checkpoint.reserve = full  # type: ignore[method-assign]
+    write, checkpoint.save = checkpoint.save, full  # type: ignore[method-assign]
+    checkpoint.begin = write  # type: ignore[method-assign]
     end = camera.live(5, crash=False, checkpoint=checkpoint)
     assert (len(camera.seen), end.exit_code) == (5, 0)
     said = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -192,10 +211,39 @@ def test_numbers_of_another_run_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "cam.json"
     Checkpoint(path, run="old", source_id="cam").reserve(Numbers(7, 7, 7))
     checkpoint = Checkpoint(path, run="new", source_id="cam")
+    assert checkpoint.reserved() is None
     checkpoint.begin(State(sinks={}))
     state = checkpoint.load([])
     assert state is not None
     assert state.numbers is None
+    assert [file.name for file in tmp_path.iterdir()] == ["cam.json"]
+
+
+@pytest.mark.parametrize("crash", [True, False])
+@pytest.mark.parametrize("lost", ["options", "sinks", "output", "state"])
+def test_after_output_was_begun_anew_in_the_same_run(
+    camera: Camera, lost: str, crash: bool
+) -> None:
+    """Its options are changed, one more is asked for, it was moved away, the state is gone."""
+    for life in range(3):
+        options = {"look": f"jsonl?fields={life}"} if lost == "options" else None
+        checkpoint = Checkpoint(camera.path, run="run", source_id="cam", options=options)
+        others = (ListSink(),) * (life if lost == "sinks" else 0)
+        camera.live(4, crash=crash, others=others, checkpoint=checkpoint)
+        if lost == "output":
+            checkpoint.discard()
+        if lost == "state":
+            camera.path.unlink()
+    camera.assert_nothing_twice(lives=3)
+
+
+def test_after_lives_without_a_tracker(camera: Camera) -> None:
+    camera.live(4, crash=False)
+    camera.follows = False
+    camera.live(4, crash=False)
+    camera.follows = True
+    camera.live(4, crash=False)
+    assert [ids for _, _, ids in camera.seen] == [(1,)] * 4 + [()] * 4 + [(2,)] * 4
 
 
 def test_a_state_of_a_version_without_numbers_is_left_behind_by_all_it_may_have_used(
