@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import SourceOpenError
 from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.file.cropping import crop_of
+from pipeline.sources.file.rows import find_row
 from pipeline.sources.file.truncation import is_cut_off, pictures_are_whole
 from pipeline.sources.images.heif import is_heif
 from pipeline.sources.picture import WHOLE, Crop
@@ -106,7 +107,9 @@ class VideoFile:
             return sum(bool(entry.size) and not entry.is_discard for entry in entries)
         if self.container.format.name == "gif":  # what FFmpeg has counted of what is there
             return None
-        return self.stream.frames or None
+        length = self._length()  # a recorder that could not go back leaves a mere filling there
+        filling = length and self.stream.frames > length
+        return None if filling else self.stream.frames or None
 
     @property
     def crop(self) -> Crop:
@@ -226,13 +229,16 @@ class VideoFile:
 
     def _open(self, max_pixels: int) -> InputContainer:
         options = {
-            "protocol_whitelist": "file",
+            "protocol_whitelist": "file,subfile",
             "format_whitelist": _FORMATS,
             "max_pixels": str(max_pixels),
         }
+        # the prefix keeps a name such as `concat:a|b` from being anything but a name
+        name = f"file:{self._path.absolute()}"
+        row = find_row(self._path)
+        if row is not None and 0 < row.end < self._length():
+            name = f"subfile,,start,0,end,{row.end},,:{name}"
         try:
-            # the prefix keeps a name such as `concat:a|b` from being anything but a name
-            name = f"file:{self._path.absolute()}"
             return av.open(name, format=self._raw_format(), options=options)
         except (av.FFmpegError, ValueError) as error:
             raise SourceOpenError(

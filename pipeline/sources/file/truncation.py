@@ -1,9 +1,10 @@
 """Whether a file was cut off, from the sizes its container wrote down. Nothing is decoded.
 
 A copy that was interrupted, or a recorder that lost its power, leaves a file whose outermost
-boxes reach beyond its end. Containers that write no sizes (transport streams, raw streams, a
-Matroska that is still being recorded) cannot be judged this way and count as whole. So do bytes
-behind the end that only look like a box, and parts that hold no pictures.
+boxes reach beyond its end, or whose last page, packet or block does. Containers that write no sizes
+(transport streams, raw streams) cannot be judged this way and count as whole, as does what ends
+between two parts of a recording that goes on. So do bytes behind the end that only look like a
+box, and parts that hold no pictures.
 """
 
 from __future__ import annotations
@@ -15,17 +16,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.sources.file.ebml import elements, find_segment, read_number
+from pipeline.sources.file.pages import ogg_breaks_off, program_breaks_off
+from pipeline.sources.file.rows import find_row
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _CLUSTER = b"\x1f\x43\xb6\x75"
+_BLOCKS = frozenset({b"\xa3", b"\xa0"})
+_JPEG = b"\xff\xd8\xff"
+_TAIL_BYTES = 1 << 24
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_DATA_HEAD = 50
 _PICTURES = (b"moov", b"moof", b"mdat")
 """The boxes of MP4 without which pictures are missing."""
 
 
 def is_cut_off(path: Path) -> bool:
     """Whether the file ends before its container says; False where it does not say."""
+    row = find_row(path)
+    if row is not None:
+        return row.cut
     with path.open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         start = file.read(12)
@@ -56,6 +67,12 @@ def _reader(start: bytes) -> Callable[[BinaryIO, int], bool]:
         return _gif_breaks_off
     if start == _ASF[:12]:
         return _asf_reaches_beyond
+    if start[:4] == b"OggS":
+        return ogg_breaks_off
+    if start[:4] == b"\0\0\1\xba":
+        return program_breaks_off
+    if start[:3] == _JPEG:
+        return _jpeg_breaks_off
     return lambda file, length: False
 
 
@@ -83,9 +100,27 @@ def _riff_reaches_beyond(file: BinaryIO, length: int) -> bool:
 
 
 def _segment_reaches_beyond(file: BinaryIO, length: int) -> bool:
-    """Matroska and WebM: a header, then one segment that may say its size."""
-    size = read_number(file) if find_segment(file) else None
-    return size is not None and file.tell() + size > length
+    """Matroska and WebM: a header, then one segment; without a size of it, its last part counts."""
+    if not find_segment(file):
+        return False
+    size = read_number(file)
+    if size is not None:
+        return file.tell() + size > length
+    return _cluster_reaches_beyond(file, length)
+
+
+def _cluster_reaches_beyond(file: BinaryIO, length: int) -> bool:
+    """Of a recording that goes on: the last cluster, or the last block of one without a size."""
+    within = False
+    while True:
+        for name, size in elements(file, length):
+            if name == _CLUSTER and size is None:
+                within = True  # its blocks follow
+                break
+            if size is not None and file.tell() + size > length:
+                return name == _CLUSTER or (within and name in _BLOCKS)
+        else:
+            return False
 
 
 def _gif_breaks_off(file: BinaryIO, length: int) -> bool:
@@ -122,17 +157,39 @@ def _skip_palette(file: BinaryIO, flags: int) -> None:
 
 
 def _asf_reaches_beyond(file: BinaryIO, length: int) -> bool:
-    """ASF and WMV: a row of objects; one of them holds the pictures."""
-    at = 0
+    """ASF and WMV: a row of objects; one of them holds the pictures, in packets of one size."""
+    at = packet = 0
     while at + 24 <= length:
         file.seek(at)
         name, size = struct.unpack("<16sQ", file.read(24))
+        if name == _ASF_DATA and size <= _ASF_DATA_HEAD:  # written where nothing can be filled in
+            rest = (length - at - _ASF_DATA_HEAD) % packet if packet else 0
+            file.seek(length - rest)
+            return bool(rest) and file.read(1)[0] & 0x90 == 0x80
         if size < 24:
             return False
+        if name == _ASF:
+            packet = _asf_packet(file.read(min(size, _TAIL_BYTES)))
         at += size
         if name == _ASF_DATA:
             return bool(at > length)
     return False
+
+
+def _asf_packet(header: bytes) -> int:
+    """Bytes of a packet, as the properties of the file say; 0 where they do not."""
+    at = header.find(_ASF_PROPERTIES)
+    low, high = (
+        struct.unpack_from("<II", header, at + 92) if 0 <= at <= len(header) - 100 else (0, 1)
+    )
+    return low if low == high else 0
+
+
+def _jpeg_breaks_off(file: BinaryIO, length: int) -> bool:
+    """JPEG after JPEG: where any of them has an end, the last one has it too."""
+    file.seek(max(0, length - _TAIL_BYTES))
+    tail = file.read()
+    return 0 <= tail.rfind(b"\xff\xd9") < tail.rfind(_JPEG)
 
 
 def _movi_is_whole(file: BinaryIO, length: int) -> bool:

@@ -44,6 +44,18 @@ def server() -> Iterator[tuple[str, dict[str, Answer]]]:
         httpd.shutdown()
 
 
+class Pipe:
+    """Takes what a muxer writes, and lets it seek nowhere."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.write_bytes(b"")
+
+    def write(self, data: bytes) -> int:
+        with self.path.open("ab") as file:
+            return file.write(data)
+
+
 class Clips:
     """Writes clips below one folder and reads the number in a picture."""
 
@@ -77,12 +89,17 @@ class Clips:
         mux: dict[str, str] | None = None,
         rotation: tuple[int, bool, bool] | None = None,
         colour: dict[str, int] | None = None,
+        pipe: str | None = None,
     ) -> Path:
-        """Encode `images` (by default numbered ones); `pts` count in `time_base`."""
+        """Encode `images` (by default numbered ones); `pts` count in `time_base`.
+
+        With `pipe`, the name of a format, the muxer cannot go back in what it has written.
+        """
         images = images or [self.picture(i, size) for i in range(frames)]
         path = self.folder / name
         base = time_base or Fraction(1, rate)
-        with av.open(str(path), "w", options=mux or {}) as container:
+        where: Any = Pipe(path) if pipe else str(path)
+        with av.open(where, "w", format=pipe, options=mux or {}) as container:
             stream = container.add_stream(codec, rate=rate, options=options or {})
             stream.height, stream.width = images[0].shape[:2]
             stream.pix_fmt = pix_fmt
@@ -123,6 +140,12 @@ def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password of one test is not taken out of the texts of another."""
     monkeypatch.setattr(secrets.PROCESS, "_forms", set())
     monkeypatch.setattr(secrets.PROCESS, "_pattern", None)
+
+
+@pytest.fixture(scope="session")
+def clips_class() -> type[Clips]:
+    """For fixtures that keep what they write for several tests."""
+    return Clips
 
 
 @pytest.fixture
