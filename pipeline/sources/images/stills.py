@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.reading import open_regular
 from pipeline.sources.images.header import PictureHeader, netpbm_at, png_chunks, read_header
 from pipeline.sources.images.heif import is_heif
+from pipeline.sources.images.mpo import more_pictures
 from pipeline.sources.images.still import UNTIMED_S, Still, cut_film, too_large
 from pipeline.sources.images.tiff import begin_at, directories
 
@@ -62,6 +63,8 @@ def read_stills(path: Path, max_pixels: int) -> Iterator[Still]:
         yield from _row(data, max_pixels)
     else:
         yield _decoded(data, header)
+        if header.kind == "jpeg":
+            yield from _behind(data, max_pixels)
 
 
 def look_at(path: Path, *, count: bool) -> tuple[PictureHeader, int] | None:
@@ -73,9 +76,11 @@ def look_at(path: Path, *, count: bool) -> tuple[PictureHeader, int] | None:
     header = _look(data)
     if header is None:
         return None
-    if not count or header.kind != "tiff":
-        return header, header.moving or 1
-    return header, sum(1 for _ in directories(data))
+    if count and header.kind == "tiff":
+        return header, sum(1 for _ in directories(data))
+    if count and header.kind == "jpeg":
+        return header, 1 + len(more_pictures(data))
+    return header, header.moving or 1
 
 
 def _look(data: bytearray) -> PictureHeader | None:
@@ -104,6 +109,21 @@ def _decoded(data: bytearray | memoryview, header: PictureHeader) -> Still:
     if image is None:
         return Still(None, "cannot be decoded" if header.whole else "is truncated")
     return Still(np.ascontiguousarray(image, np.uint8))
+
+
+def _behind(data: bytearray, max_pixels: int) -> Iterator[Still]:
+    """The further pictures of a JPEG of several."""
+    for begin, end in more_pictures(data):
+        picture = memoryview(data)[begin:end]
+        header = read_header(bytes(picture))
+        if begin >= len(data):
+            yield Still(None, "is truncated")
+        elif header is None or header.kind != "jpeg":  # the end it says may lie anywhere
+            yield Still(None, "is not a picture")
+        elif header.pixels > max_pixels:
+            yield too_large(header.width, header.height)
+        else:
+            yield _decoded(picture, header)
 
 
 def _stack(data: bytearray, max_pixels: int) -> Iterator[Still]:
