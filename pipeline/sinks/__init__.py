@@ -122,7 +122,7 @@ def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
         ConfigError: the URL is wrong, or an id cannot be part of a file name.
     """
     parsed = parse_sink(url)
-    if parsed.scheme.writes in ("elsewhere", "service"):
+    if parsed.scheme.writes not in ("file", "directory"):
         return {}
     return {id_: os.path.abspath(parsed.located(id_)) for id_ in source_ids}
 
@@ -139,7 +139,7 @@ def manner(url: str, min_score: float | None = None) -> str:
     parsed = parse_sink(url)
     choice = parsed.choice
     shapes = parsed.options
-    if parsed.scheme.writes == "service":  # where it is changes nothing that is sent
+    if parsed.scheme.writes in ("service", "database"):  # where it is changes nothing that is sent
         shapes = {key: shapes[key] for key in RECORDS if key in shapes}
     options = {**shapes, "min_score": max(choice.min_score, min_score or 0.0)}
     options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
@@ -151,8 +151,8 @@ def manner(url: str, min_score: float | None = None) -> str:
 
 
 def is_service(url: str) -> bool:
-    """Whether results go to a service, and what waits for it to the disk."""
-    return parse_sink(url).scheme.writes == "service"
+    """Whether results go to a service or a database, and what waits for it to the disk."""
+    return parse_sink(url).scheme.writes in ("service", "database")
 
 
 def writes_folder(url: str) -> bool:
@@ -183,11 +183,12 @@ def look_at(url: str, source_id: str, *, now: bool) -> None:
         SinkError: another process is writing there.
     """
     parsed = parse_sink(url)
-    for path in targets(url, [source_id]).values():
-        folder = parsed.scheme.writes == "directory"
-        refuse_kind(path, root=parsed.root, folder=folder)
-        if now:
-            refuse_unready(path, folder=folder)
+    if (writes := parsed.scheme.writes) not in ("file", "directory", "database"):
+        return
+    path, folder = os.path.abspath(parsed.located(source_id)), writes == "directory"
+    refuse_kind(path, root=parsed.root, folder=folder)
+    if now:
+        refuse_unready(path, folder=folder, shared=writes == "database")
 
 
 def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:

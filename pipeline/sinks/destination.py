@@ -49,8 +49,14 @@ def refuse_outside(folder: Path, root: Path) -> None:
     )
 
 
-def refuse_unready(path: str, *, folder: bool) -> None:
+def refuse_unready(path: str, *, folder: bool, shared: bool = False) -> None:
     """Refuse where nothing can be written now.
+
+    Args:
+        path: of the output.
+        folder: it is one.
+        shared: others may write there, and it is not opened: who closes a database he has open
+            twice gives up its locks.
 
     Raises:
         ConfigError: permissions, or a disk without room.
@@ -67,7 +73,7 @@ def refuse_unready(path: str, *, folder: bool) -> None:
     disk = os.statvfs(there)
     if disk.f_blocks and disk.f_bavail * disk.f_frsize < _A_BLOCK:
         raise ConfigError(f"{inside}: cannot write there: the disk is full")
-    if not folder and os.path.exists(path):
+    if not (folder or shared) and os.path.exists(path):
         _refuse_taken(path)
 
 

@@ -83,6 +83,17 @@ def file(expected: str, help: str) -> Option:
     return Option(_path, None, expected, help, reads=True)
 
 
+def identifier(default: str, help: str) -> Option:
+    """A name that needs no quotes, wherever it stands."""
+
+    def parse(word: str) -> str:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", word):
+            raise ValueError
+        return word
+
+    return Option(parse, default, "a name of small letters, digits and _", help)
+
+
 def _fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:

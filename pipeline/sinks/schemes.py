@@ -18,6 +18,7 @@ from pipeline.sinks.options import (
     choice,
     file,
     flag,
+    identifier,
     integer,
     period,
     text,
@@ -28,9 +29,10 @@ from pipeline.sinks.options import (
 class Scheme(Entry):
     """One kind of sink, by the word before the colon; opened with a `SinkTarget`."""
 
-    writes: Literal["file", "directory", "elsewhere", "service"] = "file"
+    writes: Literal["file", "directory", "elsewhere", "service", "database"] = "file"
     """What the URL names: a file, a folder of its own, or something outside the file system; a
-    service is somewhere else, and what waits for it is kept on the disk."""
+    service is somewhere else, and what waits for it is kept on the disk. So it is for a database,
+    a file that sources and runs share."""
     options: Mapping[str, Option] = field(default_factory=dict, kw_only=True)
     suffixes: tuple[str, ...] = ()
     """File name endings allowed; empty: any."""
@@ -70,7 +72,7 @@ class SinkTarget:
 
 def selection_of(target: SinkTarget) -> Selection:
     """What of a result becomes a record."""
-    return Selection(target.options["fields"], target.options["mask"])
+    return Selection(target.options.get("fields"), target.options.get("mask", "rle"))
 
 
 def _also_secure(name: str, scheme: Scheme) -> tuple[Scheme, Scheme]:
@@ -189,6 +191,27 @@ _BUILT_IN = [
         options={
             "rows": integer(1, 1_000_000, default=5000, help="frames of a file, at most"),
             "roll": period(60.0, "a file is of one such period of the source's own time"),
+        },
+    ),
+    Scheme(
+        "sqlite",
+        "pipeline.sinks.sqlite:open_sqlite",
+        "records as rows of a SQLite database",
+        writes="database",
+        needs="sqlalchemy",
+        options={"spool_mb": SERVICE["spool_mb"]},
+        suffixes=(".db", ".sqlite", ".sqlite3"),
+    ),
+    Scheme(
+        "postgresql",
+        "pipeline.sinks.postgresql:open_postgresql",
+        "records as rows of a PostgreSQL database",
+        writes="service",
+        needs="psycopg",
+        options={
+            **SERVICE,
+            **TLS,
+            "schema": identifier("public", "where the tables are, made if it is not there"),
         },
     ),
     *_also_secure(

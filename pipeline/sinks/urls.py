@@ -64,7 +64,7 @@ def parse_sink(url: str) -> SinkUrl:
         )
     scheme = _scheme(name, shown)
     location, _, query = rest.partition("?")
-    if scheme.writes in ("file", "directory"):
+    if scheme.writes in ("file", "directory", "database"):
         location = expanded(location)
     _check_location(scheme, location, shown)
     _check_installed(scheme, shown)
@@ -119,7 +119,7 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
             f"sink {shown!r}: {scheme.name} writes {', '.join(scheme.suffixes)}; "
             f"end the path with {scheme.suffixes[0]}"
         )
-    if scheme.writes == "file" and location.endswith("/"):
+    if scheme.writes != "directory" and location.endswith("/"):
         raise ConfigError(f"sink {shown!r}: {scheme.name} writes one file, got a folder")
 
 

@@ -16,13 +16,15 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import psycopg
 import pytest
 from pycocotools import mask as coco_mask
 
 import maskstream
 from pipeline.accounting import SinkCounts, StreamAccount
-from pipeline.delivery.client import Message, Unwelcome
+from pipeline.delivery.client import Message, Rejected, Unwelcome
 from pipeline.delivery.publisher import Publisher
+from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
@@ -56,8 +58,7 @@ def broker(
         pytest.skip(f"{reason}; install it with tests/servers/install.sh")
     started = kind(tmp_path_factory.mktemp(request.param), certificate)
     yield started
-    started.thaw()
-    started.kill()
+    started.end()
 
 
 def only(wanted: Callable[[Any], Any]) -> pytest.MarkDecorator:
@@ -108,6 +109,9 @@ def result(number: int, label: str = "red") -> tuple[FrameResult, Picture]:
     found = make_instances(1, size=frame.size)
     one = FrameResult.of(frame, found, run="r", model="m", labels={1: label})
     return one, make_picture(frame.image, found, one.labels)
+
+
+RECORD = jsonl.dumps(result(0)[0])
 
 
 def frames(broker: Any) -> list[int]:
@@ -262,7 +266,7 @@ def test_who_is_not_let_in_is_told_so_without_the_password(
 def send_one(sink: Any) -> None:
     sink.client.connect()
     try:
-        sink.client.send([Message("gate", "r:gate:0:0", b"{}")])
+        sink.client.send([Message("gate", "r:gate:0:0", RECORD)])
     finally:
         sink.client.close()
 
@@ -273,15 +277,13 @@ def test_a_certificate_has_to_be_known(broker: Any, tmp_path: Path) -> None:
         return open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
 
     unknown = sink()
-    with pytest.raises(
-        Unwelcome, match=r"its certificate is not trusted \(self-signed certificate"
-    ):
+    with pytest.raises(Unwelcome, match=r"its certificate is not trusted \(.*certificate"):
         send_one(unknown)
     unknown.close()
     known = sink(f"tls_ca_file={broker.certificate}")
     send_one(known)
     known.close()
-    assert broker.messages("gate") == [("r:gate:0:0", b"{}")]
+    assert broker.messages("gate") == [("r:gate:0:0", RECORD)]
 
 
 @only(
@@ -300,3 +302,41 @@ def test_the_consumer_of_the_examples_reads_what_was_sent(
     assert capsys.readouterr().out.splitlines() == [
         f"frame {number}: red covers {area} pixels" for number in range(3)
     ]
+
+
+@only(lambda kind: kind is brokers.Postgresql)
+def test_what_a_database_lacks_or_cannot_hold_is_said_in_one_line(
+    broker: Any, tmp_path: Path
+) -> None:
+    def sink(url: str) -> Any:
+        spool = str(tmp_path / f"spool{len(list(tmp_path.iterdir()))}")
+        return open_sink(url, source_id="gate", run="r", labels={}, spool=spool)
+
+    missing = sink(broker.url().replace("/results", "/nowhere"))
+    with pytest.raises(Unwelcome) as error:
+        send_one(missing)
+    where = f"postgresql://127.0.0.1:{broker.port}"
+    assert str(error.value) == (
+        f'{where}/nowhere{broker.database[7:]}: FATAL:  database "nowhere{broker.database[7:]}" '
+        "does not exist; create it, or name another"
+    )
+    apart = sink(broker.url("schema=masks"))
+    send_one(apart)
+    with psycopg.connect(broker.url().partition("?")[0]) as connection:
+        assert connection.execute("SELECT count(*) FROM masks.frames").fetchall() == [(1,)]
+        connection.execute("UPDATE masks.maskstream SET version = 0")
+    with pytest.raises(Unwelcome, match="its tables are of version 0, written are those of"):
+        send_one(apart)
+    odd = sink(broker.url())
+    odd.client.connect()
+    texts = ("1", chr(0), "3")
+    records = [jsonl.dumps(result(n, label)[0]) for n, label in enumerate(texts)]
+    batch = [Message("gate", f"r:gate:0:{n}", record) for n, record in enumerate(records)]
+    with pytest.raises(Rejected) as refused:
+        odd.client.send(batch)
+    assert refused.value.acknowledged == 1
+    odd.client.send(batch[2:])
+    assert [body for _, body in broker.messages("gate")] == [records[0], records[2]]
+    for one in (missing, apart, odd):
+        one.client.close()
+        one.close()

@@ -1,0 +1,179 @@
+"""What databases have in common: the tables made or looked at, and messages put into them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, case, inspect, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
+from pipeline.formats import tables
+from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS, TRACKS
+
+CALL_S = 10.0
+"""How long a database may take for what one call asks of it."""
+_INSERT: dict[str, Callable[[Table], Any]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+Told = Callable[[DBAPIError], NotSent]
+
+
+class SqlClient:
+    """Taken means committed, as durable as the database makes that.
+
+    Each message once and in order, also after a crash and rerun: how far each run has come stands
+    in its row of `runs`, and is changed in the transaction that adds the frames.
+
+    Args:
+        engine: of the database; closed here.
+        where: the database, as messages call it.
+        told: what an error of it means.
+        hang_up: breaks off what a connection waits for, from another thread.
+        schema: the tables are in it; None: the database knows no such thing.
+    """
+
+    batch = 64
+
+    def __init__(
+        self,
+        engine: Engine,
+        where: str,
+        *,
+        told: Told,
+        hang_up: Callable[[Connection], None] | None = None,
+        schema: str | None = None,
+    ) -> None:
+        if schema is not None:
+            engine = engine.execution_options(schema_translate_map={None: schema})
+        self._engine, self._where, self._schema = engine, where, schema
+        self._told, self._hang_up = told, hang_up
+        self._connection: Connection | None = None
+        self._insert = _INSERT[engine.dialect.name]
+
+    def connect(self) -> None:
+        """See that the database is there, and make the tables where there are none."""
+        try:
+            self._connection = self._engine.connect()
+            with self._transaction() as connection:
+                self._prepare(connection)
+        except DBAPIError as error:
+            raise self._told(error) from error
+
+    def send(self, batch: Sequence[Message]) -> None:
+        """Add the rows of each message, all in one transaction."""
+        try:
+            with self._transaction() as connection:
+                for run, messages in groupby(batch, lambda message: message.key.partition(":")[0]):
+                    self._take(connection, run, list(messages))
+        except DBAPIError as error:
+            told = self._told(error)
+            if isinstance(told, Rejected) and len(batch) > 1:
+                self._send_singly(batch)
+            else:
+                raise told from error
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
+
+    def _send_singly(self, batch: Sequence[Message]) -> None:
+        """One of them is refused: those before it are taken."""
+        for number, message in enumerate(batch):
+            try:
+                self.send([message])
+            except NotSent as error:
+                error.acknowledged = number
+                raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A transaction that is given up when it takes too long."""
+        connection = self._connection
+        if connection is None:
+            raise Unreachable(f"{self._where}: not connected")
+        watch = None
+        if self._hang_up is not None:
+            watch = threading.Timer(CALL_S, self._hang_up, [connection])
+            watch.daemon = True
+            watch.start()
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    def _prepare(self, connection: Connection) -> None:
+        names = inspect(connection).get_table_names(schema=self._schema)
+        if MADE.name not in names:
+            if others := sorted({table.name for table in tables.METADATA.sorted_tables} & {*names}):
+                raise Unwelcome(
+                    f"{self._where}: has a table {others[0]!r} already that is not ours; name "
+                    "another database"
+                )
+            tables.METADATA.create_all(connection, checkfirst=False)
+            connection.execute(MADE.insert(), {"version": tables.VERSION})
+            return
+        version = connection.scalar(select(MADE.c.version))
+        if version != tables.VERSION:
+            raise Unwelcome(
+                f"{self._where}: its tables are of version {version}, written are those of version "
+                f"{tables.VERSION}; name another database, or remove them: DROP TABLE instances, "
+                "tracks, frames, runs, maskstream"
+            )
+
+    def _take(self, connection: Connection, run: str, messages: list[Message]) -> None:
+        """Add what this run has not added yet."""
+        id_, last = self._run(connection, run, messages[0].source)
+        told = [json.loads(message.body) for message in messages]
+        fresh = [r for r in told if "frame" in r and (r["epoch"], r["frame"]) > last]
+        values: dict[str, Any] = {}
+        if fresh:
+            connection.execute(FRAMES.insert(), [tables.frame_row(id_, r) for r in fresh])
+            if rows := [row for r in fresh for row in tables.instance_rows(id_, r)]:
+                connection.execute(INSTANCES.insert(), rows)
+            if rows := tables.track_rows(id_, fresh):
+                self._merge_tracks(connection, rows)
+            values = {"last_epoch": fresh[-1]["epoch"], "last_frame": fresh[-1]["frame"]}
+            values |= {"outcome": None, "reason": None, "end_record": None}
+        if "outcome" in told[-1]:
+            end = told[-1]
+            values |= {"outcome": end["outcome"], "reason": end["reason"]}
+            values["end_record"] = messages[-1].body.decode()
+        if values:
+            connection.execute(update(RUNS).where(RUNS.c.id == id_).values(values))
+
+    def _run(self, connection: Connection, run: str, source: str) -> tuple[int, tuple[int, int]]:
+        """Id of a run, made known if it is new, and its last epoch and frame."""
+        made = self._insert(RUNS).on_conflict_do_nothing()
+        connection.execute(made, {"run": run, "source": source})
+        row = connection.execute(
+            select(RUNS.c.id, RUNS.c.last_epoch, RUNS.c.last_frame)
+            .where(RUNS.c.run == run, RUNS.c.source == source)
+            .with_for_update()
+        ).one()
+        last = (-1, -1) if row.last_frame is None else (row.last_epoch, row.last_frame)
+        return row.id, last
+
+    def _merge_tracks(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
+        insert = self._insert(TRACKS)
+        new, old = insert.excluded, TRACKS.c
+        merged = {name: new[name] for name in ("label", "class_id", "last_frame", "last_pts_s")}
+        merged["frames"] = old.frames + new.frames
+        merged["best_score"] = case(
+            (new.best_score > old.best_score, new.best_score), else_=old.best_score
+        )
+        insert = insert.on_conflict_do_update(index_elements=["run_id", "track"], set_=merged)
+        connection.execute(insert, rows)

@@ -1,0 +1,80 @@
+"""`sqlite:FILE`: records as rows of a database in a file, which several sources share."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from pipeline.delivery.client import NotSent, Rejected, Unreachable, Unwelcome
+from pipeline.delivery.service import ServiceSink
+from pipeline.sinks.files import prepare_folder
+from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.services import open_service
+from pipeline.sinks.sql import SqlClient
+
+BUSY_S = 5.0
+"""How long one that writes waits for another."""
+_NOT_THIS_FILE = ("NOTADB", "CANTOPEN", "READONLY", "PERM", "AUTH", "CORRUPT", "ERROR")
+_NOT_THIS_MESSAGE = ("TOOBIG", "CONSTRAINT", "MISMATCH", "RANGE")
+
+
+def engine_of(path: str, *, read_only: bool = False) -> Engine:
+    """Connections to a database file.
+
+    Written is with a log beside it (WAL), so that readers and one writer do not wait for each
+    other; a transaction begins as one that writes, and is on the disk when it is over.
+    """
+
+    def connect() -> sqlite3.Connection:
+        where = f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}"
+        connection = sqlite3.connect(
+            where, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        if not read_only:
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {setting}")
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def told(path: str, error: DBAPIError) -> NotSent:
+    """What an error of SQLite means."""
+    original: Any = error.orig
+    kind = str(getattr(original, "sqlite_errorname", "")).removeprefix("SQLITE_")
+    text = f"{path}: {original}"
+    if kind == "NOTADB":
+        return Unwelcome(f"{text}; name another file")
+    if kind.startswith(_NOT_THIS_FILE):
+        return Unwelcome(f"{text}; check the file and its folder, and who may write there")
+    if kind.startswith(_NOT_THIS_MESSAGE):
+        return Rejected(text)
+    return Unreachable(text)
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path)
+
+
+def open_sqlite(target: SinkTarget) -> ServiceSink:
+    """Open `sqlite:FILE`.
+
+    Raises:
+        ConfigError: its folder cannot be made.
+    """
+    path = str(target.path)
+    prepare_folder(target, target.path.parent)
+    client = SqlClient(engine_of(path), path, told=lambda error: told(path, error))
+    return open_service(target, client)

@@ -1,0 +1,266 @@
+"""`sqlite:`: rows of a database that sources and runs share, each record once."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+import maskstream
+from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
+from pipeline.errors import ConfigError
+from pipeline.formats import jsonl, tables
+from pipeline.instances import Instances
+from pipeline.masks import Masks
+from pipeline.results import FrameResult
+from pipeline.sinks import check_sink, look_at, open_sink, sqlite
+from pipeline.testing import make_end
+
+MakeResult = Callable[..., FrameResult]
+Open = Callable[..., Any]
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "results.db"
+
+
+@pytest.fixture
+def client(database: Path, tmp_path: Path) -> Iterator[Open]:
+    """Opens sinks and gives their clients."""
+    sinks = []
+
+    def open_(source: str = "gate") -> Any:
+        spool = str(tmp_path / f"spool-{source}-{len(sinks)}")
+        url = f"sqlite:{database}"
+        sinks.append(open_sink(url, source_id=source, run="r1", labels={}, spool=spool))
+        return sinks[-1].client  # type: ignore[attr-defined]
+
+    yield open_
+    for sink in sinks:
+        sink.client.close()  # type: ignore[attr-defined]
+        sink.close()
+
+
+def message(result: FrameResult) -> Message:
+    return Message(result.source_id, result.key, jsonl.dumps(result))
+
+
+END = make_end(source_id="gate", captured=5, published=5)
+LAST = Message("gate", "r1:gate:end", jsonl.dumps(END))
+
+
+def rows(database: Path, question: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(question).fetchall()
+
+
+def test_every_mask_is_in_the_database_of_two_runs_bit_by_bit(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent = []
+    for seed in (1, 2):
+        street = f"synthetic://street?size=160x120&frames=60&seed={seed}"
+        run = maskstream.track(street, model="blob", sinks=f"sqlite:{database}", min_score=0)
+        sent += [result.instances.masks.dense() for result in run]
+    found = rows(
+        database,
+        "SELECT height, width, mask FROM instances JOIN frames "
+        "USING (run_id, epoch, frame) ORDER BY run_id, epoch, frame, number",
+    )
+    masks = [mask for dense in sent for mask in dense]
+    assert len(found) == len(masks) > 60
+    for (height, width, counts), mask in zip(found, masks, strict=True):
+        decoded = coco_mask.decode({"size": [height, width], "counts": counts})
+        assert np.array_equal(decoded, mask)
+    assert (
+        rows(database, "SELECT source, outcome, last_frame FROM runs")
+        == [("street", "complete", 59)] * 2
+    )
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "results.db"]
+
+
+def test_what_comes_twice_is_there_once(
+    client: Open, database: Path, make_result: MakeResult
+) -> None:
+    sent = [message(make_result(number)) for number in range(5)]
+    first = client()
+    first.connect()
+    first.send(sent[:3])
+    again = client()
+    again.connect()
+    again.send(sent[1:4])
+    again.send([*sent[2:], LAST])
+    assert rows(database, "SELECT frame FROM frames ORDER BY frame") == [(n,) for n in range(5)]
+    assert rows(database, "SELECT count(*) FROM instances") == [(10,)]
+    kept = "SELECT track, frames, best_score, first_frame, last_pts_s FROM tracks ORDER BY track"
+    assert rows(database, kept) == [(7, 5, 0.9, 0, 0.16), (8, 5, 0.45, 0, 0.16)]
+    assert rows(database, "SELECT outcome, end_record FROM runs") == [
+        ("complete", jsonl.dumps(END).decode())
+    ]
+
+
+def test_a_run_that_goes_on_has_not_ended(
+    client: Open, database: Path, make_result: MakeResult
+) -> None:
+    one = client()
+    one.connect()
+    one.send([message(make_result(0)), LAST])
+    one.send([message(make_result(1, epoch=1))])
+    assert rows(database, "SELECT last_epoch, last_frame, outcome, end_record FROM runs") == [
+        (1, 1, None, None)
+    ]
+
+
+def test_rows_are_made_of_a_record_and_back_without_a_loss(make_result: MakeResult) -> None:
+    size = (48, 64)
+    dense = np.zeros((2, *size), bool)
+    dense[0, 3:9, 2:5] = True
+    found = Instances(
+        np.array([[2, 3, 5, 9], [0, 0, 0.5, 1]], np.float32),
+        np.array([0.12345, 1], np.float32),
+        np.array([3, 1]),
+        Masks.from_dense(dense),
+        predicted=np.array([True, False]),
+        keypoints=np.array([[[1, 2, 0.5]], [[3, 4, 0.25]]], np.float32),
+    )
+    record = jsonl.record(make_result(4, instances=found))
+    record = {**record, "captured_at": "2026-01-02T03:04:05.678Z"}
+    frame, instances = tables.frame_row(1, record), tables.instance_rows(1, record)
+    again = tables.record_of({"run": "r1", "source": "gate"}, frame, instances)
+    assert jsonl.dumps(again) == jsonl.dumps(record)
+
+
+def test_sources_that_write_at_the_same_time_do_not_lose_anything(
+    client: Open, database: Path, make_result: MakeResult
+) -> None:
+    failed: list[Exception] = []
+
+    def fill(source: str) -> None:
+        one = client(source)
+        try:
+            connected = False
+            while not connected:
+                try:
+                    one.connect()
+                    connected = True
+                except Unreachable:  # another makes the tables just now
+                    one.close()
+            for start in range(0, 40, 4):
+                results = [make_result(number) for number in range(start, start + 4)]
+                bodies = [jsonl.dumps({**jsonl.record(r), "source": source}) for r in results]
+                keys = [f"r1:{source}:0:{result.index}" for result in results]
+                one.send([Message(source, k, b) for k, b in zip(keys, bodies, strict=True)])
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            failed.append(error)
+
+    threads = [threading.Thread(target=fill, args=[f"s{number}"]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert rows(database, "SELECT source, count(*) FROM frames JOIN runs ON id = run_id "
+                "GROUP BY source ORDER BY source") == [(f"s{n}", 40) for n in range(4)]  # fmt: skip
+
+
+def test_a_database_that_another_holds_is_asked_again(
+    client: Open, database: Path, make_result: MakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.01)
+    one = client()
+    one.connect()
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unreachable, match=f"{database}: database is locked"):
+            one.send([message(make_result(0))])
+    one.close()
+    one.connect()
+    one.send([message(make_result(0))])
+    assert rows(database, "SELECT count(*) FROM frames") == [(1,)]
+
+
+def test_a_message_that_fits_into_no_row_is_refused_alone(
+    client: Open, database: Path, make_result: MakeResult
+) -> None:
+    one = client()
+    one.connect()
+    wrong = {**jsonl.record(make_result(2)), "model": None}
+    sent = [message(make_result(number)) for number in range(4)]
+    sent[2] = Message("gate", sent[2].key, jsonl.dumps(wrong))
+    with pytest.raises(Rejected, match=r"NOT NULL constraint failed: frames\.model") as error:
+        one.send(sent)
+    assert error.value.acknowledged == 2
+    one.send(sent[3:])
+    assert rows(database, "SELECT frame FROM frames") == [(0,), (1,), (3,)]
+
+
+def test_what_is_no_database_of_ours_is_refused_in_one_line(client: Open, database: Path) -> None:
+    database.parent.mkdir()
+
+    def refusal() -> str:
+        one = client()
+        with pytest.raises(NotSent) as error:
+            one.connect()
+        one.close()
+        assert isinstance(error.value, Unwelcome)
+        return str(error.value)
+
+    database.write_bytes(b"something else, " * 100)
+    assert refusal() == f"{database}: file is not a database; name another file"
+    database.unlink()
+    with closing(sqlite3.connect(database)) as theirs:
+        theirs.execute("CREATE TABLE tracks (a)")
+    assert refusal() == (
+        f"{database}: has a table 'tracks' already that is not ours; name another database"
+    )
+    with closing(sqlite3.connect(database)) as older:
+        older.executescript("CREATE TABLE maskstream (version); INSERT INTO maskstream VALUES (0)")
+    assert refusal() == (
+        f"{database}: its tables are of version 0, written are those of version 1; name another "
+        "database, or remove them: DROP TABLE instances, tracks, frames, runs, maskstream"
+    )
+
+
+def test_a_run_that_is_deleted_takes_all_its_rows_along(
+    client: Open, database: Path, make_result: MakeResult
+) -> None:
+    one = client()
+    one.connect()
+    one.send([message(make_result(0))])
+    one.close()
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("DELETE FROM runs")
+    for table in ("frames", "instances", "tracks"):
+        assert rows(database, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_the_page_about_sinks_describes_every_column() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sinks.md").read_text()
+    for table in tables.METADATA.sorted_tables:
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{table.name}` |")]
+        assert [f"`{column.name}`" in line for column in table.columns] == [True] * len(
+            table.columns
+        )
+
+
+def test_where_it_is_is_looked_at_like_any_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sqlite writes \.db, \.sqlite, \.sqlite3"):
+        check_sink("sqlite:out/x.txt")
+    with pytest.raises(ConfigError, match=r"expected a path after the colon, sqlite:/out/x\.db"):
+        check_sink("sqlite:///out/x.db")
+    (tmp_path / "x.db").mkdir()
+    with pytest.raises(ConfigError, match="is no regular file"):
+        look_at(f"sqlite:{tmp_path}/x.db", "gate", now=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write there"):
+        look_at(f"sqlite:{tmp_path}/file/x.db", "gate", now=True)
