@@ -23,7 +23,7 @@ _INSERT: dict[str, Callable[[Table], Any]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
-Told = Callable[[DBAPIError], NotSent]
+Diagnosis = Callable[[DBAPIError], NotSent]
 
 
 class SqlClient:
@@ -47,7 +47,7 @@ class SqlClient:
         engine: Engine,
         where: str,
         *,
-        told: Told,
+        told: Diagnosis,
         hang_up: Callable[[Connection], None] | None = None,
         schema: str | None = None,
     ) -> None:
