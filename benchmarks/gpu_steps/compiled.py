@@ -129,9 +129,13 @@ def _compiling_for(target: int, made: list[tuple[str, Any]]) -> Iterator[None]:
         for name, value in zip(self.arg_names, args, strict=False):
             if isinstance(value, Tensor) and not value.is_contiguous():
                 raise ValueError(f"{self.fn.__name__}: {name} has gaps between its numbers")
-        kernel = run(self, *args, grid=grid, warmup=True, **options)
-        made.append((self.fn.__name__.lstrip("_"), kernel))
-        return kernel
+        name = self.fn.__name__.lstrip("_")
+        try:
+            made.append((name, run(self, *args, grid=grid, warmup=True, **options)))
+        except Exception as error:
+            where = f"{name} does not compile for capability {target / 10}"
+            raise RuntimeError(f"{where}: {type(error).__name__}: {error}") from error
+        return made[-1][1]
 
     JITFunction.run = only_compile
     driver.set_active(StandIn(target))
@@ -153,7 +157,7 @@ def compile_for(
         only: one of `launches()`; None: all.
 
     Raises:
-        RuntimeError: a kernel does not compile; names the launch and the card.
+        RuntimeError: a kernel does not compile; names it and the card.
     """
     found = []
     for variant, launch in launches(dtype).items():
@@ -161,11 +165,7 @@ def compile_for(
             continue
         made: list[tuple[str, Any]] = []
         with _compiling_for(target, made):
-            try:
-                launch()
-            except Exception as error:
-                text = f"{variant} does not compile for capability {target / 10}: {error}"
-                raise RuntimeError(text) from error
+            launch()
         found += [_facts(name, variant, target, kernel) for name, kernel in made]
     return found
 

@@ -36,7 +36,8 @@ def cases() -> Iterator[tuple[str, str, Case]]:
             yield "nms", f"{name}, {threshold}", _same_survivors(boxes, groups, threshold)
     yield "roi_align", "levels, taps and weights", _same_taps
     yield "roi_align", "sums", _close_sums
-    yield "prepare", "resized and as it is", _same_pixels
+    yield "prepare", "resized and as it is", _same_pixels(torch.float32, slice(1, None))
+    yield "prepare", "in fp16", _same_pixels(torch.float16, slice(1))
     for name, probabilities, boxes, size in _paste_problems():
         yield "paste", name, _same_toggles(probabilities, boxes, size)
 
@@ -118,26 +119,32 @@ def _pooled(
     return roi_align_triton.roi_align(table.to(device), layout, *there, _BINS).cpu()
 
 
-def _same_pixels(device: torch.device) -> None:
+def _same_pixels(dtype: torch.dtype, some: slice) -> Case:
     rules = InputRules(16, 40, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     generator = np.random.default_rng(0)
     images = [generator.integers(0, 256, (*s, 3), np.uint8) for s in ((25, 35), (16, 24), (9, 13))]
-    images.append(np.ascontiguousarray(images[0])[:, ::-1])
-    for dtype, some in ((torch.float32, images[1:]), (torch.float16, images[:1])):
-        ours = preprocess_triton.prepare(some, rules, dtype, device)
-        theirs = prepare(some, rules, dtype)
+    images = [*images, np.ascontiguousarray(images[0])[:, ::-1]][some]
+
+    def check(device: torch.device) -> None:
+        ours = preprocess_triton.prepare(images, rules, dtype, device)
+        theirs = prepare(images, rules, dtype)
         assert ours.bucket == theirs.bucket == (32, 32)
         wrong = (ours.pixels.cpu() != theirs.pixels).nonzero().tolist()
-        assert not wrong, f"{dtype}: other values, the first at (picture, channel, y, x) {wrong[0]}"
+        assert not wrong, f"other values, the first at (picture, channel, y, x) {wrong[0]}"
         assert torch.equal(ours.sizes.cpu(), theirs.sizes)
         assert torch.equal(ours.source.cpu(), theirs.source)
+
+    return check
 
 
 def _paste_problems() -> Iterator[tuple[str, np.ndarray, np.ndarray, tuple[int, int]]]:
     generator = np.random.default_rng(1)
-    boxes = [[2, 2, 6, 6], [-3, -4, 4, 5], [5, 4, 15, 14], [0, 0, 9, 8], [3.5, 3.5, 3.6, 3.7],
-             [0, 1, 3, 8]]  # fmt: skip
-    yield "edges", generator.random((6, 5, 5), np.float32), np.array(boxes, np.float32), (8, 9)
+    for name, boxes in (
+        ("edges", [[-3, -4, 4, 5], [5, 4, 15, 14], [0, 0, 9, 8], [0, 1, 3, 8]]),
+        ("inside", [[2, 2, 6, 6], [3.5, 3.5, 3.6, 3.7]]),
+    ):
+        random = generator.random((len(boxes), 5, 5), np.float32)
+        yield name, random, np.array(boxes, np.float32), (8, 9)
     half = np.float32(0.5) + (generator.integers(-2, 3, (4, 5, 5)) * np.float32(6e-8))
     near = np.array([[1, 1, 8, 14], [0, 0, 40, 90], [2, 3, 5, 129], [2, 5, 7, 97]], np.float32)
     yield "at one half, small and large boxes", half.astype(np.float32), near, (100, 8)

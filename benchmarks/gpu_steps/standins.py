@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -132,6 +133,24 @@ class _Recorder(TorchDispatchMode):
 def _tensors(result: Any) -> list[Tensor]:
     results = result if isinstance(result, tuple | list) else [result]
     return [t for t in results if isinstance(t, Tensor) and t.layout == torch.strided]
+
+
+def begin_dry() -> None:
+    """Make a step's process ready: one thread, and an interpreter that works with this numpy."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        from triton.runtime import interpreter
+    except ImportError:  # the step that needs it will say so
+        return
+    patch_tensor = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, scope: Any) -> None:
+        """Triton 3.6 makes a loop's limit of an array of one number, which numpy 2.5 refuses."""
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    interpreter._patch_lang_tensor = patched
 
 
 def noted(kernel: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,14 @@ from benchmarks.machine import machine
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("ray", "pydantic", "typer", "rich", "yaml", "prometheus_client", "pytest", "hypothesis")
 """Installed here, but not where a GPU is."""
+UNTOUCHED = """
+import torch
+command, count = os.getpid(), torch._C._cuda_getDeviceCount
+def counted():
+    assert os.getpid() != command, "a step's process cannot use CUDA that its parent has begun"
+    return count()
+torch._C._cuda_getDeviceCount = torch._C._cuda_init = counted
+"""
 
 
 def dry_run(out: Path, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -53,7 +62,7 @@ def test_opencv_is_told_by_whichever_wheel_brought_it(monkeypatch: pytest.Monkey
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_step_runs_on_a_cpu_with_nothing_but_the_wheels_it_names(tmp_path: Path) -> None:
-    done = dry_run(tmp_path)
+    done = dry_run(tmp_path, before=UNTOUCHED)
 
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "gpu.json").read_text())
@@ -79,4 +88,14 @@ def test_a_fault_fails_the_dry_run_and_names_the_step(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "12 passed" in done.stdout
+    assert re.search(r"^\d+ passed in ", done.stdout, re.MULTILINE), done.stdout[-300:]
+
+
+def test_without_triton_the_kernels_fail_and_the_rest_goes_on(tmp_path: Path) -> None:
+    done = dry_run(tmp_path, "--only", "b", "f", before="sys.modules['triton'] = None")
+
+    assert done.returncode == 1
+    steps = json.loads((tmp_path / "gpu.json").read_text())["steps"]
+    assert steps["b"]["state"] == "failed"
+    assert steps["b"]["why"].startswith("ModuleNotFoundError: import of triton")
+    assert steps["f"]["state"] == "done"

@@ -5,23 +5,26 @@ Compiled once and kept in Triton's cache: a kernel that did not change costs not
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-from collections.abc import Callable
+import ast
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
-from benchmarks.gpu_steps import compiled
-from benchmarks.gpu_steps.compiled import TARGETS, compile_for
+from benchmarks.gpu_steps import compiled, planting
+from benchmarks.gpu_steps.compiled import TARGETS, Compiled, compile_for
 from pipeline.models.mask_rcnn.engine.operators import (
     nms_triton,
-    preprocess_triton,
     roi_align_triton,
     runs_triton,
 )
+
+EVERY_KERNEL = [
+    pytest.param(module, kernel, id=kernel.lstrip("_"))
+    for module in planting.modules()
+    for kernel in planting.kernels(module)
+]
 
 LOADS = {
     "prepare": {1, 4, 8},
@@ -31,6 +34,8 @@ LOADS = {
     "columns": {4},
 }
 """Widths in bytes a thread."""
+ONLY_COUNTING = ("_survivors",)
+"""Kernels with no arithmetic in floating point."""
 
 
 @pytest.mark.slow
@@ -53,71 +58,89 @@ def test_float32_is_exact_too() -> None:
     assert [str(kernel) for kernel in compile_for(90, torch.float32) if kernel.inexact] == []
 
 
-@pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`planted(module, old, new)`: kernels are compiled from a copy with a fault in it."""
+def test_no_kernel_is_left_out() -> None:
+    """One that is written tomorrow has to be launched here, and stand in `LOADS`."""
+    assert {case.id for case in EVERY_KERNEL} == set(LOADS)
 
-    def plant(module: ModuleType, old: str, new: str) -> None:
-        source = inspect.getsource(module)
-        assert old in source, "the place of the fault has gone"
-        name = module.__name__.rpartition(".")[2]
-        file = tmp_path / f"{name}.py"
-        file.write_text(source.replace(old, new))
-        spec = importlib.util.spec_from_file_location(f"planted_{name}", file)
-        assert spec is not None
-        assert spec.loader is not None
-        copy = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(copy)
-        monkeypatch.setattr(compiled, name, copy)
 
-    return plant
+def of_kernel(name: str, target: int = 90) -> list[Compiled]:
+    return [found for found in compile_for(target) if f"_{found.kernel}" == name]
+
+
+@pytest.mark.parametrize(("module", "kernel"), EVERY_KERNEL)
+def test_arithmetic_that_rounds_otherwise_is_named_in_every_kernel(
+    tmp_path: Path, module: ModuleType, kernel: str
+) -> None:
+    """Contraction, division and root, planted together: each has an instruction of its own."""
+    assert [found.inexact for found in of_kernel(kernel)] == [[]] * len(of_kernel(kernel))
+
+    def loose(tree: ast.Module) -> None:
+        planting.fused(kernel)(tree)
+        planting.loosely_divided(tree)
+        planting.stores(kernel, "tl.sqrt(x.to(tl.float32)).to(x.dtype)")(tree)
+
+    with planting.planted(compiled, module, loose, tmp_path):
+        said = [sign for found in of_kernel(kernel) for sign in found.inexact]
+
+    assert "launched with enable_fp_fusion" in said
+    assert any(sign.startswith("sqrt.approx") for sign in said)
+    if kernel not in ONLY_COUNTING:
+        assert any(sign.startswith("fma.rn") for sign in said)
+        assert "div.full.f32" in said
 
 
 @pytest.mark.parametrize(
-    ("module", "launch", "old", "new", "kernel", "sign"),
+    ("module", "old", "new", "kernel", "sign"),
     [
-        pytest.param(nms_triton, "1000 boxes", "tl.div_rn(shared, either)", "(shared / either)",
-                     "overlaps", "div.full.f32", id="nms-division"),
-        pytest.param(nms_triton, "1000 boxes", "enable_fp_fusion=False", "num_stages=3",
-                     "overlaps", "fma.rn.f32", id="nms-contraction"),
-        pytest.param(roi_align_triton, "bins 7", "enable_fp_fusion=False", "num_stages=3",
-                     "roi_align", "fma.rn.f32", id="roi-align-contraction"),
-        pytest.param(roi_align_triton, "bins 7", "    level = 0\n",
+        pytest.param(roi_align_triton, "    level = 0\n",
                      "    level = (tl.log2(area) > 30.0).to(tl.int32)\n",
-                     "roi_align", "fma.rn.ftz.f32", id="roi-align-logarithm"),
-        pytest.param(preprocess_triton, "prepare", "tl.div_rn(given.to(tl.float32), ",
-                     "tl.fdiv(given.to(tl.float32), ", "prepare", "div.full.f32",
-                     id="prepare-division"),
-        pytest.param(runs_triton, "masks", "enable_fp_fusion=False", "num_stages=3",
-                     "columns", "fma.rn.f64", id="columns-contraction"),
-        pytest.param(runs_triton, "masks", "at = tl.maximum(once, 0.0)",
+                     "_roi_align", "fma.rn.ftz.f32", id="logarithm"),
+        pytest.param(runs_triton, "at = tl.maximum(once, 0.0)",
                      "at = tl.maximum(tl.fma(scale, centre, -0.5), 0.0)",
-                     "columns", "fma.rn.f32", id="columns-explicit"),
+                     "_columns", "fma.rn.f32", id="contracted on purpose"),
     ],
 )  # fmt: skip
-def test_arithmetic_that_rounds_otherwise_is_named(
-    planted: Callable[..., None], module: ModuleType, launch: str, old: str, new: str, kernel: str,
-    sign: str,
-) -> None:  # fmt: skip
-    planted(module, old, new)
-
-    said = {found.kernel: found.inexact for found in compile_for(90, only=launch)}
-
-    assert any(instruction.startswith(sign) for instruction in said[kernel]), said
-
-
-def test_a_kernel_that_does_not_compile_names_itself_and_the_card(
-    planted: Callable[..., None],
+def test_arithmetic_nobody_thought_of_is_named_too(
+    tmp_path: Path, module: ModuleType, old: str, new: str, kernel: str, sign: str
 ) -> None:
-    """The interpreter takes it: a name of two types, by branch."""
-    planted(nms_triton, "far_shared, far_either", "shared, either")
+    with planting.planted(compiled, module, (old, new), tmp_path):
+        said = of_kernel(kernel)
 
-    with pytest.raises(RuntimeError, match=r"1000 boxes does not compile for capability 7\.5"):
+    assert any(sign in found.inexact for found in said), said
+
+
+@pytest.mark.parametrize(("module", "kernel"), EVERY_KERNEL)
+def test_a_kernel_that_does_not_compile_names_itself_and_the_card(
+    tmp_path: Path, module: ModuleType, kernel: str
+) -> None:
+    """An instruction of later cards: only the assembler refuses it, and only for this one."""
+    words = '"cvt.rn.bf16x2.f32 $0, $1, $1;", "=r,f", [x.to(tl.float32)]'
+    newer = f"tl.inline_asm_elementwise({words}, dtype=tl.int32, is_pure=True, pack=1).to(x.dtype)"
+    of_later_cards = planting.stores(kernel, newer)
+
+    with (
+        planting.planted(compiled, module, of_later_cards, tmp_path),
+        pytest.raises(RuntimeError, match=rf"^{kernel[1:]} does not compile for capability 7\.5: "),
+    ):
+        compile_for(75)
+
+
+def test_a_name_of_two_types_by_branch_does_not_compile(tmp_path: Path) -> None:
+    """The interpreter takes it."""
+    fault = ("far_shared, far_either", "shared, either")
+
+    with (
+        planting.planted(compiled, nms_triton, fault, tmp_path),
+        pytest.raises(RuntimeError, match=r"overlaps does not compile for capability 7\.5"),
+    ):
         compile_for(75, only="1000 boxes")
 
 
-def test_a_tensor_with_gaps_is_refused(planted: Callable[..., None]) -> None:
-    planted(roi_align_triton, "pictures.contiguous()", "pictures[:1].expand(len(pictures))")
+def test_a_tensor_with_gaps_is_refused(tmp_path: Path) -> None:
+    fault = ("pictures.contiguous()", "pictures[:1].expand(len(pictures))")
 
-    with pytest.raises(RuntimeError, match="_roi_align: pictures has gaps between its numbers"):
+    with (
+        planting.planted(compiled, roi_align_triton, fault, tmp_path),
+        pytest.raises(ValueError, match="_roi_align: pictures has gaps between its numbers"),
+    ):
         compile_for(90, only="bins 7")

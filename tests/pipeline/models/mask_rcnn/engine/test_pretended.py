@@ -14,7 +14,11 @@ from pipeline.models.mask_rcnn.bench import network_for
 from pipeline.models.mask_rcnn.engine import box_head, detections, mask_head, proposals
 from pipeline.models.mask_rcnn.engine import engine as engines
 from pipeline.models.mask_rcnn.engine.layers import fold
-from pipeline.models.mask_rcnn.engine.operators import roi_align_triton
+from pipeline.models.mask_rcnn.engine.operators import (
+    preprocess_triton,
+    roi_align_triton,
+    runs_triton,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,10 @@ def with_mask_as_index(found: Any) -> Any:
         pytest.param(box_head.BoxHead, "__call__", lambda out: (out[0].cpu().cuda(), out[1]),
                      "RoIAlign of proposals", id="round-trip-in-box-head"),
         pytest.param(mask_head.MaskHead, "__call__", with_item, "masks", id="item-in-masks"),
+        pytest.param(preprocess_triton, "prepare", lambda out: (out.pixels.sum().item(), out)[1],
+                     "stage preprocess", id="item-in-preprocess"),
+        pytest.param(runs_triton, "paste", lambda out: (out[1].sum().item(), out)[1],
+                     "stage results to the host", id="item-in-paste"),
         pytest.param(roi_align_triton, "_roi_align", None, "kernel _roi_align: first is on cpu",
                      id="host-tensor-to-a-kernel"),
     ],
