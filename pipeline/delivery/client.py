@@ -35,6 +35,22 @@ class Message:
         return Message(source.decode(), key.decode(), body)
 
 
+def numbered(key: str) -> tuple[str, tuple[int, int]]:
+    """Whose key it is, and where in that run it stands; the end is behind every frame.
+
+    Raises:
+        ValueError: it is no key of a message.
+    """
+    run, source, *place = key.split(":")
+    if place == ["end"]:
+        return f"{run}:{source}", (_END, 0)
+    epoch, frame = place
+    return f"{run}:{source}", (int(epoch), int(frame))
+
+
+_END = (1 << 53) - 1
+
+
 class NotSent(SinkError):
     """A batch was not taken, or not as a whole.
 

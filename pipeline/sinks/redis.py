@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.delivery.client import Message, Rejected, Unreachable, Unwelcome
+from pipeline.delivery.client import Message, Rejected, Unreachable, Unwelcome, numbered
 from pipeline.delivery.service import ServiceSink
 from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
@@ -19,7 +19,6 @@ from pipeline.sinks.tls import Tls, distrust
 TIMEOUT_S = 5.0
 _REMEMBERED_S = 30 * 24 * 3600
 """How long it is known in Redis how far a run came."""
-_END = (1 << 53) - 1
 
 # An entry is added unless this run has added it, or a later one, already. That is kept beside the
 # stream: numbers of entries are Redis's own, so that runs of one source follow each other in it.
@@ -94,7 +93,7 @@ class RedisClient:
         """Add an entry for each message, all in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         for message in batch:
-            epoch, frame = _number(message.key)
+            _, (epoch, frame) = numbered(message.key)
             run = message.key.partition(":")[0]
             self._add(
                 keys=[self._stream, f"{{{self._stream}}}:{run}"],
@@ -130,12 +129,6 @@ class RedisClient:
         if any(later in str(error) for later in _LATER):
             return Unreachable(text, acknowledged)
         return Rejected(text, acknowledged)
-
-
-def _number(key: str) -> tuple[int, int]:
-    """Where in its run a message stands."""
-    _, _, *place = key.split(":")
-    return (_END, 0) if place == ["end"] else (int(place[0]), int(place[1]))
 
 
 def open_redis(target: SinkTarget) -> ServiceSink:

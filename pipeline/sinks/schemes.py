@@ -231,6 +231,21 @@ _BUILT_IN = [
             },
         ),
     ),
+    Scheme(
+        "nats",
+        "pipeline.sinks.nats:open_nats",
+        "records in a JetStream of NATS",
+        writes="service",
+        needs="nats",
+        options={
+            **SERVICE,
+            **RECORDS,
+            **TLS,
+            "subject": text("maskstream.{source}", "a name", "of the messages"),
+            "stream": text("maskstream", "a name", "of the stream that is made"),
+            "create": flag(default=True, help="make a stream where none takes the subject"),
+        },
+    ),
     _webhook("http", {}),
     _webhook("https", {key: option for key, option in TLS.items() if key != "tls"}),
 ]

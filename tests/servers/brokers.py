@@ -6,6 +6,7 @@ What it has acknowledged survives its death. Loaded by path: nothing below `test
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import json
@@ -13,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import nats
 import psycopg
 import redis
 from psycopg.rows import dict_row
@@ -47,6 +50,8 @@ class Broker:
     once: ClassVar[bool]
     """A message that comes twice is there once."""
     options: ClassVar[tuple[str, ...]] = ()
+    absent: ClassVar[str] = ""
+    """The option with which it makes nothing that is not there yet."""
     limit: ClassVar[int] = 0
     """Bytes of the largest message it takes; 0: it takes all that is of use."""
 
@@ -58,12 +63,19 @@ class Broker:
     @classmethod
     def missing(cls) -> str | None:
         """Why it cannot be started here."""
-        return None if shutil.which(cls.program) else f"no {cls.program} command"
+        return None if cls.path() else f"no {cls.program} command"
+
+    @classmethod
+    def path(cls) -> str | None:
+        """Of the program: Debian's, or from a wheel beside this Python."""
+        beside = os.path.dirname(sys.executable)
+        return shutil.which(cls.program, path=f"{os.environ['PATH']}:/usr/sbin:{beside}")
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 20
         while not self.answers():
             assert self.process.poll() is None, f"{self.program} has ended"
@@ -132,6 +144,59 @@ class Redis(Broker):
 
     def _client(self) -> redis.Redis:
         return redis.Redis(port=self.port, password=PASSWORD, socket_timeout=5)
+
+
+class Nats(Broker):
+    program, scheme, once, limit = "nats-server", "nats", True, 200_000
+    absent, secure = "create=0", False
+
+    def command(self) -> list[str]:
+        tls = {"cert_file": str(self.certificate), "key_file": str(self.certificate)}
+        base = {
+            "jetstream": {"store_dir": str(self.folder / "js")},
+            "max_payload": self.limit,
+            "authorization": {"user": "me", "password": PASSWORD},
+        }
+        file = self.folder / "nats.json"
+        base |= {"listen": f"127.0.0.1:{self.port}"} | ({"tls": tls} if self.secure else {})
+        file.write_text(json.dumps(base))
+        return [str(self.path()), "-c", str(file)]
+
+    def url(self, *options: str, password: str = PASSWORD, secure: bool = False) -> str:
+        if secure and not self.secure:  # it is either the one or the other
+            self.kill()
+            self.secure, self.secure_port = True, self.port
+            self.start()
+        return super().url(*options, *(("tls=1",) * secure), password=password, secure=secure)
+
+    def address(self, place: str, password: str, secure: bool) -> str:
+        return f"nats://me:{password}@{place}"
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def messages(self, source: str) -> list[tuple[str, bytes]]:
+        return asyncio.run(self._messages(source))
+
+    async def _messages(self, source: str) -> list[tuple[str, bytes]]:
+        known = ssl.create_default_context(cafile=str(self.certificate))
+        url = self.address(f"localhost:{self.port}", PASSWORD, self.secure)
+        client = await nats.connect(url, tls=known if self.secure else None)
+        found: list[tuple[str, bytes]] = []
+        try:
+            consumer = await client.jetstream().subscribe(
+                f"maskstream.{source}", ordered_consumer=True
+            )
+        except nats.js.errors.NotFoundError:
+            await client.close()
+            return found
+        info = await consumer.consumer_info()
+        for _ in range(info.num_pending + info.delivered.consumer_seq):
+            message = await consumer.next_msg(5)
+            found.append((message.headers["Nats-Msg-Id"], message.data))
+        await client.close()
+        return found
 
 
 class Webhook(Broker):
@@ -318,6 +383,7 @@ _INSTANCES = """
 _ENDS = "SELECT run, end_record FROM runs WHERE source = %s AND outcome IS NOT NULL"
 
 BROKERS: dict[str, type[Broker]] = {
+    "nats": Nats,
     "redis": Redis,
     "webhook": Webhook,
     "postgresql": Postgresql,

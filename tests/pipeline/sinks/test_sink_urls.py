@@ -261,7 +261,7 @@ def test_a_service_whose_client_is_not_installed_says_how_to_install_it(
 ) -> None:
     monkeypatch.setattr("pipeline.sinks.urls.find_spec", lambda _: None)
     with pytest.raises(ConfigError) as error:
-        check_sink("redis://user:word@queue/0")
+        check_sink("redis://user:S3cret@queue/0")
     assert str(error.value) == (
         "sink 'redis://***@queue/0': needs redis, which is not installed: "
         "pip install 'maskstream[redis]'"
