@@ -179,9 +179,10 @@ def row_of(url: str) -> SourceScheme:  # os.path below: it takes a name that is 
     path = local_path(url)
     if _DEVICE.fullmatch(str(path)):
         return CAMERA
-    if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:
-        return IMAGES
-    return FILE
+    suffix = path.suffix.lower()
+    # each video that a glob matches is a source of its own: it stands for the pictures
+    pictures = is_pattern(url) and suffix not in VIDEO_SUFFIXES
+    return IMAGES if pictures or os.path.isdir(path) or suffix in IMAGE_SUFFIXES else FILE
 
 
 def known_options() -> frozenset[str]:

@@ -26,6 +26,8 @@ class PictureHeader(NamedTuple):
     """False: the end of the picture is missing, which explains why it could not be decoded."""
     moving: int = 0
     """Pictures an animation announces; 0 where it is none."""
+    white: int = 0
+    """Of Netpbm, the number that stands for it where the decoder takes another; else 0."""
 
     @property
     def pixels(self) -> int:
@@ -159,7 +161,11 @@ def netpbm_at(data: bytes | bytearray, at: int) -> tuple[PictureHeader, int | No
         numbers.append(int(match[1]))
         place = match.end()
     width, height = numbers[:2]
-    header = PictureHeader("netpbm", width, height)
+    plain = kind in (b"P1", b"P2", b"P3", b"P4")
+    white = numbers[2] if len(numbers) > 2 else 0
+    if white in (255, 65535) or (plain and white < 256):
+        white = 0
+    header = PictureHeader("netpbm", width, height, white=white)
     if kind == b"P4":
         return header, place + 1 + (width + 7) // 8 * height
     if kind not in _CHANNELS:

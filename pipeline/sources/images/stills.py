@@ -102,12 +102,15 @@ def _read(path: Path) -> bytearray:
 
 
 def _decoded(data: bytearray | memoryview, header: PictureHeader) -> Still:
+    how = cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.white else 0)
     try:  # applies EXIF orientation, gives 8 bit BGR
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:
         image = None
     if image is None:
         return Still(None, "cannot be decoded" if header.whole else "is truncated")
+    if header.white:
+        image = np.clip(np.rint(image * (255 / header.white)), 0, 255)
     return Still(np.ascontiguousarray(image, np.uint8))
 
 

@@ -10,11 +10,14 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_KIND, _WIDTH, _HEIGHT = 254, 256, 257
+_KIND, _WIDTH, _HEIGHT, _ALPHA = 254, 256, 257, 338
+_MULTIPLIED, _APART = 1, 2
+"""What a tag says of alpha: whether it is in the colours already."""
 _REDUCED_OR_MASK = 1 | 4
 _MOST_ENTRIES = 4096
 """Of a directory; there are some hundred kinds."""
-_FORMS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_SHORT = 3
+_FORMS = {_SHORT: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Of the numbers in tags: short, long, directory, and the long ones of BigTIFF."""
 
 
@@ -26,6 +29,8 @@ class Directory(NamedTuple):
     height: int
     copy: bool
     """A smaller copy, or a mask, of another picture."""
+    alpha: int = 0
+    """Where it is said that alpha is not in the colours already; 0: nowhere."""
 
 
 class _Layout(NamedTuple):
@@ -57,9 +62,14 @@ def first_directory(data: bytes | bytearray) -> Directory | None:
 
 
 def begin_at(data: bytearray, directory: Directory) -> None:
-    """Make a directory the first of the file, which is the one decoders take."""
+    """Make a directory the first of the file, which is the one decoders take.
+
+    Alpha is said to be in its colours: libtiff would multiply them by it otherwise.
+    """
     layout = _layout(data)
     struct.pack_into(layout.offset, data, layout.first, directory.at)
+    if directory.alpha:
+        struct.pack_into(layout.offset[0] + "H", data, directory.alpha, _MULTIPLIED)
 
 
 def _chain(data: bytes | bytearray) -> Iterator[Directory | None]:
@@ -83,16 +93,18 @@ def _chain(data: bytes | bytearray) -> Iterator[Directory | None]:
 
 
 def _directory(data: bytes | bytearray, at: int, entries: int, layout: _Layout) -> Directory | None:
-    tags = {_KIND: 0}
+    tags, alpha = {_KIND: 0}, 0
     size = struct.calcsize(layout.length)
     for entry in range(at + size, at + size + entries * layout.entry, layout.entry):
         tag, form = struct.unpack_from(layout.offset[0] + "HH", data, entry)
-        if tag in (_KIND, _WIDTH, _HEIGHT) and form in _FORMS:
+        if tag in (_KIND, _WIDTH, _HEIGHT, _ALPHA) and form in _FORMS:
             value = entry + layout.entry - struct.calcsize(layout.offset)
             (tags[tag],) = struct.unpack_from(layout.offset[0] + _FORMS[form], data, value)
+            alpha = value if (tag, form, tags[tag]) == (_ALPHA, _SHORT, _APART) else alpha
     if not {_WIDTH, _HEIGHT} <= set(tags):
         return None
-    return Directory(at, tags[_WIDTH], tags[_HEIGHT], bool(tags[_KIND] & _REDUCED_OR_MASK))
+    copy = bool(tags[_KIND] & _REDUCED_OR_MASK)
+    return Directory(at, tags[_WIDTH], tags[_HEIGHT], copy, alpha)
 
 
 def _layout(data: bytes | bytearray) -> _Layout:

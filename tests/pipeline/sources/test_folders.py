@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.cli.sources import expand_sources
 from pipeline.errors import ConfigError, SourceOpenError
-from pipeline.sources import expand, fingerprint, open_source, probe
+from pipeline.sources import Kind, expand, fingerprint, kind_of, open_source, probe
 from pipeline.sources.folders import matches, natural_key
 from pipeline.sources.naming import images_of
 from pipeline.stages import Status
@@ -72,6 +72,17 @@ def test_pictures_beside_videos_are_one_source_and_each_video_another(here: Path
     touch(here, "shoot/10.mp4", "shoot/2.mkv", "shoot/cover.jpg", "shoot/notes.txt")
     assert [made for _, made in expand([url])] == [url, "shoot/2.mkv", "shoot/10.mp4"]
     assert [path.name for path in images_of(url)] == ["cover.jpg"]
+
+
+@pytest.mark.parametrize("url", ["shoot/*", "sho*/**", "shoot/c*", "shoot/*.*", "shoot/*.p[gn]*"])
+def test_pictures_that_a_glob_without_their_suffix_matches_are_read(here: Path, url: str) -> None:
+    (here / "shoot").mkdir()
+    for name in ("c1.png", "c2.png"):
+        cv2.imwrite(f"shoot/{name}", np.zeros((3, 4, 3), np.uint8))
+    ((source_id, found),) = expand([url])
+    assert kind_of(found) is Kind.IMAGES
+    reading = open_source(found, source_id=source_id)
+    assert [str(frame.file)[-6:] for frame in reading.frames()] == ["c1.png", "c2.png"]
 
 
 def test_the_command_line_takes_a_mixed_folder_whole(here: Path) -> None:

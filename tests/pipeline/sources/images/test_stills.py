@@ -408,3 +408,30 @@ def test_stop_ends_the_reading_inside_a_stack(tmp_path: Path) -> None:
     reading.stop()
     assert list(frames) == []
     assert (reading.outcome.status, reading.outcome.reason) == (Status.INCOMPLETE, "stopped")
+
+
+@pytest.mark.parametrize("white", [1, 15, 100, 254, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+def test_white_is_white_whatever_number_netpbm_has_for_it(
+    tmp_path: Path, kind: str, white: int
+) -> None:
+    shares = np.array([0, 0.25, 0.5, 1, 0, 1])
+    numbers = np.rint(shares * white).astype(int).repeat(3 if kind in ("P3", "P6") else 1)
+    raw = numbers.astype(">u2" if white > 255 else "u1").tobytes()
+    text = " ".join(map(str, numbers)).encode() + b"\n"
+    data = f"{kind}\n3 2\n{white}\n".encode() + (text if kind in ("P2", "P3") else raw)
+    (frame,), _ = read(tmp_path / "a.pnm", data)
+    expected = np.rint(np.rint(shares * white) * 255 / white).reshape(2, 3, 1)
+    assert np.abs(frame.image.astype(int) - expected).max() <= 1
+    assert frame.image.max() == 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_of_a_tiff_is_dropped_not_multiplied(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(noise(1)).convert(mode[:-1])
+    image.putalpha(Image.fromarray(noise(2)[..., 0]))
+    out = io.BytesIO()
+    image.save(out, "TIFF", save_all=True, append_images=[image])
+    frames, _ = read(tmp_path / "a.tif", out.getvalue())
+    expected = np.array(image.convert(mode[:-1]).convert("RGB"))[..., ::-1]
+    assert [np.array_equal(frame.image, expected) for frame in frames] == [True, True]
