@@ -28,6 +28,7 @@ from workers.surroundings import (
     NO_FOLDER_OF_UV,
     ONLY_LOOPBACK,
     be_quiet,
+    by_itself,
     constants,
     environment,
     job_config,
@@ -93,6 +94,7 @@ def start_ray(
                 raw_lines_aside(folder, f"maskstream: {does_not_start(REASON)}"),
                 _closed(),
                 nameless(),
+                by_itself(),
                 handlers_kept(),
                 interrupted_without_its_processes(last_resort),
             ):

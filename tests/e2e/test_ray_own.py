@@ -185,7 +185,8 @@ def processes_of(root: int) -> dict[int, str]:
         parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
         words = [Path(word.decode(errors="replace")).name for word in title]
         name = words[0].removeprefix("ray::").partition(".")[0] or "gone"
-        names[int(entry.name)] = words[1] if name.startswith("python") and words[1:] else name
+        scripts = [word for word in words[1:] if word.endswith(".py")]
+        names[int(entry.name)] = scripts[0] if name.startswith("python") and scripts else name
     found = {root}
     while grown := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= grown
@@ -283,7 +284,9 @@ timeout 3 head -n 1 <&3
 def test_its_sockets_are_those_of_the_page_and_answer_nobody(
     living: subprocess.Popen[bytes], base: Path
 ) -> None:
-    sockets = listening(processes_of(living.pid))
+    processes = processes_of(living.pid)
+    assert {name for name in processes.values() if name.endswith(".py")} == {"leftovers.py"}
+    sockets = listening(processes)
     assert {address for _, address, _ in sockets} <= LOOPBACK
     counted, listed = Counter(name for name, _, _ in sockets), on_the_page()
     assert set(counted) - {"IDLE"} == set(listed)

@@ -4,7 +4,14 @@ import os
 
 import pytest
 
-from workers.surroundings import constants, environment, job_config, look_again
+from workers.surroundings import (
+    SERVES_NOBODY,
+    by_itself,
+    constants,
+    environment,
+    job_config,
+    look_again,
+)
 
 
 def test_variables_are_put_back_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +59,13 @@ def test_what_ray_adds_to_the_path_of_workers_is_taken_out_again() -> None:
     job = job_config()
     job._py_driver_sys_path.extend(["/home/somebody/clips"])  # as `ray.init` does
     assert "/home/somebody/clips" not in job._get_proto_job_config().py_driver_sys_path
+
+
+def test_what_serves_nobody_is_not_started_for_a_while() -> None:
+    from ray._private.node import Node
+
+    before = {name: vars(Node)[name] for name in SERVES_NOBODY}
+    with by_itself():
+        for name in SERVES_NOBODY:
+            assert getattr(Node, name)(object(), include_dashboard=False) is None
+    assert {name: vars(Node)[name] for name in SERVES_NOBODY} == before
