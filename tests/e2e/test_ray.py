@@ -116,7 +116,7 @@ def signal_one(kind: str, number: signal.Signals) -> Callable[[], None]:
     return lambda: os.kill(workers_of(kind)[0], number)
 
 
-LONG = 600
+LONG = 300
 
 
 @pytest.fixture(scope="module")

@@ -90,10 +90,10 @@ def test_the_network_too_gives_the_same_bytes_both_ways_and_a_street_is_full_of_
     ray_session: None, shared_data: Path, tmp_path: Path
 ) -> None:
     videos = [
-        str(begun(shared_data / "videos" / name, tmp_path, 5))
+        str(begun(shared_data / "videos" / name, tmp_path, 3))
         for name in ("h265_10bits.mp4", "person-bicycle-car-detection.gif")
     ]
-    street = "synthetic://street?seed=1&frames=5"
+    street = "synthetic://street?seed=1&frames=3"
     settings = same_on_ray_and_in_one_process([*videos, street], tmp_path, weights="demo")
     found = {
         source.id: [
@@ -102,5 +102,5 @@ def test_the_network_too_gives_the_same_bytes_both_ways_and_a_street_is_full_of_
         ]
         for source in settings.sources
     }
-    assert [len(numbers) for numbers in found.values()] == [5, 5, 5]
+    assert [len(numbers) for numbers in found.values()] == [3, 3, 3]
     assert min(found["street"]) >= 3

@@ -22,6 +22,8 @@ Reply: TypeAlias = tuple[int, str, bytes]
 Request: TypeAlias = socket.socket | tuple[bytes, socket.socket]
 """What the standard library says a request may be."""
 
+_LOOK_S = 0.05
+
 MAX_CONNECTIONS = 64
 """At one time; each costs a thread until it has asked, or for ten seconds."""
 
@@ -52,7 +54,9 @@ def serve(
         yield None
         return
     server = _server(host, port, counts, healthy)
-    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    thread = threading.Thread(  # whoever ends it waits until it looks up
+        target=server.serve_forever, args=(_LOOK_S,), name="http", daemon=True
+    )
     thread.start()
     taken = int(server.server_address[1])
     log.info("metrics at http://%s:%d/metrics", host, taken)
