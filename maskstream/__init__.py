@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pipeline.instances import Instances
     from pipeline.masks import Masks
     from pipeline.picture import Picture
+    from pipeline.readers import read
     from pipeline.results import FrameResult
     from pipeline.runner import track
     from pipeline.stages import (
@@ -71,6 +72,7 @@ _HOME = {
     "pipeline.instances": ("Instances",),
     "pipeline.masks": ("Masks",),
     "pipeline.picture": ("Picture",),
+    "pipeline.readers": ("read",),
     "pipeline.results": ("FrameResult",),
     "pipeline.runner": ("track",),
     "pipeline.stages": (
@@ -113,6 +115,7 @@ __all__ = [
     "__version__",
     "load",
     "parse",
+    "read",
     "read_records",
     "read_run",
     "run",

@@ -34,7 +34,7 @@ def unknown_words(words: list[str]) -> list[str]:
         if not words or words[0] not in verbs:
             return words[:1]
         command, words = verbs[words[0]], words[1:]
-    known = {name for parameter in command.params for name in parameter.opts}
+    known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
     options = (word.split("=")[0] for word in words if word.startswith("--"))
     return [option for option in options if option not in known]
 

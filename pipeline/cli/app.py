@@ -17,6 +17,7 @@ from pipeline.cli import (
     models,
     retrack,
     run,
+    tail,
     track,
     train,
 )
@@ -50,6 +51,7 @@ app.command("demo")(demo.demo)
 app.command("track")(track.track)
 app.command("run")(run.run)
 app.command("check")(check.check)
+app.command("tail")(tail.tail)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.command("retrack")(retrack.retrack)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -31,6 +32,21 @@ def say(text: str) -> None:
 def give(line: str = "") -> None:
     """One line of a result, on standard output."""
     typer.echo(_shown(line))
+
+
+def give_record(line: bytes) -> None:
+    """A record on standard output, byte for byte as it was published."""
+    typer.echo(line)
+
+
+def heard() -> bool:
+    """Whether there is still somebody who reads standard output."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return True
+    return not any(state & select.POLLERR for _, state in poll.poll(0))
 
 
 def give_lines(table: object) -> None:

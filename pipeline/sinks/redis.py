@@ -67,21 +67,7 @@ class RedisClient:
         self._place = place
         self._stream = stream
         self._maxlen = maxlen
-        tls = place.tls or Tls()
-        self._redis = redis.Redis(
-            host=place.host,
-            port=place.port or 6379,
-            db=int(place.path or 0),
-            username=place.username,
-            password=None if place.password is None else place.password.reveal(),
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # who asks again is the courier
-            ssl=place.tls is not None,
-            ssl_ca_certs=tls.ca_file,
-            ssl_certfile=tls.cert_file,
-            ssl_keyfile=tls.key_file or tls.cert_file,
-        )
+        self._redis = connection(place)
         self._add = self._redis.register_script(_ADD)
 
     def connect(self) -> None:
@@ -129,6 +115,25 @@ class RedisClient:
         if any(later in str(error) for later in _LATER):
             return Unreachable(text, acknowledged)
         return Rejected(text, acknowledged)
+
+
+def connection(place: ServicePlace) -> redis.Redis:
+    """A connection that is made when it is first used."""
+    tls = place.tls or Tls()
+    return redis.Redis(
+        host=place.host,
+        port=place.port or 6379,
+        db=int(place.path or 0),
+        username=place.username,
+        password=None if place.password is None else place.password.reveal(),
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),  # who asks again is the courier
+        ssl=place.tls is not None,
+        ssl_ca_certs=tls.ca_file,
+        ssl_certfile=tls.cert_file,
+        ssl_keyfile=tls.key_file or tls.cert_file,
+    )
 
 
 def open_redis(target: SinkTarget) -> ServiceSink:

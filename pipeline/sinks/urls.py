@@ -29,6 +29,16 @@ class SinkUrl:
     """Of the scheme, defaults filled in."""
     choice: Choice
 
+    @staticmethod
+    def of_path(scheme: str, path: str) -> SinkUrl:
+        """A path that is no URL: nothing in it has a meaning.
+
+        Raises:
+            ConfigError: what the scheme needs is not installed.
+        """
+        _check_installed(SCHEMES[scheme], path)
+        return SinkUrl(SCHEMES[scheme], path, _defaults(SCHEMES[scheme].options), Choice())
+
     @property
     def root(self) -> str:
         """The folder everything stays in: what stands before the part that `{source}` fills."""

@@ -20,7 +20,7 @@ def test_the_public_names_are_these() -> None:
         *("RunSummary", "SegmentFailed", "Segmenter", "Settings", "Sink", "SinkBusy", "SinkError"),
         *("SinkFull", "SnapshotRefused", "Source", "SourceError", "SourceOpenError", "Status"),
         *("StreamEnd", "Tracker"),
-        *("__version__", "load", "parse", "read_records", "read_run", "run", "track"),
+        *("__version__", "load", "parse", "read", "read_records", "read_run", "run", "track"),
     ]
 
 

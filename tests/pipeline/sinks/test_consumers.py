@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 SINKS = {
     "sqlite": ("sqlite:{}/results.db", "{}/results.db"),
     "parquet": ("parquet:{}/{{source}}/?rows=7", "{}"),
+    "records": ("jsonl:{}/{{source}}.jsonl", "jsonl:{}/{{source}}.jsonl"),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

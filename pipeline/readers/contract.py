@@ -1,0 +1,77 @@
+"""`ReadBack`: what reads a kind of sink back, and the table of those there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from pipeline.catalogue import Catalogue, Entry
+from pipeline.formats import jsonl
+from pipeline.sinks.schemes import SinkTarget
+
+POLL_S = 0.2
+"""How long to wait before what cannot tell by itself is asked again."""
+
+Records: TypeAlias = Generator[dict[str, Any] | None, None, None]
+"""Records as objects, the end records too. None: there is nothing more just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be read."""
+
+    target: SinkTarget
+    """As the sink was opened with, the source's id filled in where one was given."""
+    source: str | None
+    """Only records of this source, where there are several in one place; None: of all."""
+    follow: bool
+    """False: what is there. True: also what comes, until the stream ends."""
+    pause: Callable[[float], None] = field(default=time.sleep)
+    """Waits so many seconds."""
+
+
+class ReadBack(Protocol):
+    """A reader."""
+
+    def __call__(self, wanted: Wanted) -> Records:
+        """Yield records in their order, each once.
+
+        Where it follows it yields None at least every other second while nothing comes, so that
+        whoever asks can look to other things; it returns behind an end record with nothing behind
+        it. Closing the generator lets go of everything.
+
+        Raises:
+            SourceError: it cannot be read, or is damaged; names the place, holds no secrets.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Readable(Entry):
+    """A kind of sink that can be read, by the scheme of its URL; it `opens` its `ReadBack`."""
+
+
+def is_end(record: dict[str, Any]) -> bool:
+    """Whether a stream ends with it."""
+    return record.get("schema") == jsonl.END_SCHEMA
+
+
+def _row(scheme: str, module: str, summary: str) -> Readable:
+    return Readable(scheme, f"pipeline.readers.{module}", summary)
+
+
+READERS = Catalogue(
+    "reader",
+    "maskstream.readers",
+    [
+        _row("jsonl", "lines:read_lines", "a file of records"),
+        _row("events", "lines:read_lines", "a file of events"),
+        _row("parquet", "parquet:read_parquet", "a file or folder of Parquet"),
+        _row("sqlite", "sql:read_sqlite", "a SQLite database"),
+        _row("postgresql", "sql:read_postgresql", "a PostgreSQL database"),
+        _row("redis", "redis:read_redis", "a Redis stream"),
+        _row("rediss", "redis:read_redis", "a Redis stream, over TLS"),
+    ],
+)
+"""All readers; installed packages offer more rows in entry points of this group."""
