@@ -114,6 +114,7 @@ def launches(dtype: torch.dtype) -> dict[str, Callable[[], object]]:
     return {
         "prepare": lambda: preprocess_triton.prepare([picture], rules, dtype, CPU),
         "1000 boxes": lambda: suppress(1000),
+        "16384 boxes": lambda: suppress(16384),  # all candidates above a threshold of 0.1
         "bins 7": lambda: pool(7),
         "bins 14": lambda: pool(14),
         "masks": paste,

@@ -30,6 +30,7 @@ from pipeline.models.mask_rcnn.bench import network_for
 from pipeline.models.mask_rcnn.engine import layers
 from pipeline.models.mask_rcnn.engine.convolution import PlainConv
 from pipeline.models.mask_rcnn.engine.engine import Engine, Lap
+from pipeline.models.mask_rcnn.engine.lanes import Steps
 from pipeline.models.mask_rcnn.engine.operators import (
     nms_triton,
     preprocess_triton,
@@ -39,6 +40,7 @@ from pipeline.models.mask_rcnn.engine.operators import (
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
 from pipeline.models.mask_rcnn.engine.results import Results, bring
+from pipeline.models.mask_rcnn.fit import candidates_above
 from pipeline.models.shared.devices import Placement
 
 CUDA = torch.device("cuda:0")
@@ -57,6 +59,8 @@ class Pretended:
     """A picture, convolutions and matrix products."""
     peak_bytes: int
     """Of the pass, its input in it, without weights."""
+    again_bytes: int
+    """Of the repetition with all candidates, beyond what the pass holds."""
     weight_bytes: int
 
 
@@ -67,8 +71,9 @@ def pretend(
     precision: str = "fp16",
     *,
     detections: int = 100,
+    threshold: float = 0.1,
 ) -> Pretended:
-    """Run every stage on pretended tensors.
+    """Run every stage on pretended tensors, the repetition with all candidates too.
 
     Args:
         network: torchvision's.
@@ -76,6 +81,7 @@ def pretend(
         batch: pictures.
         precision: of the dense part.
         detections: kept in each picture.
+        threshold: of scores; from every proposal as many as there can be are above it.
 
     Raises:
         HostInStage: names the stage and the operation.
@@ -87,45 +93,53 @@ def pretend(
 
     with _pretending():
         engine = Engine(
-            network, Placement(CUDA, precision, "pretended"), score_threshold=0.1,
+            network, Placement(CUDA, precision, "pretended"), score_threshold=threshold,
             cuda=CpuCuda(), kernels=_kernels(),
         )  # fmt: skip
         weights = _bytes_of(engine, {})
         inputs = _batch(bucket, batch, engine.placement.dtype)
         engine._bucket(inputs)
-        peak, flops = _Peak([inputs.pixels]), FlopCounterMode(display=False)
+        peak, again = _Peak([inputs.pixels]), _Peak([])
+        flops = FlopCounterMode(display=False)
         try:
             with torch.inference_mode(), _OnDevice(stage, uploads=True):
                 _prepared(engine, batch)
             stage[0] = "body, pyramid, proposal head"
             with torch.inference_mode(), peak, flops:
                 with _OnDevice(stage):
-                    results = _results(engine, inputs, lap, [detections * batch])
+                    results = _results(_begun(engine, inputs, lap), detections * batch)
                 stage[0] = "results to the host"
                 with _OnDevice(stage, uploads=True):
                     next(bring(results, [(1080, 1920)] * batch, engine._kernels.paste))
-            stage[0] = "all candidates"  # rare, and needs more
             with torch.inference_mode(), _OnDevice(stage):
-                _results(engine, inputs, lap, [-1, detections * batch])
+                steps = _begun(engine, inputs, lap)
+                stage[0] = "all candidates"
+                with again:
+                    steps.send([-candidates_above(threshold)])
+                _results(steps, detections * batch)
         except HostInStage:
             raise
         except Exception as error:
             text = str(error).partition("\n")[0]
             raise HostInStage(f"stage {stage[0]}: {type(error).__name__}: {text}") from error
-    return Pretended(flops.get_total_flops() / 1e9 / batch, peak.bytes, weights)
+    return Pretended(flops.get_total_flops() / 1e9 / batch, peak.bytes, again.bytes, weights)
 
 
-def _results(engine: Engine, inputs: Batch, lap: Lap, counts: list[Any]) -> Results:
-    """What a pass leaves on the device, told these counts when it waits for them."""
+def _begun(engine: Engine, inputs: Batch, lap: Lap) -> Steps[Results]:
+    """A pass that waits for its number."""
     steps = engine._forward(inputs, lap, engine._lanes._lanes[0])
     next(steps)
+    return steps
+
+
+def _results(steps: Steps[Results], count: Any) -> Results:
+    """What a pass leaves on the device, told its number."""
     try:
-        for count in counts:
-            steps.send([count])
+        steps.send([count])
     except StopIteration as end:
         results: Results = end.value
         return results
-    raise HostInStage("a pass waits for more than its counts")
+    raise HostInStage("a pass waits for more than its number")
 
 
 def _prepared(engine: Engine, count: int) -> None:

@@ -106,7 +106,8 @@ def batches(plan: RunPlan) -> str:
     segment = plan.workers.segment if plan.executor == "ray" else 1
     share = fleet(segment, gpus=len(found), cores=1).gpus_each
     precision = "fp16" if model.precision == "auto" else model.precision
-    most = largest_batch(model.name, BUCKET, precision, share * card.free_bytes)
+    free = share * card.free_bytes
+    most = largest_batch(model.name, BUCKET, precision, free, threshold=model.score_threshold)
     size = f"{BUCKET[0]}x{BUCKET[1]}"
     where = f"on {card.name} ({card.total_bytes / 1e9:.0f} GB, {card.free_bytes / 1e9:.0f} free)"
     if not most:

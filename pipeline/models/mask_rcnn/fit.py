@@ -1,9 +1,10 @@
 """How many pictures go through a GPU at once, known before it is tried.
 
 The numbers come from the engine itself, run on tensors without content
-(`python -m benchmarks.gpu_steps.pretend`); a test compares them. A pass peaks either in the first
-stage of the body or in the heads. The one thing left out is the repetition with all candidates,
-which hardly ever happens: what does not fit then is halved.
+(`python -m benchmarks.gpu_steps.pretend`); a test compares them. Every batch under way keeps what
+its recorded pass needs, which peaks either in the first stage of the body or in the heads. Beside
+them there is room for one more: for the first passes of another number of pictures, which are not
+recorded yet, or for a repetition with all candidates.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ _SPARE_BYTES = 750_000_000
 """Workspaces of libraries, and graphs of a few sizes."""
 _USABLE = 0.9
 """Of what is free: memory comes in blocks."""
+_MOST_NUMBERS = 2**31 - 1
+"""In one tensor: some kernels of torch and cuDNN count in 32 bits."""
+_PAIRS_AT_ONCE = 2**31
+"""Of candidates, in the repetition."""
+_MASK_NUMBERS = 100 * 1024 * 14 * 14
+"""A picture's largest tensor in the mask head; in the body it is 16 a padded pixel."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,30 @@ def picture_bytes(name: str, bucket: tuple[int, int], precision: str) -> float:
     return half * (2 if precision == "fp32" else 1)
 
 
+def candidates_above(threshold: float) -> int:
+    """The most of a picture's 1000 × 90 scores that can be above a threshold: they sum up to 1."""
+    return 1000 * (min(90, int(1 / threshold)) if threshold > 0 else 90)
+
+
+def repetition_bytes(batch: int, threshold: float) -> int:
+    """What a repetition with all candidates of a batch adds, which compares them in pairs."""
+    candidates = min(90_000, _power_of_two(candidates_above(threshold)))
+    at_once = max(1, _PAIRS_AT_ONCE // candidates**2)
+    words = _power_of_two(-(-candidates // 32))
+    return min(batch, at_once) * (candidates * (4 * words + 80) + 2_000_000)
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
 def largest_batch(
     name: str,
     bucket: tuple[int, int],
     precision: str,
     free_bytes: float,
     *,
+    threshold: float = 0.1,
     depth: int = 2,
     loaded: bool = False,
 ) -> int:
@@ -70,12 +95,20 @@ def largest_batch(
         bucket: padded (height, width).
         precision: of the dense part.
         free_bytes: of the GPU.
+        threshold: of scores.
         depth: batches under way.
         loaded: the weights are there already.
     """
     weights = 0.0 if loaded else NEEDS[name].weights_mb * 1e6 * (2 if precision == "fp32" else 1)
     room = _USABLE * free_bytes - _SPARE_BYTES - weights
-    return max(0, int(room / depth / picture_bytes(name, bucket, precision)))
+    each = picture_bytes(name, bucket, precision)
+    most = _MOST_NUMBERS // max(16 * bucket[0] * bucket[1], _MASK_NUMBERS)
+
+    def fits(batch: int) -> bool:
+        beside = max(batch * each, repetition_bytes(batch, threshold))
+        return depth * batch * each + beside <= room
+
+    return max(filter(fits, range(1, most + 1)), default=0)
 
 
 def table(name: str, bucket: tuple[int, int], precision: str) -> str:

@@ -194,12 +194,13 @@ class MaskRcnnSegmenter:
             return self._per_pass
         precision = engine.placement.precision
         fits = largest_batch(
-            self._info.name, bucket, precision, self._free_bytes, depth=engine.depth, loaded=True
-        )
+            self._info.name, bucket, precision, self._free_bytes,
+            threshold=engine.score_threshold, depth=engine.depth, loaded=True,
+        )  # fmt: skip
         if fits < self._per_pass:
             self._room[bucket] = max(1, fits)
             _log.warning(
-                "%d pictures of %dx%d fit into %.1f GB of GPU memory, not %d",
+                "%d pictures of %dx%d go together in %.1f GB of GPU memory, not %d",
                 fits, *bucket, self._free_bytes / 1e9, self._per_pass,
             )  # fmt: skip
         return min(self._per_pass, max(1, fits))

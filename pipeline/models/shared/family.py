@@ -31,9 +31,9 @@ class Family:
     """Weights of a model by a published word that is not bundled."""
     name_of: Callable[[WeightsFile], str | None] = lambda file: file.model
     """Which model a file belongs to; None where it does not say."""
-    largest_batch: Callable[[str, tuple[int, int], str, float], int] | None = None
-    """Pictures of a padded (height, width) that go together in a precision, in free bytes of a GPU;
-    None: not known."""
+    largest_batch: Callable[..., int] | None = None
+    """`largest_batch(model, size, precision, free_bytes, threshold=...)`: pictures of a padded
+    (height, width) that go together on a GPU; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,27 +41,27 @@ def planned(
 
 
 def test_a_card_that_takes_more_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "batches of 32 of at most 65 on NVIDIA L4 (24 GB, 24 free), 800x1344"
+    said = "batches of 32 of at most 43 on NVIDIA L4 (24 GB, 24 free), 800x1344"
     assert planned(monkeypatch, ONE, workers={"max_batch": 32}) == said
     assert planned(monkeypatch, ONE, workers={"max_batch": 32}, executor="local") == said
 
 
 def test_a_card_that_takes_less_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(monkeypatch, BUSY, workers={"max_batch": 32}) == (
-        "batches of 14 of at most 14 on NVIDIA L4 (24 GB, 6 free), 800x1344"
+        "batches of 9 of at most 9 on NVIDIA L4 (24 GB, 6 free), 800x1344"
     )
 
 
 def test_pictures_of_four_bytes_are_twice_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
     said = planned(monkeypatch, ONE, precision="fp32")
-    assert said.startswith("batches of 8 of at most 32 on NVIDIA L4")
+    assert said.startswith("batches of 8 of at most 21 on NVIDIA L4")
 
 
 def test_workers_that_share_a_card_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     said = planned(monkeypatch, ONE, workers={"segment": 2})
-    assert said.startswith("batches of 8 of at most 31 on NVIDIA L4")
+    assert said.startswith("batches of 8 of at most 20 on NVIDIA L4")
     said = planned(monkeypatch, ONE, workers={"segment": 2}, executor="local")
-    assert said.startswith("batches of 8 of at most 65 on NVIDIA L4")
+    assert said.startswith("batches of 8 of at most 43 on NVIDIA L4")
 
 
 def test_a_card_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

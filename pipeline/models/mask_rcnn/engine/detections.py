@@ -2,7 +2,7 @@
 
 The best K of all P × classes scores are chosen first and only these are decoded. That is exact as
 long as all scores above the threshold are among them, or D of them survive suppression; otherwise
-`BoxDetections.complete` says so, and the caller repeats with a larger K.
+`BoxDetections.missing` says so, and the caller repeats with a larger K.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class BoxDetections:
     """(B, D) int64."""
     count: Tensor
     """(B,) int64."""
-    complete: Tensor
-    """(B,) bool, see above."""
+    missing: Tensor
+    """(B,) int64: the K that is exact where this one was not; 0 where it was."""
 
 
 def detect(
@@ -99,7 +99,7 @@ def detect(
         best,
         label.gather(1, index),
         found,
-        (above <= candidates) | (found >= rules.limit),
+        torch.where((above <= candidates) | (found >= rules.limit), 0, above),
     )
 
 

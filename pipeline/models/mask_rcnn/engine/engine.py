@@ -43,6 +43,8 @@ from pipeline.models.shared.devices import Placement
 _SMALLEST_MASK_BATCH = 4
 _KNOWN_BUCKETS = 64
 _DEPTH_ON_GPU = 2
+PAIRS_AT_ONCE = 2**31
+"""A bit each: a quarter of a gigabyte."""
 Lap = Callable[[str], None]
 """Called with the name of a stage when it is done; benchmarks measure with it."""
 
@@ -82,6 +84,7 @@ class Engine:
         self._cuda = cuda or cuda_for(device)
         make = conv_maker(device, dtype)
         self.placement = placement
+        self.score_threshold = score_threshold
         self.input_rules = InputRules.of(network)
         self.buckets: Counter[Size] = Counter()
         """How many pictures of each padded size have been seen."""
@@ -137,7 +140,7 @@ class Engine:
         (count,) = yield found[-1:]
         kept = int(count)  # the one number a pass waits for
         if kept < 0:
-            found = self._detect_all(found, batch.sizes)
+            found = self._detect_all(found, batch.sizes, -kept)
             (count,) = yield found[-1:]
             kept = int(count)
         _done(lap, "detections")
@@ -154,7 +157,7 @@ class Engine:
     ) -> tuple[Tensor, ...]:
         """Pictures to feature table, detections, what they were chosen from, and their number.
 
-        The number is -1 where the candidates were cut short.
+        Where the candidates were cut short it is the number there should be, negated.
         """
         dense = self._dense(pixels)
         _done(lap, "body, pyramid, proposal head")
@@ -168,7 +171,8 @@ class Engine:
         logits, deltas = self._box_head(pooled, len(sizes))
         _done(lap, "box head")
         found = self._detect(logits, deltas, proposals, sizes, CANDIDATES)
-        kept = torch.where(found.complete.all(), found.count.sum(), -1)
+        missing = found.missing.max()
+        kept = torch.where(missing > 0, -missing, found.count.sum())
         detections = (found.boxes, found.scores, found.classes)
         return table, *detections, logits, deltas, proposals.boxes, proposals.valid, kept
 
@@ -185,12 +189,26 @@ class Engine:
         rules = self._detection_rules
         return detect(logits, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
 
-    def _detect_all(self, found: Sequence[Tensor], sizes: Tensor) -> list[Tensor]:
-        """Boxes, scores and classes of detections out of all candidates, and their number."""
+    def _detect_all(self, found: Sequence[Tensor], sizes: Tensor, candidates: int) -> list[Tensor]:
+        """Boxes, scores and classes of detections out of all candidates, and their number.
+
+        So many `candidates` are above the threshold in one of the pictures. Suppression compares
+        them in pairs, so that only as many pictures are looked at together as have room for that.
+        """
         logits, deltas, boxes, valid = found[3:7]
-        everything = valid.shape[1] * (logits.shape[1] - 1)
-        again = self._detect(logits, deltas, Proposals(boxes, valid), sizes, everything)
-        return [again.boxes, again.scores, again.classes, again.count.sum()]
+        batch, count = valid.shape
+        everything = count * (logits.shape[1] - 1)
+        candidates = min(everything, 1 << (candidates - 1).bit_length())  # few shapes
+        at_once = max(1, PAIRS_AT_ONCE // candidates**2)
+        parts = []
+        for first in range(0, batch, at_once):
+            some = slice(first, first + at_once)
+            rows = slice(first * count, (first + at_once) * count)
+            proposals = Proposals(boxes[some], valid[some])
+            again = self._detect(logits[rows], deltas[rows], proposals, sizes[some], candidates)
+            parts.append((again.boxes, again.scores, again.classes, again.count))
+        *detections, counts = (torch.cat(part) for part in zip(*parts, strict=True))
+        return [*detections, counts.sum()]
 
     def _masks(
         self,

@@ -324,7 +324,7 @@ def test_the_first_batch_on_a_gpu_is_one_that_fits(
 ) -> None:
     engine = Engine(demo_network, place("cpu", "fp32"), score_threshold=0.1)
     info = ModelInfo("maskrcnn_resnet18_fpn", {1: "car"}, "")
-    small = MaskRcnnSegmenter(engine, info, max_batch=8, free_bytes=1_410_000_000)
+    small = MaskRcnnSegmenter(engine, info, max_batch=8, free_bytes=2_000_000_000)
     large = MaskRcnnSegmenter(engine, info, max_batch=8, free_bytes=80_000_000_000)
     for segmenter in (small, large):
         segmenter._per_pass = 8  # as on a GPU
@@ -333,4 +333,4 @@ def test_the_first_batch_on_a_gpu_is_one_that_fits(
     sizes = [[len(rows) for _, rows in s._passes(engine, images)] for s in (small, large)]
 
     assert sizes == [[7, 2], [8, 1]]
-    assert caplog.messages == ["7 pictures of 384x512 fit into 1.4 GB of GPU memory, not 8"]
+    assert caplog.messages == ["7 pictures of 384x512 go together in 2.0 GB of GPU memory, not 8"]

@@ -130,13 +130,19 @@ def test_the_number_of_threads_changes_nothing(
 def test_when_candidates_are_cut_off_the_result_is_still_exact(
     small_network: MaskRCNN, streets: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = engine_of(small_network)
-    (whole,) = engine.run([streets[3]])
+    """Also where pictures are looked at one by one, because there is no room to do it together."""
+    engine, pictures = engine_of(small_network), streets[3:5]
+    whole = engine.run(pictures)
     monkeypatch.setattr("pipeline.models.mask_rcnn.engine.engine.CANDIDATES", 30)
-    (again,) = engine.run([streets[3]])
+    together = engine.run(pictures)
+    monkeypatch.setattr("pipeline.models.mask_rcnn.engine.engine.PAIRS_AT_ONCE", 1)
+    one_by_one = engine.run(pictures)
 
-    assert len(whole.scores) > 30
-    assert np.array_equal(whole.boxes, again.boxes)
+    for expected, *again in zip(whole, together, one_by_one, strict=True):
+        assert len(expected.scores) > 30
+        for found in again:
+            assert np.array_equal(expected.boxes, found.boxes)
+            assert np.array_equal(expected.scores, found.scores)
 
 
 def test_nothing_above_the_threshold_gives_no_detections(
