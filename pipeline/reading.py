@@ -1,15 +1,23 @@
-"""Opening regular files and nothing else: a pipe would be waited for, a device never ends."""
+"""Opening regular files and nothing else: a pipe would be waited for, a device never ends.
+
+Whatever a user names to be read is opened here.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
 _UNSAID = 1 << 16
 """Bytes to look for where the system says 0: files it makes up when they are read."""
+MAX_JSON_BYTES = 2 << 30
+"""A file of annotations that is read whole; the largest of COCO has 0.5 GB."""
+_MAX_LINE_BYTES = 64 << 20
+"""A frame of 1,000 instances takes less than 1 MB."""
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
@@ -40,3 +48,15 @@ def read_small(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     if max(size, len(data)) > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {max_bytes:,} bytes")
     return data
+
+
+def lines_of(file: BufferedReader, *, max_bytes: int = _MAX_LINE_BYTES) -> Iterator[bytes]:
+    """The lines of a file, none of which fills the memory.
+
+    Raises:
+        OSError: it cannot be read, or a line is longer; `strerror` says which.
+    """
+    while line := file.readline(max_bytes + 1):
+        if len(line) > max_bytes:
+            raise OSError(errno.EFBIG, f"a line of it is longer than {max_bytes:,} bytes")
+        yield line

@@ -6,9 +6,9 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.reading import read_small
 from workers.aside import raw_lines_aside
 from workers.leftovers import REASON
 from workers.private import PrivateFolder
@@ -24,6 +24,7 @@ from workers.surroundings import (
 )
 
 ANSWER_WITHIN_S = 5.0
+_MAX_TOKEN_BYTES = 4096
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 PUT_IT = "put it in RAY_AUTH_TOKEN, in the file RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token"
 
@@ -95,7 +96,7 @@ def find_token() -> tuple[str, str] | None:
         return token, "RAY_AUTH_TOKEN"
     path = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")
     try:
-        token = Path(path).read_text(encoding="utf-8").strip()
+        token = read_small(path, max_bytes=_MAX_TOKEN_BYTES).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
     return (token, path) if token else None

@@ -92,11 +92,13 @@ def _truth(gt: Path | None) -> list[Path]:
 def _keep(output: Path | None, read: list[Path]) -> None:
     from pipeline.errors import ConfigError
     from pipeline.plan.inventory import Use, keep_apart
+    from pipeline.sinks.destination import refuse_file
 
     if output is None:
         return
     keep_apart([Use(str(path), "to be judged") for path in read], [Use(str(output), "--json")])
-    if output.is_file() and not _is_report(output):
+    refuse_file(output, overwrite=True)
+    if output.exists() and not _is_report(output):
         raise ConfigError(
             f"{output}: exists already and is no report of eval; name another file for --json"
         )
@@ -105,9 +107,10 @@ def _keep(output: Path | None, read: list[Path]) -> None:
 def _is_report(path: Path) -> bool:
     """Whether an earlier `--json` wrote it: those are replaced, nothing else is."""
     from pipeline.evaluation import RunReport, TracksReport
+    from pipeline.reading import MAX_JSON_BYTES, read_small
 
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(read_small(path, max_bytes=MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     names = [{field.name for field in fields(report)} for report in (RunReport, TracksReport)]
@@ -116,8 +119,10 @@ def _is_report(path: Path) -> bool:
 
 def _write(path: Path, text: str) -> None:
     from pipeline.errors import ConfigError
+    from pipeline.formats.whole import whole
 
     try:
-        path.write_text(text + "\n", encoding="utf-8")
+        with whole(path, overwrite=True) as part:
+            part.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

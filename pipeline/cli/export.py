@@ -66,7 +66,7 @@ def export_records(
     else:
         _only_records(source, found, to)
     target = output or _beside(source, ".jsonl" if form is None else form.suffix)
-    _keep(source, target, folder=form is not None and form.folder)
+    _keep(source, target, folder=form is not None and form.folder, overwrite=overwrite)
     if form is not None:
         done = to_format(source, target, form, overwrite=overwrite)
         if done.torn_line is not None:
@@ -86,12 +86,15 @@ def _beside(source: Path, suffix: str) -> Path:
     return source.with_name(f"{source.stem}{suffix}")
 
 
-def _keep(source: Path, target: Path, *, folder: bool) -> None:
+def _keep(source: Path, target: Path, *, folder: bool, overwrite: bool) -> None:
     from pipeline.plan.inventory import Use, keep_apart
-    from pipeline.sinks.destination import refuse_kind
+    from pipeline.sinks.destination import refuse_file, refuse_kind
 
     keep_apart([Use(str(source), "INPUT")], [Use(str(target), "--output")])
-    refuse_kind(str(target), root=str(target.parent), folder=folder)
+    if folder:
+        refuse_kind(str(target), root=str(target.parent), folder=True)
+    else:
+        refuse_file(target, overwrite=overwrite)
 
 
 def _only_records(source: Path, found: str, to: str) -> None:

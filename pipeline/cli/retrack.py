@@ -36,15 +36,14 @@ def retrack(
 ) -> None:
     """Follow recorded detections again, to tune a tracker in seconds."""
     from pipeline.config import read
-    from pipeline.errors import ConfigError
     from pipeline.evaluation.retrack import inputs
     from pipeline.evaluation.retrack import retrack as follow
     from pipeline.plan.inventory import Use, keep_apart
+    from pipeline.sinks.destination import refuse_file
 
     read_too = [Use(str(config), "--config")] if config else []
     keep_apart([*inputs(source, affines), *read_too], [Use(str(output), "--output")])
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output}: exists already; add --overwrite to replace it")
+    refuse_file(output, overwrite=overwrite)
     overrides = dict(read(config)) if config else {}
     chosen = str(overrides.pop("preset", preset))
     summary = follow(

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import SourceError
 from pipeline.evaluation.average_precision import Pair
 from pipeline.evaluation.rules import PEDESTRIAN, MotRule, check_disjoint
-from pipeline.formats.mot import MotTable, check_unique
+from pipeline.formats.mot import MotTable, all_lines, check_unique
 from pipeline.formats.mots import IGNORE_CLASS, MotsTable
 
 TRUTH_COLUMNS, RESULT_COLUMNS = 8, 7
@@ -88,7 +88,7 @@ def check_lines(path: str, *, columns: int, numbers: bool = False) -> None:
         SourceError: names the line.
     """
     widths: dict[str, int] = {}
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in all_lines(Path(path)):
         cells = [c.strip() for c in line.split(",")] if "," in line else line.split()
         cells = cells[:-1] if cells and not cells[-1] else cells
         where = f"{path} line {number}"

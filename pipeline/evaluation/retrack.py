@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.arrays import Floats, Ints
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl, mot, mots
+from pipeline.formats.whole import whole
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.plan.inventory import Use, keep_apart
@@ -198,6 +199,10 @@ def _mot_frame(
         far = corners[:, 2:].max(axis=0, initial=1.0)
         image_size = math.ceil(far[1]), math.ceil(far[0])
     height, width = image_size
+    if height * width >= 1 << 31:
+        raise SourceError(
+            f"{table.path}: boxes reach to {width}x{height}, which is no picture; give --image-size"
+        )
 
     def at(rows: Ints) -> Instances:
         # Boxes alone: the masks are empty, one run of background each.
@@ -214,12 +219,13 @@ def _mot_frame(
 
 def _write(output: Path, format: str, steps: Iterator[_Step], source: Path) -> None:
     try:
-        if format == "mots":
-            mots.write_mots(output, ((step.number, step.instances) for step in steps))
-        elif format == "mot":
-            mot.write_mot(output, ((step.number, step.instances) for step in steps))
-        else:
-            _write_records(output, steps, jsonl.read_run(source).end)
+        with whole(output, overwrite=True) as part:
+            if format == "mots":
+                mots.write_mots(part, ((step.number, step.instances) for step in steps))
+            elif format == "mot":
+                mot.write_mot(part, ((step.number, step.instances) for step in steps))
+            else:
+                _write_records(part, steps, jsonl.read_run(source).end)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
+from pipeline.formats.mot import MAX_FRAME, text_lines
 
 _SHOWN = 5
 
@@ -53,9 +54,15 @@ def find_sequences(gt: Path, results: Path, suffix: str, seqmap: Path | None) ->
             "found the file is empty, and --seqmap names the sequences if not all are to be judged"
         )
     return [
-        Sequence(name, known[name], answers[name], frames or _length(known[name]))
+        Sequence(name, known[name], answers[name], _counted(name, frames or _length(known[name])))
         for name, frames in lengths.items()
     ]
+
+
+def _counted(name: str, frames: int | None) -> int | None:
+    if frames is not None and not 0 < frames <= MAX_FRAME:
+        raise ConfigError(f"{name}: its length is {frames} frames, expected 1 to {MAX_FRAME:,}")
+    return frames
 
 
 def truths(gt: Path, suffix: str) -> dict[str, Path]:
@@ -77,12 +84,12 @@ def read_seqmap(path: Path) -> Mapping[str, int | None]:
     """
     lengths: dict[str, int | None] = {}
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for _, line in text_lines(path):
             words = line.replace(",", " ").split()
             if words and words[0] != "name":
                 lengths[words[0]] = int(words[3]) + 1 if len(words) > 3 else None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except SourceError as error:
+        raise ConfigError(str(error)) from error
     except ValueError as error:
         raise ConfigError(f"{path}: no sequence map: {error}") from error
     if not lengths:

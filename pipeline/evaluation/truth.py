@@ -21,6 +21,7 @@ from pipeline.formats.image_ids import ImageIds
 from pipeline.formats.mots import IGNORE_CLASS, read_mots
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.reading import MAX_JSON_BYTES, read_small
 from pipeline.results import FrameResult
 
 
@@ -76,7 +77,7 @@ def _read(path: Path) -> Truth:
     if path.suffix == ".txt":
         return _read_mots(path)
     try:
-        dataset = json.loads(path.read_text(encoding="utf-8"))
+        dataset = json.loads(read_small(path, max_bytes=MAX_JSON_BYTES))
         if not isinstance(dataset, dict):
             kind = "a list, as results are" if isinstance(dataset, list) else repr(dataset)[:40]
             raise TypeError(f"it is no data set but {kind}")

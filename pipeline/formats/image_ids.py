@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.errors import ConfigError
+from pipeline.reading import MAX_JSON_BYTES, read_small
 
 _SHORTER: tuple[Callable[[str], str], ...] = (
     lambda name: name,
@@ -63,10 +64,10 @@ def read_image_ids(path: str | Path) -> ImageIds:
         ConfigError: it cannot be read, or names no pictures.
     """
     try:
-        found = ImageIds.of(json.loads(Path(path).read_bytes())["images"])
+        found = ImageIds.of(json.loads(read_small(path, max_bytes=MAX_JSON_BYTES))["images"])
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path}: no COCO file with a list of images: {error!r}") from error
     if not found.names[0]:
         raise ConfigError(f"{path}: its images have no file_name to match pictures by")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline.errors import SourceError
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.paths import json_bytes
+from pipeline.reading import lines_of, open_regular
 from pipeline.results import FrameResult
 from pipeline.stages import StreamEnd
 
@@ -245,11 +247,11 @@ def rounded(values: NDArray[Any], decimals: int) -> Any:
 def _lines(path: Path) -> Iterator[tuple[int, int, FrameResult | dict[str, Any] | None]]:
     """Number, bytes and content of each line of ours; content None for a torn last line."""
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise SourceError(f"{path}: cannot read records: {error.strerror}") from error
     with file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_whole_lines(path, file), start=1):
             try:
                 fields = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -272,6 +274,13 @@ def _lines(path: Path) -> Iterator[tuple[int, int, FrameResult | dict[str, Any] 
                 yield number, len(line), fields
             elif schema.startswith("maskstream.frame/"):
                 yield number, len(line), _parse_line(path, number, fields)
+
+
+def _whole_lines(path: Path, file: BufferedReader) -> Iterator[bytes]:
+    try:
+        yield from lines_of(file)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot read records: {error.strerror}") from error
 
 
 def _parse_line(path: Path, number: int, fields: Mapping[str, Any]) -> FrameResult:

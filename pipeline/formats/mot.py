@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
 from pipeline.instances import Instances
+from pipeline.reading import lines_of, open_regular
 
 FIRST_FRAME = 1
 MIN_COLUMNS = 6
+MAX_FRAME = 10_000_000
+"""Four days of 25 frames a second; what is between two lines is gone through frame by frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +97,16 @@ def lines(instances: Instances, *, frame: int) -> Iterator[str]:
         )
 
 
+def check_frame(frame: float, where: str) -> None:
+    """Refuse a number that no frame has.
+
+    Raises:
+        SourceError: it is one.
+    """
+    if not 0 <= frame <= MAX_FRAME:
+        raise SourceError(f"{where}: frame {frame:.0f}, expected 0 to {MAX_FRAME:,}")
+
+
 def check_unique(
     path: str, frames: NDArray[np.int64], ids: NDArray[np.int64], lines: NDArray[np.int64]
 ) -> None:
@@ -149,6 +162,7 @@ def _parsed(path: Path) -> tuple[list[list[float]], list[int]]:
             raise SourceError(f"{path} line {number}: a value is not finite: {text[:80]}")
         if values[0] != int(values[0]) or values[1] != int(values[1]):
             raise SourceError(f"{path} line {number}: frame and id must be whole numbers")
+        check_frame(values[0], f"{path} line {number}")
         rows.append(values)
         numbers.append(number)
     return rows, numbers
@@ -160,11 +174,19 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         SourceError: the file cannot be read, or is not text.
     """
+    return ((number, text) for number, text in all_lines(path) if text)
+
+
+def all_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of every line, without blanks around it.
+
+    Raises:
+        SourceError: the file cannot be read, or is not text.
+    """
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if text := line.strip():
-                    yield number, text
+        with open_regular(path) as file:
+            for number, line in enumerate(lines_of(file), start=1):
+                yield number, line.decode("utf-8").strip()
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
 from pipeline.formats.exchange import Assumed, result_of, understood
-from pipeline.formats.mot import check_ordered, check_unique, text_lines
+from pipeline.formats.mot import check_frame, check_ordered, check_unique, text_lines
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.masks.coco import decompress
@@ -178,6 +178,9 @@ def _parsed(cells: list[str], where: str) -> tuple[list[int], str, float]:
         raise SourceError(f"{where}: not a number: {error}; expected {COLUMNS}") from error
     if head[0] < 0 or head[3] < 1 or head[4] < 1:
         raise SourceError(f"{where}: frame, height and width must be positive, got {head}")
+    check_frame(head[0], where)
+    if max(map(abs, head)) >= 1 << 53 or head[3] * head[4] >= 1 << 31:
+        raise SourceError(f"{where}: a number is too large, got {str(head)[:80]}")
     if score != score:
         raise SourceError(f"{where}: the score is not a number")
     _check_runs(cells[5], head[3] * head[4], where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.formats import jsonl
 from pipeline.formats.exchange import Assumed, understood
+from pipeline.reading import open_regular
 from pipeline.results import FrameResult
 
 _FRAMES = 500
@@ -97,7 +98,8 @@ def part_of(path: Path) -> int | None:
     """Which part a file is; None: it is none of ours."""
     arrow, parquet = library()
     try:
-        return int(parquet.read_metadata(path).metadata[_PART.encode()])
+        with open_regular(path) as file:
+            return int(parquet.read_metadata(file).metadata[_PART.encode()])
     except (arrow.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -105,13 +107,15 @@ def part_of(path: Path) -> int | None:
 def rows_in(path: Path) -> int:
     """How many records a file has."""
     _, parquet = library()
-    return int(parquet.read_metadata(path).num_rows)
+    with open_regular(path) as file:
+        return int(parquet.read_metadata(file).num_rows)
 
 
 def end_in(path: Path) -> dict[str, Any] | None:
     """The end record that a part holds."""
     _, parquet = library()
-    said = (parquet.read_metadata(path).metadata or {}).get(_END.encode())
+    with open_regular(path) as file:
+        said = (parquet.read_metadata(file).metadata or {}).get(_END.encode())
     return None if said is None else dict(json.loads(said))
 
 
@@ -129,11 +133,12 @@ def records(path: Path) -> Generator[dict[str, Any], None, None]:
         ValueError: it is no Parquet file of records.
     """
     arrow, parquet = library()
-    try:
-        file = parquet.ParquetFile(path)
-    except arrow.ArrowInvalid as error:
-        raise ValueError(error) from None
-    with file:
+    with ExitStack() as opened:
+        raw = opened.enter_context(open_regular(path))
+        try:
+            file = opened.enter_context(parquet.ParquetFile(raw))
+        except arrow.ArrowInvalid as error:
+            raise ValueError(error) from None
         if unlike := {name for name, _ in _FRAME} - set(file.schema_arrow.names):
             raise ValueError(f"it has no column {sorted(unlike)[0]}")
         for batch in file.iter_batches(batch_size=_FRAMES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +25,12 @@ def whole(output: Path, *, overwrite: bool, folder: bool = False) -> Iterator[Pa
         folder: it is a folder; only an empty one is replaced.
 
     Raises:
-        ConfigError: something is there that is not to be replaced.
+        ConfigError: something is there that is not to be replaced, or is no file.
         OSError: it cannot be written.
     """
     refuse_existing(output, overwrite=overwrite)
+    if not folder:
+        refuse_no_file(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name[:200]}.{os.getpid()}.part")
     try:
@@ -37,6 +40,8 @@ def whole(output: Path, *, overwrite: bool, folder: bool = False) -> Iterator[Pa
         if not folder:
             _sync(part)
         refuse_existing(output, overwrite=overwrite)
+        if not folder:
+            refuse_no_file(output)
         os.replace(part, output)
     finally:
         if part.is_dir():
@@ -53,6 +58,22 @@ def refuse_existing(output: Path, *, overwrite: bool) -> None:
     """
     if not overwrite and os.path.lexists(output):
         raise ConfigError(f"{output}: exists already; add --overwrite to replace it")
+
+
+def refuse_no_file(output: str | os.PathLike[str]) -> None:
+    """Refuse what can never become a file of ours: folders, pipes, devices, links.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    try:
+        mode = os.stat(output).st_mode
+    except (OSError, ValueError):
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        raise ConfigError(f"{output}: is no regular file; name one that can be cut back")
+    if os.path.islink(output):
+        raise ConfigError(f"{output}: is a symbolic link; remove it or name the file it leads to")
 
 
 class Spool:

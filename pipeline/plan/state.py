@@ -158,7 +158,10 @@ def _read_run(path: Path) -> str | None:
     """
     reason = "it is damaged"
     try:
-        if re.fullmatch(r"[0-9a-f]{16}", run := path.read_text(encoding="ascii").strip()):
+        if re.fullmatch(
+            r"[0-9a-f]{16}",
+            run := read_small(path, max_bytes=_LARGEST_STATE).decode("ascii").strip(),
+        ):
             return run
     except FileNotFoundError:
         return None
@@ -237,7 +240,7 @@ def _path(plan: RunPlan, stream: StreamPlan, suffix: str) -> Path:
     """A file of `run.state_dir`, called by the source and, where that is taken, by its output."""
     owner, output = _owner(plan, stream), _output(plan, stream)
     try:
-        taken = owner.read_bytes() != output
+        taken = read_small(owner, max_bytes=_LARGEST_STATE) != output
     except (FileNotFoundError, NotADirectoryError):
         taken = False
     except OSError as error:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from pipeline.delivery.lock import lock
 from pipeline.errors import ConfigError
+from pipeline.formats.whole import refuse_existing, refuse_no_file
 
 _A_BLOCK = 4096
+
+
+def refuse_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse what a command cannot write as a file, before it works for it.
+
+    Raises:
+        ConfigError: it is there and not to be replaced, is no file, or cannot be written.
+        SinkError: another process is writing there.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    refuse_no_file(path)
+    refuse_unready(os.path.abspath(path), folder=False)
 
 
 def refuse_kind(path: str, *, root: str, folder: bool) -> None:
@@ -19,18 +31,10 @@ def refuse_kind(path: str, *, root: str, folder: bool) -> None:
         ConfigError: it would lie outside the root, or what is there is of another kind.
     """
     refuse_outside(Path(path) if folder else Path(path).parent, Path(root))
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        mode = None
-    if folder:
-        if mode is not None and not stat.S_ISDIR(mode):
-            raise ConfigError(f"{path}: is no folder; name one for the pictures")
-        return
-    if mode is not None and not stat.S_ISREG(mode):
-        raise ConfigError(f"{path}: is no regular file; name one that can be cut back")
-    if os.path.islink(path):
-        raise ConfigError(f"{path}: is a symbolic link; remove it or name the file it leads to")
+    if not folder:
+        refuse_no_file(path)
+    elif os.path.exists(path) and not os.path.isdir(path):
+        raise ConfigError(f"{path}: is no folder; name one for the pictures")
 
 
 def refuse_outside(folder: Path, root: Path) -> None:
@@ -39,7 +43,7 @@ def refuse_outside(folder: Path, root: Path) -> None:
     Raises:
         ConfigError: `..` or a symbolic link does.
     """
-    if folder.resolve().is_relative_to(root.resolve()):
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
         return
     plainly = Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(root))
     guide = "a symbolic link leads" if plainly else "its `..` leads"

@@ -121,7 +121,7 @@ def _stem(url: str) -> str:
         if is_pattern(url):  # the pictures' directory, the first part without a wildcard
             while is_pattern(str(path)):
                 path = path.parent
-        name = path.resolve().name
+        name = os.path.basename(os.path.realpath(path))
         return name if os.path.isdir(path) else Path(name).stem
     parts = urlsplit(url)
     if scheme == "synthetic":

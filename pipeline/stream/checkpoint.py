@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, in_one_line
+from pipeline.reading import read_small
 from pipeline.stages import Outcome, Position, Status
 from pipeline.stream.capture import Mark
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "maskstream.checkpoint/2"
 _ANY = "maskstream.checkpoint/"
+_LARGEST = 64 << 20
 
 DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
 """What comes of reading a file that is torn, of another version, or not to be read."""
@@ -158,7 +160,7 @@ class Checkpoint:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            values = json.loads(self.path.read_text(encoding="utf-8"))
+            values = json.loads(read_small(self.path, max_bytes=_LARGEST))
             if not str(values["schema"]).startswith(_ANY):
                 raise ValueError(f"its schema is {values['schema']!r}, not {SCHEMA!r}")
             if not isinstance(values["sinks"], dict):
@@ -192,7 +194,7 @@ class Checkpoint:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            text = self._numbers.read_text(encoding="ascii")
+            text = read_small(self._numbers, max_bytes=_LARGEST).decode("ascii")
             values = json.loads(text) if text else None  # else none was reserved yet
             if values is None or values.pop("run", self._run) != self._run:
                 return None
