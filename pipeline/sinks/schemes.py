@@ -246,6 +246,25 @@ _BUILT_IN = [
             "create": flag(default=True, help="make a stream where none takes the subject"),
         },
     ),
+    *_also_secure(
+        "mqtts",
+        Scheme(
+            "mqtt",
+            "pipeline.sinks.mqtt:open_mqtt",
+            "records to an MQTT broker",
+            writes="service",
+            needs="paho",
+            options={
+                **SERVICE,
+                **RECORDS,
+                **TLS,
+                "topic": text("maskstream/{source}", "a name", "of the messages"),
+                "retain": flag(default=False, help="the broker keeps the last one"),
+                "status": flag(default=False, help="say on TOPIC/status whether we are there"),
+                "discovery": text(None, "a name", "where Home Assistant looks for sensors"),
+            },
+        ),
+    ),
     _webhook("http", {}),
     _webhook("https", {key: option for key, option in TLS.items() if key != "tls"}),
 ]

@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
   ffmpeg
   redis-server
+  mosquitto
   postgresql
   python3-gi
   gir1.2-gst-rtsp-server-1.0

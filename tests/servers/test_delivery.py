@@ -6,6 +6,7 @@ import importlib.util
 import json
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -296,6 +297,7 @@ def test_what_has_to_be_there_and_is_not_is_said(broker: Any, tmp_path: Path) ->
     sink.close()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # paho, of what got no TLS
 def test_a_certificate_has_to_be_known(broker: Any, tmp_path: Path) -> None:
     def sink(*options: str) -> Any:
         url = broker.url(*options, secure=True)
@@ -315,16 +317,43 @@ def test_a_certificate_has_to_be_known(broker: Any, tmp_path: Path) -> None:
 def test_the_consumer_of_the_examples_reads_what_was_sent(
     broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    example = HERE.parents[1] / "examples" / f"consume_{broker.scheme}.py"
+    consumer = runpy.run_path(str(example))
+    thread = threading.Thread(target=consumer["main"], args=(broker.url(), "gate"))
+    if not broker.keeps:  # who comes later gets nothing
+        before = broker.consumers()
+        thread.start()
+        while broker.consumers() == before:
+            time.sleep(0.01)
     delivery = Delivery(broker, tmp_path / "spool", file=True)
     delivery.publish(range(3))
     delivery.finish()
-    example = HERE.parents[1] / "examples" / f"consume_{broker.scheme}.py"
-    consumer = runpy.run_path(str(example))
-    consumer["main"](broker.url(), "gate")
+    if broker.keeps:
+        thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
     area = int(result(0)[0].instances.masks.areas()[0])
     assert capsys.readouterr().out.splitlines() == [
         f"frame {number}: red covers {area} pixels" for number in range(3)
     ]
+
+
+@only(lambda kind: kind is brokers.Mqtt)
+def test_whoever_asks_a_broker_is_told_whether_we_are_there(broker: Any, tmp_path: Path) -> None:
+    url = broker.url("status=1", "discovery=homeassistant")
+    sink: Any = open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
+    sink.client.connect()
+    sink.client.close()
+    sink.client.connect()
+    said = ["online", "offline", "online"]
+    broker.waits_for("maskstream/gate/status", said)
+    sink.client._mqtt.socket().shutdown(socket.SHUT_RDWR)  # as by a power cut: the will is told
+    broker.waits_for("maskstream/gate/status", [*said, "offline"])
+    sink.client.close()
+    sink.close()
+    sensor = next(json.loads(body) for topic, _, body in broker.received if "homeassist" in topic)
+    assert sensor["state_topic"] == "maskstream/gate"
+    assert sensor["availability_topic"] == "maskstream/gate/status"
 
 
 @only(lambda kind: kind is brokers.Postgresql)
