@@ -72,7 +72,7 @@ def test_certificates_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
             "one dot between, without * and >",
         ),
         (
-            "mqtt://queue?topic=masks/+",
+            "mqtt://queue?topic=masks/%2B",
             "sink mqtt://queue: 'masks/+' is no topic of MQTT; expected words without + and #",
         ),
     ],
