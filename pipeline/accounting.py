@@ -273,7 +273,7 @@ class StreamAccount:
             self._sinks[sink] = _Tally()
 
     def watch_sink(self, sink: str, state: Callable[[], SinkState]) -> None:
-        """Ask this at every snapshot what a sink that is a service says of itself."""
+        """Ask this at every snapshot what a sink that sends somewhere says of itself."""
         with self.lock:
             self._sinks[sink].service = state
 

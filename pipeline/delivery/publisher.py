@@ -11,7 +11,7 @@ from pipeline.clock import Clock
 from pipeline.delivery.held import HeldOutbox
 from pipeline.delivery.outbox import Outbox
 from pipeline.delivery.promise import promise_of
-from pipeline.delivery.service import service_of
+from pipeline.delivery.service import service_of, state_of
 from pipeline.delivery.spooled import SpooledOutbox
 from pipeline.delivery.writer import SinkWriter
 from pipeline.picture import Picture
@@ -60,6 +60,8 @@ class Publisher:
                 clock=clock,
             )
             self._ways[name] = writer
+            if (state := state_of(sink)) is not None:
+                account.watch_sink(name, state)
             if service is not None:
                 self._ways[name] = SpooledOutbox(
                     writer, service, account=account, end_timeout_s=flush_timeout_s, aborted=aborted

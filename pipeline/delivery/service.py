@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from pipeline.accounting import SinkState
 from pipeline.buffers import WhenFull
 from pipeline.delivery.client import Client, Message
 from pipeline.delivery.promise import Promise
@@ -124,3 +125,17 @@ class Forwarding(Protocol):
 def service_of(sink: object) -> ServiceSink | None:
     """The sink that forwards results to a service, whatever stands before it."""
     return sink.service if isinstance(sink, Forwarding) else None
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A sink that sends somewhere, or what stands before one."""
+
+    @property
+    def state(self) -> Callable[[], SinkState] | None:
+        """To ask how it goes, from any thread, answered at once; None: nobody is to be asked."""
+
+
+def state_of(sink: object) -> Callable[[], SinkState] | None:
+    """Whom to ask how it goes with a sink, whatever stands before it."""
+    return sink.state if isinstance(sink, Watched) else None

@@ -7,13 +7,14 @@ This registry is light; each sink lives in a file of its own that imports its li
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import ConfigError
 from pipeline.paths import Place, place_of
 from pipeline.results import FrameResult
+from pipeline.secrets import mask_url
 from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.sinks.destination import refuse_kind, refuse_unready
 from pipeline.sinks.options import RECORDS, Option, choice, flag, integer
@@ -139,7 +140,7 @@ def manner(url: str, min_score: float | None = None) -> str:
     parsed = parse_sink(url)
     choice = parsed.choice
     shapes = parsed.options
-    if parsed.scheme.writes in ("service", "database"):  # where it is changes nothing that is sent
+    if parsed.scheme.writes in ("service", "database", "address"):  # what is sent is the same
         shapes = {key: shapes[key] for key in RECORDS if key in shapes}
     options = {**shapes, "min_score": max(choice.min_score, min_score or 0.0)}
     options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
@@ -192,27 +193,37 @@ def look_at(url: str, source_id: str, *, now: bool) -> None:
 
 
 def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
-    """Refuse sinks that would write the same file.
+    """Refuse sinks that would write the same file, or send to the same address.
 
     Args:
         sinks: URL and source ids of each sink.
 
     Raises:
-        ConfigError: names the file and the two that claim it.
+        ConfigError: names the file or address and the two that claim it.
     """
-    owners: dict[Place, tuple[str, str]] = {}
+    owners: dict[Place | str, tuple[str, str]] = {}
     for url, source_ids in sinks:
-        for source_id, path in targets(url, source_ids).items():
-            place = place_of(path)
+        for source_id, place in _claims(url, source_ids):
+            what = "send to the same address" if isinstance(place, str) else "write the same file"
             if place in owners:
                 other_url, other_id = owners[place]
                 if other_url == url:
                     raise ConfigError(
-                        f"sink {url!r}: the sources {other_id!r} and {source_id!r} would write the "
-                        "same file; put {source} into the path"
+                        f"sink {mask_url(url)!r}: the sources {other_id!r} and {source_id!r} would "
+                        f"{what}; put {{source}} into the path"
                     )
                 raise ConfigError(
-                    f"sinks {other_url!r} and {url!r} would write the same file for the source "
-                    f"{source_id!r}; give them different paths"
+                    f"sinks {mask_url(other_url)!r} and {mask_url(url)!r} would {what} for the "
+                    f"source {source_id!r}; give them different paths"
                 )
             owners[place] = url, source_id
+
+
+def _claims(url: str, source_ids: Iterable[str]) -> Iterator[tuple[str, Place | str]]:
+    """What each source would have for itself alone: a file or folder, or an address."""
+    parsed = parse_sink(url)
+    for source_id, path in targets(url, source_ids).items():
+        yield source_id, place_of(path)
+    if parsed.scheme.writes == "address":
+        for source_id in source_ids:
+            yield source_id, f"{parsed.scheme.name}:{parsed.located(source_id)}"

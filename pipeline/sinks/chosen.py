@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.delivery.promise import promise_of
-from pipeline.delivery.service import service_of
+from pipeline.delivery.service import service_of, state_of
 from pipeline.errors import ConfigError
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -105,6 +105,7 @@ class Chosen:
         self._sink = sink
         self.promise = promise_of(sink)
         self.service = service_of(sink)
+        self.state = state_of(sink)
         self._chooser = Chooser(choice)
 
     def write(self, result: FrameResult, picture: Picture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +20,8 @@ from pipeline.sinks.mp4 import TIMESCALE, Sample, unit
 
 _START_CODE = re.compile(rb"\x00{2,}\x01")
 _SPS, _PPS, _AUD = 7, 8, 9
+_OTHER_KBPS = 8000
+"""Of encoders without a constant quality that means the same everywhere."""
 
 
 class Encoder:
@@ -103,6 +106,19 @@ def check_encoder(codec: str, *, threads: int, options: dict[str, str]) -> None:
         ConfigError: see `Encoder`.
     """
     Encoder(codec, width=320, height=240, fps=25.0, threads=threads, options=options)
+
+
+def encoder_options(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """What the encoder is told: no picture held back, key pictures where they are asked for."""
+    kbps = chosen["bitrate_kbps"]
+    if chosen["codec"] == "libx264":
+        rate = {"crf": str(chosen["crf"])} if kbps is None else {"b": f"{kbps}k"}
+        own = {"preset": chosen["preset"], "tune": "zerolatency", "sc_threshold": "0"}
+        return {**own, **rate, "forced-idr": "1"}
+    own = {}
+    if chosen["codec"] == "h264_nvenc":
+        own = {"preset": "p3", "tune": "ull", "delay": "0", "zerolatency": "1"}
+    return {**own, "b": f"{kbps or _OTHER_KBPS}k", "forced-idr": "1"}
 
 
 def _open(

@@ -176,10 +176,14 @@ EVENTS = {
 }
 """Options of every scheme that follows tracks from their beginning to their end."""
 
-SERVICE = {
+_WHO = {
     "username": text(None, "a name", "who we are there"),
     "password_env": text(None, "a name", "the environment variable that holds the password"),
     "password_file": file("a path", "a file that holds the password"),
+}
+
+SERVICE = {
+    **_WHO,
     "spool_mb": integer(16, 1_000_000, default=1000, help="what may wait on the disk, at most"),
 }
 """Options of every service."""
@@ -191,3 +195,34 @@ TLS = {
     "tls_key_file": file("a path", "its key, where that is not in the same file"),
 }
 """Options of every service that can be reached over TLS."""
+
+ANNOTATED = flag(default=True, help="draw the instances; 0 gives the pictures as they came")
+
+CODING = {
+    "codec": choice(
+        *("libx264", "h264_nvenc", "h264_qsv", "h264_amf", "h264_v4l2m2m"),
+        *("h264_vaapi", "h264_videotoolbox", "libopenh264"),
+        help="the encoder, where PyAV's FFmpeg has it",
+    ),
+    "crf": integer(*(0, 51), default=23, help="quality of libx264: lower is better and larger"),
+    "preset": choice(
+        *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
+        help="speed of libx264: slower is smaller",
+    ),
+    "bitrate_kbps": integer(
+        *(50, 200_000), default=None, help="instead of crf; the rule for other encoders"
+    ),
+    "threads": integer(1, 16, default=2, help="encoder threads"),
+    "annotated": ANNOTATED,
+}
+"""Options of every scheme that codes video."""
+
+LIVE = {
+    **CODING,
+    "fps": integer(1, 60, default=None, help="pictures a second; the source's own rate if unsaid"),
+    "notice": period(3.0, "from which age on a picture says so"),
+    **_WHO,
+    "key_env": text(None, "a name", "the environment variable that holds the end of the path"),
+    "key_file": file("a path", "a file that holds the end of the path"),
+}
+"""Options of every scheme that sends video as it comes."""

@@ -10,7 +10,10 @@ from typing import Any, Literal
 from pipeline.catalogue import Catalogue, Entry
 from pipeline.formats.selected import Selection
 from pipeline.sinks.options import (
+    ANNOTATED,
+    CODING,
     EVENTS,
+    LIVE,
     RECORDS,
     SERVICE,
     TLS,
@@ -29,10 +32,10 @@ from pipeline.sinks.options import (
 class Scheme(Entry):
     """One kind of sink, by the word before the colon; opened with a `SinkTarget`."""
 
-    writes: Literal["file", "directory", "elsewhere", "service", "database"] = "file"
+    writes: Literal["file", "directory", "elsewhere", "service", "database", "address"] = "file"
     """What the URL names: a file, a folder of its own, or something outside the file system; a
     service is somewhere else, and what waits for it is kept on the disk. So it is for a database,
-    a file that sources and runs share."""
+    a file that sources and runs share. Only one stream can have an address."""
     options: Mapping[str, Option] = field(default_factory=dict, kw_only=True)
     suffixes: tuple[str, ...] = ()
     """File name endings allowed; empty: any."""
@@ -109,9 +112,25 @@ def _webhook(name: str, tls: Mapping[str, Option]) -> Scheme:
     )
 
 
-_ANNOTATED = flag(default=True, help="draw the instances; 0 gives the pictures as they came")
+_LIVE = [
+    Scheme(
+        name,
+        "pipeline.sinks.live:open_live",
+        f"annotated video as it comes, sent over {over}",
+        writes="address",
+        options=LIVE,
+    )
+    for name, over in (
+        ("rtsp", "RTSP"),
+        ("rtsps", "RTSP and TLS"),
+        ("rtmp", "RTMP"),
+        ("rtmps", "RTMP and TLS"),
+        ("udp", "UDP"),
+    )
+]
 
 _BUILT_IN = [
+    *_LIVE,
     Scheme(
         "jsonl",
         "pipeline.sinks.jsonl:open_jsonl",
@@ -122,25 +141,7 @@ _BUILT_IN = [
         "video",
         "pipeline.sinks.video:open_video",
         "annotated H.264 video that plays while it is written",
-        options={
-            "codec": choice(
-                *("libx264", "h264_nvenc", "h264_qsv", "h264_amf", "h264_v4l2m2m"),
-                *("h264_vaapi", "h264_videotoolbox", "libopenh264"),
-                help="the encoder, where PyAV's FFmpeg has it",
-            ),
-            "crf": integer(
-                *(0, 51), default=23, help="quality of libx264: lower is better and larger"
-            ),
-            "preset": choice(
-                *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
-                help="speed of libx264: slower is smaller",
-            ),
-            "bitrate_kbps": integer(
-                *(50, 200_000), default=None, help="instead of crf; the rule for other encoders"
-            ),
-            "threads": integer(1, 16, default=2, help="encoder threads"),
-            "annotated": _ANNOTATED,
-        },
+        options=CODING,
         suffixes=(".mp4", ".m4v", ".mov"),
     ),
     Scheme(
@@ -178,7 +179,7 @@ _BUILT_IN = [
         options={
             "format": choice("jpg", "png", help="file format"),
             "quality": integer(1, 100, default=90, help="of JPEG"),
-            "annotated": _ANNOTATED,
+            "annotated": ANNOTATED,
             "every": integer(1, 1_000_000, default=1, help="only frames divisible by this"),
         },
     ),

@@ -107,9 +107,9 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
         raise ConfigError(
             f"sink {shown!r}: unknown placeholder {unknown[0]!r}; the only one is {{source}}"
         )
-    if scheme.writes == "service":
+    if scheme.writes in ("service", "address"):
         _check_service(scheme, location, shown)
-    if scheme.writes in ("elsewhere", "service"):
+    if scheme.writes in ("elsewhere", "service", "address"):
         return
     if location.startswith("//"):
         path = location.lstrip("/")

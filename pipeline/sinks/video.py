@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks import mp4
 from pipeline.sinks.files import OutputFile
-from pipeline.sinks.h264 import Encoder, check_encoder
+from pipeline.sinks.fitting import even, fit
+from pipeline.sinks.h264 import Encoder, check_encoder, encoder_options
 from pipeline.sinks.mp4 import TIMESCALE, Sample
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Position, StreamEnd
@@ -26,8 +24,6 @@ FRAGMENT_TICKS = TIMESCALE // 2
 FRAGMENT_SAMPLES = 128
 """At most, where pictures come so close that half a second would hold more."""
 _HEADER_MAX_BYTES = 4096
-_OTHER_KBPS = 8000
-"""Of encoders without a constant quality that means the same everywhere."""
 
 
 @dataclass(slots=True)
@@ -113,8 +109,7 @@ class VideoSink:
         """Code one picture; every half second the file grows."""
         pixels = picture.annotated() if self._annotated else picture.image
         if self._size is None:
-            height, width = pixels.shape[:2]
-            self._size = height + height % 2, width + width % 2
+            self._size = even(pixels.shape[:2])
         ticks, key = self._timeline.place(result.epoch, result.pts_s)
         if self._encoder is None:
             key = True
@@ -233,28 +228,6 @@ class VideoSink:
         return self._file.read(0, _HEADER_MAX_BYTES)
 
 
-def fit(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture of another size brought to `size` (height, width), both even.
-
-    One row or column too few is repeated; anything else is scaled as a whole, black around it.
-    """
-    height, width = pixels.shape[:2]
-    if (height, width) == size:
-        return pixels
-    if (height + height % 2, width + width % 2) == size:
-        edge = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        return np.asarray(edge, np.uint8)
-    scale = min(size[0] / height, size[1] / width)
-    inner = max(1, round(height * scale)), max(1, round(width * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas = np.zeros((*size, 3), np.uint8)
-    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    canvas[top : top + inner[0], left : left + inner[1]] = cv2.resize(
-        pixels, (inner[1], inner[0]), interpolation=method
-    )
-    return canvas
-
-
 def open_video(target: SinkTarget) -> VideoSink:
     """Open `video:PATH`.
 
@@ -262,7 +235,7 @@ def open_video(target: SinkTarget) -> VideoSink:
         ConfigError: the encoder is not to be had, output exists or cannot be written.
     """
     codec, threads = target.options["codec"], target.options["threads"]
-    options = _encoder_options(target.options)
+    options = encoder_options(target.options)
     check_encoder(codec, threads=threads, options=options)
     return VideoSink(
         OutputFile(target),
@@ -272,16 +245,3 @@ def open_video(target: SinkTarget) -> VideoSink:
         options=options,
         annotated=target.options["annotated"],
     )
-
-
-def _encoder_options(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """What the encoder is told: no picture held back, key pictures where they are asked for."""
-    kbps = chosen["bitrate_kbps"]
-    if chosen["codec"] == "libx264":
-        rate = {"crf": str(chosen["crf"])} if kbps is None else {"b": f"{kbps}k"}
-        own = {"preset": chosen["preset"], "tune": "zerolatency", "sc_threshold": "0"}
-        return {**own, **rate, "forced-idr": "1"}
-    own = {}
-    if chosen["codec"] == "h264_nvenc":
-        own = {"preset": "p3", "tune": "ull", "delay": "0", "zerolatency": "1"}
-    return {**own, "b": f"{kbps or _OTHER_KBPS}k", "forced-idr": "1"}

@@ -1,0 +1,252 @@
+"""`rtsp://`, `rtmp://`, `udp://`: the stream as it is now, annotated, for players and recorders."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.accounting import SinkState
+from pipeline.clock import Clock
+from pipeline.errors import ConfigError
+from pipeline.picture import Picture
+from pipeline.results import FrameResult
+from pipeline.secrets import Secret, SecretRef, remember
+from pipeline.sinks.fitting import even, fit
+from pipeline.sinks.h264 import check_encoder, encoder_options
+from pipeline.sinks.outgoing import TIMESCALE, Coding, Destination, NotOut, Outgoing
+from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.services import place_of
+from pipeline.stages import Position, StreamEnd
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+STUCK_S = 5.0
+"""A picture that takes longer to be sent means that nobody takes it."""
+_LEAVE_S = 2.0
+_TOLD_EVERY = 12
+"""Failures in a row from one line to the next."""
+
+
+class Way(Protocol):
+    """A connection pictures are sent over."""
+
+    def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
+        """Send a picture (height * 3 / 2, width) with its time.
+
+        Raises:
+            NotOut: the connection is over.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class LiveSink:
+    """The newest picture, again and again, at a steady rate, for as long as the stream lasts.
+
+    A thread of its own sends; the stream never waits for it, and pictures that come faster than it
+    sends are left out. Where none comes, the last one is sent with a notice, so that players stay.
+    What is at the other end may come and go: it is asked again with growing pauses. Nothing is
+    kept, so nothing is promised after a crash. The first picture gives the size, later ones are
+    fitted in.
+
+    Args:
+        connect: opens a connection for pictures of a size (height, width).
+        name: where to, in messages.
+        fps: pictures a second.
+        annotated: draw the instances.
+        notice_s: from which age on a picture has a notice; 0: never.
+        clock: seconds, monotonic.
+        rng: for jitter.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[tuple[int, int]], Way],
+        *,
+        name: str,
+        fps: float,
+        annotated: bool,
+        notice_s: float,
+        clock: Clock = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._connect, self._name = connect, name
+        self._fps, self._annotated, self._notice_s = fps, annotated, notice_s
+        self._clock, self._rng = clock, rng or random.Random()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._newest: tuple[Picture, float] | None = None
+        """And when it came."""
+        self._results = 0
+        self._failures = 0
+        self._connected = False
+        self._calling_since: float | None = None
+        self._told_stuck = False
+
+    def write(self, result: FrameResult, picture: Picture) -> None:
+        """This is the newest picture now."""
+        self._newest = picture, self._clock()
+        self._results += 1
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name=f"live-{self._name}", daemon=True
+            )
+            self._thread.start()
+        self._tell_stuck()
+
+    def flush(self) -> Position:
+        """There is nothing to make durable."""
+        return {"records": self._results}
+
+    def resume(self, position: Position) -> None:
+        """Go on counting."""
+        self._results = position["records"]
+
+    def finish(self, end: StreamEnd) -> None:
+        """Nothing more is sent."""
+        self._over.set()
+
+    def close(self) -> None:
+        """Let go of the connection; one that is stuck is left to itself after two seconds."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(_LEAVE_S)
+
+    def state(self) -> SinkState:
+        """Whether pictures are taken."""
+        if not self._connected:
+            return SinkState("behind" if self._failures else "connecting", 0)
+        return SinkState("behind" if self._is_stuck else "connected", 0)
+
+    @property
+    def _is_stuck(self) -> bool:
+        since = self._calling_since
+        return since is not None and self._clock() - since > STUCK_S
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            size = even(self._pixels().shape[:2])
+            began = self._clock()
+            self._calling_since = began
+            try:
+                way = self._connect(size)
+                try:
+                    self._send_all(way, size)
+                finally:
+                    self._connected = False
+                    way.close()
+            except NotOut as error:
+                self._over.wait(self._failed(error, lasted_s=self._clock() - began))
+
+    def _send_all(self, way: Way, size: tuple[int, int]) -> None:
+        """Send until the stream is over, one picture every 1/fps s; late ones are left out."""
+        began, number = self._clock(), 0
+        shown, i420 = None, np.zeros(0, np.uint8)
+        while not self._over.is_set():
+            pixels = self._pixels()
+            if pixels is not shown:
+                shown = pixels
+                i420 = np.asarray(cv2.cvtColor(fit(pixels, size), cv2.COLOR_BGR2YUV_I420), np.uint8)
+            self._calling_since = self._clock()
+            way.send(i420, round(number * TIMESCALE / self._fps))
+            self._calling_since = None
+            self._taken()
+            number = max(number + 1, int((self._clock() - began) * self._fps))
+            self._over.wait(max(0.0, began + number / self._fps - self._clock()))
+
+    def _pixels(self) -> NDArray[np.uint8]:
+        """What is to be seen now."""
+        assert self._newest is not None  # noqa: S101 - the thread begins with the first
+        picture, came = self._newest
+        pixels = picture.annotated() if self._annotated else picture.image
+        age_s = self._clock() - came
+        if not self._notice_s or age_s < self._notice_s:
+            return pixels
+        return with_notice(pixels, f"no picture for {age_s:.0f} s")
+
+    def _taken(self) -> None:
+        if self._failures or self._told_stuck:
+            log.warning("sink %s takes pictures again", self._name)
+        self._failures, self._told_stuck, self._connected = 0, False, True
+
+    def _failed(self, error: NotOut, *, lasted_s: float) -> float:
+        """Seconds to wait before the next try."""
+        self._calling_since = None
+        if self._failures % _TOLD_EVERY == 0:
+            log.warning("sink %s; asked again until it takes pictures", error)
+        due_s = min(FIRST_PAUSE_S * 2.0 ** min(self._failures, 30), LONGEST_PAUSE_S)
+        self._failures += 1
+        return max(0.0, due_s - lasted_s) * self._rng.uniform(0.75, 1.25)
+
+    def _tell_stuck(self) -> None:
+        if self._is_stuck and not self._told_stuck:
+            self._told_stuck = True
+            log.warning(
+                "sink %s: has taken nothing for %.0f s; pictures are left out", self._name, STUCK_S
+            )
+
+
+def with_notice(pixels: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """The picture with a line on a dark band at its upper edge, a copy."""
+    noted = pixels.copy()
+    height, width = noted.shape[:2]
+    scale = cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_DUPLEX, max(9, height // 30), 1)
+    (wide, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 1)
+    scale *= min(1.0, 0.9 * width / wide)
+    noted[: 2 * tall] //= 4
+    cv2.putText(
+        noted,
+        text,
+        (tall // 2, round(1.5 * tall)),
+        cv2.FONT_HERSHEY_DUPLEX,
+        scale,
+        (255, 255, 255),
+        1,
+        cv2.LINE_AA,
+    )
+    return noted
+
+
+def open_live(target: SinkTarget) -> LiveSink:
+    """Open `rtsp://`, `rtsps://`, `rtmp://`, `rtmps://` or `udp://`.
+
+    Raises:
+        ConfigError: the encoder is not to be had, a password or key is not where it should be.
+    """
+    options, place = target.options, place_of(target)
+    try:
+        key = SecretRef(options["key_env"], options["key_file"]).read("key")
+    except ValueError as error:
+        raise ConfigError(f"sink {place}: {error}") from error
+    if key is not None:
+        remember(key)
+    destination = Destination(
+        scheme=place.scheme,
+        host=place.host,
+        port=place.port,
+        path=place.path,
+        username=place.username,
+        password=place.password,
+        key=None if key is None else Secret(key),
+    )
+    own = encoder_options(options)
+    check_encoder(options["codec"], threads=options["threads"], options=own)
+    fps = float(options["fps"] or min(max(target.fps_hint or 25.0, 1.0), 60.0))
+    coding = Coding(options["codec"], fps, options["threads"], own)
+    return LiveSink(
+        lambda size: Outgoing(destination, coding, size),
+        name=str(destination),
+        fps=fps,
+        annotated=options["annotated"],
+        notice_s=options["notice"],
+    )

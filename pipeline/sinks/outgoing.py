@@ -1,0 +1,161 @@
+"""`Outgoing`: one connection over which coded pictures leave; FFmpeg's muxers do the talking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from urllib.parse import quote
+
+import av
+import av.error
+import numpy as np
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from pipeline.errors import SinkError
+from pipeline.secrets import Secret, scrub
+
+TIMESCALE = 90_000
+CONNECT_S = 5.0
+"""How long it may take to get through."""
+_FORMATS = {"rtmp": "flv", "rtmps": "flv", "udp": "mpegts"}
+_OPTIONS = {
+    "flv": {"flvflags": "no_duration_filesize"},
+    "rtsp": {"rtsp_transport": "tcp"},
+    "mpegts": {"mpegts_flags": "resend_headers"},
+}
+
+
+class NotOut(SinkError):
+    """What is at the other end is not there, or takes no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where pictures are sent; its text holds neither password nor key."""
+
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    username: str | None = None
+    password: Secret | None = None
+    key: Secret | None = None
+    """Comes behind the path."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self._place}/{self.path}"
+
+    def reveal(self) -> str:
+        """The whole URL, as FFmpeg wants it."""
+        who = "" if self.username is None else quote(self.username, safe="")
+        if self.password is not None:
+            who += f":{quote(self.password.reveal(), safe='')}"
+        key = "" if self.key is None else f"/{self.key.reveal()}"
+        return f"{self.scheme}://{who}{'@' if who else ''}{self._place}/{self.path}{key}"
+
+    @property
+    def _place(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How pictures are coded."""
+
+    codec: str
+    fps: float
+    threads: int
+    options: Mapping[str, str]
+
+
+class Outgoing:
+    """A connection; every call may block for as long as the other end takes nothing.
+
+    Args:
+        destination: where to.
+        coding: of the pictures.
+        size: (height, width), both even.
+
+    Raises:
+        NotOut: nobody is there, or we are refused.
+    """
+
+    def __init__(self, destination: Destination, coding: Coding, size: tuple[int, int]) -> None:
+        self._destination = destination
+        kind = _FORMATS.get(destination.scheme, "rtsp")
+        try:
+            self._container = av.open(
+                destination.reveal(),
+                "w",
+                format=kind,
+                options=_OPTIONS[kind],
+                timeout=CONNECT_S,
+            )
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._told(error) from None
+        try:
+            stream = self._container.add_stream(
+                coding.codec,
+                rate=Fraction(coding.fps).limit_denominator(1001),
+                options={**coding.options, "bf": "0", "g": str(max(1, round(2 * coding.fps)))},
+            )
+            assert isinstance(stream, VideoStream)  # noqa: S101 - all codecs are H.264's
+            self._stream = stream
+            self._stream.height, self._stream.width = size
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.codec_context.time_base = Fraction(1, TIMESCALE)
+            self._stream.codec_context.thread_count = coding.threads
+            self._container.start_encoding()
+        except (av.error.FFmpegError, ValueError) as error:
+            self.close()
+            raise self._told(error) from None
+        self._first = True
+
+    def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
+        """Code a picture and send it.
+
+        Args:
+            i420: uint8 (height * 3 / 2, width) planar 4:2:0.
+            ticks: its time, 1/90000 s; grows.
+
+        Raises:
+            NotOut: the connection is over.
+        """
+        frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
+        frame.pts, frame.time_base = ticks, Fraction(1, TIMESCALE)
+        if self._first:
+            frame.pict_type, self._first = PictureType.I, False
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except av.error.FFmpegError as error:
+            raise self._told(error) from None
+
+    def close(self) -> None:
+        """Say goodbye, as far as anybody listens."""
+        try:
+            self._container.close()
+        except (av.error.FFmpegError, ValueError):
+            return
+
+    def __enter__(self) -> Outgoing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _told(self, error: Exception) -> NotOut:
+        if isinstance(error, av.error.ProtocolNotFoundError):
+            return NotOut(f"{self._destination}: this PyAV's FFmpeg does not speak it")
+        reason = getattr(error, "strerror", None) or str(error)
+        return NotOut(f"{self._destination}: {scrub(reason)}")

@@ -1,0 +1,144 @@
+"""Annotated video sent to a real receiver that comes, goes, and takes nothing for a while."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.instances import Instances
+from pipeline.picture import Picture
+from pipeline.results import FrameResult
+from pipeline.sinks import open_sink
+from pipeline.stages import Sink
+from pipeline.testing import make_frame
+from tests.servers.conftest import number_in, numbered
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+
+Listen = Callable[[str, Path], subprocess.Popen[bytes]]
+FOUND = Instances.empty((240, 320))
+LISTENING = {"rtsp": ["-rtsp_flags", "listen"], "rtmp": ["-f", "flv", "-listen", "1"], "udp": []}
+
+
+def free_port(kind: str) -> int:
+    protocol = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, protocol) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def listen(ffmpeg_program: str) -> Iterator[Listen]:
+    """Starts an ffmpeg that takes what is sent to a URL, and keeps it as MPEG-TS."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(url: str, path: Path) -> subprocess.Popen[bytes]:
+        options = LISTENING[url.partition(":")[0]]
+        command = [
+            ffmpeg_program,
+            "-v",
+            "error",
+            *options,
+            "-i",
+            url,
+            "-c",
+            "copy",
+            "-y",
+            str(path),
+        ]
+        started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait(10)
+
+
+class Feed:
+    """Numbered pictures with noise in them for a sink, one every twenty milliseconds."""
+
+    def __init__(self, url: str) -> None:
+        self.sink: Sink = open_sink(url, source_id="gate", run="r", labels={}, fps_hint=25)
+        self.number = 0
+        self.slowest_s = 0.0
+        self._rng = np.random.default_rng(0)
+
+    def until(self, ready: Callable[[], bool], *, limit_s: float = 30.0) -> None:
+        began = time.monotonic()
+        while not ready():
+            assert time.monotonic() - began < limit_s
+            image = numbered(self.number)
+            image[150:] = self._rng.integers(0, 256, image[150:].shape, np.uint8)
+            picture = Picture(image, FOUND, {}, lambda image, _, __: image.copy())
+            frame = make_frame(self.number, source_id="gate")
+            result = FrameResult.of(frame, FOUND, run="r", model="blob", labels={})
+            before = time.monotonic()
+            self.sink.write(result, picture)
+            self.slowest_s = max(self.slowest_s, time.monotonic() - before)
+            self.number += 1
+            time.sleep(0.02)
+
+
+def received(path: Path) -> list[int]:
+    """Numbers of the pictures, in the order they came."""
+    with av.open(str(path)) as container:
+        return [number_in(f.to_ndarray(format="bgr24")) for f in container.decode(video=0)]
+
+
+def grows(path: Path, beyond: int = 0) -> Callable[[], bool]:
+    return lambda: path.exists() and path.stat().st_size > beyond
+
+
+@pytest.mark.parametrize("kind", ["rtsp", "rtmp", "udp"])
+def test_what_arrives_is_the_stream_in_order(kind: str, listen: Listen, tmp_path: Path) -> None:
+    url, path = f"{kind}://127.0.0.1:{free_port(kind)}/live/gate", tmp_path / "a.ts"
+    listen(url, path)
+    feed = Feed(f"{url}?crf=10")
+    feed.until(grows(path, 200_000))
+    feed.sink.close()
+    numbers = received(path)
+    assert len(numbers) > 25
+    assert numbers == sorted(numbers)
+    assert numbers[-1] > 25
+
+
+def test_a_receiver_that_is_killed_is_found_again(listen: Listen, tmp_path: Path) -> None:
+    url = f"rtmp://127.0.0.1:{free_port('rtmp')}/live/gate"
+    first, second = tmp_path / "a.ts", tmp_path / "b.ts"
+    receiver = listen(url, first)
+    feed = Feed(url)
+    feed.until(grows(first, 200_000))
+    receiver.kill()
+    receiver.wait(10)
+    killed_at = feed.number
+    listen(url, second)
+    feed.until(grows(second, 200_000))
+    feed.sink.close()
+    numbers = received(second)
+    assert numbers == sorted(numbers)
+    assert numbers[0] > killed_at
+
+
+def test_a_receiver_that_takes_nothing_keeps_nobody_waiting(
+    listen: Listen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.live.STUCK_S", 0.5)
+    url, path = f"rtsp://127.0.0.1:{free_port('rtsp')}/gate", tmp_path / "a.ts"
+    receiver = listen(url, path)
+    feed = Feed(f"{url}?crf=1")
+    feed.until(grows(path, 100_000))
+    receiver.send_signal(signal.SIGSTOP)
+    feed.until(lambda: feed.sink.state().state == "behind")  # type: ignore[attr-defined]
+    began = time.monotonic()
+    feed.sink.close()
+    assert time.monotonic() - began < 3
+    assert feed.slowest_s < 1
