@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.secrets import scrub
+from pipeline.sources.live.ceiling import limit_pieces
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.body import Body
 from pipeline.sources.network.link import LinkError, Opening
@@ -47,6 +48,7 @@ def open_stream(address: Address, how: Opening) -> InputContainer:
     """
     options = _options(address.scheme, how)
     kind = "v4l2" if address.scheme is None else None
+    limit_pieces(how.max_pixels)
     began_s, left_s = time.monotonic(), how.open_timeout_s
     if address.scheme in ("rtsp", "rtsps"):
         address = resolve(address, how)

@@ -239,3 +239,15 @@ def test_an_encrypted_camera_that_ffmpeg_would_ask_a_proxy_for_is_said(
     assert str(failure("rtsps://127.0.0.1:9/a")) == (
         "it cannot go through the proxy of http_proxy; name its host in no_proxy"
     )
+
+
+def test_a_description_of_gigabytes_is_not_taken_in_from_a_server_that_hides_it_first(
+    near: Rtsp,
+) -> None:
+    def hiding(path: str, fields: Fields) -> tuple[str, *tuple[str, ...]]:
+        size = 0 if fields["User-Agent"] == "maskstream" else 2_000_000_000
+        return "200 OK", "Content-Type: application/sdp", f"Content-Length: {size}"
+
+    near.answer = hiding
+    assert str(failure(f"rtsp://{near.host}/a")) == "what comes is no video stream"
+    assert near.asked[-1][:3] == ("DESCRIBE", "/a", "Lavf")
