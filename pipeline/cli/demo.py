@@ -17,7 +17,7 @@ from pipeline.cli.execute import execute
 from pipeline.cli.home import home, in_url
 from pipeline.cli.telling import give, give_lines
 from pipeline.config import parse
-from pipeline.errors import ConfigError
+from pipeline.formats.whole import whole
 
 CLIP_SEED = 7_001
 LEFT_TOO = ("contact-sheet.png", "report.txt")
@@ -36,13 +36,11 @@ def demo(
 ) -> None:
     """Run on a rendered street with the bundled weights; leaves video, masks, picture, report."""
     from pipeline.evaluation import evaluate_run, format_table
+    from pipeline.sinks.destination import refuse_file
 
     started = time.monotonic()
-    for name in () if overwrite else LEFT_TOO:
-        if (output / name).exists():
-            raise ConfigError(
-                f"{output / name}: exists already; use --overwrite, or another --output"
-            )
+    for name in LEFT_TOO:
+        refuse_file(output / name, overwrite=overwrite)
     settings = parse(_settings(output, frames, local=local, overwrite=overwrite), origin="demo")
     execute(settings, quiet=quiet)
     report = evaluate_run(output)
@@ -50,7 +48,8 @@ def demo(
     sheet, words = (output / name for name in LEFT_TOO)
     draw_contact_sheet(output / "street.mp4", sheet)
     text = f"{format_table(report)}\n\n{frames} frames tracked; all of it took {seconds:.0f} s.\n"
-    words.write_text(text, encoding="utf-8")
+    with whole(words, overwrite=True) as part:
+        part.write_text(text, encoding="utf-8")
     give_lines(f"\n{text}")
     for name in ("street.mp4", "street.jsonl", "street.mots.txt", *LEFT_TOO):
         give(f"  {output / name}")
@@ -92,4 +91,6 @@ def draw_contact_sheet(video: Path, path: Path, *, columns: int = 3, rows: int =
     images = [frame.image for frame in open_source(str(video), source_id="sheet").frames()]
     count = columns * rows
     chosen = [images[round(i * (len(images) - 1) / (count - 1))] for i in range(count)]
-    cv2.imwrite(str(path), contact_sheet(chosen, columns=columns))
+    _, picture = cv2.imencode(".png", contact_sheet(chosen, columns=columns))
+    with whole(path, overwrite=True) as part:
+        part.write_bytes(picture.tobytes())

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_one_line
 from pipeline.evaluation.average_precision import AveragePrecision, Pair, mask_ap
 from pipeline.evaluation.counts import TrackCounts
 from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.metrics import count
 from pipeline.evaluation.truth import Truth, truth_of
 from pipeline.formats.jsonl import RunRecords, read_run
-from pipeline.plan.manifest import SCHEMA
+from pipeline.instances import Instances
+from pipeline.plan.manifest import read_manifest
 from pipeline.results import FrameResult
 
 
@@ -145,18 +146,11 @@ def _manifests(folder: Path) -> list[dict[str, Any]]:
         raise ConfigError(f"{folder}: no output of a run: there is no run-*.json in it")
     manifests = []
     problems = []
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in sorted(paths, key=lambda path: path.lstat().st_mtime, reverse=True):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            problems.append(f"{path}: cannot be read: {error.strerror}")
-        except ValueError as error:
-            problems.append(f"{path}: is not JSON: {error}")
-        else:
-            if isinstance(values, dict) and values.get("schema") == SCHEMA:
-                manifests.append(values)
-            else:
-                problems.append(f"{path}: is not a manifest of a run (schema {SCHEMA})")
+            manifests.append(read_manifest(path))
+        except ConfigError as error:
+            problems.append(str(error))
     if not manifests:
         raise ConfigError(problems[0])
     return manifests
@@ -169,7 +163,7 @@ def paired(source_id: str, results: Sequence[FrameResult], truth: Truth) -> list
         ConfigError: it knows none of them, or nothing that it tells of is in them.
     """
     _check_names(source_id, results, truth)
-    found = [(truth.at(result), result.instances) for result in results]
+    found = [(_there(truth, result), result.instances) for result in results]
     pairs = [Pair(there, answer) for there, answer in found if there is not None]
     if results and (not pairs or (truth.objects and not any(len(pair.truth) for pair in pairs))):
         first = results[0].file or f"frame {results[0].index}"
@@ -179,6 +173,23 @@ def paired(source_id: str, results: Sequence[FrameResult], truth: Truth) -> list
             "name where both sides have one, else image ids are frame indices from 0"
         )
     return pairs
+
+
+def _there(truth: Truth, result: FrameResult) -> Instances | None:
+    """What the truth has in a frame, in masks of that frame's size."""
+    try:
+        found = truth.at(result)
+    except KeyError as error:
+        raise ConfigError(f"{truth.origin}: {error} is missing of an annotation") from error
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
+        raise ConfigError(f"{truth.origin}: {in_one_line(error)}") from error
+    if found is not None and found.masks.size != result.size:
+        (height, width), (h, w) = found.masks.size, result.size
+        raise ConfigError(
+            f"{truth.origin}: has {width}x{height} pixels in frame {result.index} of "
+            f"{result.source_id}, which was published with {w}x{h}"
+        )
+    return found
 
 
 def _check_names(source_id: str, results: Sequence[FrameResult], truth: Truth) -> None:

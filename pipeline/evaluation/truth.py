@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_one_line
 from pipeline.formats.image_ids import ImageIds
 from pipeline.formats.mots import IGNORE_CLASS, read_mots
 from pipeline.instances import Instances
@@ -125,7 +125,10 @@ def _rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
 
     height, width = size
     if isinstance(segmentation, list):
-        merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        try:
+            merged = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+        except Exception as error:  # the library raises nothing more precise
+            raise ValueError(f"no outline in an annotation: {in_one_line(error)}") from error
         return {"size": [height, width], "counts": merged["counts"]}
     return dict(segmentation)
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pipeline.errors import ConfigError
-from pipeline.paths import json_bytes
+from pipeline.errors import ConfigError, in_one_line
+from pipeline.paths import SOURCE_ID, json_bytes
 from pipeline.plan.identity import run_of_all
 from pipeline.plan.run import RunPlan
 from pipeline.reading import read_small
@@ -52,6 +52,39 @@ def manifest(plan: RunPlan) -> dict[str, Any]:
         },
         "sinks": [mask_url(url) for url in plan.sinks],
     }
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A manifest that was written, with all that a run is judged by.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
+    try:
+        values = json.loads(read_small(path, max_bytes=_LARGEST))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not JSON: {in_one_line(error)}") from error
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        raise ConfigError(f"{path}: is not a manifest of a run (schema {SCHEMA})")
+    sources: Any = values.get("sources")
+    if not _listed(sources, dict) or not all(_says_what(one) for one in sources):
+        raise ConfigError(
+            f"{path}: is damaged: its `sources` do not say id, url and tracker each; run again"
+        )
+    if not _listed(values.get("sinks", []), str):
+        raise ConfigError(f"{path}: is damaged: its `sinks` are no list of URLs; run again")
+    return values
+
+
+def _listed(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+
+def _says_what(source: Mapping[str, Any]) -> bool:
+    said = all(isinstance(source.get(key), str) for key in ("id", "url", "tracker"))
+    return said and SOURCE_ID.fullmatch(source["id"]) is not None
 
 
 def manifest_paths(plan: RunPlan, values: Mapping[str, Any]) -> list[str]:

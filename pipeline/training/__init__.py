@@ -40,6 +40,10 @@ def train(
         ConfigError: the settings are wrong.
         ModelError: the training diverged.
     """
-    from pipeline.training.run import run_training
+    from pipeline.training.settings import TrainSettings
 
-    return run_training(config, output=output, report=report, measure=measure)
+    file = config if isinstance(config, Path) else None
+    settings = config if isinstance(config, TrainSettings) else TrainSettings.read(config)
+    from pipeline.training.run import run_training  # torch, once the settings are known to be right
+
+    return run_training(settings, config=file, output=output, report=report, measure=measure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.reading import read_small
 from pipeline.sources.street.scene import StreetScene
 from pipeline.training.settings import DataSettings
 
@@ -41,6 +43,12 @@ class TrainingPicture:
 
 
 _LEFT = _IMAGES, _OWNERS, _OBJECTS = "images.u8", "owners.u8", "objects.jsonl"
+_RECIPE = "recipe.json"
+CACHED = (*_LEFT, _RECIPE)
+"""What is left in the folder of rendered frames."""
+_LARGEST_RECIPE = 1 << 20
+_TRIES = 10_000
+"""Crops without an object in a row, after which there is none to be found."""
 
 
 class FrameStore:
@@ -49,10 +57,11 @@ class FrameStore:
     def __init__(self, settings: DataSettings) -> None:
         self._settings = settings
         self._folder = Path(settings.cache)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not refuse_other_frames(settings):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / _RECIPE).write_text(json.dumps(_recipe(settings)), "ascii")
         self._count = settings.seeds * settings.frames_per_seed
         size = (self._count, settings.height, settings.width)
-        self._check_recipe()
         self._images = self._map(_IMAGES, (*size, 3))
         self._owners = self._map(_OWNERS, size)
         self._classes: list[list[int]] = []
@@ -62,9 +71,22 @@ class FrameStore:
         """Take over what was rendered meanwhile, and say how many frames stand."""
         path = self._folder / _OBJECTS
         if path.exists():
-            lines = path.read_text("ascii").splitlines(keepends=True)
-            self._classes = [json.loads(line) for line in lines[: self._count] if line[-1] == "\n"]
+            lines = path.read_bytes().splitlines(keepends=True)
+            whole = [line for line in lines[: self._count] if line.endswith(b"\n")]
+            self._classes = [self._classes_in(line) for line in whole]
         return len(self._classes)
+
+    def _classes_in(self, line: bytes) -> list[int]:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, list) or not all(type(one) is int for one in found):
+            raise ConfigError(
+                f"data.cache: {self._folder / _OBJECTS} is damaged; remove the folder, or name "
+                "another"
+            )
+        return found
 
     @property
     def complete(self) -> bool:
@@ -105,23 +127,40 @@ class FrameStore:
         mode: Any = "r+" if path.exists() else "w+"
         return np.memmap(path, np.uint8, mode, shape=shape)
 
-    def _check_recipe(self) -> None:
-        """Refuse a folder that holds frames of other settings."""
-        keys = ("first_seed", "seeds", "frames_per_seed", "frame_step", "height", "width")
-        recipe = {key: getattr(self._settings, key) for key in keys}
-        path = self._folder / "recipe.json"
-        if not path.exists():
-            if foreign := [name for name in _LEFT if (self._folder / name).exists()]:
-                raise ConfigError(
-                    f"data.cache: {self._folder / foreign[0]} is there without a recipe.json of a "
-                    "training; name another folder"
-                )
-            path.write_text(json.dumps(recipe), "ascii")
-        elif json.loads(path.read_text("ascii")) != recipe:
+
+def refuse_other_frames(settings: DataSettings) -> bool:
+    """Refuse a folder that holds frames of other settings or of nobody here; say if any are there.
+
+    Raises:
+        ConfigError: it does.
+    """
+    folder = Path(settings.cache)
+    try:
+        found = json.loads(read_small(folder / _RECIPE, max_bytes=_LARGEST_RECIPE))
+    except FileNotFoundError:
+        if foreign := [name for name in _LEFT if os.path.lexists(folder / name)]:
             raise ConfigError(
-                f"data.cache: {self._folder} holds frames rendered with other settings; "
-                "remove it or name another folder"
-            )
+                f"data.cache: {folder / foreign[0]} is there without a {_RECIPE} of a training; "
+                "name another folder"
+            ) from None
+        return False
+    except OSError as error:
+        raise ConfigError(
+            f"data.cache: {folder / _RECIPE} cannot be read: {error.strerror}"
+        ) from error
+    except (ValueError, RecursionError):
+        found = None
+    if found != _recipe(settings):
+        raise ConfigError(
+            f"data.cache: {folder} holds frames rendered with other settings; remove it or name "
+            "another folder"
+        )
+    return True
+
+
+def _recipe(settings: DataSettings) -> dict[str, int]:
+    keys = ("first_seed", "seeds", "frames_per_seed", "frame_step", "height", "width")
+    return {key: getattr(settings, key) for key in keys}
 
 
 def render_all(settings: DataSettings) -> None:
@@ -135,14 +174,22 @@ def render_all(settings: DataSettings) -> None:
 def draw_sample(
     store: FrameStore, settings: DataSettings, rng: np.random.Generator
 ) -> TrainingPicture:
-    """A random crop of a random frame that holds at least one object."""
-    while True:
+    """A random crop of a random frame that holds at least one object.
+
+    Raises:
+        ConfigError: none is found.
+    """
+    for _ in range(_TRIES):
         image, owner, classes = store[int(rng.integers(len(store)))]
         if not classes:
             continue
         sample = _crop(image, owner, classes, settings, rng)
         if len(sample.numbers):
             return sample
+    raise ConfigError(
+        "data: no crop of the rendered frames holds an object to learn; make crop_height, "
+        "crop_width or the frames larger"
+    )
 
 
 def _crop(

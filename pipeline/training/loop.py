@@ -8,15 +8,17 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 
+from pipeline.errors import ConfigError
 from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.devices import place
 from pipeline.sources.street import LABELS
+from pipeline.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from pipeline.training.data import FrameStore, TrainingPicture, draw_sample
 from pipeline.training.roi import LookupRoIAlign
 from pipeline.training.settings import TrainSettings
@@ -31,7 +33,7 @@ LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_re
 class Trainer:
     """A run that can stop and go on: everything that changes is in its checkpoint."""
 
-    def __init__(self, settings: TrainSettings, store: FrameStore) -> None:
+    def __init__(self, settings: TrainSettings) -> None:
         self.settings = settings
         self.step = 0
         self.seconds = 0.0
@@ -39,8 +41,7 @@ class Trainer:
         optimiser = settings.optimiser
         torch.manual_seed(optimiser.seed)
         torch.set_num_threads(optimiser.threads)
-        self._store = store
-        self._device = torch.device(settings.device)
+        self._device = place(settings.device, "fp32").device
         self._network = network_to_train(settings).to(self._device)
         self._network.to(memory_format=torch.channels_last)
         self.average = Average(self._network, optimiser.ema_decay)
@@ -58,21 +59,23 @@ class Trainer:
             optimiser.precision == "auto" and quick_bf16(self._device)
         )
         self._output = Path(settings.output)
-        self._output.mkdir(parents=True, exist_ok=True)
+        self._restore()
 
     @property
     def checkpoint(self) -> Path:
         """Where the state of the run is kept."""
-        return self._output / "checkpoint.pth"
+        return self._output / CHECKPOINT
 
-    def run(self, report: Callable[[dict[str, float]], None] | None = None) -> None:
-        """Train to the last step, from the checkpoint if there is one."""
-        self._restore()
+    def run(
+        self, store: FrameStore, report: Callable[[dict[str, float]], None] | None = None
+    ) -> None:
+        """Train on the frames of a store to the last step."""
+        self._output.mkdir(parents=True, exist_ok=True)
         total = self.settings.optimiser.steps
         sums: dict[str, float] = dict.fromkeys(LOSSES, 0.0)
         while self.step < total:
             began = time.monotonic()
-            losses = self._one_step()
+            losses = self._one_step(store)
             self.seconds += time.monotonic() - began
             for key, value in losses.items():
                 sums[key] += value / self.settings.log_every
@@ -82,14 +85,12 @@ class Trainer:
             if self.step % self.settings.checkpoint_every == 0 or self.step == total:
                 self._save()
 
-    def _one_step(self) -> dict[str, float]:
+    def _one_step(self, store: FrameStore) -> dict[str, float]:
         optimiser = self.settings.optimiser
         rng = np.random.default_rng([optimiser.seed, self.step])  # the same after a restart
-        if not self._store.complete:
-            self._store.reload()
-        samples = [
-            draw_sample(self._store, self.settings.data, rng) for _ in range(optimiser.batch)
-        ]
+        if not store.complete:
+            store.reload()
+        samples = [draw_sample(store, self.settings.data, rng) for _ in range(optimiser.batch)]
         images, targets = to_tensors(samples, self._device)
         rate = learning_rate(self.step, self.settings)
         for group in self._optimiser.param_groups:
@@ -136,21 +137,22 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
-        fresh = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, fresh)
-        fresh.replace(self.checkpoint)
+        save_checkpoint(self.checkpoint, state)
 
     def _restore(self) -> None:
-        if not self.checkpoint.exists():
+        state = load_checkpoint(self.checkpoint, self._network.state_dict())
+        if state is None:
             return
-        state: dict[str, Any] = torch.load(
-            self.checkpoint, map_location=self._device, weights_only=True
-        )
-        self._network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self.average.state = state["average"]
+        try:
+            self._network.load_state_dict(state["network"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            torch.set_rng_state(state["torch_rng"])
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            raise ConfigError(
+                f"{self.checkpoint}: is no checkpoint of this training; name another --output"
+            ) from error
+        self.average.state = {k: v.to(self._device) for k, v in state["average"].items()}
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        torch.set_rng_state(state["torch_rng"].cpu())
         log.info("going on from step %d of %s", self.step, self.checkpoint)
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ConfigError, MaskstreamError
+from pipeline.formats.whole import refuse_no_file
 from pipeline.models.mask_rcnn.weights import load_network
 from pipeline.models.shared.files import read_weights
 from pipeline.plan.inventory import Use, keep_apart
-from pipeline.training.data import FrameStore, render_all
+from pipeline.sinks.destination import refuse_unready
+from pipeline.training.checkpoint import CHECKPOINT
+from pipeline.training.data import CACHED, FrameStore, refuse_other_frames, render_all
 from pipeline.training.export import export_weights
 from pipeline.training.loop import Trainer
 from pipeline.training.measure import mask_ap, unseen_frames
@@ -21,7 +25,6 @@ from pipeline.training.settings import DataSettings, TrainSettings
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pth"
 WRITTEN = (
     *(CHECKPOINT, "checkpoint.tmp", "log.csv"),
     *("weights.safetensors", "weights.safetensors.labels.json", "figures.json"),
@@ -33,22 +36,30 @@ ENOUGH_TO_START = 400
 
 
 def run_training(
-    config: Path | TrainSettings,
+    settings: TrainSettings,
     *,
+    config: Path | None = None,
     output: Path | None = None,
     report: Callable[[str], None] | None = None,
     measure: bool = True,
 ) -> Path:
     """See `pipeline.training.train`."""
-    settings = config if isinstance(config, TrainSettings) else TrainSettings.read(config)
     if output is not None:
         settings = settings.model_copy(update={"output": str(output)})
-    _refuse_foreign(Path(settings.output), config if isinstance(config, Path) else None)
     say = report or log.info
+    _refuse_foreign(settings, config)
+    try:
+        return _trained(settings, say, measure=measure)
+    except OSError as error:
+        where = error.filename or settings.output
+        raise ConfigError(f"{where}: cannot be written: {error.strerror}") from error
+
+
+def _trained(settings: TrainSettings, say: Callable[[str], None], *, measure: bool) -> Path:
+    trainer = Trainer(settings)  # device, network and checkpoint: before anything is rendered
     store = FrameStore(settings.data)
     with rendering_beside(store, settings.data):
-        trainer = Trainer(settings, store)
-        trainer.run(lambda row: say(progress_line(row, settings.optimiser.steps)))
+        trainer.run(store, lambda row: say(progress_line(row, settings.optimiser.steps)))
     path = Path(settings.output) / "weights.safetensors"
     export_weights(trainer.average.state, path, settings, steps=trainer.step)
     if measure:
@@ -60,12 +71,20 @@ def run_training(
     return path
 
 
-def _refuse_foreign(output: Path, config: Path | None) -> None:
+def _refuse_foreign(settings: TrainSettings, config: Path | None) -> None:
     """Refuse to write over the configuration, or over files no training here has left."""
+    output, cache = Path(settings.output), Path(settings.data.cache)
     written = [output / name for name in WRITTEN]
+    rendered = [cache / name for name in CACHED]
     read = [Use(str(config), "the configuration")] if config else []
-    keep_apart(read, [Use(str(path), "the training") for path in written])
-    if not (output / CHECKPOINT).exists() and (there := [p for p in written if p.exists()]):
+    keep_apart(read, [Use(str(path), "the training") for path in [*written, *rendered]])
+    for folder in (output, cache):
+        refuse_unready(os.path.abspath(folder), folder=True)
+    for path in (*written, *rendered):
+        refuse_no_file(path)
+    refuse_other_frames(settings.data)
+    there = [path for path in written if os.path.lexists(path)]
+    if there and not os.path.lexists(output / CHECKPOINT):
         raise ConfigError(
             f"{there[0]}: exists already, and {output} holds no {CHECKPOINT} of a training to go "
             "on with; name another --output"

@@ -11,7 +11,7 @@ from pipeline.config.settings import LocalPath
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataSettings(_Section):
@@ -21,12 +21,12 @@ class DataSettings(_Section):
     seeds: int = Field(400, ge=1, description="number of streets")
     frames_per_seed: int = Field(10, ge=1, description="frames taken from each street")
     frame_step: int = Field(97, ge=1, description="frames between two taken ones")
-    height: int = Field(384, ge=128, description="height of the rendered picture")
-    width: int = Field(640, ge=128, description="width of the rendered picture")
-    crop_height: int = Field(256, ge=64, description="height of a training crop")
-    crop_width: int = Field(384, ge=64, description="width of a training crop")
-    min_scale: float = Field(0.75, gt=0.1, description="smallest resizing before the crop")
-    max_scale: float = Field(1.15, gt=0.1, description="largest resizing before the crop")
+    height: int = Field(384, ge=128, le=8192, description="height of the rendered picture")
+    width: int = Field(640, ge=128, le=8192, description="width of the rendered picture")
+    crop_height: int = Field(256, ge=64, le=8192, description="height of a training crop")
+    crop_width: int = Field(384, ge=64, le=8192, description="width of a training crop")
+    min_scale: float = Field(0.75, gt=0.1, le=8, description="smallest resizing before the crop")
+    max_scale: float = Field(1.15, gt=0.1, le=8, description="largest resizing before the crop")
     colour_jitter: float = Field(0.12, ge=0, lt=1, description="spread of gain and brightness")
     cache: LocalPath = Field("out/street-cache", description="folder of the rendered frames")
 
@@ -54,7 +54,7 @@ class OptimiserSettings(_Section):
     clip_norm: float = Field(5.0, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     seed: int = 0
 
 
@@ -77,7 +77,7 @@ class TrainSettings(_Section):
     output: LocalPath = Field("out/train", description="folder of checkpoints, log and weights")
     checkpoint_every: int = Field(250, ge=1)
     log_every: int = Field(20, ge=1)
-    device: str = "cpu"
+    device: str = Field("cpu", pattern="^(auto|cpu|cuda(:[0-9]{1,3})?)$")
 
     @staticmethod
     def read(path: Path) -> TrainSettings:

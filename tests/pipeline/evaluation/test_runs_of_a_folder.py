@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from pipeline.cli.evaluate import evaluate_run_command
 from pipeline.config import parse
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.evaluation import evaluate_run
 from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
@@ -69,3 +71,80 @@ def test_figures_replace_nothing_else(tmp_path: Path, theirs: str) -> None:
     with pytest.raises(ConfigError, match=r"notes\.json: exists already and is no report of eval"):
         evaluate_run_command(tmp_path / "run", to=other)
     assert other.read_text() == theirs
+
+
+SOURCE = {"id": "a", "url": "synthetic://street?seed=3&frames=3&size=128x96", "tracker": "none"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ({}, r"is not a manifest of a run \(schema maskstream\.run/1\)"),
+        ({"sources": None}, "is damaged: its `sources` do not say id, url and tracker each; run"),
+        ({"sources": {}}, "is damaged: its `sources`"),
+        ({"sources": ["a"]}, "is damaged: its `sources`"),
+        ({"sources": [{"id": "a"}]}, "is damaged: its `sources`"),
+        ({"sources": [{**SOURCE, "id": "../a"}]}, "is damaged: its `sources`"),
+        ({"sources": [{**SOURCE, "id": 3}]}, "is damaged: its `sources`"),
+        ({"sources": [SOURCE], "sinks": "jsonl:"}, "is damaged: its `sinks` are no list of URLs"),
+        ({"sources": [SOURCE], "sinks": [3]}, "is damaged: its `sinks`"),
+        (
+            {"sources": [{**SOURCE, "id": "gone"}]},
+            r"gone\.jsonl is missing; a run is judged by its",
+        ),
+        ({"sources": []}, "no truth is known for the sources of this run"),
+        ({"sources": [{**SOURCE, "url": "synthetic://moon"}]}, "unknown scene 'moon'"),
+        (
+            {"sources": [{**SOURCE, "url": "synthetic://street?size=96x96"}]},
+            "has 96x96 pixels in frame 0 of a, which was published with 128x96",
+        ),
+    ],
+)
+def test_a_manifest_that_is_none_or_is_damaged_is_a_line(
+    tmp_path: Path, manifest: dict[str, Any], message: str
+) -> None:
+    run(tmp_path, "a", 3)
+    (own,) = tmp_path.glob("run-*.json")
+    schema = {"schema": "maskstream.run/1"} if manifest else {}
+    own.write_text(json.dumps({**schema, **manifest}))
+    with pytest.raises(ConfigError, match=message) as caught:
+        evaluate_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+@pytest.mark.parametrize("name", ["a.jsonl", "run-0.json"])
+def test_records_and_manifests_that_are_no_files_are_a_line(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    text = json.dumps({"schema": "maskstream.run/1", "sources": [SOURCE]})
+    (tmp_path / "run-0.json").write_text(text)
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    with pytest.raises(MaskstreamError, match=r"not a regular file|Is a directory"):
+        evaluate_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"image_id": 0, "category_id": 1}, "'segmentation' is missing of an annotation"),
+        ({"image_id": 0, "category_id": 1, "segmentation": [[1, 2]]}, r"truth\.json: "),
+        ({"image_id": 0, "category_id": 1, "segmentation": 5}, r"truth\.json: "),
+        ({"image_id": 0, "category_id": 1, "segmentation": {"size": [9, 9], "counts": "0"}}, "tr"),
+        (
+            {"image_id": 0, "category_id": "a", "segmentation": [[0, 0, 9, 0, 9, 9]]},
+            r"truth\.json: ",
+        ),
+    ],
+)
+def test_an_annotation_that_cannot_be_is_a_line(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    run(tmp_path, "a", 1)
+    truth = {"images": [{"id": 0}], "categories": [{"id": 1, "name": "car"}], "annotations": [row]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    with pytest.raises(ConfigError, match=message) as caught:
+        evaluate_run(tmp_path, gt=tmp_path / "truth.json")
+    assert "\n" not in str(caught.value)

@@ -54,8 +54,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = settings(tmp_path, steps=2)
     store = FrameStore(whole.data)
     store.render()
-    straight = Trainer(whole.model_copy(update={"checkpoint_every": 2}), store)
-    straight.run()
+    straight = Trainer(whole.model_copy(update={"checkpoint_every": 2}))
+    straight.run(store)
     broken = whole.model_copy(update={"output": str(tmp_path / "broken")})
 
     def power_cut(row: dict[str, float]) -> None:
@@ -63,10 +63,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(broken, store).run(power_cut)
+        Trainer(broken).run(store, power_cut)
     rows: list[float] = []
-    resumed = Trainer(broken, store)
-    resumed.run(lambda row: rows.append(row["step"]))
+    resumed = Trainer(broken)
+    resumed.run(store, lambda row: rows.append(row["step"]))
     assert rows == [2]
     for key, value in straight.average.state.items():
         assert torch.equal(resumed.average.state[key], value), key

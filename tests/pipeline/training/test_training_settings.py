@@ -40,6 +40,20 @@ def test_streets_for_measuring_are_never_trained_on() -> None:
             "data.min_scale: must be greater than 0.1, got -1",
             id="range",
         ),
+        *(
+            pytest.param(
+                f"{section}: {{{key}: {value}}}\n", f"{section}.{key}: must be ", id=f"{key}"
+            )
+            for section, key, value in (
+                ("data", "max_scale", ".inf"),
+                ("data", "colour_jitter", ".nan"),
+                ("data", "height", "1000000000"),
+                ("optimiser", "learning_rate", ".inf"),
+                ("optimiser", "clip_norm", ".nan"),
+                ("optimiser", "threads", "1000000"),
+            )
+        ),
+        pytest.param("device: gpu\n", "device: ", id="device"),
         pytest.param("- 1\n", "must hold keys such as `data:`, got list", id="list"),
         pytest.param("a: [\n", "line 2, column 1 is not valid YAML: ", id="broken"),
     ],
