@@ -6,14 +6,12 @@ something needs them.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pipeline._version import __version__
 
 __all__ = ["__version__", "track"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load `track` at first use, so that importing the package stays light."""
     if name == "track":  # where programs found it before there was a face
         from pipeline.runner import track

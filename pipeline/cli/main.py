@@ -1,56 +1,25 @@
-"""The `maskstream` command: errors as one line, exit codes as documented.
-
-0 complete or drained; 2 bad input or configuration, one unreadable source included; 1 the rest.
-"""
+"""The `maskstream` command from its first line on; loads next to nothing itself."""
 
 from __future__ import annotations
 
-import errno
+import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
-
-import typer
-
-from pipeline.cli import telling
-from pipeline.cli.hiding import arguments
-from pipeline.errors import MaskstreamError
 
 
-def main() -> NoReturn:
-    """Run the command line; never shows a traceback for a user's mistake."""
-    telling.open_streams()
-    given = arguments()
-    from pipeline.cli.app import app  # takes a while: passwords are hidden by then
+def main() -> None:
+    """Run the command line; never shows a traceback for a user's mistake.
 
-    sys.exit(_run(lambda: app(args=given, standalone_mode=False)))
-
-
-def _run(command: Callable[[], int | None]) -> int:
-    """The exit code of the command, after what there is to say has been said."""
+    While modules are loaded, Ctrl+C ends the process like any other: at once, without a word.
+    """
+    heard = signal.getsignal(signal.SIGINT)
+    quiet = heard is signal.default_int_handler
+    if quiet:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        code = command() or 0
-    except MaskstreamError as error:
-        telling.say(f"maskstream: {error}")
-        code = error.exit_code
-    except typer.Abort:
-        code = 1
-    except Exception as error:
-        usage: Callable[[], str] | None = getattr(error, "format_message", None)
-        if usage is not None:  # typer's own error: it cannot read the command line
-            _explain(usage().strip(), error)
-            code = 2
-        elif telling.failure() is None:
-            raise
-    if (unwritten := telling.failure()) is None:
-        return code
-    if unwritten.errno != errno.EPIPE:  # a reader that has enough, as `| head`, need not be told
-        telling.say(f"maskstream: standard output cannot be written: {unwritten.strerror}")
-    return 1
+        from pipeline.cli.command import command
 
-
-def _explain(message: str, error: Exception) -> None:
-    context = getattr(error, "ctx", None)
-    more = "" if context is None else f" (see {context.command_path} --help)"
-    if message:  # none where the help was shown instead
-        telling.say(f"maskstream: {message}{more}")
+        answer = command()
+    finally:
+        if quiet:
+            signal.signal(signal.SIGINT, heard)
+    sys.exit(answer())

@@ -1,14 +1,17 @@
 """The command line: what a user reads and which code the shell gets when something is wrong."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from pipeline.cli import app as app_module
+from pipeline.cli import command
 from pipeline.cli.main import main
 from pipeline.config import load
 
@@ -230,3 +233,29 @@ def test_a_password_in_a_wrong_address_is_not_repeated(maskstream: Command, tmp_
     )
     assert answer.code == 2
     assert "S3cret-word" not in answer.err + answer.out
+
+
+def test_ctrl_c_while_modules_are_loaded_ends_the_command_like_any_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[Any] = []
+
+    def loaded() -> Callable[[], int]:
+        heard.append(signal.getsignal(signal.SIGINT))
+        return lambda: 7
+
+    monkeypatch.setattr(command, "command", loaded)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, heard) == (7, [signal.SIG_DFL])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_later_is_the_exit_code_of_shells_without_a_word(
+    maskstream: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app_module, "app", interrupted)
+    assert maskstream("models") == Answer(130, "", "")
