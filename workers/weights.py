@@ -57,34 +57,59 @@ def fetch(
     model = ready.plan.model
     if ready.weights is not None or model.weights is None:
         return ready.weights
-    found: Future[models.WeightsFile | None] = Future()
-    thread = threading.Thread(
-        target=_into, args=(found, model.name, model.weights), name="fetch-weights", daemon=True
-    )
-    thread.start()
+    fetching = _Fetching(model.name, model.weights)
     try:
-        while not found.done():
+        while not fetching.found.done():
             if (reason := fault()) is not None:
                 raise MaskstreamError(reason)
             if told():
                 return None
-            wait([found], timeout=LOOK_EVERY_S)
-        return found.result()
+            wait([fetching.found], timeout=LOOK_EVERY_S)
+        return fetching.found.result()
     finally:
-        _break_off(thread)
+        fetching.end()
 
 
-def _into(found: Future[models.WeightsFile | None], name: str, weights: str) -> None:
-    try:
-        found.set_result(models.fetch_weights(name, weights))
-    except BaseException as error:  # noqa: BLE001 - handed to who waits
-        found.set_exception(error)
+class _Fetching:
+    """A fetch in a thread of its own; begins at once.
 
+    Args:
+        name: of the model.
+        weights: what is to be fetched.
+    """
 
-def _break_off(thread: threading.Thread) -> None:
-    """At its next step in Python, so that it takes what is half fetched away."""
-    if thread.is_alive() and thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread.ident), ctypes.py_object(_BrokenOff)
-        )
-        thread.join(HEARD_WITHIN_S)
+    def __init__(self, name: str, weights: str) -> None:
+        self.found: Future[models.WeightsFile | None] = Future()
+        self._name = name
+        self._weights = weights
+        self._fetched = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="fetch-weights", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Break it off at its next step in Python, so that it takes what is half fetched away.
+
+        Not once it has come to its end: its number may be that of another thread by then.
+        """
+        with self._lock:
+            if not self._fetched and self._thread.ident is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(_BrokenOff)
+                )
+        self._thread.join(HEARD_WITHIN_S)
+
+    def _run(self) -> None:
+        try:
+            weights = self._fetch()
+        except BaseException as error:  # noqa: BLE001 - handed to who waits
+            self.found.set_exception(error)
+        else:
+            self.found.set_result(weights)
+
+    def _fetch(self) -> models.WeightsFile | None:
+        try:
+            return models.fetch_weights(self._name, self._weights)
+        finally:
+            with self._lock:
+                self._fetched = True

@@ -21,7 +21,7 @@ from pipeline.plan import RunPlan
 from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
 from pipeline.stream import Leave
-from workers import actors, cluster, running, supervisor
+from workers import actors, cluster, running, supervisor, weights
 from workers.private import PrivateFolder
 from workers.vital import Vital
 from workers.weights import fetch, most_bytes
@@ -203,6 +203,25 @@ def test_who_interrupts_the_program_breaks_the_fetch_off_too(story: Story, tmp_p
     with pytest.raises(KeyboardInterrupt):
         fetch(prepare(plan(tmp_path)), told=lambda: False, fault=fault)
     assert tidied.is_set()
+
+
+def test_a_fetch_that_has_come_to_its_end_is_not_broken_off(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits is told before the thread is over; its number may soon be another thread's."""
+    broken: list[object] = []
+    ended = threading.Event()
+
+    class Slow(Future[Any]):
+        def set_result(self, result: Any) -> None:
+            super().set_result(result)
+            ended.wait(0.1)  # what is told to end here would say so
+
+    monkeypatch.setattr(weights, "Future", Slow)
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+    assert fetch(prepare(plan(tmp_path)), told=lambda: False, fault=lambda: None) == FILE
+    assert broken == []
+    assert "fetch-weights" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_no_published_file_is_larger_than_what_is_kept_free_for_it(tmp_path: Path) -> None:
