@@ -7,6 +7,7 @@ answer to that frame.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pipeline.arrays import Image
+from pipeline.attempt import BUG
 from pipeline.batching import Batcher
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, SegmentFailed, in_one_line
@@ -25,6 +27,8 @@ from pipeline.leaving import ended_at_exit
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.runtime.device import Device, Segmented
 from pipeline.stages import ModelInfo, Segmenter
+
+log = logging.getLogger(__name__)
 
 Loader: TypeAlias = Callable[[], Segmenter]
 """Makes the segmenter, warmed up; may take minutes, raises `MaskstreamError` for the user."""
@@ -75,6 +79,7 @@ class Serving:
         self._under_way: deque[list[_Job]] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._why_closed = SegmentFailed("closed", "the segmenter is closed")
         self._thread = threading.Thread(
             target=self._run, args=(load, trial), name="segment", daemon=True
         )
@@ -140,29 +145,50 @@ class Serving:
                 self.waiting += len(jobs)
                 self._changed.notify()
         if closed:
-            _refuse(jobs)
+            _refuse(jobs, self._why_closed)
         return [job.future for job in jobs]
 
     def _run(self, load: Loader, trial: Sequence[Image]) -> None:
-        if self._loaded(load, trial):
-            while (batch := self._next()) is not None:
-                if batch:
-                    self.device.begin([job.image for job in batch])
-                    self._under_way.append(batch)
-                else:
-                    self._settle(self._under_way.popleft(), self.device.end())
+        try:
+            if self._loaded(load, trial):
+                self._work()
+        except BaseException as error:
+            log.exception("the model does what no model should")
+            self.device.broken = in_one_line(error)
+            self._why_closed = SegmentFailed(BUG, self.device.broken)
+        finally:
+            self._end()
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            if batch:
+                self._under_way.append(batch)
+                self.device.begin([job.image for job in batch])
+            else:
+                self._settle(self._under_way[0], self.device.end())
+                self._under_way.popleft()
+
+    def _end(self) -> None:
+        """Whatever happened, nobody waits for an answer that does not come."""
+        try:
             self.device.close()
+        except BaseException as error:  # noqa: BLE001 - it is over either way
+            log.warning("closing the model failed: %s", in_one_line(error))
         with self._changed:
             self._closed = True
-            left = [*self._alone, *self._batcher.clear()]
+            under_way = [job for batch in self._under_way for job in batch if not job.future.done()]
+            left = [*under_way, *self._alone, *self._batcher.clear()]
             self._alone.clear()
+            self._under_way.clear()
             self.waiting = 0
-        _refuse(left)
+        _refuse(left, self._why_closed)
 
     def _loaded(self, load: Loader, trial: Sequence[Image]) -> bool:
         try:
             segmenter = load()
             self.device.use(segmenter, trial)
+            if not isinstance(info := segmenter.info, ModelInfo):
+                raise TypeError(f"Segmenter.info must be ModelInfo, got {type(info).__name__}")
         except Exception as error:  # noqa: BLE001 - raised where somebody waits for the model
             self.ready.set_exception(error)
             return False
@@ -170,7 +196,7 @@ class Serving:
             text = f"loading the model left the process: {in_one_line(error)}"
             self.ready.set_exception(MaskstreamError(text))
             return False
-        self.ready.set_result(segmenter.info)
+        self.ready.set_result(info)
         return True
 
     def _next(self) -> list[_Job] | None:
@@ -197,6 +223,6 @@ class Serving:
             job.settle(outcome)
 
 
-def _refuse(jobs: Sequence[_Job]) -> None:
+def _refuse(jobs: Sequence[_Job], why: SegmentFailed) -> None:
     for job in jobs:
-        job.settle(SegmentFailed("closed", "the segmenter is closed"))
+        job.settle(why)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
+from pipeline.arrays import Image
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.runtime import Serving
@@ -97,3 +99,87 @@ def test_close_fails_what_waits_and_what_comes_later() -> None:
     assert [cause_of(future) for future in futures[1:]] == ["closed", "closed"]
     assert cause_of(local.submit(make_frames(1))[0]) == "closed"
     local.close()
+
+
+def _fail(_: object) -> None:
+    raise RuntimeError("bug")
+
+
+def _leave(_: object) -> None:
+    raise SystemExit(3)
+
+
+class Nameless:
+    """Says nothing of itself."""
+
+    def segment(self, images: Sequence[Image]) -> list[Instances]:
+        return [one(image) for image in images]
+
+    def close(self) -> None:
+        pass
+
+
+INFOS: dict[str, tuple[dict[str, object], str]] = {
+    "none": ({}, "'Nameless' object has no attribute 'info'"),
+    "one that fails": ({"info": property(_fail)}, "bug"),
+    "one that leaves": (
+        {"info": property(_leave)},
+        "loading the model left the process: SystemExit: 3",
+    ),
+    "a mapping": ({"info": {"name": "x"}}, "Segmenter.info must be ModelInfo, got dict"),
+}
+
+
+@pytest.mark.parametrize(("info", "reason"), INFOS.values(), ids=list(INFOS))
+def test_a_model_that_does_not_say_what_it_is_cannot_be_loaded(
+    info: dict[str, object], reason: str
+) -> None:
+    model = type("Nameless", (Nameless,), info)
+    local = Serving(model, max_wait_s=0.0)
+    assert str(local.ready.exception(timeout=10)) == reason
+    local.close()
+    assert cause_of(local.submit(make_frames(1))[0]) == "closed"
+
+
+ODDITIES: dict[str, dict[str, object]] = {
+    "buckets that are none": {"buckets": None},
+    "buckets that fail": {"buckets": property(_fail)},
+    "a depth that is none": {"depth": "two", "begin": lambda *_: None},
+    "a depth that leaves": {"depth": property(_leave), "begin": lambda *_: None},
+}
+
+
+@pytest.mark.parametrize("more", ODDITIES.values(), ids=list(ODDITIES))
+def test_whatever_else_a_model_is_every_frame_has_its_answer(more: dict[str, object]) -> None:
+    model = type("Odd", (StubSegmenter,), more)
+    local = Serving(lambda: model(one), max_batch=2, max_wait_s=0.0)
+    causes = {cause_of(future) for future in local.submit(make_frames(5))}
+    assert causes == {"model_error"}
+    assert local.device.broken is not None  # its process is replaced, where it has one
+    local.close()
+    assert local.counts("local").waiting == 0
+
+
+@pytest.mark.parametrize("close", [_fail, _leave])
+def test_a_model_that_does_not_close_costs_no_answer(
+    close: Callable[..., object], caplog: pytest.LogCaptureFixture
+) -> None:
+    in_model, go_on = threading.Event(), threading.Event()
+
+    def wait(image: Any) -> Instances:
+        in_model.set()
+        go_on.wait()
+        return one(image)
+
+    model = type("Open", (StubSegmenter,), {"close": close})
+    local = Serving(lambda: model(wait), max_batch=1, max_wait_s=0.0)
+    first, second = local.submit(make_frames(2))
+    in_model.wait()
+    local.leave()
+    go_on.set()
+    assert first.exception(10) is None
+    assert cause_of(second) == "closed"
+    local.close()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "closing the model failed"
+    ]
