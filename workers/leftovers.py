@@ -32,6 +32,8 @@ OF_RAY = re.compile(
     r"|[IWEF]\d{4} [\d:.]+ +\d+ \S+:\d+\] "  # gRPC
     r"|[\d-]+ [\d:,]+\t[A-Z]+ \S+\.py:\d+ -- "  # its Python
 )
+TRACE = re.compile(r"\*\*\* SIG[A-Z]+ received at |PC: @ |\s*@ +0x[0-9a-f]+ ")
+"""Where its C++ stands, at a signal it has put a handler for."""
 
 
 def watched(folder: Path) -> subprocess.Popen[bytes]:
@@ -90,14 +92,17 @@ def _writes(process: Path, fd: str, below: str) -> bool:
 
 
 def sorted_out(text: str) -> tuple[list[str], list[str]]:
-    """The lines of others, and Ray's without time and place; all behind a fatal one is Ray's."""
+    """The lines of others, and Ray's without time, place and traces; behind a fatal one all is."""
     others, rays = [], []
     fatal = False
     for line in text.splitlines():
         found = OF_RAY.match(line)
         fatal |= found is not None and found["level"] == "F"
+        said = line if found is None else line[found.end() :]
+        if TRACE.match(said):
+            continue
         if found is not None:
-            rays.append(line[found.end() :])
+            rays.append(said)
         elif not fatal:
             others.append(line)
     return others, rays

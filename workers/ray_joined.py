@@ -58,7 +58,7 @@ def join_ray(address: str, folder: PrivateFolder) -> None:
             ray.init(
                 address=address,
                 log_to_driver=False,
-                logging_level=logging.ERROR,
+                logging_level=logging.CRITICAL,  # it raises what it logs below that
                 job_config=job_config(),
             )
     except (ConnectionError, ValueError) as error:

@@ -103,7 +103,7 @@ def start_ray(
                     include_dashboard=False,
                     object_store_memory=object_store_bytes,
                     log_to_driver=False,
-                    logging_level=logging.ERROR,
+                    logging_level=logging.CRITICAL,  # it raises what it logs below that
                     job_config=job_config(),
                     _temp_dir=folder.make(RAY),
                     _plasma_directory=_object_folder(folder),

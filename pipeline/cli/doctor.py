@@ -25,6 +25,12 @@ FLOORS = {"torch": (2, 10), "ray": (2, 59)}
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where Ray keeps its objects
 
+FIREWALL = (
+    "nft add rule inet filter input ip saddr != { 10.0.0.0/24, 127.0.0.1 } "
+    "tcp dport { 6379, 8265, 10001-19999, 32768-60999, 52365 } drop"
+)
+"""For the machines of a Ray that is joined: its ports cannot be closed from here."""
+
 PACKAGES = ("torch", "torchvision", "ray", "av", "opencv-python", "numpy", "scipy", "pycocotools")
 
 
@@ -204,6 +210,9 @@ def _network() -> Iterator[Finding]:
     yield Finding(
         "ray ports",
         "of our own Ray: loopback only, each asks for a token that is new for every run",
+    )
+    yield Finding(
+        "of --address", f"ports of its own, close them to all but its machines: {FIREWALL}"
     )
     try:
         base = choose_base()

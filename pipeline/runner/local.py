@@ -56,20 +56,13 @@ class LocalRun(ControlledRun):
         abort: threading.Event,
         on_progress: Callable[[RunCounts], None] | None = None,
     ) -> tuple[End, ...]:
-        """Run until every stream is over; one `End` a stream there is, in their order.
-
-        Raises:
-            BaseException: what a function of the user's left with, `SystemExit` say.
-        """
+        """Run until every stream is over; one `End` a stream there is, in their order."""
         told_s = time.monotonic()
         for plan in self.streams():
             self._begin(plan)
         while not self._is_over(all_over=all(one.over for one in self._threads.values())):
             self._news.clear()
             self._obey(stop, abort)
-            for thread in self._threads.values():
-                if thread.broken:
-                    thread.result()  # raises what it left with, which ends the others
             self._let_go({i: end for i, one in self._threads.items() if (end := one.ended())})
             if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
                 told_s = time.monotonic()
@@ -77,7 +70,7 @@ class LocalRun(ControlledRun):
             self._news.wait(_LOOK_EVERY_S)
         if on_progress is not None:
             on_progress(self.counts())
-        return tuple(thread.result() for thread in self._threads.values())
+        return tuple(end for one in self._threads.values() if (end := one.ended()) is not None)
 
     def counts(self) -> RunCounts:
         """See `RunControl`."""

@@ -78,11 +78,6 @@ class StreamThread:
         """Whether it is known how it ended; the thread may still be on its last line."""
         return self._over
 
-    @property
-    def broken(self) -> bool:
-        """Whether `result` would raise."""
-        return self._error is not None
-
     def ended(self) -> End | None:
         """How it ended, for an owner that is not to end with it; None while it runs."""
         if not self._over:

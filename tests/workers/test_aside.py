@@ -35,6 +35,19 @@ def test_lines_of_ray_are_told_from_those_of_others() -> None:
     ]
 
 
+def test_where_ray_stands_at_a_signal_is_nobodys_line() -> None:
+    trace = [
+        "*** SIGTERM received at time=1764406516 on cpu 1 ***",
+        "PC: @     0x7f705714b1a3  (unknown)  __recv",
+        "    @     0x7f705705a050  (unknown)  (unknown)",
+    ]
+    logged = [CPP.format(level="E", name="", text=line) for line in trace]
+    text = "\n".join(["WARNING ours", *trace, DEAD, *logged, "theirs @ home"])
+    others, rays = sorted_out(text)
+    assert others == ["WARNING ours", "theirs @ home"]
+    assert rays == ["Failed to register worker to Raylet: IOError. Please see `raylet.out`."]
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [

@@ -65,3 +65,11 @@ def test_it_says_what_listens(findings: Examine) -> None:
     assert findings()["ray ports"].value == (
         "of our own Ray: loopback only, each asks for a token that is new for every run"
     )
+
+
+def test_what_cannot_be_closed_is_named_with_the_line_of_the_page_that_closes_it(
+    findings: Examine,
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "reliability.md"
+    assert doctor.FIREWALL in page.read_text(encoding="utf-8")
+    assert doctor.FIREWALL in findings()["of --address"].value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,22 @@ def fail(*given, **named):
     raise {error}
 
 FAMILY = replace(BLOB, load=fail)
+
+class Later:
+    def write(self, result, picture):
+        if result.source_id == "street" and result.index == 3:
+            fail()
+
+    def flush(self):
+        return {{}}
+
+    def finish(self, end):
+        pass
+
+    close = flush
+
+def later(target):
+    return Later()
 """
 FAILURES = pytest.mark.parametrize(
     ("error", "reason"),
@@ -43,9 +60,11 @@ def their_code(
     monkeypatch.chdir(tmp_path)
     models.MODELS.register(Model("theirs", f"{name}:FAMILY", "their model"))
     sinks.SCHEMES.register(Scheme("theirs", f"{name}:fail", "their sink", writes="elsewhere"))
+    sinks.SCHEMES.register(Scheme("later", f"{name}:later", "fails later", writes="elsewhere"))
     yield
     models.MODELS.forget("theirs")
     sinks.SCHEMES.forget("theirs")
+    sinks.SCHEMES.forget("later")
 
 
 def track(*words: str) -> tuple[int, str, BaseException | None]:
@@ -71,3 +90,21 @@ def test_a_sink_that_cannot_be_made_fails_its_stream_with_its_reason(reason: str
     code, said, _ = track("--model", "blob", "--sink", "theirs:x")
     assert code == 1
     assert f"failed, 0 of 0 frames: {reason}\n" in said
+
+
+@FAILURES
+@pytest.mark.usefixtures("their_code")
+def test_a_sink_that_fails_or_leaves_in_the_middle_costs_its_own_stream_alone(reason: str) -> None:
+    """As on Ray: what its code leaves with is not what the command leaves with."""
+    url = "synthetic://street?frames=5&size=160x96"
+    config = {
+        "model": {"name": "blob"},
+        "sources": [{"id": name, "url": url} for name in ("street", "other")],
+        "sinks": ["later:x", "jsonl:out/{source}.jsonl"],
+    }
+    Path("c.yaml").write_text(json.dumps(config))
+    done = CliRunner().invoke(app, ["run", "c.yaml", "--local"])
+    assert done.exit_code == 1
+    assert "other: complete, 5 of 5 frames\n" in done.stderr
+    assert reason in done.stderr.rpartition("street: ")[2]
+    assert len(Path("out/street.jsonl").read_text().splitlines()) >= 3
