@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -31,7 +34,7 @@ def drained_by_signals(
         yield
         return
 
-    def caught(number: int, frame: FrameType | None) -> None:
+    def caught() -> None:
         if not stop.is_set():
             stop.set()
         elif not abort.is_set():
@@ -40,12 +43,73 @@ def drained_by_signals(
             timer.daemon = True
             timer.start()
 
-    before = {number: signal.signal(number, caught) for number in ours}
+    with _each(ours, caught) as handle:
+        before = {number: signal.signal(number, handle) for number in ours}
+
+        def put_back() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        _children_forget.append(put_back)
+        try:
+            yield
+        finally:
+            put_back()
+            _children_forget.remove(put_back)
+
+
+_children_forget: list[Callable[[], object]] = []
+"""What a forked child undoes: a signal to it is none to us, and ends it."""
+os.register_at_fork(after_in_child=lambda: [undo() for undo in _children_forget])
+
+
+@contextmanager
+def _each(
+    numbers: Collection[int], act: Callable[[], object]
+) -> Iterator[Callable[[int, FrameType | None], object]]:
+    """Have `act` called for each signal as it comes; gives the handler to set for them.
+
+    Python calls a handler once for all that came while the main thread was in foreign code, and
+    only behind it; starting Ray is seconds of that. So what comes is counted below Python, and
+    read by whoever is first, the handler or a thread.
+    """
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    if (others := signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)) != -1:
+        signal.set_wakeup_fd(others)  # an event loop of the program counts for itself
+        reader.close()
+        writer.close()
+        yield lambda number, frame: act()
+        return
+    turn = threading.RLock()  # a handler may come while its own thread reads
+
+    def take(number: int = 0, frame: FrameType | None = None) -> bool:
+        with turn, suppress(BlockingIOError):
+            came = reader.recv(4096)
+            for _ in (number for number in came if number in numbers):
+                act()
+            return bool(came)
+        return True
+
+    def wait() -> None:
+        while select.select([reader], [], [])[0] and take():
+            pass
+
+    def count_no_more() -> None:
+        signal.set_wakeup_fd(-1)
+
+    thread = threading.Thread(target=wait, name="signals", daemon=True)
+    thread.start()
+    _children_forget.append(count_no_more)
     try:
-        yield
+        yield take
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        count_no_more()
+        _children_forget.remove(count_no_more)
+        writer.close()
+        thread.join()
+        reader.close()
 
 
 @contextmanager

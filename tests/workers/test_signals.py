@@ -1,6 +1,9 @@
 """The first signal drains, the second leaves, other people's handlers stay."""
 
+import ctypes
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,6 +37,66 @@ def test_a_signal_after_being_asked_to_stop_otherwise_leaves_too() -> None:
     with drained_by_signals(stop, abort, end_now=ended.set):
         signal.raise_signal(signal.SIGTERM)
         assert abort.is_set()
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,) * 2, (signal.SIGINT, signal.SIGHUP)])
+def test_two_signals_are_heard_while_the_main_thread_is_in_foreign_code(
+    numbers: tuple[signal.Signals, ...],
+) -> None:
+    """Python calls a handler once for both, and not before it is back."""
+    stop, abort, locked = threading.Event(), threading.Event(), threading.Event()
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+    heard: list[bool] = []
+
+    def twice() -> None:
+        libc.pthread_mutex_lock(mutex)
+        locked.set()
+        for number, event in zip(numbers, (stop, abort), strict=True):
+            os.kill(os.getpid(), number)
+            heard.append(event.wait(2))
+        libc.pthread_mutex_unlock(mutex)
+
+    thread = threading.Thread(target=twice)
+    with drained_by_signals(stop, abort, end_now=stop.set):
+        thread.start()
+        locked.wait()
+        libc.pthread_mutex_lock(mutex)  # no signal ends this wait
+        thread.join()
+    assert heard == [True, True]
+
+
+def test_a_signal_to_a_forked_child_ends_it_and_is_none_to_us() -> None:
+    stop = threading.Event()
+    with drained_by_signals(stop, threading.Event(), end_now=stop.set):
+        ready, here = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(here, b"!")
+            signal.pause()
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+        os.close(ready)
+        os.close(here)
+    assert not stop.is_set()  # the thread that counts has come to its end by then
+
+
+def test_an_event_loop_that_counts_signals_keeps_its_count() -> None:
+    stop = threading.Event()
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = signal.set_wakeup_fd(writer.fileno())
+    try:
+        with drained_by_signals(stop, threading.Event(), end_now=stop.set):
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.is_set()
+        assert reader.recv(9) == bytes([signal.SIGTERM])
+    finally:
+        assert signal.set_wakeup_fd(before) == writer.fileno()
+        reader.close()
+        writer.close()
 
 
 def test_handlers_of_the_caller_stay() -> None:
