@@ -53,12 +53,9 @@ class SinkCounts:
         )
 
     def lost(self, cause: str) -> SinkCounts:
-        """What became of it when its worker died: what waited is dropped.
-
-        Unless it waits on the disk: whoever finds it there counts it anew.
-        """
+        """What became of it when its worker died: what waited is dropped, unless on the disk."""
         if self.service is not None:
-            return replace(self, offered=self.offered - self.queued, queued=0)
+            return self
         dropped = _added(self.dropped, {cause: self.queued}) if self.queued else self.dropped
         return replace(self, queued=0, dropped=dropped)
 
@@ -90,6 +87,8 @@ class StreamCounts:
     reconnects: int = 0
     stages: Mapping[str, Histogram] = field(default_factory=dict)
     sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
+    every_frame: bool = field(default=False, compare=False)
+    """It is a file, known once it is looked at: after a crash it goes on from its checkpoint."""
 
     @property
     def in_flight(self) -> int:
@@ -125,6 +124,7 @@ class StreamCounts:
                 name: self.sinks.get(name, SinkCounts()) + later.sinks.get(name, SinkCounts())
                 for name in [*self.sinks, *(n for n in later.sinks if n not in self.sinks)]
             },
+            every_frame=later.every_frame,
         )
 
     def never_below(self, shown: StreamCounts) -> StreamCounts:
@@ -209,6 +209,8 @@ class StreamAccount:
     def __init__(self, source_id: str) -> None:
         self.source_id = source_id
         self.lock = threading.RLock()
+        self.every_frame = False
+        """See `StreamCounts`."""
         self._state = "starting"
         self._captured = self._published = 0
         self._dropped: Counter[str] = Counter()
@@ -334,4 +336,5 @@ class StreamAccount:
                 reconnects=self._places.get("reconnects", _nothing)(),
                 stages={s: Histogram(tuple(self._buckets[s]), self._sums[s]) for s in STAGES},
                 sinks={name: tally.counts() for name, tally in self._sinks.items()},
+                every_frame=self.every_frame,
             )

@@ -189,6 +189,7 @@ class Stream:
         self._filling.take_every_frame()
         self._publisher.take_every_result()
         self._progress.live = False
+        self.account.every_frame = True
         self._orders.pausing.drops = False
 
     def _loop(self, capture: Capture) -> None:

@@ -213,7 +213,8 @@ class StreamSlot:
             self._note(counts)
         for source_id, end in ends.items():
             # A file's end is that of an undisturbed run.
-            counts = self.counts(source_id) if source_id in self._live else end.counts
+            totals = self._totals[source_id]
+            counts = totals.shown if totals.live else end.counts
             self.ends[source_id] = replace(end, counts=counts)
 
     def _note(self, counts: StreamCounts) -> None:

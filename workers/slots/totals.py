@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.accounting import StreamCounts
+from pipeline.accounting import SinkCounts, StreamCounts
 
 CAUSE = "worker_died"
 
@@ -24,25 +24,46 @@ class Totals:
     def __init__(self, source_id: str, *, live: bool) -> None:
         self.shown = StreamCounts(source_id, "queued")
         """The counts at this moment; safe from any thread."""
-        self._live = live
+        self.live = live
+        """Whether it is a camera; behind HTTP that is known once it has been looked at."""
+        self._on_disk: dict[str, int] = {}
         self._past = StreamCounts(source_id)
         self._now = StreamCounts(source_id)
 
     def note(self, counts: StreamCounts) -> None:
         """What the present life has counted."""
         self._now = counts
+        self.live &= not counts.every_frame
+        self._find_again(counts)
         both = self._past + counts
-        self.shown = both if self._live else both.never_below(self.shown)
+        self.shown = both if self.live else both.never_below(self.shown)
 
     def next_life(self) -> None:
         """The present life is over, another begins."""
         lost = self._now.lost(CAUSE)
-        if self._live:
+        self._on_disk |= {n: s.queued for n, s in lost.sinks.items() if s.service and s.queued}
+        if self.live:
             self._past += lost
             self.note(StreamCounts(lost.source_id))
         else:
             self._past += StreamCounts(lost.source_id, stages=lost.stages, sinks=lost.sinks)
             self.note(StreamCounts(lost.source_id, "lost"))
+
+    def _find_again(self, counts: StreamCounts) -> None:
+        """Who finds on the disk what waited for a service counts it anew; the rest was sent."""
+        sinks = dict(self._past.sinks)
+        for name, waited in list(self._on_disk.items()):
+            found = counts.sinks.get(name, SinkCounts()).offered
+            if found:
+                del self._on_disk[name]
+                past, sent = sinks[name], max(0, waited - found)
+                sinks[name] = replace(
+                    past,
+                    offered=past.offered - waited + sent,
+                    delivered=past.delivered + sent,
+                    queued=past.queued - waited,
+                )
+        self._past = replace(self._past, sinks=sinks)
 
     def give_up(self, state: str) -> StreamCounts:
         """There is no next life: what should have been done again is dropped."""
