@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline import tracking
+from pipeline import sources, tracking
+from pipeline.errors import SourceError
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import StreamPlan
 
 _SLOW_FPS = 10.0
-"""Sources that are slower are rare."""
+"""Cameras that are slower are rare."""
 
 
 def notes(plan: RunPlan) -> list[str]:
@@ -17,15 +18,25 @@ def notes(plan: RunPlan) -> list[str]:
 
 def _gaps(stream: StreamPlan) -> str | None:
     """Where the tracker carries nothing any more before the next frame is segmented."""
-    tracker, every, max_fps = stream.tracker, stream.settings.segment_every, stream.settings.max_fps
+    tracker, every = stream.tracker, stream.settings.segment_every
     if not tracker.follows or every == 1:
         return None
     carried_s = tracking.TrackerTuning.of(tracker.preset, **tracker.settings).predict_for
     needed_fps = (every - 1) / carried_s if carried_s > 0 else float("inf")
-    if needed_fps <= min(max_fps or _SLOW_FPS, _SLOW_FPS):
+    if needed_fps <= _taken_fps(stream):
         return None
     return (
         f"source {stream.id}: with segment_every {every} and predict_for {carried_s:g} s, frames "
         f"are published without instances where fewer than {needed_fps:.3g} a second are taken; a "
         "larger tracker.predict_for carries them further"
     )
+
+
+def _taken_fps(stream: StreamPlan) -> float:
+    """How many frames a second are taken at least; of a camera that is a guess."""
+    try:
+        found = sources.probe(stream.source.url)
+    except SourceError:  # said where it is opened
+        found = None
+    native = found.fps if found is not None and found.fps else _SLOW_FPS
+    return min(native / stream.settings.stride, stream.settings.max_fps or native)

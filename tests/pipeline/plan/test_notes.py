@@ -41,3 +41,13 @@ def test_what_leaves_no_gap_is_not_noted(given: dict[str, Any]) -> None:
 def test_few_pictures_are_noted_where_the_settings_say_so() -> None:
     (note,) = notes_of(segment_every=3, max_fps=5)
     assert "where fewer than 6.67 a second are taken" in note
+
+
+def test_pictures_that_a_stride_leaves_out_carry_nothing_either() -> None:
+    (note,) = notes_of(segment_every=3, stride=5)
+    assert "where fewer than 6.67 a second are taken" in note
+
+
+@pytest.mark.parametrize(("fps", "noted"), [(5, 1), (6, 1), (7, 0)])
+def test_what_a_source_says_of_its_rate_counts(fps: int, noted: int) -> None:
+    assert len(notes_of(segment_every=3, url=f"synthetic://street?frames=9&fps={fps}")) == noted
