@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline import models, sinks, sources, tracking
 from pipeline.errors import ConfigError, SourceError, SourceOpenError
 from pipeline.plan.model import ModelPlan
-from pipeline.plan.state import existing, kept
+from pipeline.plan.state import existing, kept, unaccounted
 from pipeline.plan.stream import StreamPlan
 
 if TYPE_CHECKING:
@@ -76,7 +76,13 @@ def build_stream(
     labels = segmenter.info.labels
     checkpoint = kept(plan)
     names = [*(sink.name for sink in plan.sinks), *(name for name, _ in more_sinks)]
-    ours = again or (checkpoint is not None and checkpoint.load(names) is not None)
+    state = None if checkpoint is None else checkpoint.load(names)
+    ours = again or state is not None
+    if ours and (path := unaccounted(plan, state)) is not None:
+        raise ConfigError(
+            f"source {plan.id}: {path}: where it stood could not be written down; it is left as it "
+            "is, start over with --overwrite or another --output"
+        )
     tracker = _tracker(plan, labels)
     settings = replace(plan.settings, classes=plan.class_ids(labels))
     region = _region(plan)

@@ -31,6 +31,7 @@ from pipeline.plan.state import (
     live_run,
     refuse_unwritable,
     spool_of,
+    unaccounted,
 )
 from pipeline.plan.stream import StreamPlan
 
@@ -191,7 +192,7 @@ def _goes_on(stream: StreamPlan) -> bool:
     if checkpoint is None or stream.overwrite:
         return False
     state = checkpoint.load([sink.name for sink in stream.sinks])
-    if state is None:
+    if state is None or unaccounted(stream, state) is not None:
         return False
     return _complete(stream) or all(position is None for position in state.sinks.values())
 

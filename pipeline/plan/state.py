@@ -24,7 +24,7 @@ from pipeline.reading import read_small
 from pipeline.secrets import mask_url
 
 if TYPE_CHECKING:
-    from pipeline.stream import Checkpoint
+    from pipeline.stream import Checkpoint, State
 
 BESIDE = ".maskstream"
 """The folder of states beside output."""
@@ -76,6 +76,23 @@ def existing(stream: StreamPlan) -> str | None:
         if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
             return path
     return None
+
+
+def unaccounted(stream: StreamPlan, state: State | None) -> str | None:
+    """Output of a camera of which nothing is known, because its state could not be written.
+
+    What was published there does not come again, so it is not begun anew like that of a file.
+    """
+    camera = stream.source.live if state is None else state.live
+    if not camera or (state is not None and (state.numbers or any(state.sinks.values()))):
+        return None
+    return next((path for path in stream.outputs if _holds_something(path)), None)
+
+
+def _holds_something(path: str) -> bool:
+    if os.path.isdir(path):
+        return bool(os.listdir(path))
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def state_files(plan: RunPlan, stream: StreamPlan) -> list[str]:

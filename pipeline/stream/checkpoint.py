@@ -68,6 +68,8 @@ class State:
     """Set once everything is written and closed: there is nothing to resume."""
     numbers: Numbers | None = None
     """What a camera may go on using; None before the first frame."""
+    live: bool | None = None
+    """Whether its frames do not come twice; None: it does not say."""
     refused: str | None = None
     """Why it does not say how far a file has come: it is of another version."""
 
@@ -88,6 +90,7 @@ class State:
             "failed": dict(self.failed),
             "ended": None if ended is None else {**asdict(ended), "status": str(ended.status)},
             "numbers": None if self.numbers is None else asdict(self.numbers),
+            "live": self.live,
         }
 
     @staticmethod
@@ -100,6 +103,7 @@ class State:
             if ended is None
             else Outcome(**{**ended, "status": Status(ended["status"])}),
             numbers=_numbers_in(values),
+            live=values.get("live"),
         )
         try:
             return replace(

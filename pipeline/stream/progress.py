@@ -144,6 +144,7 @@ class Progress:
             published=counts.published,
             failed=counts.failed,
             numbers=self._reserved,
+            live=self.live,
         )
         self._write(self._checkpoint.save, state)
 
@@ -181,7 +182,7 @@ class Progress:
     def _begin(self) -> None:
         """Note that nothing is written yet: from now on, existing output is known to be ours."""
         if self._checkpoint is not None:
-            self._write(self._checkpoint.begin, State(sinks=dict(self._positions)))
+            self._write(self._checkpoint.begin, State(dict(self._positions), live=self.live))
 
     def _count_on(self, state: State, numbers: Numbers) -> Start:
         """A camera goes on behind all numbers that may have been used."""

@@ -94,6 +94,18 @@ def test_when_one_sink_is_refused_the_others_are_closed(
     assert stream.run().exit_code == 0
 
 
+def test_what_a_camera_published_without_any_state_survives_the_death_of_its_worker(
+    tmp_path: Path, segmenter: Serving
+) -> None:
+    """Nobody knows where it stood, and none of it comes again."""
+    out = tmp_path / "cam.jsonl"
+    out.write_text("published\n")
+    plan = stream_of("rtsp://127.0.0.1:9/cam", sinks=[f"jsonl:{out}"])
+    with pytest.raises(ConfigError, match=r"where it stood could not be written down; it is left"):
+        build_stream(plan, segmenter, account=StreamAccount("a"), again=True)
+    assert out.read_text() == "published\n"
+
+
 def test_a_password_is_taken_from_where_the_settings_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, segmenter: Serving
 ) -> None:

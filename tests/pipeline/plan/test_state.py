@@ -109,6 +109,23 @@ def test_a_camera_that_starts_over_begins_another_run_and_nobody_else_does() -> 
     run_of(anew)
 
 
+@pytest.mark.parametrize(("live", "kept_as_it_is"), [(True, True), (False, False), (None, False)])
+def test_what_a_camera_published_without_any_state_is_not_begun_anew(
+    live: bool | None, kept_as_it_is: bool
+) -> None:
+    """Only that it begins could be written: of a file what it did in its first seconds is redone."""
+    plan = plan_of("http://one/1", "jsonl:oA/x.jsonl")
+    checkpoint = begin(plan)
+    checkpoint.save(State({"jsonl": None}, live=live))
+    if kept_as_it_is:
+        with pytest.raises(ConfigError, match="exists already; use --overwrite"):
+            prepare(plan)
+    else:
+        prepare(plan)
+    Path("oA/x.jsonl").write_text("")  # nothing was published
+    prepare(plan)
+
+
 def test_output_that_was_moved_away_before_the_first_checkpoint_is_begun_anew() -> None:
     """The state has positions from before the first frame, and no frame."""
     plan = plan_of("rtsp://one/1", "jsonl:oA/x.jsonl")
