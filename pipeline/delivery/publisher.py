@@ -16,7 +16,14 @@ from pipeline.delivery.spooled import SpooledOutbox
 from pipeline.delivery.writer import SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Position, Sink, StreamEnd, check_resume, resume_keeping
+from pipeline.stages import (
+    ChecksResume,
+    Position,
+    Sink,
+    StreamEnd,
+    check_resume,
+    resume_keeping,
+)
 
 
 class Publisher:
@@ -128,11 +135,13 @@ class Publisher:
             ConfigError: one cannot; nothing has been written, and nothing should be.
             SinkError: likewise.
         """
-        for name, position in positions.items():
+        sinks = {name: self._ways[name].sink for name in positions}
+        # Who could not be asked may refuse only now; nobody else has been cut back by then.
+        for name in sorted(sinks, key=lambda name: isinstance(sinks[name], ChecksResume)):
             if keep:
-                resume_keeping(self._ways[name].sink, position)
+                resume_keeping(sinks[name], positions[name])
             else:
-                self._ways[name].sink.resume(position)
+                sinks[name].resume(positions[name])
 
     def finish(self, end: StreamEnd) -> None:
         """Tell every sink how the stream ended."""

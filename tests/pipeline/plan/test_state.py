@@ -113,7 +113,7 @@ def test_a_camera_that_starts_over_begins_another_run_and_nobody_else_does() -> 
 def test_what_a_camera_published_without_any_state_is_not_begun_anew(
     live: bool | None, kept_as_it_is: bool
 ) -> None:
-    """Only that it begins could be written: of a file what it did in its first seconds is redone."""
+    """Only that it begins could be written; what a file did in its first seconds is redone."""
     plan = plan_of("http://one/1", "jsonl:oA/x.jsonl")
     checkpoint = begin(plan)
     checkpoint.save(State({"jsonl": None}, live=live))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import ConfigError
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.runtime import Serving
 from pipeline.sinks import open_sink
@@ -197,6 +198,19 @@ def test_no_output_is_cut_when_one_of_them_does_not_fit(
     assert end.exit_code == 2
     assert end.outcome.reason is not None
     assert "put it back or start over with --overwrite" in end.outcome.reason
+    assert bytes_of(tmp_path) == before
+
+
+def test_no_output_is_cut_when_a_sink_that_cannot_be_asked_refuses(
+    make_stream: MakeStream, files: Any, state: Path, tmp_path: Path
+) -> None:
+    class Moved(ListSink):
+        def resume(self, position: Any) -> None:
+            raise ConfigError("it is elsewhere now")
+
+    before = bytes_of(tmp_path)
+    end = run(make_stream, state, [*files(), Moved()])
+    assert end.outcome.reason == "it is elsewhere now"
     assert bytes_of(tmp_path) == before
 
 
