@@ -282,7 +282,7 @@ class Stream:
     def _release(self, outcome: Outcome, bug: str | None) -> End:
         """Close everything, whatever happened before, and say how it ended."""
         capture = self._capture
-        self._source.stop()
+        self._orders.stop_source()
         self._orders.pausing.resume()
         self._filling.abort()
         try:

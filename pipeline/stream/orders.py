@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
+from pipeline.errors import in_one_line
 from pipeline.stages import Source
 from pipeline.stream.commands import Command, Drain, Leave, Remove, Resume, Suspend
 from pipeline.stream.pausing import Pausing
@@ -74,6 +75,17 @@ class Orders:
             case Suspend() | Resume():
                 self._pause(isinstance(command, Suspend))
 
+    def stop_source(self) -> None:
+        """Tell the source to end; what becomes of one that cannot be told is as of a deaf one."""
+        try:
+            self._source.stop()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it costs nobody else
+            log.warning(
+                "%s: the source cannot be stopped: %s",
+                *(self._account.source_id, in_one_line(error)),
+                extra={"source_id": self._account.source_id},
+            )
+
     def begin(self) -> None:
         """The first frame may come any moment now."""
         with self._account.lock:
@@ -100,5 +112,5 @@ class Orders:
                 self._stopped_at_s, self.why = self._clock(), reason
                 self._account.enter("draining")
             self.pausing.resume()  # who waits has to hear that it is over
-        self._source.stop()
+        self.stop_source()
         self._wake()

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from pipeline.errors import SinkBusy
 from pipeline.results import FrameResult
 from pipeline.stages import Outcome, Status
@@ -111,3 +113,25 @@ def test_abort_frees_a_stream_that_waits_for_a_busy_sink(
     end = running.end()
     assert end.counts.sinks["s0"].dropped == {"aborted": 1}
     assert end.counts.balanced()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no such handle"), SystemExit(3)])
+def test_a_source_that_cannot_be_stopped_costs_neither_who_asks_nor_the_sinks(
+    make_stream: MakeStream, start: Start, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    source = ScriptedSource([make_frame(), reading.set, go_on.wait, make_frame(1)])
+
+    def stop() -> None:
+        go_on.set()
+        raise error
+
+    source.stop = stop  # type: ignore[method-assign]
+    sink = ListSink()
+    running = start(make_stream(source, [sink]))
+    reading.wait()
+    running.stream.obey(Drain("enough"))
+    end = running.end()
+    assert (sink.indices, len(sink.ends), sink.closes) == ([0, 1], 1, 1)
+    assert (end.exit_code, end.counts.balanced()) == (0, True)
+    assert "cam: the source cannot be stopped: " in caplog.text
