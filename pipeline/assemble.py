@@ -76,13 +76,7 @@ def build_stream(
     labels = segmenter.info.labels
     checkpoint = kept(plan)
     names = [*(sink.name for sink in plan.sinks), *(name for name, _ in more_sinks)]
-    state = None if checkpoint is None else checkpoint.load(names)
-    ours = again or state is not None
-    if ours and (path := unaccounted(plan, state)) is not None:
-        raise ConfigError(
-            f"source {plan.id}: {path}: where it stood could not be written down; it is left as it "
-            "is, start over with --overwrite or another --output"
-        )
+    ours = _is_ours(plan, checkpoint, names, again=again)
     tracker = _tracker(plan, labels)
     settings = replace(plan.settings, classes=plan.class_ids(labels))
     region = _region(plan)
@@ -106,6 +100,20 @@ def build_stream(
         )
         undo.pop_all()
     return stream
+
+
+def _is_ours(
+    plan: StreamPlan, checkpoint: Checkpoint | None, names: Sequence[str], *, again: bool
+) -> bool:
+    """Whether output that is there is of this run, and may be gone on with or begun anew."""
+    state = None if checkpoint is None else checkpoint.load(names)
+    ours = again or state is not None
+    if ours and (path := unaccounted(plan, state)) is not None:
+        raise ConfigError(
+            f"source {plan.id}: {path}: where it stood could not be written down; it is left as it "
+            "is, start over with --overwrite or another --output"
+        )
+    return ours
 
 
 def _claim_output(checkpoint: Checkpoint, names: Sequence[str]) -> None:

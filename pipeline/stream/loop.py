@@ -11,7 +11,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
@@ -41,6 +42,8 @@ from pipeline.stream.orders import Orders
 from pipeline.stream.progress import Progress, Start
 from pipeline.stream.settings import StreamSettings
 from pipeline.stream.settling import Settling
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -176,12 +179,14 @@ class Stream:
     def _be_watched(self) -> None:
         source, filling = self._source, self._filling
         self.account.watch(
-            source_state=lambda: source.state if isinstance(source, Reporting) else None,
+            source_state=lambda: _said(
+                lambda: source.state if isinstance(source, Reporting) else None, None
+            ),
             buffered=filling.buffer.__len__,
             window=filling.window.__len__,
             in_hand=lambda: filling.buffer.blocked,
-            decode_errors=lambda: source.decode_errors,
-            reconnects=lambda: source.reconnects,
+            decode_errors=lambda: _said(lambda: source.decode_errors, 0),
+            reconnects=lambda: _said(lambda: source.reconnects, 0),
         )
 
     def _take_every_frame(self) -> None:
@@ -303,3 +308,11 @@ class Stream:
             why_stopped=self._orders.why,
             bug=bug,
         )
+
+
+def _said(ask: Callable[[], T], otherwise: T) -> T:
+    """What a source says of itself whenever it is asked; whoever counts is not to fail with it."""
+    try:
+        return ask()
+    except Exception:  # noqa: BLE001 - it is anybody's code
+        return otherwise

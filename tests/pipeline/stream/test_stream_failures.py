@@ -200,3 +200,25 @@ def test_sinks_are_closed_before_a_source_that_hangs_is_waited_for(
         pass  # although the source still hangs
     go_on.set()
     assert running.end().outcome.reason == "aborted"
+
+
+def test_a_source_that_says_nothing_of_itself_costs_no_count(make_stream: MakeStream) -> None:
+    """As one whose properties are there only once it is open, asked before and behind."""
+
+    class Silent(ScriptedSource):
+        state = property(_fail)
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("decode_errors", "reconnects"):
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    sink = ListSink()
+    stream = make_stream(Silent(make_frames(3)), [sink])
+    assert stream.account.snapshot().balanced()
+    end = stream.run()
+    assert (end.exit_code, end.counts.published, end.counts.decode_errors) == (0, 3, 0)
+
+
+def _fail(_: object) -> str:
+    raise RuntimeError("not open")
