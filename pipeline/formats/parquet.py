@@ -179,8 +179,18 @@ def _schema(arrow: ModuleType) -> Any:
     return arrow.schema([*columns, ("instances", arrow.list_(instance))])
 
 
+def loaded() -> None:
+    """Load now what would take its time at the first record.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    arrow, _ = library()
+    arrow.RecordBatch.from_pylist([], schema=_schema(arrow))
+
+
 def library() -> tuple[ModuleType, ModuleType]:
-    """Its own modules, which take a while to load.
+    """Its modules.
 
     Raises:
         ConfigError: it is not installed.

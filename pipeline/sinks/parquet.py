@@ -238,7 +238,7 @@ def open_parquet(target: SinkTarget) -> ParquetSink:
     """
     folder = target.path
     prepare_folder(target, folder)
-    parquet.library()  # not at the first frame
+    parquet.loaded()
     ours = set(_alike(folder))
     for path in folder.glob("*.parquet"):
         if not target.overwrite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +19,9 @@ from pipeline.sinks.sql import SqlClient
 
 BUSY_S = 5.0
 """How long one that writes waits for another."""
+_TO_WRITE = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_TO_READ = ("query_only=ON",)
+"""Nothing is written; but the last to close the file takes the log beside it in, and away."""
 _NOT_THIS_FILE = ("NOTADB", "CANTOPEN", "READONLY", "PERM", "AUTH", "CORRUPT", "ERROR")
 _NOT_THIS_MESSAGE = ("TOOBIG", "CONSTRAINT", "MISMATCH", "RANGE")
 
@@ -30,13 +34,12 @@ def engine_of(path: str, *, read_only: bool = False) -> Engine:
     """
 
     def connect() -> sqlite3.Connection:
-        where = f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}"
+        where = f"file:{quote(path)}?mode={'rw' if read_only else 'rwc'}"
         connection = sqlite3.connect(
             where, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
         )
-        if not read_only:
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                connection.execute(f"PRAGMA {setting}")
+        for setting in _TO_READ if read_only else _TO_WRITE:
+            connection.execute(f"PRAGMA {setting}")
         return connection
 
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
@@ -60,12 +63,6 @@ def told(path: str, error: DBAPIError) -> NotSent:
     if kind.startswith(_NOT_THIS_MESSAGE):
         return Rejected(text)
     return Unreachable(text)
-
-
-def _quoted(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(path)
 
 
 def open_sqlite(target: SinkTarget) -> ServiceSink:
