@@ -10,6 +10,9 @@ PYTEST := $(BIN)/pytest
 # and its test is named.
 SIDE_BY_SIDE := -n 3 --max-worker-restart 0
 
+# Tests start this program a hundred times: what is compiled once stays so, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch bench bench-gpu docs clean
 
@@ -31,8 +34,6 @@ setup: $(READY) ## install maskstream into .venv
 demo: $(READY) ## run the real pipeline on a rendered street; leaves video, masks, picture, report in out/demo
 	$(BIN)/maskstream demo --output out/demo --overwrite
 
-# Tests start this program a hundred times: what is compiled once stays so, whatever the shell says.
-test: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not servers and not faults and not gpu"
 
