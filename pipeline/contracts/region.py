@@ -9,7 +9,14 @@ from pipeline.instances import Instances
 
 
 class Region(Protocol):
-    """Where in the picture to look, and what to leave out; asked by the loop, in its thread."""
+    """Where in the picture to look, and what to leave out.
+
+    Every method is called by the loop of the stream, in its thread, once for a frame, and keeps
+    that stream waiting: none waits for anything, a frame takes milliseconds. `look` runs ahead of
+    the other two by as many frames as are in flight. Nothing is remembered from frame to frame, so
+    that a run that was killed and goes on says the same of each. What a method raises ends the
+    stream as failed.
+    """
 
     def look(self, frame: Frame) -> Frame:
         """The frame to segment: the same one, or a copy with pixels blanked."""

@@ -58,10 +58,23 @@ class Sink(Protocol):
         """
 
     def finish(self, end: StreamEnd) -> None:
-        """The stream is over; called once, after the last `flush`, not after an abort."""
+        """The stream is over; called once, after the last `flush`, not after an abort.
+
+        Called in the thread of the stream, which waits for it with no limit: it is for what a disk
+        takes at once, such as a last record. A sink to a service leaves delivery to its outbox,
+        which waits for the service as long as every frame counts, else for some seconds.
+
+        Raises:
+            SinkError: this sink is lost; what it has is as `flush` left it.
+        """
 
     def close(self) -> None:
-        """Flush and release. Safe to call twice, and without `finish` after a failure."""
+        """Flush and release. Safe to call twice, and without `finish` after a failure.
+
+        Called at every end, in the thread of the stream, which waits for it with no limit: no
+        longer than one `flush` takes. Where a call hung, it is closed by the thread of that call,
+        once it has come back.
+        """
 
 
 @runtime_checkable

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.delivery.promise import promise_of
+from pipeline.delivery.service import service_of
+from pipeline.errors import SinkBusy
 from pipeline.frames import Frame
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import ChecksResume, KeepsOwnEnd, Position, Sink
 from pipeline.testing.doubles import make_end, make_frame, make_instances
 from pipeline.testing.promise import promised, within
+from pipeline.testing.service_kit import Away, check_service
 
 COUNT = 12
 END = make_end(captured=COUNT, published=COUNT)
@@ -27,22 +32,53 @@ def check_sink(
     content: Callable[[Path], object],
     folder: Path,
     *,
+    away: Away | None = None,
     answers_within_s: float = 5.0,
 ) -> None:
     """Use a sink as a stream does: write, flush, be killed, go on, end.
 
+    One that forwards to a service is delivered to behind its outbox, as in a run; it is killed
+    while the service is away, too.
+
     Args:
         open_sink: opens the sink for the source `cam` below a folder; True: what lies there is
-            its own, or may be replaced.
-        content: what an undisturbed run left below a folder, in any form that can be compared.
+            its own, or may be replaced. A spool has to lie below the folder.
+        content: what an undisturbed run left below a folder, or the service has of it (what came
+            twice once), in any form that can be compared.
         folder: an empty one, to work in.
+        away: for a sink to a service: a block in which the service takes nothing.
         answers_within_s: time a call may take, `flush` and `close` too.
 
     Raises:
         AssertionError: a promise was broken; the message says which.
     """
+    (folder / "early").mkdir()
+    early = open_sink(folder / "early", False)
+    early.close()
+    early.close()  # safe to call twice, and without `finish` after a failure
+    if service_of(early) is None:
+        _check_quick(open_sink, content, folder, answers_within_s)
+        return
+    promised(away, "a sink to a service is checked with `away`")
+    check_service(
+        open_sink,
+        content,
+        folder,
+        results=[_result(number) for number in range(COUNT)],
+        end=END,
+        away=away or nullcontext,
+        limit_s=answers_within_s,
+    )
+
+
+def _check_quick(
+    open_sink: Callable[[Path, bool], Sink],
+    content: Callable[[Path], object],
+    folder: Path,
+    answers_within_s: float,
+) -> None:
     crash = partial(_Crash, open_sink, folder, answers_within_s)
-    for name in ("whole", "early", "bare", "twice"):
+    for name in ("whole", "bare", "twice"):
         (folder / name).mkdir()
     _run(open_sink(folder / "whole", False), range(COUNT), answers_within_s)
     expected = content(folder / "whole")
@@ -62,9 +98,6 @@ def check_sink(
         _run(twice, [number for number in range(COUNT) for _ in range(2)], answers_within_s)
         promised(content(folder / "twice") == expected, "a result that came twice left two traces")
     twice.close()
-    early = open_sink(folder / "early", False)
-    early.close()
-    early.close()  # safe to call twice, and without `finish` after a failure
     bare = open_sink(folder / "bare", False)
     bare.finish(END)  # a stream without a frame
     bare.close()
@@ -145,8 +178,20 @@ def _files(folder: Path) -> dict[Path, bytes]:
 
 def _write(sink: Sink, numbers: Iterable[int], limit_s: float) -> None:
     for number in numbers:
-        with within(limit_s, f"write() of frame {number}"):
-            sink.write(*_result(number))
+        result, waited_s = _result(number), 0.0
+        while True:
+            try:
+                with within(limit_s, f"write() of frame {number}"):
+                    sink.write(*result)
+            except SinkBusy as busy:
+                promised(
+                    waited_s <= max(promise_of(sink).may_wait_s, limit_s),
+                    f"frame {number}: still busy after {waited_s:.1f} s",
+                )
+                time.sleep(busy.retry_after_s)
+                waited_s += max(busy.retry_after_s, 0.001)
+            else:
+                break
 
 
 def _flush(sink: Sink, limit_s: float) -> Position:

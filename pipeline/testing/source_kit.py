@@ -10,24 +10,46 @@ import numpy as np
 
 from pipeline.frames import Frame
 from pipeline.stages import Source, Status
+from pipeline.testing.live_kit import check_live
 from pipeline.testing.promise import promised, within
 
 STOPS_WITHIN_S = 5.0
+RETURNS_WITHIN_S = 30.0
 
 
-def check_source(make: Callable[[], Source], *, stops_within_s: float = STOPS_WITHIN_S) -> None:
+def check_source(
+    make: Callable[[], Source],
+    *,
+    interrupt: Callable[[], object] | None = None,
+    stops_within_s: float = STOPS_WITHIN_S,
+    returns_within_s: float = RETURNS_WITHIN_S,
+) -> None:
     """Read a source as a stream does: to its end, from the middle, and until it is stopped.
+
+    A camera has no end: it is watched, through an outage too, and begun again where it only goes on
+    counting.
 
     Args:
         make: opens it anew; one that is not live has to give the same frames every time.
+        interrupt: breaks the link of the camera that was opened last, once; None tries no outage.
         stops_within_s: time `stop` may take to be heard.
+        returns_within_s: time a camera may take to its first frame, and back from an outage.
 
     Raises:
         AssertionError: a promise was broken; the message says which.
     """
     source = make()
-    frames = _first_frames(source, stops_within_s) if source.live else list(source.frames())
-    promised(frames, "not one frame; check_source needs a source with some")
+    if source.live:
+        frames = check_live(
+            source,
+            make,
+            interrupt=interrupt,
+            stops_within_s=stops_within_s,
+            returns_within_s=returns_within_s,
+        )
+    else:
+        frames = list(source.frames())
+        promised(frames, "not one frame; check_source needs a source with some")
     _in_order(source, frames)
     if not source.live:
         _ended_well(source, len(frames))
@@ -77,16 +99,6 @@ def _goes_on_in_the_middle(make: Callable[[], Source], frames: list[Frame]) -> N
                 *(theirs.index, theirs.epoch, theirs.pts_s),
             ) and np.array_equal(mine.image, theirs.image)
             promised(same, f"frame {theirs.index} is another one when read from {first.index} on")
-
-
-def _first_frames(source: Source, stops_within_s: float) -> list[Frame]:
-    frames: list[Frame] = []
-    for frame in source.frames():
-        frames.append(frame)
-        if len(frames) == 3:
-            source.stop()
-        promised(len(frames) < 100, f"a camera goes on {stops_within_s} s after stop()")
-    return frames
 
 
 def _hears_stop(make: Callable[[], Source], stops_within_s: float) -> None:

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.formats import jsonl
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink, webhook
-from pipeline.testing import make_end, make_frame, make_instances
+from pipeline.testing import check_sink, make_end, make_frame, make_instances
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "consume_webhook.py"
 
@@ -243,3 +243,34 @@ def records(count: int) -> list[Message]:
         found.append(Message("gate", one.key, json.dumps(jsonl.record(one)).encode()))
     end = make_end(source_id="gate")
     return [*found, Message("gate", "r:gate:end", jsonl.dumps(end))]
+
+
+def test_it_passes_the_kit_also_where_the_receiver_is_away(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    class Away(list[Any]):
+        def pop(self, index: Any = -1) -> Any:
+            receiver.posts.pop()  # it was not taken
+            return 503, {}, b""
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        receiver.answers = Away([None])
+        yield
+        receiver.answers = []
+
+    def opened(folder: Path, overwrite: bool) -> Any:
+        url, spool = f"{receiver.url}/{folder.name}", str(folder / "spool")
+        return open_sink(url, source_id="cam", run="run", labels={1: "red"}, spool=spool)
+
+    def taken(folder: Path) -> list[str]:
+        """The keys in the order in which they were taken."""
+        keys = [
+            headers["Idempotency-Key"]
+            for path, headers, _ in receiver.posts
+            if path == f"/{folder.name}"
+        ]
+        return list(dict.fromkeys(keys))
+
+    check_sink(opened, taken, tmp_path, away=away)
+    assert len(taken(tmp_path / "whole")) == 13

@@ -1,11 +1,14 @@
 """The kits: what ships here passes them, and each broken promise is named."""
 
+import itertools
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -22,6 +25,9 @@ from pipeline.sinks.function import FunctionSink
 from pipeline.sinks.jsonl import JsonlSink
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sources import open_source
+from pipeline.sources.live.arrival import Arrived
+from pipeline.sources.live.live import LiveSource
+from pipeline.sources.network.link import LinkError
 from pipeline.stages import Outcome, Segmenter, Sink, Source, Status, Tracker
 from pipeline.testing import (
     ListSink,
@@ -162,6 +168,30 @@ def test_a_function_passes(tmp_path: Path) -> None:
     check_sink(opened, lambda folder: called[folder], tmp_path)
 
 
+class Link:
+    """A cable to a camera that goes on for ever; whoever cuts it finds it whole again."""
+
+    def __init__(self) -> None:
+        self.cut = threading.Event()
+
+    def dial(self) -> Iterator[Arrived]:
+        for number in itertools.count():
+            if self.cut.is_set():
+                self.cut.clear()
+                raise LinkError("the cable")
+            picture = av.VideoFrame.from_ndarray(np.zeros((4, 6, 3), np.uint8), "bgr24")
+            yield Arrived(picture, number / 25, 0.0, 1000.0 + number, "arrival")
+
+
+def test_a_camera_passes_through_an_outage_too() -> None:
+    link = Link()
+
+    def make() -> Source:
+        return LiveSource("rtsp://cam/1", source_id="gate", dial=link.dial, backoff_s=(0.01, 0.01))
+
+    check_source(make, interrupt=link.cut.set)
+
+
 # -- what breaks a promise ---------------------------------------------------------------------
 
 
@@ -214,8 +244,52 @@ def test_a_source_that_gives_other_frames_when_resumed_is_found() -> None:
 
 
 def test_a_camera_that_does_not_hear_stop_is_found() -> None:
-    with pytest.raises(AssertionError, match=r"captured_at_s|goes on"):
+    with pytest.raises(AssertionError, match="a camera goes on after stop"):
         check_source(lambda: Deaf([], live=True), stops_within_s=0.1)
+
+
+class Camera(ScriptedSource):
+    """A camera whose link was cut is back with the next frame; some of it is wrong."""
+
+    def __init__(self, cut: threading.Event, **wrong: Any) -> None:
+        super().__init__([], live=True)
+        self._cut, self._wrong = cut, wrong
+
+    def frames(self, start: Any = None) -> Iterator[Frame]:
+        begin = {"epoch": 0, "index": 0, **(start or {}), **self._wrong.get("begins", {})}
+        index, epoch = begin["index"], begin["epoch"]
+        while not self.stopped:
+            if self._cut.is_set():
+                self._cut.clear()
+                self.reconnects += self._wrong.get("counts", 1)
+                epoch += self._wrong.get("epochs", 1)
+            self.skipped = {"keyframes": index * self._wrong.get("skips", 0)}
+            frame = make_frame(index, epoch=epoch)
+            yield replace(frame, captured_at_s=1.0, clock="arrival")
+            index += 1
+            self.decode_errors += self._wrong.get("heals", 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "after an outage comes frame .*, without a new epoch"),
+        ({"counts": 0}, "with `reconnects` one higher: not within 0.2 s"),
+        ({"skips": 1}, "and 1 that were skipped; the index counts them"),
+        ({"heals": -1}, "decode_errors fell from"),
+        ({"begins": {"index": 0}}, "told to go on counting at .* it began with frame 0"),
+        ({"begins": {"epoch": 0}}, "told to go on counting at .* epoch 0"),
+    ],
+)
+def test_a_camera_that_breaks_a_promise_is_told_which(wrong: Any, message: str) -> None:
+    cut = threading.Event()
+    with pytest.raises(AssertionError, match=message):
+        check_source(lambda: Camera(cut, **wrong), interrupt=cut.set, returns_within_s=0.2)
+
+
+def test_a_camera_that_keeps_its_promises_passes() -> None:
+    cut = threading.Event()
+    check_source(lambda: Camera(cut), interrupt=cut.set)
 
 
 def found_with(**changes: Any) -> Callable[[np.ndarray], Instances]:
