@@ -7,7 +7,10 @@ twin runs and a warning says so.
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,6 +54,7 @@ def kernels_for(device: torch.device) -> Kernels:
     except ImportError as error:
         _log.warning("no GPU kernels: %s; pip install triton makes it faster", error)
         return chosen
+    _keep_compiled_where_one_may()
     candidates: tuple[tuple[str, Any, Callable[..., bool]], ...] = (
         ("prepare", preprocess_triton.prepare, _prepare_agrees),
         ("nms", nms_triton.nms, _nms_agrees),
@@ -62,6 +66,20 @@ def kernels_for(device: torch.device) -> Kernels:
             if _usable(name, kernel, agrees, device):
                 chosen = replace(chosen, **{name: kernel})
     return chosen
+
+
+def _keep_compiled_where_one_may() -> None:
+    """In a folder of this process, where Triton's own (in HOME) cannot be written."""
+    from triton import knobs
+
+    try:
+        os.makedirs(knobs.cache.dir, exist_ok=True)
+        with tempfile.TemporaryFile(dir=knobs.cache.dir):
+            return
+    except OSError:
+        own = tempfile.TemporaryDirectory(prefix="maskstream-triton-")
+        atexit.register(own.cleanup)
+        knobs.cache.dir = own.name
 
 
 def _usable(

@@ -72,14 +72,14 @@ def _columns(
     taps: tl.constexpr, block: tl.constexpr, writing: tl.constexpr,
 ):  # fmt: skip
     """One column of one box: count its toggles, or write them."""
-    n = tl.program_id(0)
+    n = tl.program_id(1)  # few; columns may be more than a grid has room for in its second place
     x0 = tl.load(corners + n * 4)
     y0 = tl.load(corners + n * 4 + 1)
     x1 = tl.load(corners + n * 4 + 2)
     y1 = tl.load(corners + n * 4 + 3)
     height = tl.load(sizes + n * 2)
     width = tl.load(sizes + n * 2 + 1)
-    x = tl.maximum(x0, 0) + tl.program_id(1)
+    x = tl.maximum(x0, 0) + tl.program_id(0)
     upper = tl.maximum(y0, 0)
     last = tl.where(x < tl.minimum(x1 + 1, width), tl.minimum(y1 + 1, height), upper)
     box_width, box_height = tl.maximum(x1 - x0 + 1, 1), tl.maximum(y1 - y0 + 1, 1)
@@ -88,7 +88,7 @@ def _columns(
     scale_y = tl.div_rn(taps * 1.0, box_height.to(tl.float32))
     left, right, dx = _axis(x, x0, scale_x, taps)
     mask = masks + n * taps * taps
-    column = n * columns + tl.program_id(1)
+    column = n * columns + tl.program_id(0)
     place = tl.load(places + column)
     found = 0
     for start in range(upper, last + 1, block):
@@ -130,7 +130,7 @@ def paste(
     places = torch.zeros_like(counts)
     toggles = torch.empty(capacity, dtype=torch.int32, device=device)
     for writing in (False, True):
-        _columns[(n, widest)](
+        _columns[(widest, n)](
             padded, corners, sizes, counts, places, toggles, widest, capacity,
             taps=m + 2, block=_ROWS_AT_A_TIME, writing=writing, num_warps=1,
             enable_fp_fusion=False,

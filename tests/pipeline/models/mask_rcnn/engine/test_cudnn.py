@@ -109,3 +109,22 @@ def test_it_is_used_only_where_it_is_right(
     assert caplog.messages[1] == (
         "fused convolutions are not used on cpu: its answer differs from plain torch"
     )
+
+
+def test_a_result_that_depends_on_what_stood_in_its_memory_is_seen(
+    stand_in: Callable[[float], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where cuDNN reads the residual that it is to multiply with nothing."""
+    stand_in(0.0)
+    stands_there, exact, fill = [0.0], torch.cudnn_convolution_relu, torch.full_like
+
+    def fill_memory(like: Tensor, value: float) -> Tensor:
+        stands_there.append(value)
+        return fill(like, value)
+
+    monkeypatch.setattr(torch, "full_like", fill_memory)
+    monkeypatch.setattr(
+        torch, "cudnn_convolution_relu", lambda *given: exact(*given) + 0.0 * stands_there[-1]
+    )
+
+    assert not cudnn_usable(CPU, torch.float32)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from triton import knobs
 
 from pipeline.models.mask_rcnn.engine.operators import kernels
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels, kernels_for
@@ -38,3 +40,20 @@ def test_the_twins_agree_with_themselves_in_every_check() -> None:
     assert kernels._prepare_agrees(prepare, CPU)
     assert kernels._roi_align_agrees(roi_align, CPU)
     assert kernels_for(CPU) == Kernels()
+
+
+def test_kernels_are_compiled_although_home_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "own"))
+    with knobs.cache.scope():
+        kernels._keep_compiled_where_one_may()
+        assert knobs.cache.dir == str(tmp_path / "own")
+        assert list((tmp_path / "own").iterdir()) == []
+
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "file" / "triton"))
+        kernels._keep_compiled_where_one_may()
+        elsewhere = Path(knobs.cache.dir)
+        assert elsewhere.is_dir()
+        assert elsewhere.name.startswith("maskstream-triton-")
