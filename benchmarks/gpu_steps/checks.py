@@ -88,6 +88,19 @@ class exact_products:
             flag.allow_tf32 = value
 
 
+def graphs_are_recorded_and_replayed(rig: Rig) -> None:
+    """A small sequence, the way the engine does it."""
+    lane = rig.lane()
+    with lane.active():
+        for value in (1.0, 2.0, 3.0):
+            given = torch.full((8,), value, device=rig.device)
+            (answer,) = lane.graphs.run("key", lambda x: (x * 2 + 1,), given)
+            expected = 2 * value + 1
+            assert answer.tolist() == [expected] * 8, f"a replay gave {answer.tolist()}"
+    taken = lane.graphs._cuda is not None and len(lane.graphs._made) == 1
+    assert taken, "recording was refused, see the warning"
+
+
 def a_replay_gives_what_the_first_pass_gave(rig: Rig) -> None:
     """Also after another batch, which must leave nothing behind."""
     network = rig.demo_network()
@@ -219,6 +232,7 @@ CHECKS: Mapping[str, Callable[[Rig], None]] = {
         every_kernel_is_used,
         the_kernels_give_the_detections_of_their_twins,
         float32_finds_what_torchvision_finds,
+        graphs_are_recorded_and_replayed,
         a_replay_gives_what_the_first_pass_gave,
         batches_under_way_give_what_each_gives_alone,
         a_pass_waits_only_for_what_it_fetched,

@@ -52,7 +52,7 @@ class Report:
         for letter, step in self.steps.items():
             state = step.state + (f": {step.why}" if step.why else "")
             lines.append(f"| {letter} | **{step.title}** | {state}, {step.seconds:.0f} s |")
-            lines += [f"| | {name} | {_cell(value)} |" for name, value in step.found.items()]
+            lines += [f"| | {_cell(name)} | {_cell(value)} |" for name, value in step.found.items()]
         return "\n".join(lines)
 
     def _card(self) -> str:

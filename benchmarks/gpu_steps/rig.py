@@ -113,6 +113,20 @@ class Rig:
         self.wait()
         return (time.perf_counter() - start) / repeats
 
+    def kernel_seconds_of(self, call: Callable[[], object], kernels: set[str]) -> float:
+        """Seconds that one call's kernels of these names take, as the profiler saw them; or 0.
+
+        It has to be permitted, and a CPU has none.
+        """
+        repeats = self.size(10, 1)
+        activity = torch.profiler.ProfilerActivity
+        with torch.profiler.profile(activities=[activity.CPU if self.dry else activity.CUDA]) as p:
+            for _ in range(repeats):
+                call()
+            self.wait()
+        launched = [event for event in p.key_averages() if event.key in kernels]
+        return sum(event.self_device_time_total for event in launched) / 1e6 / repeats
+
     def bandwidth(self) -> float:
         """Bytes a second that a copy on the device reads and writes."""
         count = self.size(1 << 30, 1 << 20)

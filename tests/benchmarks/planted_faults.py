@@ -25,7 +25,15 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.gpu_steps import b_kernels, checks, e_checks, g_worker, kernel_cases, planting
+from benchmarks.gpu_steps import (
+    b_kernels,
+    checks,
+    d_speed,
+    e_checks,
+    g_worker,
+    kernel_cases,
+    planting,
+)
 from benchmarks.gpu_steps.rig import Rig
 from pipeline.models.mask_rcnn.engine import graphs, lanes
 from pipeline.models.mask_rcnn.engine.operators import (
@@ -274,6 +282,45 @@ def test_a_step_ends_with_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     while not gone(step):  # at once, or the test's own time is over
         time.sleep(0.01)
+
+
+def test_a_batch_that_a_small_card_has_no_room_for_is_said_and_the_next_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def row(rig: Rig, network: object, size: object, batch: int, *rest: object) -> None:
+        if batch == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")
+        rig.found(f"batch {batch}", "measured")
+
+    monkeypatch.setattr(d_speed, "_row", row)
+    for rest in ("_where_time_goes", "_torchvision"):
+        monkeypatch.setattr(d_speed, rest, lambda *given: None)
+
+    code, steps = run(tmp_path, "--only", "d")
+
+    assert (code, steps["d"]["state"]) == (0, "done")
+    assert steps["d"]["found"] == {
+        "96x160, batch 1": "does not fit: CUDA out of memory. Tried to allocate 2.00 GiB",
+        "batch 2": "measured",
+    }
+
+
+def test_a_kernel_that_loses_the_device_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing in the step's process can use the device again; what it has lost is still said."""
+
+    def lost(*given: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(b_kernels, "cases", lambda: [("nms", "one group", lost)])
+    monkeypatch.setattr(Rig, "bandwidth", lost)
+
+    code, steps = run(tmp_path, "--only", "b", "a")
+
+    assert code == 1
+    assert "nms (one group): CUDA error: an illegal memory access" in steps["b"]["why"]
+    assert steps["a"]["state"] == "failed"  # its bandwidth is lost, too
 
 
 def test_a_wheel_that_is_missing_fails_its_step_alone(

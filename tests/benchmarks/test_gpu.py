@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import gpu
+from benchmarks.gpu_steps.report import Report, StepResult
 from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,37 @@ def test_opencv_is_told_by_whichever_wheel_brought_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr("benchmarks.machine.version", lambda wheel: f"of {wheel}")
 
     assert "; opencv-python-headless of opencv-python-headless; commit" in machine("cv2")
+
+
+def test_what_is_printed_is_ready_to_paste(tmp_path: Path) -> None:
+    machine_of = {"card": "NVIDIA H200", "driver": "580.159", "a | b": 2.34567, "c": "one\ntwo"}
+    done = StepResult("the machine", "done", found=machine_of, seconds=2.6)
+    ended = StepResult("kernels", "ended", "its budget of 50 s was over", 50.1)
+    report = Report(tmp_path, "torch 2.11.0; commit 123", {"a": done, "b": ended})
+
+    assert report.section().splitlines() == [
+        "### NVIDIA H200, driver 580.159",
+        "",
+        "torch 2.11.0; commit 123",
+        "",
+        "| step | what | figure |",
+        "|---|---|---|",
+        "| a | **the machine** | done, 3 s |",
+        "| | card | NVIDIA H200 |",
+        "| | driver | 580.159 |",
+        "| | a / b | 2.346 |",
+        "| | c | one two |",
+        "| b | **kernels** | ended: its budget of 50 s was over, 50 s |",
+    ]
+
+
+def test_the_page_on_performance_has_the_steps_and_says_what_has_run() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    section = page.partition("\n## On a GPU\n")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| ([a-z]) \| [a-z]", section, re.MULTILINE) == list(gpu.STEPS)
+    nothing = "**Nothing here has run on one yet.**" in section
+    assert nothing == (not re.findall(r"^### NVIDIA .*, driver \d", section, re.MULTILINE))
 
 
 @pytest.mark.slow
