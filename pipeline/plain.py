@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from unicodedata import category
 
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: escape sequences, line breaks, bells
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # turn the direction of what follows
-    "\u200b-\u200d\u2060-\u2064\ufeff"  # have no width
-    "\u2028\u2029"  # break lines
-    "\ud800-\udfff"  # bytes of a name that is no text; terminals and files refuse them
-    "\U000e0000-\U000e007f]"
-)
+_UNSEEN = {
+    "Cc",  # escape sequences, line breaks, bells
+    "Cf",  # turn the direction of what follows, have no width, are tags
+    "Cs",  # bytes of a name that is no text; terminals and files refuse them
+    "Zl",
+    "Zp",
+}
+_FILLERS = frozenset("\u034f\u115f\u1160\u3164\uffa0")
+"""Letters and marks that nobody sees."""
 
 
 def plain(text: str) -> str:
@@ -19,7 +20,13 @@ def plain(text: str) -> str:
 
     For every way out to a terminal or a log: messages, progress, log records, metrics.
     """
-    return _UNSEEN.sub(lambda found: _escaped(found[0]), text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(one) if _is_unseen(one) else one for one in text)
+
+
+def _is_unseen(character: str) -> bool:
+    return category(character) in _UNSEEN or character in _FILLERS
 
 
 def _escaped(character: str) -> str:

@@ -48,7 +48,7 @@ def raw_lines_aside(folder: PrivateFolder, sentence: str) -> Iterator[None]:
             others, rays = sorted_out(path.read_text(errors="replace"))
             for line in rays:
                 log.debug("Ray says: %s", line)
-            os.write(2, "".join(f"{line}\n" for line in others).encode(errors="replace"))
+            os.write(2, "".join(f"{plain(line)}\n" for line in others).encode(errors="replace"))
 
 
 def _flush() -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from pipeline import models
+from pipeline.plain import plain
 from pipeline.plan import CheckpointPlan, RunPlan, StreamPlan
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
@@ -97,7 +98,7 @@ class Cluster:
 
     def _leave_saying(self, reason: str) -> NoReturn:
         with suppress(OSError):
-            print(f"maskstream: {does_not_start(reason)}", file=sys.stderr, flush=True)
+            print(plain(f"maskstream: {does_not_start(reason)}"), file=sys.stderr, flush=True)
         self.leave()
 
     def _end(self) -> None:

@@ -137,7 +137,9 @@ def _watch(folder: Path) -> None:
 
 def _say(lines: Sequence[str]) -> None:
     with contextlib.suppress(OSError):
-        os.write(2, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
+        # `plain` is not to be had: this file runs by itself
+        shown = (line if line.isprintable() else ascii(line)[1:-1] for line in lines)
+        os.write(2, "".join(f"{line}\n" for line in shown).encode(errors="replace"))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config import Settings
+from pipeline.plain import plain
 from pipeline.secrets import mask_url
 
 
@@ -23,6 +24,8 @@ def as_yaml(settings: Settings) -> str:
     for sink in values.get("sinks", ()):
         _mask(sink, "a sink", missing)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    if any(plain(line) != line for line in text.split("\n")):  # written as YAML reads it back
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=False)
     return "".join(f"# {line}\n" for line in missing) + text
 
 

@@ -12,6 +12,9 @@ import io
 import os
 import select
 import sys
+import threading
+import traceback
+import warnings
 from typing import TYPE_CHECKING, TextIO
 
 import typer
@@ -35,8 +38,8 @@ def give(line: str = "") -> None:
 
 
 def give_record(line: bytes) -> None:
-    """A record on standard output, byte for byte as it was published."""
-    typer.echo(line)
+    """A record on standard output, byte for byte as it was published; plain on a terminal."""
+    typer.echo(_shown(line.decode(errors="replace")) if sys.stdout.isatty() else line)
 
 
 def heard() -> bool:
@@ -53,6 +56,28 @@ def give_lines(table: object) -> None:
     """A table of ours, the names in which are `plain` already."""
     for line in str(table).split("\n"):
         give(line)
+
+
+def say_trace(error: BaseException) -> None:
+    """A fault of ours with all there is to be known of it, on standard error."""
+    for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+        say(line)
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    say(f"{category.__name__}: {message} ({filename}:{lineno})")
+
+
+def _say_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None and not issubclass(failed.exc_type, SystemExit):
+        say_trace(failed.exc_value)
 
 
 def _shown(line: str) -> str:
@@ -93,6 +118,10 @@ def open_streams() -> None:
         sys.stdout = _text(_Output(1, "wb", closefd=False), sys.stdout)
     if _is_ours(sys.stderr, 2):  # a descriptor of our own: 2 is put aside while Ray starts
         sys.stderr = _text(_Unheard(os.dup(2), "wb"), sys.stderr)
+        # what Python says by itself goes the same way as what we say
+        sys.excepthook = lambda _kind, error, _trace: say_trace(error)
+        threading.excepthook = _say_thread
+        warnings.showwarning = _say_warning
 
 
 def failure() -> OSError | None:

@@ -11,6 +11,7 @@ from pipeline.cli.execute import execute
 from pipeline.cli.home import home, in_url
 from pipeline.cli.shown import as_yaml
 from pipeline.cli.sources import expand_sources
+from pipeline.cli.telling import give_lines
 from pipeline.config import parse
 
 Text = str | None
@@ -98,7 +99,7 @@ def track(
     }
     settings = parse(values, origin="command line")
     if show_config:
-        typer.echo(as_yaml(settings), nl=False)
+        give_lines(as_yaml(settings).rstrip("\n"))
         return
     execute(settings, quiet=quiet)
 
