@@ -140,6 +140,11 @@ def text(default: str | None, expected: str, help: str) -> Option:
     return Option(parse, default, expected, help)
 
 
+def names(help: str) -> Option:
+    """Words with commas between."""
+    return Option(_names, None, "names with commas between", help)
+
+
 COMMON = {
     "every": Option(
         _every,

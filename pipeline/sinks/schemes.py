@@ -23,6 +23,7 @@ from pipeline.sinks.options import (
     flag,
     identifier,
     integer,
+    names,
     period,
     text,
 )
@@ -265,6 +266,26 @@ _BUILT_IN = [
                 "discovery": text(None, "a name", "where Home Assistant looks for sensors"),
             },
         ),
+    ),
+    Scheme(
+        "kafka",
+        "pipeline.sinks.kafka:open_kafka",
+        "records to a topic of Kafka",
+        writes="service",
+        needs="confluent_kafka",
+        options={
+            **SERVICE,
+            **RECORDS,
+            **TLS,
+            "topic": text("maskstream", "a name", "of the messages"),
+            "brokers": names("HOST:PORT of others to ask where the first is away"),
+            "create": flag(default=True, help="make the topic where there is none"),
+            "sasl": choice("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", help="how we say who we are"),
+            "compression": choice("zstd", "lz4", "snappy", "gzip", "none", help="of messages"),
+            "max_bytes": integer(
+                *(1000, 1_000_000_000), default=1_000_000, help="of a message, as the broker's"
+            ),
+        },
     ),
     _webhook("http", {}),
     _webhook("https", {key: option for key, option in TLS.items() if key != "tls"}),

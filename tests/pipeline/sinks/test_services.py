@@ -72,6 +72,11 @@ def test_certificates_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
             "one dot between, without * and >",
         ),
         (
+            "kafka://queue?topic=a/{source}",
+            "sink kafka://queue: 'a/gate' is no topic of Kafka; expected letters, digits, '.', '_' "
+            "and '-', at most 249",
+        ),
+        (
             "mqtt://queue?topic=masks/%2B",
             "sink mqtt://queue: 'masks/+' is no topic of MQTT; expected words without + and #",
         ),

@@ -1,0 +1,46 @@
+"""Read results from a topic of Kafka as they arrive, and decode every mask.
+
+    maskstream track 'synthetic://street' --model blob --sink kafka://localhost
+    python examples/consume_kafka.py kafka://localhost street
+
+Needs `pip install 'maskstream[kafka]'`. A consumer that has to go on where it stopped subscribes
+with a `group.id` and commits what it has dealt with; what comes twice has the same `key` header.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from confluent_kafka import Consumer, TopicPartition
+from pycocotools import mask as coco_mask
+
+
+def records(url: str, source: str, *, topic: str = "maskstream") -> Iterator[dict[str, Any]]:
+    """The records of a source from the first one on, until a run of it ends."""
+    place = urlsplit(url)
+    server = f"{place.hostname}:{place.port or 9092}"
+    consumer = Consumer({"bootstrap.servers": server, "group.id": "consume_kafka"})
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+    while True:
+        message = consumer.poll(1.0)
+        if message is None or message.error() or message.key() != source.encode():
+            continue
+        record = json.loads(message.value())
+        if record["schema"].startswith("maskstream.end/"):
+            break
+        yield record
+    consumer.close()
+
+
+def main(url: str, source: str) -> None:
+    for record in records(url, source):
+        for found in record["instances"]:
+            mask = coco_mask.decode(found["mask"])  # height x width, 1 where the instance is
+            print(f"frame {record['frame']}: {found['label']} covers {mask.sum()} pixels")
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or ("kafka://localhost", "street")))
