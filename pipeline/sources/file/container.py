@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from pipeline.errors import SourceOpenError
 from pipeline.sources.decoder import StreamDecoder, check_size
 from pipeline.sources.file.cropping import crop_of
+from pipeline.sources.file.pages import is_header
 from pipeline.sources.file.rows import find_row
 from pipeline.sources.file.truncation import is_cut_off, pictures_are_whole
 from pipeline.sources.images.heif import is_heif
@@ -298,6 +299,8 @@ class VideoFile:
                 return
             if not packet.size:
                 continue  # PyAV's flush, or AVI's "repeat the last picture"; would end the decoder
+            if self.container.format.name == "ogg" and is_header(bytes(memoryview(packet)[:7])):
+                continue
             self._note(packet)
             if packet.stream_index == self.stream.index:
                 yield packet

@@ -36,6 +36,11 @@ def ogg_breaks_off(file: BinaryIO, length: int) -> bool:
             open_streams.discard(serial)
 
 
+def is_header(packet: bytes) -> bool:
+    """Whether a packet is none of a picture: where streams follow one another, their headers do."""
+    return packet[1:7] == b"theora" or packet[:5] == b"OVP80"
+
+
 def program_breaks_off(file: BinaryIO, length: int) -> bool:
     """Whether the last packet of pictures in a program stream reaches beyond the end."""
     first = max(0, length - _TAIL_BYTES)

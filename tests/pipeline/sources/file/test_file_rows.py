@@ -168,3 +168,13 @@ def test_the_size_of_a_picture_is_known_from_the_header(tmp_path: Path, colour: 
     for words in (b"", b" W5 Hx C420", b" W5 H3 Cwhat"):
         path.write_bytes(b"YUV4MPEG2 " + words + b"\n" + frame)
         assert find_row(path) is None
+
+
+def test_of_ogg_streams_one_behind_the_other_all_pictures_come(
+    written: Any, clips: Any, ffmpeg: Any
+) -> None:
+    theora = clips.folder / "theora.ogv"
+    ffmpeg("-i", str(written("a.mjpeg")), "-c:v", "libtheora", str(theora))
+    for path in (written("a.ogv"), theora):
+        ended = outcome(clips.join(f"twice-{path.name}", path, path))
+        assert (ended.status, ended.reason, ended.decoded) == (Status.COMPLETE, None, 20)
