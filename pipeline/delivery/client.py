@@ -20,7 +20,8 @@ class Message:
     source: str
     """Id of its source: messages of one source stay in order."""
     key: str
-    """`run:source:epoch:frame` or `run:source:end`; the same when a message comes twice."""
+    """`run:source:epoch:frame`, of an event with its number behind that, or `run:source:end`; the
+    same when a message comes twice."""
     body: bytes
     """The record as JSON."""
 
@@ -35,17 +36,17 @@ class Message:
         return Message(source.decode(), key.decode(), body)
 
 
-def numbered(key: str) -> tuple[str, tuple[int, int]]:
-    """Whose key it is, and where in that run it stands; the end is behind every frame.
+def numbered(key: str) -> tuple[str, tuple[int, int, int]]:
+    """Whose key it is, and where in that run it stands: epoch, frame, event; the end comes last.
 
     Raises:
         ValueError: it is no key of a message.
     """
     run, source, *place = key.split(":")
     if place == ["end"]:
-        return f"{run}:{source}", (_END, 0)
-    epoch, frame = place
-    return f"{run}:{source}", (int(epoch), int(frame))
+        return f"{run}:{source}", (_END, 0, 0)
+    epoch, frame, event = place if len(place) > 2 else (*place, "0")
+    return f"{run}:{source}", (int(epoch), int(frame), int(event))
 
 
 _END = (1 << 53) - 1

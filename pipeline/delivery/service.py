@@ -11,8 +11,9 @@ from pipeline.buffers import WhenFull
 from pipeline.delivery.client import Client, Message
 from pipeline.delivery.promise import Promise
 from pipeline.delivery.spool import MessageSpool, NoRoom
+from pipeline.delivery.teller import Teller
+from pipeline.errors import SinkError
 from pipeline.formats import jsonl
-from pipeline.formats.selected import Selection
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Position, Status, StreamEnd
@@ -35,18 +36,18 @@ class ServiceSink:
     Args:
         client: of the service; used by the outbox alone.
         spool: closed here.
-        selection: what of a result becomes its record.
+        teller: makes records of results.
     """
 
     promise = Promise(may_wait_s=CALL_S)
 
-    def __init__(self, client: Client, spool: MessageSpool, selection: Selection) -> None:
+    def __init__(self, client: Client, spool: MessageSpool, teller: Teller) -> None:
         self.client = client
         self.spool = spool
         self.when_full = WhenFull.DROP_OLDEST
         self.on_drop: Callable[[int], None] = lambda _: None
         """Told how many messages were given up to make room."""
-        self._selection = selection
+        self._teller = teller
         self._complete = False
 
     @property
@@ -55,24 +56,34 @@ class ServiceSink:
         return self
 
     def write(self, result: FrameResult, picture: Picture) -> None:
-        """Put the record into the spool; the oldest ones go where there is no room and they may."""
-        message = Message(result.source_id, result.key, self._selection.dumps(result))
-        self._put(message)
+        """Put its records into the spool; the oldest go where there is no room and they may.
+
+        Raises:
+            SinkError: there can be no record of this result.
+        """
+        try:
+            told = self._teller.tell(result, picture)
+        except ValueError as error:
+            raise SinkError(f"events are of tracks and {error}; choose a tracker") from error
+        for telling in told:
+            self._put(Message(result.source_id, telling.key, telling.body))
 
     def flush(self) -> Position:
         """Wait until the spool is on the disk."""
         last, waiting = self.spool.last, self.spool.waiting
         self.spool.sync()
-        return {"accepted": last, "waiting": waiting}
+        return {"accepted": last, "waiting": waiting, **self._teller.state()}
 
     def resume(self, position: Position) -> None:
         """Take back what was not sent from behind `position`."""
         self._tell_missing(position)
+        self._teller.restore(position)
         self.spool.cut_back(position["accepted"])
 
     def resume_keeping(self, position: Position) -> None:
         """All that waits is sent."""
         self._tell_missing(position)
+        self._teller.restore(position)
 
     def _tell_missing(self, position: Position) -> None:
         if self.spool.last < position["accepted"] and position["waiting"]:
@@ -85,6 +96,8 @@ class ServiceSink:
     def finish(self, end: StreamEnd) -> None:
         """The end record is a message, too."""
         source = end.counts.source_id
+        for telling in self._teller.end():
+            self._put(Message(source, telling.key, telling.body))
         self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end)))
         self._complete = end.outcome.status is Status.COMPLETE
 

@@ -75,8 +75,11 @@ class SpooledOutbox(Outbox):
         if not self._writer.accept(result, picture):
             return
         with self._changed:
-            if self._spool.last == before:  # it was not chosen
+            records = self._spool.last - before
+            if not records:  # it was not chosen, or there is nothing to be told of it
                 self._account.delivered(name)
+            elif records > 1:
+                self._account.offered(name, records - 1)
             self._wake()
 
     def flush(self) -> Position | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pipeline.results import FrameResult
 from pipeline.secrets import mask_url
 from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.sinks.destination import refuse_kind, refuse_unready
-from pipeline.sinks.options import RECORDS, Option, choice, flag, integer
+from pipeline.sinks.options import EVENTS, RECORDS, Option, choice, flag, integer
 from pipeline.sinks.schemes import SCHEMES, Scheme, SinkTarget, register
 from pipeline.sinks.urls import parse_sink
 from pipeline.stages import Position, Sink
@@ -91,6 +92,7 @@ def open_sink(
             labels=labels,
             fps_hint=fps_hint,
             overwrite=overwrite or resume is not None,
+            events=parsed.events,
             spool=None if spool is None else Path(spool),
         )
         sink = parsed.scheme.load()(target)
@@ -99,12 +101,18 @@ def open_sink(
     if choice.leaves_out:
         sink = Chosen(sink, choice)
     if resume is not None:
-        try:
+        with _closed_on_error(sink):
             sink.resume(resume)
-        except BaseException:
-            sink.close()
-            raise
     return sink
+
+
+@contextmanager
+def _closed_on_error(sink: Sink) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        sink.close()
+        raise
 
 
 def check_sink(url: str) -> None:
@@ -144,6 +152,8 @@ def manner(url: str, min_score: float | None = None) -> str:
         shapes = {key: shapes[key] for key in RECORDS if key in shapes}
     options = {**shapes, "min_score": max(choice.min_score, min_score or 0.0)}
     options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
+    if parsed.events:
+        options |= {"every": "event", **{key: parsed.options[key] for key in EVENTS}}
     for key, option in RECORDS.items():  # unsaid, as in states of before there were any
         if options.get(key) == option.default:
             options.pop(key, None)
@@ -168,7 +178,8 @@ def classes_of(url: str) -> tuple[str, ...]:
 
 def needs_tracks(url: str) -> bool:
     """Whether a sink can do nothing with instances that are not tracked."""
-    return parse_sink(url).scheme.tracked
+    parsed = parse_sink(url)
+    return parsed.scheme.tracked or parsed.events
 
 
 def look_at(url: str, source_id: str, *, now: bool) -> None:

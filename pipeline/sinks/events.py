@@ -13,7 +13,7 @@ from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import OutputFile
 from pipeline.sinks.jsonl import whole_records
-from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.schemes import SinkTarget, log_of
 from pipeline.stages import Position, StreamEnd
 
 
@@ -96,6 +96,4 @@ class EventsSink:
 
 def open_events(target: SinkTarget) -> EventsSink:
     """Open `events:PATH`."""
-    options = target.options
-    log = EventLog(update_s=options["update"], gone_s=options["gone"])
-    return EventsSink(OutputFile(target), log)
+    return EventsSink(OutputFile(target), log_of(target))

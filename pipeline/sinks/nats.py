@@ -56,7 +56,7 @@ class NatsClient:
         self._creates = creates
         self._loop: EventLoop | None = None
         self._nats = Client()
-        self._last: tuple[str, tuple[int, int]] | None = None
+        self._last: tuple[str, tuple[int, int, int]] | None = None
         self._said: Exception | None = None
 
     def connect(self) -> None:

@@ -115,7 +115,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _every(text: str) -> float:
-    return 0.0 if text == "frame" else _period(text)
+    return {"frame": 0.0, "event": EVENT}[text] if text in ("frame", "event") else _period(text)
 
 
 def _update(text: str) -> float:
@@ -145,12 +145,15 @@ def names(help: str) -> Option:
     return Option(_names, None, "names with commas between", help)
 
 
+EVENT = -1.0
+"""Stands for a period: what is sent are events."""
+
 COMMON = {
     "every": Option(
         _every,
         None,
-        "frame, or a period such as 1s, 500ms or 5min",
-        "only the first frame of every such period of the source's own time",
+        "frame, event, or a period such as 1s, 500ms or 5min",
+        "only the first frame of every such period of the source's own time; services: only events",
     ),
     "only": Option(
         _names, None, "names of classes with commas between", "only instances of these classes"

@@ -17,6 +17,8 @@ from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.tls import Tls, distrust
 
 TIMEOUT_S = 5.0
+_EVENTS = 1 << 16
+"""Of one frame, at most; the place of one is the frame's number with a fraction, exact in Lua."""
 _REMEMBERED_S = 30 * 24 * 3600
 """How long it is known in Redis how far a run came."""
 
@@ -79,11 +81,18 @@ class RedisClient:
         """Add an entry for each message, all in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         for message in batch:
-            _, (epoch, frame) = numbered(message.key)
+            _, (epoch, frame, event) = numbered(message.key)
             run = message.key.partition(":")[0]
             self._add(
                 keys=[self._stream, f"{{{self._stream}}}:{run}"],
-                args=[epoch, frame, message.key, message.body, self._maxlen, _REMEMBERED_S],
+                args=[
+                    epoch,
+                    frame + event / _EVENTS,
+                    message.key,
+                    message.body,
+                    self._maxlen,
+                    _REMEMBERED_S,
+                ],
                 client=pipe,
             )
         answers = self._call(lambda: pipe.execute(raise_on_error=False))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.catalogue import Catalogue, Entry
+from pipeline.events.log import EventLog
 from pipeline.formats.selected import Selection
 from pipeline.sinks.options import (
     ANNOTATED,
@@ -65,6 +66,8 @@ class SinkTarget:
     """Frames a second, roughly; for rate control only, never for time."""
     overwrite: bool
     """True: what lies there is replaced at the first write, or continued by `resume`."""
+    events: bool = False
+    """Events are sent instead of frames."""
     spool: Path | None = None
     """The folder for what waits for a service."""
 
@@ -72,6 +75,11 @@ class SinkTarget:
     def path(self) -> Path:
         """`location` as a path."""
         return Path(self.location)
+
+
+def log_of(target: SinkTarget) -> EventLog:
+    """What tells when tracks begin and end."""
+    return EventLog(update_s=target.options["update"], gone_s=target.options["gone"])
 
 
 def selection_of(target: SinkTarget) -> Selection:
@@ -103,6 +111,7 @@ def _webhook(name: str, tls: Mapping[str, Option]) -> Scheme:
         options={
             **SERVICE,
             **RECORDS,
+            **EVENTS,
             **tls,
             "batch": integer(1, 50, default=1, help="records in a request, at most"),
             "secret_env": text(
@@ -227,6 +236,7 @@ _BUILT_IN = [
             options={
                 **SERVICE,
                 **RECORDS,
+                **EVENTS,
                 **TLS,
                 "stream": text("maskstream:{source}", "a name", "of the stream"),
                 "maxlen": integer(0, 1 << 40, default=0, help="entries it keeps, about; 0 for all"),
@@ -242,6 +252,7 @@ _BUILT_IN = [
         options={
             **SERVICE,
             **RECORDS,
+            **EVENTS,
             **TLS,
             "subject": text("maskstream.{source}", "a name", "of the messages"),
             "stream": text("maskstream", "a name", "of the stream that is made"),
@@ -259,6 +270,7 @@ _BUILT_IN = [
             options={
                 **SERVICE,
                 **RECORDS,
+                **EVENTS,
                 **TLS,
                 "topic": text("maskstream/{source}", "a name", "of the messages"),
                 "retain": flag(default=False, help="the broker keeps the last one"),
@@ -276,6 +288,7 @@ _BUILT_IN = [
         options={
             **SERVICE,
             **RECORDS,
+            **EVENTS,
             **TLS,
             "topic": text("maskstream", "a name", "of the messages"),
             "brokers": names("HOST:PORT of others to ask where the first is away"),

@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 from pipeline.delivery.client import Client
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import MessageSpool
+from pipeline.delivery.teller import EventTeller, FrameTeller
 from pipeline.errors import ConfigError
 from pipeline.secrets import Secret, SecretRef, remember
-from pipeline.sinks.schemes import SinkTarget, selection_of
+from pipeline.sinks.schemes import SinkTarget, log_of, selection_of
 from pipeline.sinks.tls import Tls
 
 
@@ -100,4 +101,6 @@ def open_service(target: SinkTarget, client: Client) -> ServiceSink:
     """
     folder = target.spool or Path(".maskstream", f"{target.source_id}-{target.scheme}.spool")
     spool = MessageSpool(folder, limit_bytes=target.options["spool_mb"] * 1_000_000)
-    return ServiceSink(client, spool, selection_of(target))
+    if target.events:
+        return ServiceSink(client, spool, EventTeller(log_of(target)))
+    return ServiceSink(client, spool, FrameTeller(selection_of(target)))

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.paths import SOURCE_ID, expanded
 from pipeline.secrets import mask_url
 from pipeline.sinks.chosen import Choice
-from pipeline.sinks.options import COMMON, Option
+from pipeline.sinks.options import COMMON, EVENT, EVENTS, RECORDS, Option
 from pipeline.sinks.schemes import SCHEMES, Scheme
 
 
@@ -28,6 +28,8 @@ class SinkUrl:
     options: Mapping[str, Any]
     """Of the scheme, defaults filled in."""
     choice: Choice
+    events: bool = False
+    """Events are sent instead of frames."""
 
     @staticmethod
     def of_path(scheme: str, path: str) -> SinkUrl:
@@ -80,12 +82,16 @@ def parse_sink(url: str) -> SinkUrl:
     _check_installed(scheme, shown)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
     common = {key: values.pop(key, None) for key in COMMON if key not in scheme.options}
+    events = common.get("every") == EVENT
+    if events:
+        _check_events(scheme, values, shown)
+        common["every"] = None
     choice = Choice(
         min_score=common.get("min_score") or 0.0,
         only=common.get("only") or (),
         every_s=common.get("every") or 0.0,
     )
-    return SinkUrl(scheme, location, values, choice)
+    return SinkUrl(scheme, location, values, choice, events)
 
 
 def _scheme(name: str, shown: str) -> Scheme:
@@ -140,6 +146,19 @@ def _check_service(scheme: Scheme, location: str, shown: str) -> None:
         ServicePlace.parse(scheme.name, location)
     except ValueError as error:
         raise ConfigError(f"sink {shown!r}: {error}") from None
+
+
+def _check_events(scheme: Scheme, values: Mapping[str, Any], shown: str) -> None:
+    if scheme.writes != "service" or EVENTS.keys() - scheme.options.keys():
+        raise ConfigError(
+            f"sink {shown!r}: {scheme.name} takes no every=event; events:PATH is a file of events"
+        )
+    for key in RECORDS:
+        if values[key] != scheme.options[key].default:
+            raise ConfigError(
+                f"sink {shown!r}: {key} is for records of frames, every=event sends events; leave "
+                "one of them out"
+            )
 
 
 def _check_installed(scheme: Scheme, shown: str) -> None:

@@ -68,6 +68,9 @@ class Broker:
     limit: ClassVar[int] = 0
     """Bytes of the largest message it takes; 0: it takes all that is of use."""
 
+    tells_events: ClassVar[bool] = True
+    """It takes every=event."""
+
     def __init__(self, folder: Path, certificate: Path) -> None:
         self.folder, self.certificate = folder, certificate
         self.port, self.secure_port = free_port(), free_port()
@@ -437,6 +440,7 @@ class Postgresql(Broker):
     none starts."""
 
     program, scheme, once = "postgres", "postgresql", True
+    tells_events: ClassVar[bool] = False
     server: ClassVar[subprocess.Popen[bytes]]
     place: ClassVar[tuple[Path, int] | None] = None
     count: ClassVar[int] = 0

@@ -152,6 +152,21 @@ def test_every_mask_arrives_bit_by_bit_in_order(
     assert list(tmp_path.iterdir()) == []  # the spool is gone
 
 
+@only(lambda kind: kind.tells_events)
+def test_events_arrive_as_a_file_of_them_has_them(
+    broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("update=1s", "gone=1s")
+    sinks = [broker.url("every=event", *options), "events:events.jsonl?" + "&".join(options)]
+    for _ in maskstream.track(f"{STREET}&frames=100", model="blob", sinks=sinks):
+        pass
+    received = broker.messages("street")
+    assert [body for _, body in received] == (tmp_path / "events.jsonl").read_bytes().splitlines()
+    assert len({key for key, _ in received}) == len(received) > 5
+    assert {json.loads(body).get("event") for _, body in received[:-1]} == {"new", "update", "end"}
+
+
 NAMES = sorted(brokers.BROKERS)
 OUTAGES = [
     pytest.param(2.0, id="2 s"),

@@ -11,6 +11,7 @@ import pytest
 from pipeline.delivery.client import Message
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
+from pipeline.delivery.teller import FrameTeller
 from pipeline.errors import SinkBusy
 from pipeline.formats.selected import Selection
 
@@ -43,7 +44,7 @@ def test_a_camera_waits_for_no_room_at_all(
 
     monkeypatch.setattr(MessageSpool, "put", full)
     spool = MessageSpool(tmp_path, limit_bytes=16_000_000)
-    delivery = deliver(ServiceSink(Taking(), spool, Selection()), file=False)
+    delivery = deliver(ServiceSink(Taking(), spool, FrameTeller(Selection())), file=False)
     delivery.publish(0, 1)
     assert delivery.counts()["dropped"] == {cause: 2}
     delivery.publisher.close()

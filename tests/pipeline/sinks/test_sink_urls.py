@@ -108,10 +108,19 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         *(
             (
                 f"jsonl:a?every={wrong}",
-                "sink 'jsonl:a': every must be frame, or a period such as 1s, 500ms or 5min, "
-                f"got '{wrong}'",
+                "sink 'jsonl:a': every must be frame, event, or a period such as 1s, 500ms or "
+                f"5min, got '{wrong}'",
             )
-            for wrong in ("0s", "1", "-1s", "nans", "event")
+            for wrong in ("0s", "1", "-1s", "nans", "events")
+        ),
+        (
+            "jsonl:a?every=event",
+            "sink 'jsonl:a': jsonl takes no every=event; events:PATH is a file of events",
+        ),
+        (
+            "redis://queue?every=event&mask=none",
+            "sink 'redis://queue': mask is for records of frames, every=event sends events; leave "
+            "one of them out",
         ),
         (
             "jsonl:a?only=car,",
