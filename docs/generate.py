@@ -20,8 +20,9 @@ from pipeline.config import Settings, SinkSettings, SourceSettings
 HEAD = """# Configuration
 
 `maskstream run CONFIG.yaml` reads one YAML file; the flags of `maskstream track` are the same
-settings. Unknown keys and keys given twice are refused by name. `maskstream check` validates a file
-and opens nothing. Examples are in `configs/`.
+settings. Unknown keys and keys given twice are refused by name. Words are read as YAML 1.2 has
+it: `010` is ten, `yes`, `on`, `1:30` and `1_000` are text, true is `true`. `maskstream check`
+validates a file and opens nothing. Examples are in `configs/`.
 
 This page is made from the settings themselves by `make docs`.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.config import Settings
+from pipeline.config.strict import dump_yaml
 from pipeline.plain import plain
 from pipeline.secrets import mask_url
 
@@ -15,17 +16,15 @@ def as_yaml(settings: Settings) -> str:
     A password in an address becomes `username` and `password_env`; other secrets become `***`.
     Comments at the top say what is missing.
     """
-    import yaml
-
     values = settings.model_dump(mode="json", exclude_defaults=True)
     missing: list[str] = []
     for number, source in enumerate(values["sources"], start=1):
         _take_out(source, f"PASSWORD_{number}", missing)
     for sink in values.get("sinks", ()):
         _mask(sink, "a sink", missing)
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    text = dump_yaml(values, allow_unicode=True)
     if any(plain(line) != line for line in text.split("\n")):  # written as YAML reads it back
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=False)
+        text = dump_yaml(values, allow_unicode=False)
     return "".join(f"# {line}\n" for line in missing) + text
 
 

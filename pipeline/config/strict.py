@@ -1,12 +1,15 @@
 """YAML without its traps: safe types only, no key twice, bounds on what a few lines expand to.
 
-PyYAML takes the last of two equal keys without a word, follows aliases to any size and nesting to
-any depth, lets a merged key win over a written one, and lets Python's own errors out for a date
-that does not exist.
+What a word is, YAML 1.2 says (its core schema): `010` is ten, `0x10` sixteen, `yes`, `on`, `1:30`,
+`1_000` and `2020-01-02` are text. PyYAML knows 1.1 only, for which they are eight, true, ninety, a
+thousand and a date. It takes the last of two equal keys without a word, follows aliases to any
+size and nesting to any depth, lets a merged key win over a written one, and lets Python's own
+errors out for a date that does not exist.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -19,8 +22,21 @@ MAX_DEPTH = 32
 """Of lists and keys in one another; a polygon of a source is six deep."""
 MAX_VALUES = 1_000_000
 """Keys, lists and single values, each counted wherever an alias repeats it."""
-_TEXT = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
+_TAG = "tag:yaml.org,2002:"
+_TEXT, _MERGE = f"{_TAG}str", f"{_TAG}merge"
+_CORE = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", "<<", ["<"]),
+)
+"""Words that are no text, and the letters they begin with."""
 
 
 def load_yaml(text: str) -> Any:
@@ -33,7 +49,20 @@ def load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
 
 
+def dump_yaml(values: Any, *, allow_unicode: bool) -> str:
+    """A text that `load_yaml` and readers of YAML 1.1 take for the same values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode)
+
+
 class _StrictLoader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as the library has it
+
+    def construct_yaml_int(self, node: ScalarNode) -> int:
+        """A whole number as the core schema has it."""
+        text = str(self.construct_scalar(node))
+        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        return int(text if base == 10 else text[2:], base)
+
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
@@ -94,6 +123,16 @@ class _StrictLoader(yaml.SafeLoader):
             kind = node.tag.rpartition(":")[2]
             problem = f"a value that cannot be read as {kind}; put text in quotes"
             raise ConstructorError(None, None, problem, _mark(node)) from error
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts into quotes what a reader of either YAML would not take for text."""
+
+
+_StrictLoader.add_constructor(f"{_TAG}int", _StrictLoader.construct_yaml_int)
+for _kind, _pattern, _first in _CORE:
+    for _of in (_StrictLoader, _Dumper):
+        _of.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
 def _mark(place: Any) -> Any:

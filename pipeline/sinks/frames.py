@@ -28,7 +28,7 @@ class FramesSink:
 
     A picture is called by its frame index, `00000123.jpg`. It is written under another name and
     renamed, so that no reader ever sees half of one. On a full disk the pictures written stay.
-    Removed is only what the folder's list says was written by a sink of this kind.
+    Removed and replaced is only what the folder's list says was written by a sink of this kind.
 
     Args:
         folder: where the pictures go; it exists and belongs to this source alone.
@@ -63,7 +63,7 @@ class FramesSink:
 
         Raises:
             SinkFull: the disk is full.
-            SinkError: it cannot be encoded or written.
+            SinkError: it cannot be encoded or written, or a picture of another's has its name.
         """
         self._begin()
         if result.index % self._every == 0:
@@ -120,16 +120,17 @@ class FramesSink:
             if not self._listed.known and next(called_alike(self._folder), None) is not None:
                 log.warning(
                     "%s: pictures called like ours are there and no list says that they are; "
-                    "they stay, remove them yourself if they are of an older run",
+                    "they stay and are not written over, remove them if they are of an older run",
                     self._folder,
                 )
             self._remove_after(-1)
 
     def _put(self, path: Path, data: bytes) -> None:
         part = unfinished(path)
+        self._refuse_foreign(path, part)
         try:
             self._listed.add(path)
-            part.unlink(missing_ok=True)  # a link would lead to somebody's file
+            part.unlink(missing_ok=True)
             part.write_bytes(data)
             os.replace(part, path)
         except OSError as error:
@@ -139,6 +140,14 @@ class FramesSink:
         self._unsynced.append(path)
         if len(self._unsynced) >= _UNSYNCED:
             self._sync()
+
+    def _refuse_foreign(self, path: Path, part: Path) -> None:
+        there = next((one for one in (path, part) if os.path.lexists(one)), None)
+        if there is not None and not self._listed.has(path):
+            raise SinkError(
+                f"{there}: is there and not in the list of what was written; move it away, or name "
+                "another folder"
+            )
 
     def _sync(self) -> None:
         try:

@@ -58,6 +58,10 @@ class Listed:
                 if match := _OURS.fullmatch(line.decode("ascii", "replace").strip()):
                     yield self._path.with_name(match[0]), int(match[1])
 
+    def has(self, picture: Path) -> bool:
+        """Whether a picture is listed."""
+        return any(listed == picture for listed, _ in self.pictures())
+
     def remove_after(self, last: int) -> None:
         """Delete the pictures behind an index, finished or not, and take them off the list."""
         if not self.known:

@@ -35,6 +35,7 @@ class PolygonRegion:
         self._include = [_points(polygon) for polygon in include]
         self._ignore = [_points(polygon) for polygon in ignore]
         self._size: tuple[int, int] | None = None
+        self._told: set[str] = set()
         self._inside: NDArray[np.uint8] | None = None
         self._included: Masks | None = None
         self._ignored: Masks | None = None
@@ -71,14 +72,35 @@ class PolygonRegion:
         if self._include:
             self._inside = _filled(self._include, size)
             self._included = Masks.from_dense(self._inside[None] > 0)
-            if not self._inside.any():
-                log.warning(
-                    "include lies outside of pictures of %dx%d: nothing will be found; "
-                    "its coordinates are pixels of the source",
-                    *size[::-1],
-                )
+            self._tell("include", self._include, self._inside)
         if self._ignore:
-            self._ignored = Masks.from_dense(_filled(self._ignore, size)[None] > 0)
+            left_out = _filled(self._ignore, size)
+            self._ignored = Masks.from_dense(left_out[None] > 0)
+            self._tell("ignore", self._ignore, left_out)
+
+    def _tell(
+        self, name: str, polygons: Sequence[NDArray[np.int32]], drawn: NDArray[np.uint8]
+    ) -> None:
+        """Say once what polygons do that nobody wants of them."""
+        height, width = drawn.shape
+        of = f"pictures of {width}x{height}"
+        pixels = "; its coordinates are pixels of the source"
+        nothing = name == ("ignore" if drawn.all() else "include")
+        ends = "nothing will be found" if nothing else "it changes nothing"
+        if drawn.all():
+            self._warn(name, f"{name} covers all of {of}: {ends}")
+        elif not drawn.any():
+            self._warn(name, f"{name} lies outside of {of}: {ends}{pixels}")
+        else:
+            for number, polygon in enumerate(polygons, start=1):
+                if not _filled([polygon], drawn.shape).any():
+                    one = f"polygon {number} of {name}"
+                    self._warn(one, f"{one} lies outside of {of}: it changes nothing{pixels}")
+
+    def _warn(self, what: str, text: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            log.warning("%s", text)
 
 
 def _points(polygon: _Corners) -> NDArray[np.int32]:

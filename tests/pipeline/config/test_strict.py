@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.cli.sources import load_settings
 from pipeline.config import read
-from pipeline.config.strict import MAX_DEPTH, load_yaml
+from pipeline.config.strict import MAX_DEPTH, dump_yaml, load_yaml
 from pipeline.errors import ConfigError
 
 
@@ -91,8 +92,8 @@ def bomb(levels: int, *, merged: bool = False) -> str:
             id="merge-of-a-number",
         ),
         pytest.param(
-            "yes: 1\n",
-            "line 1, column 1 is not valid YAML: key 'yes' is no text; put it in quotes",
+            "true: 1\n",
+            "line 1, column 1 is not valid YAML: key 'true' is no text; put it in quotes",
             id="word-for-true-as-key",
         ),
         *(
@@ -103,11 +104,8 @@ def bomb(levels: int, *, merged: bool = False) -> str:
                 id=name,
             )
             for name, value, kind in (
-                ("no-date", "2020-99-01", "timestamp"),
                 ("5000-digits", "9" * 5_000, "int"),
                 ("5000-digits-in-hex", "0x" + "f" * 5_000, "int"),
-                ("sexagesimal", ":".join(["59"] * 400), "int"),
-                ("sexagesimal-fraction", ":".join(["59"] * 400) + ".5", "float"),
                 ("empty-int", "!!int ''", "int"),
                 ("word-as-int", "!!int x", "int"),
                 ("word-as-bool", "!!bool x", "bool"),
@@ -156,7 +154,6 @@ def test_a_large_wrong_value_is_shown_only_at_its_beginning(tmp_path: Path) -> N
     [
         "{id: [x], url: a.mp4}",
         "{id: {x: y}, url: a.mp4}",
-        "{id: 2020-01-01, url: a.mp4}",
         "{id: null, url: [a.mp4]}",
         "{id: null}",
         "{url: [a.mp4]}",
@@ -201,3 +198,49 @@ def test_what_is_no_small_file_is_not_read(tmp_path: Path, make, reason: str) ->
     make(path)
     with pytest.raises(ConfigError, match=f"^{re.escape(f'{path}: cannot be read: {reason}')}$"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((word, word) for word in ("yes", "no", "on", "off", "y", "Yes", "NO", "1:30", "1:30.5")),
+        *((word, word) for word in ("1_000", "1_0.5", "0b11", "2020-01-02", "2020-99-01", "=")),
+        *((word, word) for word in ("0o8", "0x", "+0x10", "1e", ".", "+", "+.nan", "tRUE")),
+        *((word, True) for word in ("true", "True", "TRUE")),
+        *((word, None) for word in ("~", "null", "Null", "NULL", "")),
+        *(("010", 10), ("-007", -7), ("0x10", 16), ("0o10", 8), ("+5", 5), ("0", 0)),
+        *(("1e3", 1000.0), ("1.", 1.0), (".5", 0.5), ("-.inf", float("-inf")), ("1.5e-1", 0.15)),
+    ],
+)
+def test_words_are_what_the_core_schema_says(text: str, value: object) -> None:
+    found = load_yaml(f"a: {text}\n")["a"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("word", ["yes", "010", "0o10", "1e3", "1:30", "1_000", "2020-01-02", "~"])
+def test_text_that_is_written_is_read_back_as_text(word: str) -> None:
+    written = dump_yaml({"a": word}, allow_unicode=True)
+    assert load_yaml(written) == yaml.safe_load(written) == {"a": word}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("stride: 1:30", "stride: must be a whole number, got '1:30'"),
+        ("stride: yes", "stride: must be a whole number, got 'yes'"),
+        ("max_fps: 1:30", "max_fps: must be a number, got '1:30'"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"sources: [{{id: no, url: a.mp4, {line}}}]\nsinks: []\n")
+    with pytest.raises(ConfigError, match=message):
+        load_settings(tmp_path / "c.yaml")
+
+
+def test_ids_that_yaml_once_took_for_something_else_are_ids(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "sources: [{id: no, url: a.mp4, stride: 010}, {id: on, url: b.mp4, max_fps: 1e1}]\n"
+    )
+    no, on = load_settings(tmp_path / "c.yaml").sources
+    assert (no.id, no.stride, on.id, on.max_fps) == ("no", 10, "on", 10.0)

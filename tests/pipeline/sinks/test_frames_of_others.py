@@ -71,10 +71,39 @@ def test_a_folder_without_a_list_keeps_all_it_has_and_that_is_said(
 ) -> None:
     written(f"frames:{tmp_path}", 1, 2).close()
     (tmp_path / LIST).unlink()  # as a version without one has left it
-    written(f"frames:{tmp_path}", 1).close()
-    assert names(tmp_path) == ["00000001.jpg", "00000002.jpg"]
+    written(f"frames:{tmp_path}", 3).close()
+    assert names(tmp_path) == ["00000001.jpg", "00000002.jpg", "00000003.jpg"]
     (said,) = caplog.messages
     assert said.startswith(f"{tmp_path}: pictures called like ours are there and no list says")
+
+
+@pytest.mark.parametrize("name", ["00000005.jpg", "00000005.jpg.part"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: path.write_text("mine"), os.mkdir, os.mkfifo, lambda path: os.symlink("x", path)],
+    ids=["file", "folder", "pipe", "link"],
+)
+def test_a_name_that_somebody_else_has_is_not_written_over(
+    make: Callable[[Path], None], name: str, tmp_path: Path, written: Callable[..., Sink]
+) -> None:
+    written(f"frames:{tmp_path}", 4).close()  # there is a list, and it is not in it
+    make(tmp_path / name)
+    before = os.lstat(tmp_path / name)
+    with pytest.raises(
+        SinkError, match=rf"{name}: is there and not in the list of what was written; move it"
+    ):
+        written(f"frames:{tmp_path}", 4, 5)
+    assert os.lstat(tmp_path / name) == before
+    assert names(tmp_path) == ["00000004.jpg", name]
+
+
+def test_what_is_in_the_list_is_written_again(
+    tmp_path: Path, written: Callable[..., Sink], make_result: MakeResult, make_picture: MakePicture
+) -> None:
+    sink = written(f"frames:{tmp_path}", 4)
+    sink.write(make_result(4), make_picture(4))  # a stream that asks a second time
+    sink.close()
+    assert names(tmp_path) == ["00000004.jpg"]
 
 
 def test_what_a_killed_process_leaves_is_known_to_be_ours(
@@ -111,7 +140,6 @@ def test_a_link_at_a_name_beside_the_pictures_leads_nowhere(
     theirs.write_bytes(b"the only one")
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / "00000001.jpg.part").symlink_to(theirs)
     (folder / ".maskstream-frames.new").symlink_to(theirs)
     written(f"frames:{folder}", 0).close()
     written(f"frames:{folder}", 1).close()

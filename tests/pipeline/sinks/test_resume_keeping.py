@@ -62,6 +62,8 @@ def test_records_behind_the_checkpoint_stay_and_the_torn_one_goes(
     first.close()
     if url.startswith("frames"):
         (tmp_path / "crashed" / "x" / "00000005.png.part").write_bytes(b"half a picture")
+        with (tmp_path / "crashed" / "x" / ".maskstream-frames").open("a") as listed:
+            listed.write("00000005.png\n")
     else:
         (path,) = (tmp_path / "crashed").iterdir()
         path = path / ".maskstream-rows" if path.is_dir() else path

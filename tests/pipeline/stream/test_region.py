@@ -23,6 +23,8 @@ from pipeline.testing import (
     make_instances,
 )
 
+AWAY = [(100.0, 0.0), (200.0, 0.0), (200.0, 90.0)]
+ALL = [(-1.0, -1.0), (99.0, -1.0), (99.0, 99.0), (-1.0, 99.0)]
 LEFT = [(0.0, 0.0), (7.0, 0.0), (7.0, 11.0), (0.0, 11.0)]
 RIGHT = [(8.0, 0.0), (15.0, 0.0), (15.0, 11.0), (8.0, 11.0)]
 
@@ -121,6 +123,28 @@ def test_polygons_outside_of_the_picture_are_told(caplog: pytest.LogCaptureFixtu
         "include lies outside of pictures of 16x12: nothing will be found; its coordinates are "
         "pixels of the source"
     ]
+
+
+@pytest.mark.parametrize(
+    ("include", "ignore", "told"),
+    [
+        ([AWAY], [], "include lies outside of pictures of 16x12: nothing will be found; its c"),
+        ([], [AWAY], "ignore lies outside of pictures of 16x12: it changes nothing; its coor"),
+        ([], [ALL], "ignore covers all of pictures of 16x12: nothing will be found"),
+        ([ALL], [], "include covers all of pictures of 16x12: it changes nothing"),
+        ([LEFT, AWAY], [], "polygon 2 of include lies outside of pictures of 16x12: it changes n"),
+        ([], [AWAY, LEFT], "polygon 1 of ignore lies outside of pictures of 16x12: it changes no"),
+        ([LEFT], [LEFT], None),
+    ],
+)
+def test_polygons_that_do_nothing_or_everything_are_told_once(
+    include: list[Any], ignore: list[Any], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    region = PolygonRegion(include, ignore)
+    for size in ((12, 16), (14, 18), (12, 16)):
+        region.keep(Instances.empty(size))
+    assert len(caplog.messages) == (told is not None)
+    assert told is None or caplog.messages[0].startswith(told)
 
 
 class Drifting:
