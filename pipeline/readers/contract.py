@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -57,6 +58,27 @@ def is_end(record: dict[str, Any]) -> bool:
     return record.get("schema") == jsonl.END_SCHEMA
 
 
+def each_once(found: Records) -> Records:
+    """What a service that was away is sent a second time, left out; a frame has several events."""
+    last: dict[tuple[str, str], tuple[int, int]] = {}
+    of_it: dict[tuple[str, str], set[object]] = {}
+    with closing(found):
+        for record in found:
+            if record is not None and "frame" in record:
+                origin = record["run"], record["source"]
+                place, what = (record["epoch"], record["frame"]), _what(record)
+                before = last.get(origin, (-1, -1))
+                if place < before or (place == before and what in of_it[origin]):
+                    continue
+                of_it[origin] = {what} | (of_it[origin] if place == before else set())
+                last[origin] = place
+            yield record
+
+
+def _what(record: dict[str, Any]) -> object:
+    return record.get("event"), record.get("id")
+
+
 def _row(scheme: str, module: str, summary: str) -> Readable:
     return Readable(scheme, f"pipeline.readers.{module}", summary)
 
@@ -72,6 +94,10 @@ READERS = Catalogue(
         _row("postgresql", "sql:read_postgresql", "a PostgreSQL database"),
         _row("redis", "redis:read_redis", "a Redis stream"),
         _row("rediss", "redis:read_redis", "a Redis stream, over TLS"),
+        _row("kafka", "kafka:read_kafka", "a topic of Kafka"),
+        _row("nats", "nats:read_nats", "a JetStream of NATS"),
+        _row("mqtt", "mqtt:read_mqtt", "an MQTT topic, from now on"),
+        _row("mqtts", "mqtt:read_mqtt", "an MQTT topic, over TLS"),
     ],
 )
 """All readers; installed packages offer more rows in entry points of this group."""

@@ -26,7 +26,7 @@ def read(
 
     Args:
         url: of the sink, as the run was given it (`jsonl:`, `parquet:`, `sqlite:`, `postgresql:`,
-            `redis:`); or the path of a file, or of a folder of Parquet files.
+            `redis:`, ...); or the path of a file, or of a folder of Parquet files.
         source: fills `{source}`, and chooses where several sources are in one place.
         follow: wait for more, until the stream ends; False: what is there. A last line that is not
             whole, yet or for ever, is not there.

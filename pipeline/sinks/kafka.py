@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -23,6 +23,8 @@ from pipeline.delivery.service import ServiceSink
 from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
+
+K = TypeVar("K", bound="KafkaClient")
 
 TIMEOUT_S, _LOOKS = 5.0, 10
 _AROUND_BYTES = 256
@@ -146,7 +148,7 @@ class KafkaClient:
     def _make_topic(self) -> None:
         if not self._creates:
             raise self._told(KafkaError(KafkaError._UNKNOWN_TOPIC))
-        settings = {k: v for k, v in self._settings.items() if k in _OF_CONNECTIONS}
+        settings = {k: v for k, v in self._settings.items() if k in OF_CONNECTIONS}
         admin = AdminClient(settings)  # it has to live until the answer is there
         made = admin.create_topics([NewTopic(self._topic, -1, -1)])
         try:
@@ -180,7 +182,7 @@ class KafkaClient:
         return Unreachable(f"{self._place}: {said.str()}", acknowledged)
 
 
-_OF_CONNECTIONS = {
+OF_CONNECTIONS = {
     *("bootstrap.servers", "client.id", "log_level", "security.protocol", "ssl.ca.location"),
     *("ssl.certificate.location", "ssl.key.location", "sasl.mechanism", "sasl.username"),
     *("sasl.password", "socket.connection.setup.timeout.ms"),
@@ -233,6 +235,15 @@ def open_kafka(target: SinkTarget) -> ServiceSink:
     Raises:
         ConfigError: the topic is none.
     """
+    return open_service(target, client_of(target, KafkaClient))
+
+
+def client_of(target: SinkTarget, kind: type[K]) -> K:
+    """A client of the brokers and the topic that a URL names.
+
+    Raises:
+        ConfigError: the topic is none.
+    """
     place, options = place_of(target), target.options
     topic = options["topic"].replace("{source}", target.source_id)
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
@@ -246,11 +257,10 @@ def open_kafka(target: SinkTarget) -> ServiceSink:
     if options["brokers"] is not None:
         first = f"{place.host}:{place.port or 9092}"
         settings["bootstrap.servers"] = ",".join((first, *options["brokers"]))
-    client = KafkaClient(
+    return kind(
         place,
         topic=topic,
         creates=options["create"],
         limit=options["max_bytes"],
         settings=settings,
     )
-    return open_service(target, client)

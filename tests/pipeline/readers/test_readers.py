@@ -16,7 +16,7 @@ from pipeline.delivery.client import Message
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl
 from pipeline.readers import records
-from pipeline.readers.contract import READERS, Records
+from pipeline.readers.contract import READERS, Records, each_once
 from pipeline.readers.opening import what_is_wanted
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
@@ -215,6 +215,31 @@ def test_what_cannot_be_read_is_refused_at_the_call(url: str, reason: str) -> No
         maskstream.read(url)
     assert reason in str(error.value)
     assert "word" not in str(error.value)
+
+
+def test_what_a_service_was_sent_a_second_time_is_left_out() -> None:
+    sent = [(0, 1), (0, 2), (0, 1), (0, 2), (0, 3), (1, 4), (0, 3), (1, 5)]
+
+    def found() -> Records:
+        for run in ("r", "other"):
+            for epoch, frame in sent:
+                yield {"run": run, "source": "gate", "epoch": epoch, "frame": frame}
+            yield None
+
+    came = [record and record["frame"] for record in each_once(found())]
+    assert came == [1, 2, 3, 4, 5, None] * 2
+
+
+def test_events_of_one_frame_are_told_apart() -> None:
+    sent = [(1, "new", "a"), (1, "new", "b"), (1, "new", "a"), (2, "end", "a"), (2, "new", "a")]
+
+    def found() -> Records:
+        for frame, event, id_ in sent + sent[-2:]:
+            record = {"run": "r", "source": "gate", "epoch": 0, "frame": frame}
+            yield record | {"event": event, "id": id_}
+
+    came = [(r["frame"], r["event"], r["id"]) for r in each_once(found()) if r is not None]
+    assert came == [*sent[:2], *sent[3:]]
 
 
 def test_every_reader_is_of_a_scheme_and_can_be_imported() -> None:

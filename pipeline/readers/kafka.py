@@ -1,0 +1,91 @@
+"""Records in a topic of Kafka, while it grows or later."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.cimpl import Message
+
+from pipeline.delivery.client import NotSent
+from pipeline.errors import SourceError
+from pipeline.readers.contract import Records, Wanted, each_once, is_end
+from pipeline.sinks.kafka import OF_CONNECTIONS, TIMEOUT_S, KafkaClient, client_of
+
+_WAIT_S = 1.0
+
+
+class _Listener(KafkaClient):
+    """Gets the messages of a topic, from the first one on; of no group, so it changes nothing."""
+
+    _consumer: Consumer | None = None
+
+    def connect(self) -> None:
+        """See that the topic is there, and ask for all there is and comes."""
+        self._creates = False
+        super().connect()
+        settings = {key: self._settings[key] for key in OF_CONNECTIONS if key in self._settings}
+        settings |= {"group.id": "maskstream", "enable.auto.commit": False}
+        settings |= {"enable.partition.eof": True, "error_cb": self._note}
+        try:
+            self._consumer = Consumer(settings)
+            topics = self._consumer.list_topics(self._topic, timeout=TIMEOUT_S).topics
+            self.partitions = set(topics[self._topic].partitions)
+            self._consumer.assign([TopicPartition(self._topic, n, 0) for n in self.partitions])
+        except KafkaException as error:
+            raise self._told(error.args[0]) from error
+
+    def next(self) -> Message | None:
+        """The next one; None: there is none just now.
+
+        Raises:
+            NotSent: the brokers do not hand them out.
+        """
+        assert self._consumer is not None  # noqa: S101 - it is connected
+        message = self._consumer.poll(_WAIT_S)
+        error = None if message is None else message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise self._told(error)
+        return message
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        super().close()
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+
+def read_kafka(wanted: Wanted) -> Records:
+    """Of the topic, and of one source where one is named.
+
+    Raises:
+        ConfigError: the password is not where the URL says.
+    """
+    return each_once(_records(wanted, client_of(wanted.target, _Listener)))
+
+
+def _records(wanted: Wanted, listener: _Listener) -> Records:
+    source = None if wanted.source is None else wanted.source.encode()
+    at_end: set[int] = set()
+    under_way: dict[str, bool] = {}
+    with closing(listener):
+        try:
+            listener.connect()
+            while True:
+                message = listener.next()
+                if message is None:
+                    yield None
+                elif message.error() is not None:
+                    at_end.add(message.partition() or 0)
+                elif source is None or message.key() == source:
+                    at_end.discard(message.partition() or 0)
+                    record = json.loads(message.value() or b"")
+                    under_way[record["source"]] = not is_end(record)
+                    yield record
+                over = bool(under_way) and not any(under_way.values())
+                if at_end == listener.partitions and (over or not wanted.follow):
+                    return
+        except NotSent as error:
+            raise SourceError(f"cannot read records: {error}") from error

@@ -1,0 +1,84 @@
+"""Records as an MQTT broker hands them on: what comes from now on, and what it has retained."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from queue import Empty, Queue
+
+from paho.mqtt.client import Client, MQTTMessage
+
+from pipeline.delivery.client import NotSent, Unreachable
+from pipeline.errors import SourceError
+from pipeline.readers.contract import Records, Wanted, each_once, is_end
+from pipeline.sinks.mqtt import MqttClient, Topics
+from pipeline.sinks.services import place_of
+
+_WAIT_S = 1.0
+_WAITING = 1000
+"""Messages that may wait for who reads them; then the broker has to."""
+
+
+class _Listener(MqttClient):
+    """Gets what comes on the topic."""
+
+    def connect(self) -> None:
+        """Ask for what comes from now on."""
+        self._heard: Queue[bytes] = Queue(_WAITING)
+        super().connect()
+        assert self._mqtt is not None  # noqa: S101 - it is connected
+        self._mqtt.subscribe(self._topics.records, qos=1)
+
+    def next(self) -> bytes | None:
+        """The next one; None: there is none just now.
+
+        Raises:
+            Unreachable: the broker has gone.
+        """
+        try:
+            return self._heard.get(timeout=_WAIT_S)
+        except Empty:
+            if self._gone is not None:
+                raise Unreachable(f"{self._place}: {self._gone}") from None
+            return None
+
+    def _client(self) -> Client:
+        client = super()._client()
+        client.on_message = self._on_message
+        return client
+
+    def _on_message(self, _: Client, __: object, message: MQTTMessage) -> None:
+        self._heard.put(bytes(message.payload))
+
+
+def read_mqtt(wanted: Wanted) -> Records:
+    """Of the topic of one source.
+
+    Raises:
+        ConfigError: the password is not where the URL says.
+    """
+    source = wanted.source or ""
+    topics = Topics(wanted.target.options["topic"].replace("{source}", source))
+    place = place_of(wanted.target)
+    return each_once(
+        _records(wanted, _Listener(place, topics=topics, source_id=source, retain=False))
+    )
+
+
+def _records(wanted: Wanted, listener: _Listener) -> Records:
+    ended = False
+    with closing(listener):
+        try:
+            listener.connect()
+            while True:
+                body = listener.next()
+                if body is not None:
+                    record = json.loads(body)
+                    ended = is_end(record)
+                    yield record
+                elif ended or not wanted.follow:
+                    return
+                else:
+                    yield None
+        except NotSent as error:
+            raise SourceError(f"cannot read records: {error}") from error

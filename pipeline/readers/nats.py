@@ -1,0 +1,70 @@
+"""Records in a JetStream of NATS, while it grows or later."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+from nats import errors
+from nats.aio.msg import Msg
+from nats.js.client import JetStreamContext
+
+from pipeline.delivery.client import NotSent
+from pipeline.errors import SourceError
+from pipeline.readers.contract import Records, Wanted, is_end
+from pipeline.sinks.nats import NatsClient
+from pipeline.sinks.services import place_of
+
+_WAIT_S = 1.0
+
+
+class _Listener(NatsClient):
+    """Gets the messages of the subject, from the first one on."""
+
+    _subscription: JetStreamContext.PushSubscription
+
+    def connect(self) -> None:
+        """Ask for all there is and comes."""
+        super().connect()
+        stream = self._nats.jetstream()
+        self._subscription = self._call(stream.subscribe(self._subject, ordered_consumer=True))
+
+    def next(self) -> Msg | None:
+        """The next one; None: there is none just now."""
+        return self._call(self._next())
+
+    async def _next(self) -> Msg | None:
+        try:
+            return await self._subscription.next_msg(_WAIT_S)
+        except errors.TimeoutError:
+            return None
+
+
+def read_nats(wanted: Wanted) -> Records:
+    """Of the subject of one source.
+
+    Raises:
+        ConfigError: the password is not where the URL says.
+    """
+    subject = wanted.target.options["subject"].replace("{source}", wanted.source or "")
+    return _records(wanted, _Listener(place_of(wanted.target), subject=subject, creates=None))
+
+
+def _records(wanted: Wanted, listener: _Listener) -> Records:
+    with closing(listener):
+        try:
+            listener.connect()
+            while True:
+                message = listener.next()
+                if message is not None:
+                    record = json.loads(message.data)
+                    yield record
+                    over = is_end(record) if wanted.follow else True
+                    if over and not message.metadata.num_pending:
+                        return
+                elif wanted.follow:
+                    yield None
+                else:
+                    return
+        except NotSent as error:
+            raise SourceError(f"cannot read records: {error}") from error
