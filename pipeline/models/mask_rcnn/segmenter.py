@@ -115,12 +115,17 @@ class MaskRcnnSegmenter:
     def warm_up(self, size: Size = (720, 1280)) -> None:
         """Run on black pictures of `size`, so that the first real batches are not the slow ones.
 
+        Every lane records, and every kernel is compiled, those for masks too.
+
         Raises:
             SegmentFailed: the device cannot do even one of them.
         """
-        black = np.zeros((*size, 3), np.uint8)
+        engine = self._running()
+        black = [np.zeros((*size, 3), np.uint8)] * self._per_pass
         for _ in range(self.depth):
-            self.segment([black] * self._per_pass)
+            for bucket, rows in self._passes(engine, black):
+                some = black[: len(rows)]
+                self._fitted(engine, bucket, some, partial(engine.rehearse, some))
 
     def segment(self, images: Sequence[Image]) -> list[Instances]:
         """Segment pictures; see `pipeline.stages.Segmenter`.

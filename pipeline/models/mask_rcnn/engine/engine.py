@@ -113,6 +113,13 @@ class Engine:
         """
         return self._lanes.start(partial(self._steps, images, lap))
 
+    def rehearse(self, images: Sequence[NDArray[np.uint8]]) -> list[Found]:
+        """Run on pictures with nothing in them as if there were something: every stage runs once.
+
+        What it finds means nothing.
+        """
+        return self._lanes.start(partial(self._steps, images, None, at_least=1)).result()
+
     def forward(self, batch: Batch, lap: Lap | None = None) -> Results:
         """All stages between the prepared pictures and the results, on the device."""
         return self._lanes.start(partial(self._forward, batch, lap)).result()
@@ -122,17 +129,23 @@ class Engine:
         self._lanes.forget()
 
     def _steps(
-        self, images: Sequence[NDArray[np.uint8]], lap: Lap | None, lane: Lane
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        lap: Lap | None,
+        lane: Lane,
+        at_least: int = 0,
     ) -> Steps[list[Found]]:
         placement = self.placement
         batch = self._kernels.prepare(images, self.input_rules, placement.dtype, placement.device)
         self.buckets[batch.bucket] += len(images)
         _done(lap, "preprocess")
-        results = yield from self._forward(batch, lap, lane)
+        results = yield from self._forward(batch, lap, lane, at_least)
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         return (yield from bring(results, sizes, self._kernels.paste))
 
-    def _forward(self, batch: Batch, lap: Lap | None, lane: Lane) -> Steps[Results]:
+    def _forward(
+        self, batch: Batch, lap: Lap | None, lane: Lane, at_least: int = 0
+    ) -> Steps[Results]:
         bucket = self._bucket(batch)
         run = lane.graphs.run if lap is None else _directly
         call = partial(self._until_detections, bucket, lap)
@@ -143,6 +156,7 @@ class Engine:
             found = self._detect_all(found, batch.sizes, -kept)
             (count,) = yield found[-1:]
             kept = int(count)
+        kept = max(kept, at_least)
         _done(lap, "detections")
         rows = mask_batch(kept, found[1].numel(), self.placement.device)
         if not kept:

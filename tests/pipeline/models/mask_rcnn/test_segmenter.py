@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save as save_safetensors
 from torchvision.models.detection import MaskRCNN
 
+from benchmarks.gpu_steps.rig import Rig
+from benchmarks.gpu_steps.standins import CpuCuda, twin_kernels
 from pipeline.errors import ConfigError, ModelError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.models import fetch_weights, load_segmenter
@@ -171,6 +173,7 @@ def with_room_for(count: int, engine: Engine, monkeypatch: pytest.MonkeyPatch) -
         return run(images)
 
     monkeypatch.setattr(engine, "run", bounded)
+    monkeypatch.setattr(engine, "rehearse", bounded)
     return sizes
 
 
@@ -280,6 +283,21 @@ def test_warming_up_counts_its_bucket(weights: str) -> None:
     segmenter.warm_up((96, 160))
 
     assert segmenter.buckets == {(96, 160): 1}
+
+
+def test_warming_up_records_the_masks_of_every_lane_too() -> None:
+    """Although there is nothing on black pictures: no kernel is compiled in front of a camera."""
+    rig, cuda = Rig(dry=True, seconds=60, found=print), CpuCuda()
+    engine = Engine(
+        rig.demo_network(), rig.placement("fp32"), score_threshold=0.5, depth=2, cuda=cuda,
+        kernels=twin_kernels(),
+    )  # fmt: skip
+    segmenter = MaskRcnnSegmenter(engine, ModelInfo(NAME, {1: "car"}, ""))
+    segmenter.warm_up((96, 160))
+    assert cuda.recorded == 2 * 2
+
+    (found,) = segmenter.segment([np.zeros((96, 160, 3), np.uint8)])
+    assert len(found) == 0
 
 
 def test_precision_and_device_follow_the_machine() -> None:
