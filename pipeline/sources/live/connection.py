@@ -137,9 +137,10 @@ class _Ending:
     @property
     def marked(self) -> bool:
         """Whether the server has said that this was the end."""
-        if self.body is None or self.body.is_playlist or self.body.content_type == CAMERA:
+        if self.web is None or self.body is None or self.body.content_type == CAMERA:
             return False
-        return self.ends and self.body.whole
+        ended = self.web.list_ended if self.body.is_playlist else self.body.whole
+        return self.ends and ended
 
     @property
     def endless(self) -> bool:

@@ -31,7 +31,7 @@ _MAX_FAILURES, _PAUSE_S = 3, 0.15
 `_CHUNK` bytes begins them anew."""
 _MAX_REWINDS = 4
 """Times a server without ranges is asked for all of a body again because FFmpeg looks elsewhere."""
-_PLAYLIST = b"#EXTM3U"
+_PLAYLIST, _LIST_END = b"#EXTM3U", b"#EXT-X-ENDLIST"
 _MOVIE = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 """What an MP4 or MOV begins with; where its index stands decides whether it has to be sought."""
 
@@ -61,6 +61,8 @@ class Body:
         self.whole = False
         """Whether it was read to an end that the server has marked."""
         self._over = False
+        self._text = b""
+        """The last that was read of a playlist."""
         self._answer: http.client.HTTPResponse | None = None
         self._version: tuple[int | None, str | None] | None = None
         self._at = self._pos = 0
@@ -87,6 +89,9 @@ class Body:
         if self.is_playlist and self._given > MAX_PLAYLIST_BYTES:
             self._web.fail(f"its playlist is longer than {MAX_PLAYLIST_BYTES >> 20} MB")
             return b""
+        if self.is_playlist:
+            self._text = self._text[-len(_LIST_END) :] + data
+            self._web.list_ended |= _LIST_END in self._text
         return data if self._web.admits(len(data)) else b""
 
     def read_all(self, max_bytes: int) -> bytes:

@@ -50,6 +50,8 @@ class Web:
         self.stopped = threading.Event()
         self.failure: str | None = None
         """The first thing that went wrong since `open_first`."""
+        self.list_ended = False
+        """Whether a playlist has said since then that no more parts will come."""
         self.reconnects = 0
         self._clock = clock
         self._until_s: float | None = None
@@ -63,7 +65,7 @@ class Web:
         Raises:
             LinkError: it cannot be had.
         """
-        self.failure = None
+        self.failure, self.list_ended = None, False
         self.renew(None)
         kept, self._kept = self._kept, None
         return kept or Body(self, self.address.bare)

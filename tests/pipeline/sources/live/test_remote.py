@@ -6,6 +6,7 @@ import http.server
 import re
 import threading
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,36 @@ def test_a_playlist_with_an_end_is_a_recording(server: Any, clips: Any, master: 
         "10 pictures could be read, then: a part of its playlist: no such stream there (404); "
         "check the path"
     )
+
+
+@pytest.mark.parametrize("master", [False, True])
+def test_a_playlist_that_is_ended_while_it_is_read_is_not_played_again(
+    server: Any, clips: Any, master: bool
+) -> None:
+    host, answers = server
+    numbers = {"0.ts": range(5), "1.ts": range(5, 10), "2.ts": range(10, 15)}
+    for name, pictures in numbers.items():
+        images = [clips.picture(number) for number in pictures]
+        pts = [number * 9000 for number in pictures]
+        base, options = Fraction(1, 90_000), {"bf": "0", "g": "5"}
+        path = clips.write(name, images=images, pts=pts, time_base=base, options=options)
+        answers[f"/{name}"] = file(path.read_bytes())
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n"
+    part = "#EXTINF:0.5,\n{}.ts\n"
+    texts = [head + part.format(0) + part.format(1), head + "".join(map(part.format, range(3)))]
+    texts[1] += "#EXT-X-ENDLIST\n"
+    asked: list[int] = []
+
+    def growing(handler: http.server.BaseHTTPRequestHandler) -> None:
+        asked.append(1)
+        file(texts[len(asked) > 3].encode())(handler)
+
+    answers["/live.m3u8"] = growing
+    answers["/all.m3u8"] = file(b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000\nlive.m3u8\n")
+    source = remote(f"http://{host}/{'all' if master else 'live'}.m3u8", read_timeout_s=5.0)
+    assert source.live
+    assert [clips.number(frame.image) for frame in source.frames()] == list(range(15))
+    assert (source.outcome.status, source.reconnects) == (Status.COMPLETE, 0)
 
 
 def test_a_server_that_is_not_up_yet_is_asked_again_and_its_recording_read_once(
