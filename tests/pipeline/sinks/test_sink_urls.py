@@ -276,8 +276,14 @@ def test_a_service_whose_client_is_not_installed_says_how_to_install_it(
         "pip install 'maskstream[redis]'"
     )
     check_sink("jsonl:a")
-    with pytest.raises(ConfigError, match=r"pip install 'maskstream\[redis\]'$"):
-        check_sink("rediss://queue/0")
+    for extra, url in {
+        "redis": "rediss://queue/0",
+        "parquet": "parquet:out/{source}",
+        "sqlite": "sqlite:out/x.db",
+        "postgresql": "postgresql://queue/db",
+    }.items():
+        with pytest.raises(ConfigError, match=rf"pip install 'maskstream\[{extra}\]'$"):
+            check_sink(url)
 
 
 def test_the_page_about_sinks_lists_every_scheme_and_option() -> None:

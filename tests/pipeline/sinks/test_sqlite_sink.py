@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from pipeline.errors import ConfigError
 from pipeline.formats import jsonl, tables
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.readers import records
 from pipeline.results import FrameResult
 from pipeline.sinks import check_sink, look_at, open_sink, sqlite
+from pipeline.testing import check_sink as check_kit
 from pipeline.testing import make_end
 
 MakeResult = Callable[..., FrameResult]
@@ -68,7 +70,7 @@ def test_every_mask_is_in_the_database_of_two_runs_bit_by_bit(
     monkeypatch.chdir(tmp_path)
     sent = []
     for seed in (1, 2):
-        street = f"synthetic://street?size=160x120&frames=60&seed={seed}"
+        street = f"synthetic://street?size=160x120&frames=40&seed={seed}"
         run = maskstream.track(street, model="blob", sinks=f"sqlite:{database}", min_score=0)
         sent += [result.instances.masks.dense() for result in run]
     found = rows(
@@ -77,15 +79,42 @@ def test_every_mask_is_in_the_database_of_two_runs_bit_by_bit(
         "USING (run_id, epoch, frame) ORDER BY run_id, epoch, frame, number",
     )
     masks = [mask for dense in sent for mask in dense]
-    assert len(found) == len(masks) > 60
+    assert len(found) == len(masks) > 40
     for (height, width, counts), mask in zip(found, masks, strict=True):
         decoded = coco_mask.decode({"size": [height, width], "counts": counts})
         assert np.array_equal(decoded, mask)
     assert (
         rows(database, "SELECT source, outcome, last_frame FROM runs")
-        == [("street", "complete", 59)] * 2
+        == [("street", "complete", 39)] * 2
     )
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "results.db"]
+
+
+def test_it_passes_the_kit_also_where_another_holds_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.01)
+    places: dict[Path, None] = {}
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        with ExitStack() as stack:
+            for place in places:
+                other = sqlite3.connect(place / "x.db", isolation_level=None)
+                stack.enter_context(closing(other)).execute("BEGIN IMMEDIATE")
+            yield
+
+    def opened(folder: Path, overwrite: bool) -> Any:
+        places[folder] = None
+        url, spool = f"sqlite:{folder}/x.db", str(folder / "spool")
+        return open_sink(url, source_id="cam", run="run", labels={1: "red"}, spool=spool)
+
+    def there(folder: Path) -> list[bytes]:
+        with closing(records(folder / "x.db")) as found:
+            return [jsonl.dumps(record) for record in found if record is not None]
+
+    check_kit(opened, there, tmp_path, away=away)
+    assert len(there(tmp_path / "whole")) == 13
 
 
 def test_what_comes_twice_is_there_once(
