@@ -40,7 +40,11 @@ class BoxTruth:
 
     def unjudged(self, boxes: Array) -> Bools:
         """Which of the boxes (M, 4) are not counted where unmatched."""
-        inside = (overlap.box_share(boxes, self.regions) > INSIDE).any(axis=1)
+        low = np.maximum(boxes[:, None, :2], self.regions[None, :, :2])
+        high = np.minimum(boxes[:, None, 2:], self.regions[None, :, 2:])
+        within = np.maximum(high - low, 0).prod(axis=2)
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        inside = (within > INSIDE * area[:, None]).any(axis=1)
         return np.asarray(inside | (boxes[:, 3] - boxes[:, 1] <= self.least_height))
 
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -23,10 +24,17 @@ DOORS = [path.parent for path in FILES if path.name == "__init__.py"]
 
 LONGEST_FILE = 350
 LONGEST_FUNCTION = 60
+ASKED_FROM_OUTSIDE = {"main", "seekable", "__all__"}
+"""By the command that is installed, by PyAV of what it reads, by Python."""
 
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def cycle(imports: dict[str, set[str]]) -> list[str] | None:
@@ -41,7 +49,7 @@ def cycle(imports: dict[str, set[str]]) -> list[str] | None:
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Functions and methods with their lines, from `def` to the last, docstrings included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             yield f"{name_of(path)}: {node.name}", lines
@@ -69,7 +77,7 @@ def test_a_package_has_what_it_says_it_has(package: Path) -> None:
 
 def public_types(path: Path) -> Iterator[str]:
     """Classes, protocols and aliases of a module that others may import."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree(path).body:
         match node:
             case (
                 ast.ClassDef(name=name)
@@ -96,6 +104,51 @@ def test_classes_and_aliases_are_found_and_what_is_private_or_no_type_is_not(
         "Kind = Literal['a']\nLIMIT = 3\nT = TypeVar('T')\n_Pair = tuple[int, int]\nx: int = 1\n"
     )
     assert list(public_types(module)) == ["Grid", "Size", "Kind"]
+
+
+def made(path: Path) -> Iterator[str]:
+    """Names that a module makes for others to use: its own, and the methods of what has no base.
+
+    What is decorated is used by its decorator, and a method of what has a base maybe by that.
+    """
+    for node in tree(path).body:
+        match node:
+            case ast.FunctionDef(name=name, decorator_list=[]) if not name.startswith("__"):
+                yield name
+            case ast.ClassDef(name=name, bases=bases, body=body):
+                yield name
+                methods = [one for one in body if isinstance(one, ast.FunctionDef) and not bases]
+                yield from (one.name for one in methods if not one.name.startswith("__"))
+            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
+                yield name
+
+
+def used(path: Path) -> Iterator[str]:
+    """Names that a module asks for, also in a text such as `module:function`."""
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Name(name, ast.Load()) | ast.Attribute(attr=name) | ast.alias(name=name):
+                yield name
+            case ast.Constant(str(text)) if text.isprintable():
+                yield from re.findall(r"\w+", text)
+
+
+def test_nothing_is_made_that_nobody_uses() -> None:
+    asked = {name for path in FILES for name in used(path)} | ASKED_FROM_OUTSIDE
+    unused = {name_of(path): [n for n in made(path) if n not in asked] for path in FILES}
+    assert {name: names for name, names in unused.items() if names} == {}
+
+
+def test_what_is_made_and_what_is_used_is_told_apart(tmp_path: Path) -> None:
+    module = tmp_path / "m.py"
+    module.write_text(
+        "LIMIT = 3\n@verb\ndef show(): ...\ndef load(): return OTHER\n"
+        "class Grid:\n    def __len__(self): ...\n    def cut(self): self.far()\n"
+        "class Door(Base):\n    def opened(self): ...\nROW = 'a.b:build'\n"
+    )
+    assert list(made(module)) == ["LIMIT", "load", "Grid", "cut", "Door", "ROW"]
+    assert {"OTHER", "far", "build", "Base"} < set(used(module))
+    assert not {"LIMIT", "load", "cut", "ROW"} & set(used(module))
 
 
 def test_no_file_is_longer_than_can_be_kept_in_mind() -> None:

@@ -21,9 +21,7 @@ def clear(judged: Judged) -> dict[str, float]:
     parts = np.zeros(judged.truth_tracks)
     tp = switches = 0
     overlap = 0.0
-    for truth, result, similarity in zip(
-        judged.truth, judged.result, judged.similarity, strict=True
-    ):
+    for truth, result, similarity in judged.frames():
         seen[truth] += 1
         if not len(truth) or not len(result):
             continue  # as in the official tool, such a frame does not interrupt a track

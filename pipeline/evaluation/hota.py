@@ -49,9 +49,7 @@ def _appearances(ids: list[Ints], tracks: int) -> Floats:
 def _potential(judged: Judged) -> Floats:
     """(truth tracks, result tracks): in how many frames they could be one, by similarity."""
     together = np.zeros((judged.truth_tracks, judged.result_tracks))
-    for truth, result, similarity in zip(
-        judged.truth, judged.result, judged.similarity, strict=True
-    ):
+    for truth, result, similarity in judged.frames():
         if not len(truth) or not len(result):
             continue
         either = similarity.sum(0)[None] + similarity.sum(1)[:, None] - similarity
@@ -65,9 +63,7 @@ def _matched(judged: Judged, alignment: Floats) -> tuple[Ints, Floats]:
     """Track pair (truth * result tracks + result) and similarity of every match of every frame."""
     pairs: list[Ints] = [np.zeros(0, np.int64)]
     similar: list[Floats] = [np.zeros(0)]
-    for truth, result, similarity in zip(
-        judged.truth, judged.result, judged.similarity, strict=True
-    ):
+    for truth, result, similarity in judged.frames():
         if not len(truth) or not len(result):
             continue
         rows, columns = linear_sum_assignment(

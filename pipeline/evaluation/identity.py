@@ -13,9 +13,7 @@ THRESHOLD = 0.5
 def identity(judged: Judged) -> dict[str, int]:
     """The `id_*` sums of `TrackCounts` for one sequence."""
     together = np.zeros((judged.truth_tracks, judged.result_tracks))
-    for truth, result, similarity in zip(
-        judged.truth, judged.result, judged.similarity, strict=True
-    ):
+    for truth, result, similarity in judged.frames():
         rows, columns = np.nonzero(similarity >= THRESHOLD)
         together[truth[rows], result[columns]] += 1
     # A pair costs its misses and false alarms, a track alone costs all of its own: the cheapest

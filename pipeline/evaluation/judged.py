@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,10 @@ class Judged:
     """Per frame (G, R) in [0, 1]."""
     truth_tracks: int
     result_tracks: int
+
+    def frames(self) -> Iterator[tuple[Ints, Ints, Floats]]:
+        """True tracks, answered tracks and similarity of each frame."""
+        return zip(self.truth, self.result, self.similarity, strict=True)
 
     @staticmethod
     def of(

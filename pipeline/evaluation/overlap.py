@@ -19,24 +19,14 @@ def corners(boxes: Floats) -> Floats:
 
 def box_iou(a: Floats, b: Floats) -> Floats:
     """IoU of xyxy boxes (G, 4) and (R, 4), (G, R); 0 where a box has no area."""
-    inside, area_a = _shared(a, b)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    span = np.maximum(np.minimum(a[:, None, 2:], b[None, :, 2:]) - low, 0)
+    inside: Floats = span[..., 0] * span[..., 1]
+    area_a = (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
     area_b = (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
     union = area_a[:, None] + area_b[None] - inside
     good = (area_a > EPS)[:, None] & (area_b > EPS)[None] & (union > EPS)
     return np.divide(inside, union, out=np.zeros_like(inside), where=good)
-
-
-def box_share(a: Floats, b: Floats) -> Floats:
-    """What share of each box (G, 4) lies inside each box (R, 4), (G, R)."""
-    inside, area = _shared(a, b)
-    return np.divide(inside, area[:, None], out=np.zeros_like(inside), where=area[:, None] > EPS)
-
-
-def _shared(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    span = np.maximum(high - low, 0)
-    return span[..., 0] * span[..., 1], (a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1])
 
 
 Rles = Sequence[Mapping[str, Any]]

@@ -18,7 +18,6 @@ from pipeline.errors import SourceError
 from pipeline.instances import Instances
 from pipeline.reading import lines_of, open_regular
 
-FIRST_FRAME = 1
 MIN_COLUMNS = 6
 MAX_FRAME = 10_000_000
 """Four days of 25 frames a second; what is between two lines is gone through frame by frame."""

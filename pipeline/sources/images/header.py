@@ -71,9 +71,26 @@ def png_chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _jpeg(data: bytes | bytearray) -> PictureHeader | None:
-    """As decoders do, from marker to marker, whatever stands between two segments skipped."""
-    at, size = 2, (0, 0)
-    while True:
+    size, at = (0, 0), 2
+    for marker, at in jpeg_segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            size = max(size, struct.unpack_from(">HH", data, at + 3), key=lambda s: s[0] * s[1])
+    if size == (0, 0):
+        return None
+    # behind the last segment is coded data: an end marker in it can only be the end
+    return PictureHeader("jpeg", size[1], size[0], data.find(b"\xff\xd9", at) > 0)
+
+
+def jpeg_segments(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Marker and begin of each segment with a length, to that before the first coded data.
+
+    As decoders do, from marker to marker, whatever stands between two segments skipped.
+
+    Raises:
+        ValueError, IndexError, struct.error: it is cut off before.
+    """
+    at, marker = 2, 0
+    while marker != 0xDA:
         at = data.index(b"\xff", at) + 1
         marker = data[at]
         if marker == 0xFF:  # filling
@@ -81,14 +98,9 @@ def _jpeg(data: bytes | bytearray) -> PictureHeader | None:
         at += 1
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:  # without a length
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            size = max(size, struct.unpack_from(">HH", data, at + 3), key=lambda s: s[0] * s[1])
-        if marker == 0xDA:  # coded data: an end marker in it can only be the end
-            break
-        at += struct.unpack_from(">H", data, at)[0]
-    if size == (0, 0):
-        return None
-    return PictureHeader("jpeg", size[1], size[0], data.find(b"\xff\xd9", at) > 0)
+        yield marker, at
+        if marker != 0xDA:
+            at += struct.unpack_from(">H", data, at)[0]
 
 
 def _bmp(data: bytes | bytearray) -> PictureHeader:

@@ -7,7 +7,8 @@ equal rank are pictures; previews, and whatever is not named, such as gain maps,
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+
+from pipeline.sources.images.header import jpeg_segments
 
 _SIGNATURE = b"MPF\0"
 _ENTRIES = 0xB002
@@ -19,7 +20,11 @@ _PICTURES = frozenset({0x020001, 0x020002, 0x020003})
 def more_pictures(data: bytes | bytearray) -> list[tuple[int, int]]:
     """Begin and end of each picture behind the first; none where there is no list, or no sense."""
     try:
-        at = next(_lists(data))
+        at = next(
+            at + 6
+            for marker, at in jpeg_segments(data)
+            if marker == 0xE2 and data[at + 2 : at + 6] == _SIGNATURE
+        )
         order = ">" if data[at : at + 2] == b"MM" else "<"
         kinds = _entries(data, at, order)
     except (StopIteration, struct.error, ValueError, IndexError):
@@ -29,24 +34,6 @@ def more_pictures(data: bytes | bytearray) -> list[tuple[int, int]]:
         for kind, size, offset in kinds
         if kind & _KIND in _PICTURES and offset
     ]
-
-
-def _lists(data: bytes | bytearray) -> Iterator[int]:
-    """Where a list begins, among the segments before the first coded data."""
-    at = 2
-    while True:
-        at = data.index(b"\xff", at) + 1
-        marker = data[at]
-        if marker == 0xFF:  # filling
-            continue
-        at += 1
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:  # without a length
-            continue
-        if marker == 0xDA:
-            return
-        if marker == 0xE2 and data[at + 2 : at + 6] == _SIGNATURE:
-            yield at + 6
-        at += struct.unpack_from(">H", data, at)[0]
 
 
 def _entries(data: bytes | bytearray, at: int, order: str) -> list[tuple[int, int, int]]:

@@ -148,11 +148,6 @@ class LiveSource:
         return self._state
 
     @property
-    def last_frame_age_s(self) -> float | None:
-        """Seconds since the last picture came; None before the first."""
-        return None if self._last_frame_s is None else self._clock() - self._last_frame_s
-
-    @property
     def decode_errors(self) -> int:
         """Pictures that could not be decoded, or were held back as built on damage."""
         return self._damage.pictures

@@ -152,20 +152,22 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
-class _Basic(urllib.request.HTTPBasicAuthHandler):
+class _Unread:
+    """Beside one of the standard library's, which would read what is refused."""
+
     def http_error_401(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
     ) -> Any:
         fp.close()
-        return super().http_error_401(req, fp, code, msg, headers)
+        return super().http_error_401(req, fp, code, msg, headers)  # type: ignore[misc]
 
 
-class _Digest(urllib.request.HTTPDigestAuthHandler):
-    def http_error_401(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any
-    ) -> Any:
-        fp.close()
-        return super().http_error_401(req, fp, code, msg, headers)
+class _Basic(_Unread, urllib.request.HTTPBasicAuthHandler):
+    pass
+
+
+class _Digest(_Unread, urllib.request.HTTPDigestAuthHandler):
+    pass
 
 
 def _said(error: Exception, how: Opening) -> LinkError:

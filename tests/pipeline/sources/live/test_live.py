@@ -103,7 +103,7 @@ def places(frames: list[Frame]) -> list[tuple[int, int, float]]:
 
 def test_frames_come_as_they_are_sent_until_the_recording_ends(live: Any) -> None:
     source = live(Camera([arrived(7.0), arrived(7.1, clock="sender"), arrived(7.2)]))
-    assert (source.live, source.state, source.last_frame_age_s) == (True, "connecting", None)
+    assert (source.live, source.state) == (True, "connecting")
     frames = list(source.frames())
     assert places(frames) == [(0, 0, 7.0), (0, 1, 7.1), (0, 2, 7.2)]
     assert [frame.clock for frame in frames] == ["arrival", "sender", "arrival"]
@@ -118,7 +118,6 @@ def test_while_pictures_come_it_is_streaming(live: Any) -> None:
     frames = source.frames()
     next(frames)
     assert source.state == "streaming"
-    assert 0 <= source.last_frame_age_s < 10
     source.stop()
     assert list(frames) == []
 
