@@ -18,7 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipeline.paths import expanded
-from pipeline.sources.schemes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_pattern, local_path
+from pipeline.sources.schemes import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_pattern,
+    local_path,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +55,8 @@ class Entries:
                 entries.videos.append(path)
             else:
                 entries.others.append(path)
+                if suffix in UNREAD_SUFFIXES:
+                    _say(str(path.parent), f"{suffix} is not read; a picture of that kind")
         return entries
 
 
@@ -147,10 +155,11 @@ def _names(folder: str) -> list[str]:
     except (NotADirectoryError, FileNotFoundError):
         return []
     except OSError as error:
-        _left_out(os.path.abspath(folder), str(error.strerror))
+        _say(os.path.abspath(folder), f"{error.strerror}; what it holds")
         return []
 
 
 @lru_cache(maxsize=256)  # a pattern is gone through several times before a run begins
-def _left_out(folder: str, reason: str) -> None:
-    log.warning("%s: %s; what it holds is left out", folder, reason)
+def _say(folder: str, what: str) -> None:
+    """That something in a folder is left out, once."""
+    log.warning("%s: %s is left out", folder, what)

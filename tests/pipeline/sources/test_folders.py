@@ -85,6 +85,17 @@ def test_pictures_that_a_glob_without_their_suffix_matches_are_read(here: Path, 
     assert [str(frame.file)[-6:] for frame in reading.frames()] == ["c1.png", "c2.png"]
 
 
+def test_pictures_of_a_kind_that_is_not_read_are_left_out_and_said(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(here, "raw/1.png", "raw/2.DNG", "raw/3.dng", "raw/4.jxl", "raw/notes.txt")
+    assert [path.name for path in images_of("raw")] == ["1.png"]
+    assert [path.name for path in images_of("raw/*")] == ["1.png"]
+    assert caplog.messages == [
+        f"raw: {kind} is not read; a picture of that kind is left out" for kind in (".dng", ".jxl")
+    ]
+
+
 def test_the_command_line_takes_a_mixed_folder_whole(here: Path) -> None:
     touch(here, "shoot/a.mp4", "shoot/cover.jpg")
     assert expand_sources(["shoot", {"url": "shoot/a.mp4", "stride": 2}]) == [
