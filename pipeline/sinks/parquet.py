@@ -17,6 +17,7 @@ from pipeline.formats import jsonl, parquet
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
+from pipeline.sinks.journal import NAME as JOURNAL
 from pipeline.sinks.journal import Journal
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Position, Status, StreamEnd
@@ -240,12 +241,12 @@ def open_parquet(target: SinkTarget) -> ParquetSink:
     prepare_folder(target, folder)
     parquet.loaded()
     ours = set(_alike(folder))
-    for path in folder.glob("*.parquet"):
+    for path in (*folder.glob("*.parquet"), *folder.glob(JOURNAL)):
         if not target.overwrite:
             raise ConfigError(
-                f"{folder}: holds Parquet files already; use --overwrite to replace them or name "
-                "another folder"
+                f"{folder}: holds Parquet files, or what becomes one, already; use --overwrite to "
+                "replace them or name another folder"
             )
-        if path not in ours:
+        if path not in ours and path.name != JOURNAL:
             _refuse_of_others(path)
     return ParquetSink(target, rows=target.options["rows"], roll_s=target.options["roll"])

@@ -22,6 +22,7 @@ from pipeline.sinks.sql import CALL_S, SqlClient
 CONNECT_S = 5
 _NOT_US = ("28", "3D", "3F", "42")
 """Classes of SQLSTATE: credentials, no such database or schema, rights and tables."""
+_NO_TABLE = "42P01"
 _NOT_THIS_MESSAGE = ("22", "23", "54")
 _TRUSTED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem", "/etc/ssl/cert.pem")
 """Whom the system trusts; the client's own library looks in none of these places."""
@@ -70,6 +71,8 @@ def told(place: ServicePlace, error: DBAPIError) -> NotSent:
     for words, advice in _SAID_WITHOUT_CODE.items():
         if not code and words in said:
             return Unwelcome(f"{message}; {advice}")
+    if code == _NO_TABLE:
+        return Unwelcome(f"{message}; there is nothing of maskstream in it")
     if code.startswith(_NOT_US):
         return Unwelcome(f"{message}; check user name, password and rights")
     if code.startswith(_NOT_THIS_MESSAGE) or isinstance(error.orig, psycopg.DataError):

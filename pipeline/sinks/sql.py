@@ -138,7 +138,11 @@ class SqlClient:
         """Add what this run has not added yet."""
         id_, last = self._run(connection, run, messages[0].source)
         told = [json.loads(message.body) for message in messages]
-        fresh = [r for r in told if "frame" in r and (r["epoch"], r["frame"]) > last]
+        fresh = []
+        for record in told:
+            if "frame" in record and (record["epoch"], record["frame"]) > last:
+                fresh.append(record)
+                last = record["epoch"], record["frame"]
         values: dict[str, Any] = {}
         if fresh:
             connection.execute(FRAMES.insert(), [tables.frame_row(id_, r) for r in fresh])
@@ -146,7 +150,7 @@ class SqlClient:
                 connection.execute(INSTANCES.insert(), rows)
             if rows := tables.track_rows(id_, fresh):
                 self._merge_tracks(connection, rows)
-            values = {"last_epoch": fresh[-1]["epoch"], "last_frame": fresh[-1]["frame"]}
+            values = dict(zip(("last_epoch", "last_frame"), last, strict=True))
             values |= {"outcome": None, "reason": None, "end_record": None}
         if "outcome" in told[-1]:
             end = told[-1]

@@ -26,6 +26,7 @@ import maskstream
 from pipeline.accounting import SinkCounts, StreamAccount
 from pipeline.delivery.client import Message, NotSent, Rejected, Unwelcome
 from pipeline.delivery.publisher import Publisher
+from pipeline.errors import SourceError
 from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.readers import records
@@ -406,6 +407,11 @@ def test_what_a_database_lacks_or_cannot_hold_is_said_in_one_line(
         f'{where}/nowhere{broker.database[7:]}: FATAL:  database "nowhere{broker.database[7:]}" '
         "does not exist; create it, or name another"
     )
+    with pytest.raises(SourceError, match="does not exist; there is nothing of maskstream in it"):
+        list(maskstream.read(broker.url()))
+    with pytest.raises(SourceError, match="check user name and password") as error:
+        list(maskstream.read(broker.url(password="wr0ng-w0rd")))
+    assert "wr0ng-w0rd" not in str(error.value)
     apart = sink(broker.url("schema=masks"))
     send_one(apart)
     with psycopg.connect(broker.url().partition("?")[0]) as connection:

@@ -190,7 +190,7 @@ def test_files_of_others_are_never_touched(
     theirs = tmp_path / name
     polars.DataFrame({"a": [1]}).write_parquet(theirs)
     before = theirs.read_bytes()
-    with pytest.raises(ConfigError, match="holds Parquet files already; use --overwrite"):
+    with pytest.raises(ConfigError, match="holds Parquet files, or what becomes one, already"):
         open_for_test(f"parquet:{tmp_path}")
     begun = open_for_test if name == "other.parquet" else begin
     with pytest.raises(ConfigError) as error:

@@ -127,7 +127,7 @@ def test_what_comes_twice_is_there_once(
     again = client()
     again.connect()
     again.send(sent[1:4])
-    again.send([*sent[2:], LAST])
+    again.send([*sent[2:], *sent[3:], LAST])  # also within one batch
     assert rows(database, "SELECT frame FROM frames ORDER BY frame") == [(n,) for n in range(5)]
     assert rows(database, "SELECT count(*) FROM instances") == [(10,)]
     kept = "SELECT track, frames, best_score, first_frame, last_pts_s FROM tracks ORDER BY track"
