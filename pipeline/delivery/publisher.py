@@ -14,6 +14,7 @@ from pipeline.delivery.promise import promise_of
 from pipeline.delivery.service import service_of, state_of
 from pipeline.delivery.spooled import SpooledOutbox
 from pipeline.delivery.writer import SinkWriter
+from pipeline.errors import ConfigError, in_one_line
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import (
@@ -122,7 +123,13 @@ class Publisher:
             ConfigError: a sink says that it would not.
         """
         for name, position in positions.items():
-            check_resume(self._ways[name].sink, position)
+            try:
+                check_resume(self._ways[name].sink, position)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise ConfigError(
+                    f"sink {name}: cannot be resumed, the last checkpoint is of another version "
+                    f"({in_one_line(error)}); start over with --overwrite or name another path"
+                ) from error
 
     def resume(self, positions: Mapping[str, Position], *, keep: bool = False) -> None:
         """Cut every sink that has a position back to it; the others begin anew.

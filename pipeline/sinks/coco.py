@@ -60,7 +60,7 @@ class CocoSink:
 
     def check_resume(self, position: Position) -> None:
         """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position)
+        self._file.check_resume(position, "records", "rows")
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the rows that were there at `position`."""

@@ -55,7 +55,7 @@ class EventsSink:
 
     def check_resume(self, position: Position) -> None:
         """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position)
+        self._file.check_resume(position, "records")
         if "log" not in position:
             raise ConfigError(
                 f"{self._file.path}: cannot be resumed, the last checkpoint knows of no events; "

@@ -139,13 +139,17 @@ class OutputFile:
                 raise write_error(self.path, error) from error
         return kept
 
-    def check_resume(self, position: Position) -> int:
+    def check_resume(self, position: Position, *counts: str) -> int:
         """Whether the file can be cut back to `position`; how many bytes it has.
 
+        Args:
+            position: what `position` said.
+            counts: the numbers its sink wants to find there.
+
         Raises:
-            ConfigError: the position is of another file, or the file is shorter.
+            ConfigError: the position is of another file or version, or the file is shorter.
         """
-        check_position(self.path, position)
+        check_position(self.path, position, "bytes", *counts)
         there = os.fstat(self._fd).st_size
         if there < position["bytes"]:
             raise ConfigError(
@@ -212,11 +216,16 @@ def prepare_folder(target: SinkTarget, folder: Path) -> None:
         raise ConfigError(f"{folder}: cannot make the output folder: {error.strerror}") from error
 
 
-def check_position(path: Path, position: Position) -> None:
-    """Refuse a position of another file: cutting this one by it would destroy it.
+def check_position(path: Path, position: Position, *counts: str) -> None:
+    """Refuse a position of another file or version: cutting this one by it would destroy it.
+
+    Args:
+        path: of this file.
+        position: what was remembered.
+        counts: the numbers that have to be in it.
 
     Raises:
-        ConfigError: names both.
+        ConfigError: names both, or what is missing.
     """
     other = position.get("path", "another kind of sink")
     if os.path.abspath(other) != os.path.abspath(path):
@@ -224,6 +233,12 @@ def check_position(path: Path, position: Position) -> None:
             f"{path}: cannot be resumed, the last checkpoint is of {other}; name that one again or "
             "start over with --overwrite"
         )
+    for name in counts:
+        if not isinstance(position.get(name), int):
+            raise ConfigError(
+                f"{path}: cannot be resumed, the last checkpoint is of another version and says "
+                f"nothing of its {name}; start over with --overwrite or name another path"
+            )
 
 
 def write_error(path: Path, error: OSError) -> SinkError:

@@ -84,7 +84,7 @@ class FramesSink:
 
     def check_resume(self, position: Position) -> None:
         """Whether this is the folder of `position`."""
-        check_position(self._folder, position)
+        check_position(self._folder, position, "records", "last")
 
     def resume(self, position: Position) -> None:
         """Remove the pictures that came after `position`."""

@@ -37,7 +37,7 @@ class JsonlSink:
 
     def check_resume(self, position: Position) -> None:
         """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position)
+        self._file.check_resume(position, "records")
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the lines that were there at `position`."""

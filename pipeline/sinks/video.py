@@ -134,7 +134,10 @@ class VideoSink:
 
     def check_resume(self, position: Position) -> None:
         """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position)
+        self._file.check_resume(position, "records", "fragments")
+        if position["bytes"]:
+            _height, _width = position["size"]
+            VideoTimeline(**position["timeline"])
 
     def resume(self, position: Position) -> None:
         """Cut the file back to the fragments of `position`; what comes next continues it."""

@@ -195,9 +195,9 @@ class Progress:
         )
 
     def _fitting(self, state: State) -> dict[str, Position]:
-        self._positions |= state.sinks
-        positions = {name: p for name, p in self._positions.items() if p is not None}
+        positions = {name: p for name, p in state.sinks.items() if p is not None}
         self._publisher.check(positions)
+        self._positions |= state.sinks
         return positions
 
     def _restored(self, state: State) -> bool:
