@@ -186,10 +186,29 @@ class Checkpoint:
         Raises:
             OSError: it could not be written.
         """
+        used = None
         with contextlib.suppress(ConfigError):  # told where numbers are asked for
+            used = self.used()
             if self.reserved() is None:
                 self._numbers.unlink(missing_ok=True)
-        self.save(state)
+        self.save(replace(state, numbers=used))
+
+    def used(self) -> Numbers | None:
+        """What this run has left to use, whatever its output was; None: it has used none.
+
+        Raises:
+            ConfigError: a file is there and cannot be read.
+        """
+        reserved, noted = self.reserved(), None
+        try:
+            values = json.loads(self.path.read_text(encoding="utf-8"))
+            if values["run"] == self._run and values.get("numbers") is not None:
+                noted = Numbers(**values["numbers"])
+        except FileNotFoundError:
+            pass
+        except DAMAGED as error:
+            raise self._refusal(self.path, error) from error
+        return noted if reserved is None else reserved.beyond(noted or reserved)
 
     def reserved(self) -> Numbers | None:
         """What this run has left to use; None: it has used none.
@@ -251,6 +270,13 @@ class Checkpoint:
 
     def discard(self) -> None:
         """Forget the state: the output is begun anew. The numbers of a run stay used."""
+        used = None
+        with contextlib.suppress(ConfigError):
+            used = self.used()
+        if used is not None:
+            with contextlib.suppress(OSError):  # then it stands as it was, and is of other output
+                self.save(State({}, numbers=used))
+            return
         self.path.unlink(missing_ok=True)
         if not self.lasting:
             with contextlib.suppress(OSError):  # others have theirs there

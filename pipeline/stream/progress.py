@@ -81,7 +81,7 @@ class Progress:
             return None
         if (state := self._checkpoint.load(self._publisher.names)) is not None:
             return state
-        numbers = self._checkpoint.reserved()
+        numbers = self._checkpoint.used()
         return None if numbers is None else State(sinks=dict(self._positions), numbers=numbers)
 
     def go_on(self, state: State | None) -> Start:

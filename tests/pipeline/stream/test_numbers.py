@@ -220,15 +220,23 @@ def test_numbers_of_another_run_are_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("crash", [True, False])
-@pytest.mark.parametrize("lost", ["options", "sinks", "output", "state"])
+@pytest.mark.parametrize(
+    ("lost", "reserved"),
+    [
+        *((lost, True) for lost in ("options", "sinks", "output", "state")),
+        *((lost, False) for lost in ("options", "sinks", "output")),
+    ],
+)
 def test_after_output_was_begun_anew_in_the_same_run(
-    camera: Camera, lost: str, crash: bool
+    camera: Camera, lost: str, crash: bool, reserved: bool
 ) -> None:
     """Its options are changed, one more is asked for, it was moved away, the state is gone."""
     for life in range(3):
         options = {"look": f"jsonl?fields={life}"} if lost == "options" else None
         checkpoint = Checkpoint(camera.path, run="run", source_id="cam", options=options)
         others = (ListSink(),) * (life if lost == "sinks" else 0)
+        if not reserved:  # then numbers stand in the state alone
+            checkpoint.reserve = full  # type: ignore[method-assign]
         camera.live(4, crash=crash, others=others, checkpoint=checkpoint)
         if lost == "output":
             checkpoint.discard()
