@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -43,6 +44,10 @@ def _run(asked: Callable[[], int | None]) -> int:
         usage: Callable[[], str] | None = getattr(error, "format_message", None)
         if usage is not None:  # typer's own error: it cannot read the command line
             _explain(usage().strip(), error)
+            code = 2
+        elif isinstance(error, OSError) and error.filename is not None:
+            # a folder nobody may look into, a name that is too long: not worth a traceback anywhere
+            telling.say(f"maskstream: {os.fsdecode(error.filename)}: {error.strerror}")
             code = 2
         elif telling.failure() is None:
             raise

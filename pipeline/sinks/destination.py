@@ -10,6 +10,8 @@ from pipeline.errors import ConfigError
 from pipeline.formats.whole import refuse_existing, refuse_no_file
 
 _A_BLOCK = 4096
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095 - 300
+"""What the system allows, room beside a file left for its state."""
 
 
 def refuse_file(path: Path, *, overwrite: bool) -> None:
@@ -19,6 +21,7 @@ def refuse_file(path: Path, *, overwrite: bool) -> None:
         ConfigError: it is there and not to be replaced, is no file, or cannot be written.
         SinkError: another process is writing there.
     """
+    _refuse_long(str(path))
     refuse_existing(path, overwrite=overwrite)
     refuse_no_file(path)
     refuse_unready(os.path.abspath(path), folder=False)
@@ -30,11 +33,24 @@ def refuse_kind(path: str, *, root: str, folder: bool) -> None:
     Raises:
         ConfigError: it would lie outside the root, or what is there is of another kind.
     """
+    _refuse_long(path)
     refuse_outside(Path(path) if folder else Path(path).parent, Path(root))
     if not folder:
         refuse_no_file(path)
     elif os.path.exists(path) and not os.path.isdir(path):
-        raise ConfigError(f"{path}: is no folder; name one for the pictures")
+        raise ConfigError(f"{path}: is no folder; name one")
+
+
+def _refuse_long(path: str) -> None:
+    name = max(map(os.fsencode, path.split(os.sep)), key=len)
+    whole = os.fsencode(os.path.abspath(path))
+    for what, most in ((name, _LONGEST_NAME), (whole, _LONGEST_PATH)):
+        if len(what) > most:
+            shown = what[:40].decode(errors="replace")
+            raise ConfigError(
+                f"{shown}...: cannot be written: {len(what)} bytes are too long a name, "
+                f"{most} are left to it"
+            )
 
 
 def refuse_outside(folder: Path, root: Path) -> None:

@@ -238,7 +238,8 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(self.path.name + ".new")
         try:
-            with fresh.open("w", encoding="utf-8") as file:
+            fresh.unlink(missing_ok=True)  # a link or a pipe would lead somewhere else
+            with fresh.open("x", encoding="utf-8") as file:
                 json.dump(values, file, separators=(",", ":"), allow_nan=False)
                 file.flush()
                 os.fsync(file.fileno())
@@ -258,7 +259,8 @@ class Checkpoint:
         text = ", ".join(f'"{name}": {value:>20}' for name, value in asdict(numbers).items())
         text += f', "run": {json.dumps(self._run)}'
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._numbers, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._numbers, flags, 0o666)
         try:
             fresh = os.fstat(fd).st_size == 0
             os.pwrite(fd, f"{{{text}}}\n".encode(), 0)

@@ -151,3 +151,34 @@ def test_what_is_written_is_a_file_or_a_line(
         assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
     assert (here / "mine").read_text() == "mine"
     assert not [path for path in here.rglob(".*")]
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([*command[:-1], "IT"] for command in WRITTEN if command[-1] == "IT"),
+        ["track", "IT", "--model", "blob", "--local", "--quiet"],
+        *([*TRACK, "--sink", f"{kind}:IT"] for kind in ("jsonl", "frames", "parquet")),
+        [*TRACK, "--sink", f"jsonl:{'d/' * 2100}IT"],
+        [*TRACK, "--state-dir", "IT"],
+        [*TRACK[:2], "--weights", "IT", "--local"],
+        ["run", "IT"],
+        ["eval", "run", "IT"],
+        ["eval", "track", "--gt", "IT", "--results", "IT", "--format", "mots"],
+        ["export", "records", "IT", "--to", "coco"],
+        ["demo", "--output", "IT", "--local"],
+    ],
+    ids=name_of,
+)
+def test_a_name_that_is_too_long_is_a_line(
+    command: list[str],
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code, words = said([word.replace("IT", LONG) for word in command], monkeypatch, capfd)
+    assert (code, words.count("\n")) == (2, 1), words
+    assert "too long" in words

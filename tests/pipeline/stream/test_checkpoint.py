@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,24 @@ def test_a_stream_goes_on_without_checkpoints_when_none_can_be_written(
     ).run()
     assert (sink.indices, end.exit_code) == ([0, 1, 2], 0)
     assert "no checkpoint written" in caplog.text
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, lambda path: os.symlink("mine", path), lambda path: os.symlink("/dev/zero", path)],
+    ids=["pipe", "link", "device"],
+)
+def test_a_state_is_written_through_no_link_and_waits_for_no_pipe(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    make(tmp_path / "cam.json.new")
+    checkpoint = Checkpoint(tmp_path / "cam.json", run="run", source_id="cam")
+    checkpoint.save(State({"s0": {"at": 1}}, numbers=Numbers(1, 2, 3)))
+    assert checkpoint.load(["s0"]) == State({"s0": {"at": 1}}, numbers=Numbers(1, 2, 3))
+    assert (tmp_path / "mine").read_text() == "mine"
+    os.symlink("mine", tmp_path / "cam.numbers")
+    with pytest.raises(OSError, match="symbolic links"):
+        checkpoint.reserve(Numbers(9, 9, 9))
+    assert (tmp_path / "mine").read_text() == "mine"
