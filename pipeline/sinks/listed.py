@@ -16,7 +16,7 @@ from pipeline.delivery.lock import lock
 from pipeline.errors import SinkError
 
 NAME = ".maskstream-frames"
-_OURS = re.compile(r"([0-9]{8,18})\.(jpg|png)")
+_OURS = re.compile(r"([0-9]{8,18})(-[0-9]+)?\.(jpg|png)")
 
 
 class Listed:

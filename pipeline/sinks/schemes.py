@@ -182,6 +182,20 @@ _BUILT_IN = [
         options=EVENTS,
     ),
     Scheme(
+        "crops",
+        "pipeline.sinks.crops:open_crops",
+        "the best picture of every track in a folder",
+        writes="directory",
+        tracked=True,
+        options={
+            "format": choice("jpg", "png", help="file format"),
+            "quality": integer(1, 100, default=90, help="of JPEG"),
+            "margin": integer(0, 100, default=10, help="percent of the longer side around the box"),
+            "cutout": flag(default=False, help="what is not of the mask is transparent; png only"),
+            "gone": EVENTS["gone"],
+        },
+    ),
+    Scheme(
         "frames",
         "pipeline.sinks.frames:open_frames",
         "single pictures in a folder",

@@ -15,6 +15,7 @@ from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
 from pipeline.sinks.chosen import Chosen
 from pipeline.sinks.coco import CocoSink
+from pipeline.sinks.crops import CropsSink
 from pipeline.sinks.events import EventsSink
 from pipeline.sinks.frames import FramesSink
 from pipeline.sinks.function import FunctionSink
@@ -28,7 +29,7 @@ from pipeline.stages import ChecksResume, KeepsOwnEnd, Measured, Overlapping, Re
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for name in ("pipeline", "workers") for path in (ROOT / name).rglob("*.py"))
 CONTRACTS = [value for value in vars(stages).values() if getattr(value, "_is_protocol", False)]
-FILE_SINKS = (CocoSink, EventsSink, FramesSink, JsonlSink, Chosen, MotsSink, VideoSink)
+FILE_SINKS = (CocoSink, CropsSink, EventsSink, FramesSink, JsonlSink, Chosen, MotsSink, VideoSink)
 BEYOND = [Reporting, Overlapping, Warm, Measured, ChecksResume, KeepsOwnEnd]
 
 

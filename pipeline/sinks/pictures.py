@@ -1,0 +1,163 @@
+"""`PictureFolder`: pictures that come into being whole in a folder; a list says which are ours."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.errors import ConfigError, SinkError
+from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
+from pipeline.sinks.listed import Listed, called_alike, unfinished
+from pipeline.sinks.schemes import SinkTarget
+from pipeline.stages import Position
+
+log = logging.getLogger(__name__)
+
+_UNSYNCED = 256
+"""Pictures that may wait for a flush; more are made durable when they are written."""
+
+
+class PictureFolder:
+    """A folder of one sink's pictures, each of which belongs to a frame.
+
+    A picture is written under another name and renamed, so that no reader ever sees half of one.
+    Removed and replaced is only what the folder's list says was written by a sink of this kind.
+
+    Args:
+        path: exists, and belongs to one source alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.began = False
+        """Something was written or resumed; before, pictures of an older run may stand there."""
+        self._listed = Listed(path)
+        self._unsynced: list[Path] = []
+
+    def begin(self) -> None:
+        """Remove what an older run left; done once, unless resumed."""
+        if self.began:
+            return
+        if not self._listed.known and next(called_alike(self.path), None) is not None:
+            log.warning(
+                "%s: pictures called like ours are there and no list says that they are; "
+                "they stay and are not written over, remove them if they are of an older run",
+                self.path,
+            )
+        self.resume(-1)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a picture.
+
+        Args:
+            name: begins with the frame's index, eight digits or more.
+            data: of the whole file.
+
+        Raises:
+            SinkFull: the disk is full.
+            SinkError: it cannot be written, or a picture of another's has its name.
+        """
+        path = self.path / name
+        part = unfinished(path)
+        self._refuse_foreign(path, part)
+        try:
+            self._listed.add(path)
+            part.unlink(missing_ok=True)
+            part.write_bytes(data)
+            os.replace(part, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise write_error(path, error) from error
+        self._unsynced.append(path)
+        if len(self._unsynced) >= _UNSYNCED:
+            self.sync()
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Take pictures away that were written here."""
+        gone = {self.path / name for name in names}
+        self._unsynced = [path for path in self._unsynced if path not in gone]
+        try:
+            for path in gone:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def sync(self) -> None:
+        """Return when everything written would survive a power cut.
+
+        Raises:
+            SinkError: it cannot be made durable.
+        """
+        try:
+            self._listed.sync()
+            for path in self._unsynced:
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            sync_folder(self.path)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        self._unsynced.clear()
+
+    def indices(self) -> list[int]:
+        """Of the pictures of ours that are there."""
+        return [index for picture, index in self._listed.pictures() if picture.exists()]
+
+    def check_resume(self, position: Position, *counts: str) -> None:
+        """Whether this is the folder of `position`, which has these numbers.
+
+        Raises:
+            ConfigError: it is of another, or of another version.
+        """
+        check_position(self.path, position, *counts)
+
+    def resume(self, last: int) -> None:
+        """Remove the pictures behind a frame, and go on."""
+        self.began = True
+        try:
+            self._listed.remove_after(last)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def adopt(self, *, last: int, count: int, suffix: str) -> None:
+        """Take what a checkpoint from before there was a list speaks of, if it is all there."""
+        if self._listed.known:
+            return
+        alike = sorted(called_alike(self.path), key=lambda found: found[1])
+        ours = [p for p, i in alike if i <= last and p.suffix == f".{suffix}"]
+        if ours and len(ours) == count:
+            self._listed.adopt(ours)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._listed.close()
+
+    def _refuse_foreign(self, path: Path, part: Path) -> None:
+        there = next((one for one in (path, part) if os.path.lexists(one)), None)
+        if there is not None and not self._listed.has(path):
+            raise SinkError(
+                f"{there}: is there and not in the list of what was written; move it away, or name "
+                "another folder"
+            )
+
+
+def open_folder(target: SinkTarget) -> PictureFolder:
+    """Make and open the folder a sink's URL names.
+
+    Raises:
+        ConfigError: pictures of an older run are there, or the folder cannot be made.
+        SinkError: another process writes there.
+    """
+    folder = target.path
+    prepare_folder(target, folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder}: cannot be written; check its permissions")
+    if not target.overwrite and next(called_alike(folder), None) is not None:
+        raise ConfigError(
+            f"{folder}: holds pictures already; use --overwrite to replace them or name another "
+            "folder"
+        )
+    return PictureFolder(folder)
