@@ -28,7 +28,7 @@ from pipeline.sources.images.heif import is_heif
 from pipeline.sources.picture import WHOLE, Crop
 from pipeline.sources.schemes import VIDEO_SUFFIXES
 
-_FORMATS = (
+FILE_FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,f4v,gif,apng,asf,ogg,"
     "mxf,gxf,nut,ivf,obu,av1,h263,h264,hevc,vvc,mjpeg,mpjpeg,dv,rm,wtv,nsv,yuv4mpegpipe,swf,"
     "mp3,wav,flac,aac"
@@ -231,7 +231,7 @@ class VideoFile:
     def _open(self, max_pixels: int) -> InputContainer:
         options = {
             "protocol_whitelist": "file,subfile",
-            "format_whitelist": _FORMATS,
+            "format_whitelist": FILE_FORMATS,
             "max_pixels": str(max_pixels),
         }
         # the prefix keeps a name such as `concat:a|b` from being anything but a name

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +43,19 @@ def is_cut_off(path: Path) -> bool:
         start = file.read(12)
         file.seek(0)
         return _reader(start)(file, length)
+
+
+def says_more(start: bytes, length: int) -> bool:
+    """Whether the beginning of a file says that it is longer; False where only its parts do."""
+    reader = {
+        b"RIFF": _riff_reaches_beyond,
+        _EBML: _segment_is_longer,
+        _ASF[:4]: _asf_reaches_beyond,
+    }.get(start[:4])
+    try:
+        return reader is not None and reader(BytesIO(start), length)
+    except struct.error:  # what says it lies further in
+        return False
 
 
 def pictures_are_whole(path: Path) -> bool:
@@ -76,6 +90,11 @@ def _reader(start: bytes) -> Callable[[BinaryIO, int], bool]:
     return lambda file, length: False
 
 
+def _segment_is_longer(file: BinaryIO, length: int) -> bool:
+    size = read_number(file) if find_segment(file) else None
+    return size is not None and file.tell() + size > length
+
+
 def _boxes_reach_beyond(file: BinaryIO, length: int) -> bool:
     """MP4 and MOV: a row of boxes, each with its size before it; what follows is no box."""
     at, kind = 0, b""
@@ -103,10 +122,9 @@ def _segment_reaches_beyond(file: BinaryIO, length: int) -> bool:
     """Matroska and WebM: a header, then one segment; without a size of it, its last part counts."""
     if not find_segment(file):
         return False
-    size = read_number(file)
-    if size is not None:
-        return file.tell() + size > length
-    return _cluster_reaches_beyond(file, length)
+    if read_number(file) is None:
+        return _cluster_reaches_beyond(file, length)
+    return _segment_is_longer(file, length)
 
 
 def _cluster_reaches_beyond(file: BinaryIO, length: int) -> bool:
@@ -165,7 +183,8 @@ def _asf_reaches_beyond(file: BinaryIO, length: int) -> bool:
         if name == _ASF_DATA and size <= _ASF_DATA_HEAD:  # written where nothing can be filled in
             rest = (length - at - _ASF_DATA_HEAD) % packet if packet else 0
             file.seek(length - rest)
-            return bool(rest) and file.read(1)[0] & 0x90 == 0x80
+            begin = file.read(1)
+            return bool(rest and begin) and begin[0] & 0x90 == 0x80
         if size < 24:
             return False
         if name == _ASF:

@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.secrets import scrub
+from pipeline.sources.file.container import FILE_FORMATS
 from pipeline.sources.live.ceiling import limit_pieces
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.body import Body
@@ -104,8 +105,8 @@ def _options(scheme: str | None, how: Opening) -> dict[str, str]:
     if scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": how.transport, "timeout": patience}
         options["allowed_media_types"] = "video"
-    elif scheme in ("http", "https"):
-        return options
+    elif scheme in ("http", "https"):  # a recording is a file
+        return options | {"format_whitelist": f"{_FORMATS},{FILE_FORMATS}"}
     elif scheme == "udp":
         options |= {"timeout": patience, "overrun_nonfatal": "1", "fifo_size": "50000"}
     else:  # RTMP's own `timeout` would mean: wait for callers
@@ -141,6 +142,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.ExitError, "nothing came in time"),  # the deadline given to PyAV
     (av.error.EOFError, "the other side closed the connection"),
     (av.error.InvalidDataError, "what comes is no video stream"),
+    (av.error.ArgumentError, "what comes is in no format that is read"),
     (av.error.DecoderNotFoundError, "no decoder for its video in this FFmpeg"),
     (av.error.ProtocolNotFoundError, "it leads to a protocol that is not allowed"),
     (av.error.FileNotFoundError, "no such device"),

@@ -17,6 +17,7 @@ from pipeline.errors import SourceError, SourceOpenError
 from pipeline.frames import Frame
 from pipeline.sources.file.container import VideoFile
 from pipeline.sources.file.file import FileSource
+from pipeline.sources.file.truncation import says_more
 from pipeline.sources.live.opening import open_web
 from pipeline.sources.network.link import LinkError
 from pipeline.sources.network.web import Web
@@ -106,7 +107,9 @@ class _RemoteFile(VideoFile):
         return self._body.length or 0
 
     def _ends_early(self) -> bool:
-        return False  # `Web.failure` says so: it knows how many bytes there are
+        """As far as its beginning tells; `Web.failure` knows what did not come of it."""
+        longer = bool(self._length()) and says_more(self._body.start, self._length())
+        return longer and (self.times_are_dts or not self._reached_its_end())
 
     def _demux(self) -> Iterator[av.Packet[Any]]:
         for packet in self.container.demux():

@@ -24,7 +24,7 @@ MAX_PLAYLIST_BYTES = 4 << 20
 """A day of parts of six seconds takes 1.5 MB."""
 BROKEN = "the connection broke off"
 CAMERA = "multipart/x-mixed-replace"
-_HEAD_BYTES = 16
+_HEAD_BYTES, _START_BYTES = 16, 1 << 16
 _CHUNK = 1 << 18
 _MAX_FAILURES, _PAUSE_S = 3, 0.15
 """Attempts to go on and the pauses before them, doubled each time; a connection that brings
@@ -58,6 +58,8 @@ class Body:
         self.length: int | None = None
         """Bytes there are; None where the server does not say."""
         self.content_type = ""
+        self.start = b""
+        """What FFmpeg has read of its first bytes."""
         self.whole = False
         """Whether it was read to an end that the server has marked."""
         self._over = False
@@ -84,6 +86,8 @@ class Body:
             data = self.head[self._pos : self._pos + size]
         else:
             data = self._next(size)
+        if self._pos == len(self.start) < _START_BYTES:
+            self.start += data[: _START_BYTES - len(self.start)]
         self._pos += len(data)
         self._given += len(data)
         if self.is_playlist and self._given > MAX_PLAYLIST_BYTES:

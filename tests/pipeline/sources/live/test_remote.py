@@ -93,6 +93,8 @@ KINDS = {
     "a.h264": {"options": {"bf": "0"}},
     "a.mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "a.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+    "a.y4m": {"codec": "rawvideo"},
+    "a.apng": {"codec": "apng", "pix_fmt": "rgb24"},
     "live.webm": {"codec": "libvpx", "mux": {"live": "1"}},
 }
 
@@ -161,6 +163,32 @@ def test_a_body_that_never_comes_whole_is_incomplete(server: Any, clips: Any, ra
         f"{len(frames)} pictures could be read, then: the connection broke off at byte {cut:,} "
         f"of {len(content):,}"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.asf", "wmv2"), ("a.flv", "flv1")],
+)
+def test_a_file_that_was_cut_off_before_it_was_served_is_incomplete(
+    server: Any, clips: Any, name: str, codec: str
+) -> None:
+    host, answers = server
+    noise = np.random.default_rng(1).integers(0, 255, (20, 48, 64, 3), np.uint8)
+    content = clips.write(name, images=list(noise), codec=codec, rate=25).read_bytes()
+    answers["/whole"], answers["/cut"] = file(content), file(content[: len(content) * 2 // 3])
+    for path, status in (("whole", Status.COMPLETE), ("cut", Status.INCOMPLETE)):
+        source = remote(f"http://{host}/{path}")
+        assert len(list(source.frames())) == source.outcome.decoded
+        assert source.outcome.status is status, source.outcome
+
+
+def test_what_is_in_no_known_format_says_so(server: Any) -> None:
+    host, answers = server
+    answers["/a"] = file(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(4000))
+    with pytest.raises(
+        SourceError, match=r"cannot open .*: what comes is in no format that is read$"
+    ):
+        list(remote(f"http://{host}/a").frames())
 
 
 def test_another_file_in_the_middle_is_not_gone_on_with(server: Any, clips: Any) -> None:
