@@ -87,7 +87,7 @@ def _dv(file: BinaryIO, length: int) -> RowEnd | None:
             end = length // size * size
             rest = _read(file, end, 3)
             return RowEnd(end, cut=bool(rest) and _DIF.startswith(rest))
-    return None
+    return RowEnd(0, cut=True) if length < 10 * _DIF_SEQUENCE else None
 
 
 def _gxf(file: BinaryIO, length: int) -> RowEnd | None:

@@ -205,10 +205,11 @@ def _asf_packet(header: bytes) -> int:
 
 
 def _jpeg_breaks_off(file: BinaryIO, length: int) -> bool:
-    """JPEG after JPEG: where any of them has an end, the last one has it too."""
+    """JPEG after JPEG: where any of them has an end, the last one has it too, as the only one."""
     file.seek(max(0, length - _TAIL_BYTES))
     tail = file.read()
-    return 0 <= tail.rfind(b"\xff\xd9") < tail.rfind(_JPEG)
+    end, begin = tail.rfind(b"\xff\xd9"), tail.rfind(_JPEG)
+    return end < begin if end >= 0 else begin == 0
 
 
 def _movi_is_whole(file: BinaryIO, length: int) -> bool:

@@ -178,3 +178,11 @@ def test_of_ogg_streams_one_behind_the_other_all_pictures_come(
     for path in (written("a.ogv"), theora):
         ended = outcome(clips.join(f"twice-{path.name}", path, path))
         assert (ended.status, ended.reason, ended.decoded) == (Status.COMPLETE, None, 20)
+
+
+@pytest.mark.parametrize(("name", "keep"), [("a.dv", 0.03), ("a.mjpeg", 0.07)])
+def test_a_file_that_ends_within_its_first_picture_is_incomplete(
+    copy: Any, name: str, keep: float
+) -> None:
+    ended = outcome(copy(name, keep=keep))
+    assert (ended.status, ended.decoded) == (Status.INCOMPLETE, 1)
