@@ -6,7 +6,7 @@ brings it to the service and asks again. A new service is a file with these thre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +92,25 @@ class Unwelcome(NotSent):
 
     A sink that was never welcome is lost; one that was goes on asking, more patiently.
     """
+
+
+def together_or_each(batch: Sequence[Message], send: Callable[[Sequence[Message]], None]) -> None:
+    """Send a batch that is taken or refused as a whole; where refused, find out who is to blame.
+
+    Raises:
+        NotSent: with how many were taken before.
+    """
+    try:
+        send(batch)
+    except Rejected:
+        if len(batch) == 1:
+            raise
+        for number, message in enumerate(batch):
+            try:
+                send([message])
+            except NotSent as error:
+                error.acknowledged = number
+                raise
 
 
 def too_large(where: object, size: int, limit: int) -> str:

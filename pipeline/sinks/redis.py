@@ -9,7 +9,15 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.delivery.client import Message, Rejected, Unreachable, Unwelcome, numbered
+from pipeline.delivery.client import (
+    Message,
+    Rejected,
+    Unreachable,
+    Unwelcome,
+    numbered,
+    together_or_each,
+    too_large,
+)
 from pipeline.delivery.service import ServiceSink
 from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
@@ -22,26 +30,34 @@ _EVENTS = 1 << 16
 _REMEMBERED_S = 30 * 24 * 3600
 """How long it is known in Redis how far a run came."""
 
+_LARGEST = 512 << 20
+"""Bytes of a value, where Redis is not asked to take less."""
+
 # An entry is added unless this run has added it, or a later one, already. That is kept beside the
 # stream: numbers of entries are Redis's own, so that runs of one source follow each other in it.
+# All of a batch in one step: none is taken while one before it is not.
 _ADD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local last = redis.call('HMGET', KEYS[2], 'epoch', 'frame')
-  if last[1] then
-    local epoch, frame = tonumber(last[1]), tonumber(last[2])
-    local e, f = tonumber(ARGV[1]), tonumber(ARGV[2])
-    if e < epoch or (e == epoch and f <= frame) then return false end
+for n = 2, #KEYS do
+  local at = 4 * n - 5
+  local epoch, frame, key, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local known = false
+  if redis.call('EXISTS', KEYS[1]) == 1 then
+    local last = redis.call('HMGET', KEYS[n], 'epoch', 'frame')
+    if last[1] then
+      local e, f = tonumber(last[1]), tonumber(last[2])
+      known = tonumber(epoch) < e or (tonumber(epoch) == e and tonumber(frame) <= f)
+    end
+  end
+  if not known then
+    if ARGV[1] == '0' then
+      redis.call('XADD', KEYS[1], '*', 'key', key, 'record', record)
+    else
+      redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'key', key, 'record', record)
+    end
+    redis.call('HSET', KEYS[n], 'epoch', epoch, 'frame', frame)
+    redis.call('EXPIRE', KEYS[n], ARGV[2])
   end
 end
-local id
-if ARGV[5] == '0' then
-  id = redis.call('XADD', KEYS[1], '*', 'key', ARGV[3], 'record', ARGV[4])
-else
-  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], '*', 'key', ARGV[3], 'record', ARGV[4])
-end
-redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'frame', ARGV[2])
-redis.call('EXPIRE', KEYS[2], ARGV[6])
-return id
 """
 _UNWELCOME = (
     redis.exceptions.AuthenticationError,
@@ -69,40 +85,42 @@ class RedisClient:
         self._place = place
         self._stream = stream
         self._maxlen = maxlen
+        self._limit = _LARGEST
         self._redis = connection(place)
         self._add = self._redis.register_script(_ADD)
 
     def connect(self) -> None:
-        """See that Redis is there and lets us in."""
-        self._call(lambda: self._redis.ping())
-        self._call(lambda: self._redis.script_load(_ADD))
+        """See that Redis is there, lets us in, and how much it takes."""
+        try:
+            self._call(lambda: self._redis.ping())
+        except Rejected as error:  # there is no message yet: such as no database of that number
+            raise Unwelcome(str(error)) from error
+        self._limit = self._call(self._largest)
 
     def send(self, batch: Sequence[Message]) -> None:
-        """Add an entry for each message, all in one round trip."""
-        pipe = self._redis.pipeline(transaction=False)
-        for message in batch:
-            _, (epoch, frame, event) = numbered(message.key)
-            run = message.key.partition(":")[0]
-            self._add(
-                keys=[self._stream, f"{{{self._stream}}}:{run}"],
-                args=[
-                    epoch,
-                    frame + event / _EVENTS,
-                    message.key,
-                    message.body,
-                    self._maxlen,
-                    _REMEMBERED_S,
-                ],
-                client=pipe,
-            )
-        answers = self._call(lambda: pipe.execute(raise_on_error=False))
-        for number, answer in enumerate(answers):
-            if isinstance(answer, redis.exceptions.RedisError):
-                raise self._told(answer, acknowledged=number)
+        """Add an entry for each message, all in one step."""
+        together_or_each(batch, self._send)
 
     def close(self) -> None:
         """Let go of the connection."""
         self._redis.connection_pool.disconnect()
+
+    def _largest(self) -> int:
+        try:
+            return int(self._redis.config_get("proto-max-bulk-len")["proto-max-bulk-len"] or 0)
+        except (redis.exceptions.ResponseError, KeyError):  # not for everybody to ask
+            return _LARGEST
+
+    def _send(self, batch: Sequence[Message]) -> None:
+        keys: list[str] = [self._stream]
+        args: list[float | str | bytes] = [self._maxlen, _REMEMBERED_S]
+        for message in batch:
+            if len(message.body) > self._limit:
+                raise Rejected(too_large(self._place, len(message.body), self._limit))
+            _, (epoch, frame, event) = numbered(message.key)
+            keys.append(f"{{{self._stream}}}:{message.key.partition(':')[0]}")
+            args += [epoch, frame + event / _EVENTS, message.key, message.body]
+        self._call(lambda: self._add(keys, args))
 
     def _call(self, call: Any) -> Any:
         try:
@@ -110,20 +128,20 @@ class RedisClient:
         except (redis.exceptions.RedisError, OSError) as error:
             raise self._told(error) from error
 
-    def _told(self, error: Exception, acknowledged: int = 0) -> Exception:
+    def _told(self, error: Exception) -> Exception:
         if reason := distrust(error):
-            return Unwelcome(f"{self._place}: {reason}", acknowledged)
+            return Unwelcome(f"{self._place}: {reason}")
         text = f"{self._place}: {str(error).partition(chr(10))[0]}"
         if isinstance(error, _UNWELCOME):
-            return Unwelcome(f"{text}; check user name, password and rights", acknowledged)
+            return Unwelcome(f"{text}; check user name, password and rights")
         if not isinstance(error, redis.exceptions.ResponseError):
-            return Unreachable(text, acknowledged)
+            return Unreachable(text)
         word = str(error).partition(" ")[0]
         if word in ("NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE") or "WRONGTYPE" in str(error):
-            return Unwelcome(text, acknowledged)
+            return Unwelcome(text)
         if any(later in str(error) for later in _LATER):
-            return Unreachable(text, acknowledged)
-        return Rejected(text, acknowledged)
+            return Unreachable(text)
+        return Rejected(text)
 
 
 def connection(place: ServicePlace) -> redis.Redis:

@@ -12,7 +12,14 @@ from email.utils import parsedate_to_datetime
 import httpx2
 
 from pipeline._version import __version__
-from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
+from pipeline.delivery.client import (
+    Message,
+    NotSent,
+    Rejected,
+    Unreachable,
+    Unwelcome,
+    together_or_each,
+)
 from pipeline.delivery.service import ServiceSink
 from pipeline.errors import ConfigError
 from pipeline.secrets import Secret, SecretRef
@@ -72,17 +79,7 @@ class WebhookClient:
 
     def send(self, batch: Sequence[Message]) -> None:
         """Post all in one request; one by one where the receiver refuses them together."""
-        try:
-            self._post(batch)
-        except Rejected:
-            if len(batch) == 1:
-                raise
-            for number, message in enumerate(batch):
-                try:
-                    self._post([message])
-                except NotSent as error:
-                    error.acknowledged = number
-                    raise
+        together_or_each(batch, self._post)
 
     def close(self) -> None:
         """Let go of the connection."""

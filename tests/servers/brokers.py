@@ -133,7 +133,7 @@ class Broker:
 
 
 class Redis(Broker):
-    program, scheme, once = "redis-server", "redis", True
+    program, scheme, once, limit = "redis-server", "redis", True, 1 << 20
 
     def command(self) -> list[str]:
         options = {
@@ -141,7 +141,7 @@ class Redis(Broker):
             "save": "", "appendonly": "yes", "appendfsync": "always",
             "tls-port": self.secure_port, "tls-cert-file": self.certificate,
             "tls-key-file": self.certificate, "tls-ca-cert-file": self.certificate,
-            "tls-auth-clients": "no",
+            "tls-auth-clients": "no", "proto-max-bulk-len": self.limit,
         }  # fmt: skip
         return [self.program, *(str(w) for k, v in options.items() for w in (f"--{k}", v))]
 
@@ -266,7 +266,7 @@ class Mqtt(Broker):
     written to the disk, so that it outlives the broker."""
 
     program, scheme, once, limit = "mosquitto", "mqtt", False, 200_000
-    keeps = False
+    keeps = survives = False
 
     def __init__(self, folder: Path, certificate: Path) -> None:
         self.received: list[tuple[str, str, bytes]] = []

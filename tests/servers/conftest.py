@@ -6,6 +6,7 @@ fail where `FAIL_ON_SKIP` is set, as `make test-servers` does.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -219,6 +220,22 @@ def proxy() -> Iterator[Callable[..., Child]]:
 def number_of() -> Callable[[NDArray[np.uint8]], int]:
     """Reads the number in a picture of `numbered_clip`."""
     return number_in
+
+
+@pytest.fixture
+def writer_of() -> Callable[[Path], int | None]:
+    """Finds the process that holds a file open; None when there is none."""
+    return _writer_of
+
+
+def _writer_of(path: Path) -> int | None:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(file) == str(path) for file in (entry / "fd").iterdir()):
+                return int(entry.name)
+        except OSError:
+            continue
+    return None
 
 
 _FIGURES: list[tuple[str, ...]] = []

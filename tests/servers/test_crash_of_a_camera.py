@@ -24,17 +24,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.ray, pytest.mark.timeout(180)]
 MAIN = "from pipeline.cli.main import main; main()"
 
 
-def writer_of(path: Path) -> int | None:
-    """The process that holds a file open; None when there is none."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(os.readlink(file) == str(path) for file in (entry / "fd").iterdir()):
-                return int(entry.name)
-        except OSError:
-            continue
-    return None
-
-
 def whole_records(path: Path) -> list[dict[str, Any]]:
     """Every line that has its end, parsed; one that is damaged in the middle fails."""
     if not path.exists():
@@ -72,7 +61,7 @@ def run(camera: Any, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_killed_camera_goes_on_and_the_other_does_not_notice(
-    run: subprocess.Popen[bytes], tmp_path: Path
+    run: subprocess.Popen[bytes], tmp_path: Path, writer_of: Callable[[Path], int | None]
 ) -> None:
     dies, stays = tmp_path / "dies.jsonl", tmp_path / "stays.jsonl"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import runpy
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -182,39 +184,42 @@ def test_what_is_sent_from_now_on_is_followed_to_its_end(broker: Any, tmp_path: 
     assert [json.loads(line)["outcome"] for line in lines[5:]] == ["complete"]
 
 
-NAMES = sorted(brokers.BROKERS)
 OUTAGES = [
-    pytest.param(2.0, id="2 s"),
+    pytest.param(1.0, id="1 s"),
     pytest.param(60.0, id="60 s", marks=[pytest.mark.faults, pytest.mark.timeout(300)]),
 ]
 
 
 @pytest.mark.parametrize("seconds", OUTAGES)
-@pytest.mark.parametrize(
-    ("broker", "how"),
-    [(n, "frozen") for n in NAMES] + [(n, "killed") for n in NAMES if brokers.BROKERS[n].survives],
-    indirect=["broker"],
-)
+@pytest.mark.parametrize("how", ["frozen", "killed"])
 def test_a_file_loses_nothing_while_the_service_is_away_and_does_not_wait_for_it(
     broker: Any, tmp_path: Path, how: str, seconds: float, figures: Any
 ) -> None:
     delivery = Delivery(broker, tmp_path / "spool", file=True)
     delivery.publish(range(200))
+    kept = [] if broker.survives or how == "frozen" else all_of(delivery, broker, 200)
     went(broker, how)
     away = time.monotonic()
     delivery.publish(range(200, 1000))
     assert delivery.publisher.flush().keys() == {"sink", "beside"}
     assert time.monotonic() - away < 10  # none of it waited for the service
     assert delivery.beside.indices == list(range(1000))
-    assert delivery.counts.queued > 790  # it takes a moment to stop
+    assert delivery.counts.queued > 500  # what was under way may have arrived
     comes_back_after(broker, how, seconds)
     back = time.monotonic()
     counts = delivery.finish()
     figures(broker.program, how, f"{seconds:g} s", f"drained after {time.monotonic() - back:.1f} s")
     assert time.monotonic() - back <= 30
     assert (counts.offered, counts.delivered, counts.dropped) == (1001, 1001, {})
-    found = frames(broker)
+    found = kept + frames(broker)
     assert (found if broker.once else list(dict.fromkeys(found))) == list(range(1000))
+
+
+def all_of(delivery: Delivery, broker: Any, count: int) -> list[int]:
+    """What a consumer gets before a broker dies that then forgets what it has acknowledged."""
+    while delivery.counts.delivered < count:
+        time.sleep(0.01)
+    return frames(broker)
 
 
 def went(broker: Any, how: str) -> None:
@@ -267,6 +272,7 @@ def test_a_message_too_large_is_put_aside_with_its_size_and_the_others_go_on(
     assert f"at most {broker.limit} are taken" in letter["reason"]
 
 
+@only(lambda kind: kind.once or kind is brokers.Webhook)
 def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
     broker: Any, tmp_path: Path
 ) -> None:
@@ -292,6 +298,38 @@ def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
     assert (received if broker.once else list(dict.fromkeys(received))) == lines
     assert brokers.PASSWORD not in done.stderr
     assert not list((tmp_path / "out").glob(".maskstream/*"))
+
+
+@pytest.mark.ray
+@only(lambda kind: kind is brokers.Redis)
+def test_a_stream_worker_that_is_killed_meanwhile_leaves_nothing_out(
+    broker: Any, tmp_path: Path, writer_of: Callable[[Path], int | None]
+) -> None:
+    records = tmp_path / "out" / "street.jsonl"
+    broker.freeze()
+    # a short path: Ray puts sockets there
+    with tempfile.TemporaryDirectory(prefix="ms-", ignore_cleanup_errors=True) as ray_folder:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "maskstream", "track", f"{STREET}&frames=700"),
+                *("--model", "blob", "--sink", broker.url()),
+                *("--sink", "jsonl:out/{source}.jsonl"),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "RAY_TMPDIR": ray_folder},
+            stderr=subprocess.DEVNULL,
+        )
+        while not records.exists() or records.read_bytes().count(b"\n") < 100:
+            assert process.poll() is None
+            time.sleep(0.01)
+        victim = writer_of(records)
+        assert victim not in (None, process.pid)
+        os.kill(victim, signal.SIGKILL)  # type: ignore[arg-type]
+        broker.thaw()
+        assert process.wait(100) == 0
+    lines = records.read_bytes().splitlines()
+    assert len(lines) == 701
+    assert [body for _, body in broker.messages("street")] == lines
 
 
 def test_who_is_not_let_in_is_told_so_without_the_password(
@@ -371,6 +409,23 @@ def test_the_consumer_of_the_examples_reads_what_was_sent(
     assert capsys.readouterr().out.splitlines() == [
         f"frame {number}: red covers {area} pixels" for number in range(3)
     ]
+
+
+@only(lambda kind: kind is brokers.Redis)
+def test_what_lies_where_a_stream_should_be_and_a_database_nobody_has_are_said(
+    broker: Any, tmp_path: Path
+) -> None:
+    def refused(url: str) -> str:
+        sink = open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
+        with pytest.raises(Unwelcome) as error:
+            send_one(sink)
+        sink.close()
+        return str(error.value)
+
+    where = f"redis://127.0.0.1:{broker.port}"
+    assert refused(broker.url().replace("/0?", "/99?")) == f"{where}: DB index is out of range"
+    broker._client().set("maskstream:gate", "another's")
+    assert refused(broker.url()).startswith(f"{where}: WRONGTYPE Operation against a key")
 
 
 @only(lambda kind: kind is brokers.Mqtt)
