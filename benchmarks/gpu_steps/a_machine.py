@@ -14,8 +14,7 @@ WRITTEN_FOR = "2.11"
 
 def run(rig: Rig) -> None:
     """Describe the machine and measure its ceilings."""
-    if not rig.dry:
-        _card(rig)
+    _card(rig)
     rig.found("torch", f"{torch.__version__}, CUDA {torch.version.cuda}")
     if not torch.__version__.startswith(WRITTEN_FOR):
         rig.found("another torch", f"written for {WRITTEN_FOR}; figures hold for this one")
@@ -28,21 +27,28 @@ def run(rig: Rig) -> None:
 
 
 def _card(rig: Rig) -> None:
-    if not torch.cuda.is_available():
+    if not rig.dry and not torch.cuda.is_available():
         raise RuntimeError("no usable CUDA device: see nvidia-smi for the driver")
-    card = torch.cuda.get_device_properties(0)
-    rig.found("card", card.name)
-    rig.found("compute capability", f"{card.major}.{card.minor}, {card.multi_processor_count} SM")
+    if not rig.dry:
+        card = torch.cuda.get_device_properties(0)
+        rig.found("card", card.name)
+        units = card.multi_processor_count
+        rig.found("compute capability", f"{card.major}.{card.minor}, {units} SM")
+    driver, *rest = _told_by_nvidia_smi()
+    rig.found("driver", driver)
+    rig.found("before anything ran", ", ".join(rest))
+    free, total = rig.memory()
+    rig.found("memory, GiB free of all", f"{free / 2**30:.1f} of {total / 2**30:.1f}")
+    if free < 0.8 * total:
+        rig.found("busy", "others hold memory: figures are too low")
+
+
+def _told_by_nvidia_smi() -> list[str]:
+    """Driver, memory and clocks of the first card."""
     asked = "driver_version,memory.used,memory.total,utilization.gpu,clocks.sm"
     command = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
-        driver, *rest = [part.strip() for part in said.splitlines()[0].split(",")]
+        return [part.strip() for part in said.splitlines()[0].split(",")]
     except (OSError, IndexError, subprocess.SubprocessError):
-        driver, rest = "unknown", ["nvidia-smi says nothing"]
-    rig.found("driver", driver)
-    rig.found("before anything ran", ", ".join(rest))
-    free, total = torch.cuda.mem_get_info()
-    rig.found("memory, GiB free of all", f"{free / 2**30:.1f} of {total / 2**30:.1f}")
-    if free < 0.8 * total:
-        rig.found("busy", "others hold memory: figures are too low")
+        return ["unknown", "nvidia-smi says nothing"]

@@ -12,14 +12,19 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import av
 import numpy as np
 import torch
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from torch import Tensor
 
 from benchmarks.gpu_steps.rig import Rig
+
+Decode = Callable[[bytes], Iterator[av.VideoFrame]]
+CONTEXTS = ({"primary_ctx": "0", "current_ctx": "1"}, {"primary_ctx": "1"})
 
 
 def run(rig: Rig) -> None:
@@ -27,17 +32,31 @@ def run(rig: Rig) -> None:
     size, frames = rig.size(((1080, 1920), 300), ((64, 96), 6))
     clip = _clip(size, frames)
     rig.found("clip", f"{size[1]}x{size[0]} H.264, {frames} frames, {len(clip) / 1e3:.0f} kB")
-    host = _digests(clip, gpu=False)
-    rig.found("host decodes, frames/s, 1 stream", _rate(clip, 1, frames, gpu=False))
-    rig.found("host decodes, frames/s, 4 streams", _rate(clip, 4, frames, gpu=False))
-    if rig.dry:
-        _planes_of_the_host(clip)
-        return
+    host = [_digest(_planes_of_host(frame)) for frame in _on_host(clip)]
+    for streams in (1, 4):
+        figure = _rate(rig, clip, streams, frames, _on_host)
+        rig.found(f"host decodes, frames/s, {streams} streams", figure)
     missing = _missing()
-    if missing:
+    if missing and not rig.dry:
         rig.found("decoding on the GPU", f"not to be had: {missing}")
         return
-    _gpu(rig, clip, frames, host)
+    decode = _like_surfaces if rig.dry else _on_gpu(rig, clip)
+    free = rig.memory()[0]
+    same = sum(
+        _digest(_planes_of_surface(rig, frame)) == expected
+        for frame, expected in zip(decode(clip), host, strict=True)
+    )
+    rig.found("a context and a decoder, MB", (free - rig.memory()[0]) / 1e6)
+    rig.found("Y and UV as the host's", f"{same} of {len(host)} frames")
+    for streams in rig.size((1, 4, 16), (2,)):
+        free = rig.memory()[0]
+        figure = _rate(rig, clip, streams, frames, decode)
+        rig.found(f"GPU decodes, frames/s, {streams} streams", figure)
+        rig.found(f"what {streams} streams left behind, MB", (free - rig.memory()[0]) / 1e6)
+    y, uv = _planes_of_surface(rig, next(decode(clip)))
+    seconds = rig.seconds_of(lambda: _normalised(y, uv))
+    rig.found("surface to network input, ms", 1e3 * seconds)
+    assert same == len(host), f"{len(host) - same} frames differ from the host's"
 
 
 def _missing() -> str:
@@ -45,26 +64,7 @@ def _missing() -> str:
         ctypes.CDLL("libnvcuvid.so.1")
     except OSError as error:
         return str(error)
-    from av.codec.hwaccel import hwdevices_available
-
     return "" if "cuda" in hwdevices_available() else "PyAV has no cuda compiled in"
-
-
-def _gpu(rig: Rig, clip: bytes, frames: int, host: list[str]) -> None:
-    free = torch.cuda.mem_get_info()[0]
-    device = _digests(clip, gpu=True)
-    rig.found("a context and a decoder, MB", (free - torch.cuda.mem_get_info()[0]) / 1e6)
-    same = sum(a == b for a, b in zip(device, host, strict=True))
-    rig.found("Y and UV as the host's", f"{same} of {len(host)} frames")
-    for streams in (1, 4, 16):
-        free = torch.cuda.mem_get_info()[0]
-        rig.found(
-            f"GPU decodes, frames/s, {streams} streams", _rate(clip, streams, frames, gpu=True)
-        )
-        taken = (free - torch.cuda.mem_get_info()[0]) / 1e6
-        rig.found(f"what {streams} streams left behind, MB", taken)
-    rig.found("surface to network input, ms", 1e3 * _to_input(rig, clip))
-    assert same == len(host), f"{len(host) - same} frames differ from the host's"
 
 
 def _clip(size: tuple[int, int], frames: int) -> bytes:
@@ -82,26 +82,57 @@ def _clip(size: tuple[int, int], frames: int) -> bytes:
     return file.getvalue()
 
 
-def _frames(clip: bytes, *, gpu: bool) -> Iterator[av.VideoFrame]:
-    accelerator = None
-    if gpu:
-        from av.codec.hwaccel import HWAccel
+def _on_host(clip: bytes) -> Iterator[av.VideoFrame]:
+    return _frames(clip, None)
 
-        accelerator = HWAccel("cuda", allow_software_fallback=False, is_hw_owned=True)
+
+def _like_surfaces(clip: bytes) -> Iterator[av.VideoFrame]:
+    """Pictures of the host, laid out as a decoder on the GPU does."""
+    return (frame.reformat(format="nv12") for frame in _on_host(clip))
+
+
+def _on_gpu(rig: Rig, clip: bytes) -> Decode:
+    """A way to decode there: in torch's context, or in one that the decoder finds by itself.
+
+    FFmpeg refuses the context that torch has begun, with other flags, unless it is told to take the
+    one that is current.
+    """
+    refused = []
+    for options in CONTEXTS:
+        decode = partial(_surfaces, options=options)
+        try:
+            next(decode(clip))
+        except Exception as error:  # noqa: BLE001 - the next one is tried
+            refused.append(f"{options}: {type(error).__name__}: {error}")
+        else:
+            rig.found("the decoder's context", f"{options}; refused: {refused or 'none'}")
+            return decode
+    raise RuntimeError(f"the decoder takes no context: {'; '.join(refused)}")
+
+
+def _surfaces(clip: bytes, options: dict[str, str]) -> Iterator[av.VideoFrame]:
+    torch.empty(1, device="cuda")  # makes torch's context the current one of this thread
+    wanted = HWAccel("cuda", allow_software_fallback=False, options=dict(options), is_hw_owned=True)
+    yield from _frames(clip, wanted)
+
+
+def _frames(clip: bytes, accelerator: HWAccel | None) -> Iterator[av.VideoFrame]:
     with av.open(io.BytesIO(clip), hwaccel=accelerator) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         yield from container.decode(stream)
 
 
-def _nv12(frame: av.VideoFrame, *, gpu: bool) -> list[Tensor]:
+def _planes_of_surface(rig: Rig, frame: av.VideoFrame) -> list[Tensor]:
     """Y and interleaved UV, rows as wide as the picture, copied out of the decoder's surface."""
-    if not gpu:
-        y, u, v = (_rows(plane) for plane in frame.planes)
-        return [y, torch.stack([u, v], dim=-1).flatten(1)]
-    torch.cuda.synchronize()
+    rig.wait()
     planes = [torch.utils.dlpack.from_dlpack(plane.__dlpack__()) for plane in frame.planes]
     return [plane.reshape(plane.shape[0], -1)[:, : frame.width].clone() for plane in planes]
+
+
+def _planes_of_host(frame: av.VideoFrame) -> list[Tensor]:
+    y, u, v = (_rows(plane) for plane in frame.planes)
+    return [y, torch.stack([u, v], dim=-1).flatten(1)]
 
 
 def _rows(plane: av.video.plane.VideoPlane) -> Tensor:
@@ -109,45 +140,25 @@ def _rows(plane: av.video.plane.VideoPlane) -> Tensor:
     return torch.from_numpy(lines[:, : plane.width].copy())
 
 
-def _planes_of_the_host(clip: bytes) -> None:
-    """What a surface's planes go through, with those of the host."""
-    for frame in _frames(clip, gpu=False):
-        y, uv = _nv12(frame, gpu=False)
-        assert y.shape == (frame.height, frame.width)
-        assert uv.shape == (frame.height // 2, frame.width)
-        assert _normalised(y, uv).shape == (1, 3, frame.height // 2, frame.width // 2)
+def _digest(planes: list[Tensor]) -> str:
+    return hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in planes)).hexdigest()
 
 
-def _digests(clip: bytes, *, gpu: bool) -> list[str]:
-    return [
-        hashlib.sha256(
-            b"".join(p.cpu().numpy().tobytes() for p in _nv12(frame, gpu=gpu))
-        ).hexdigest()
-        for frame in _frames(clip, gpu=gpu)
-    ]
-
-
-def _rate(clip: bytes, streams: int, frames: int, *, gpu: bool) -> float:
+def _rate(rig: Rig, clip: bytes, streams: int, frames: int, decode: Decode) -> float:
     """Frames a second of so many decoders, a thread each."""
     counted: list[int] = []
-
-    def decode() -> None:
-        counted.append(sum(1 for _ in _frames(clip, gpu=gpu)))
-
-    threads = [threading.Thread(target=decode) for _ in range(streams)]
+    threads = [
+        threading.Thread(target=lambda: counted.append(sum(1 for _ in decode(clip))))
+        for _ in range(streams)
+    ]
     start = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    rig.wait()
     assert counted == [frames] * streams, f"frames decoded: {counted}, expected {frames} each"
     return streams * frames / (time.perf_counter() - start)
-
-
-def _to_input(rig: Rig, clip: bytes) -> float:
-    frame = next(_frames(clip, gpu=True))
-    y, uv = _nv12(frame, gpu=True)
-    return rig.seconds_of(lambda: _normalised(y, uv))
 
 
 def _normalised(y: Tensor, uv: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
-import torch
 
 from benchmarks.gpu_steps.rig import NAME, Rig
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
@@ -24,8 +24,8 @@ def run(rig: Rig) -> None:
     engine = rig.engine(network, threshold=rig.size(0.1, 0.02))
     segmenter = MaskRcnnSegmenter(engine, info, max_batch=batch)
     pictures = rig.streets(batch)
-    if not rig.dry:
-        pictures = [np.ascontiguousarray(np.resize(p, (1080, 1920, 3))) for p in pictures]
+    size = rig.size((1080, 1920, 3), (96, 160, 3))
+    pictures = [np.ascontiguousarray(np.resize(p, size)) for p in pictures]
     serving = Serving(lambda: segmenter, trial=pictures[:1], max_batch=batch)
     serving.ready.result()
     device = serving.device
@@ -38,7 +38,7 @@ def run(rig: Rig) -> None:
             futures = serving.segment(threading.current_thread().name, pictures)
             done.extend(len(future.result(timeout=rig.seconds)) for future in futures)
 
-    busy = _Utilisation(rig)
+    busy = _Utilisation()
     began, before = time.perf_counter(), device.busy_s
     feeders = [threading.Thread(target=feed, daemon=True) for _ in range(threads)]
     for feeder in feeders:
@@ -66,15 +66,12 @@ def _alone(segmenter: MaskRcnnSegmenter, pictures: list[np.ndarray]) -> float:
 class _Utilisation:
     """What nvidia-smi says of the GPU, ten times a second."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        if not rig.dry and torch.cuda.is_available():
-            command = ["nvidia-smi", "--query-gpu=utilization.gpu", "-lms", "100"]
-            command.append("--format=csv,noheader,nounits")
-            try:
-                self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            except OSError:
-                return
+        command = ["nvidia-smi", "--query-gpu=utilization.gpu", "-lms", "100"]
+        command.append("--format=csv,noheader,nounits")
+        with suppress(OSError):
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def mean(self) -> str:
         """Percent, by the driver's coarse count."""

@@ -95,6 +95,10 @@ class Rig:
         )
         return [frame.image for frame in source.frames()]
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the device that are free, and all."""
+        return (6 << 30, 8 << 30) if self.dry else torch.cuda.mem_get_info()
+
     def wait(self) -> None:
         """Until the device is done."""
         if not self.dry:

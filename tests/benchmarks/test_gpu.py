@@ -32,8 +32,20 @@ torch._C._cuda_getDeviceCount = torch._C._cuda_init = counted
 """
 
 
+NVIDIA_SMI = """#!/bin/sh
+case "$*" in
+*driver_version*) echo '580.159, 10 MiB, 143771 MiB, 0 %, 345 MHz';;
+*) echo 37; echo 41; exec sleep 60;;
+esac
+"""
+
+
 def dry_run(out: Path, *arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
     """The command as on a bare machine; `before` is run after the imports it names itself."""
+    smi = out / "bin/nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text(NVIDIA_SMI)
+    smi.chmod(0o755)
     program = f"""
 import os, sys
 os.environ["TRITON_INTERPRET"] = "1"
@@ -45,7 +57,11 @@ sys.exit(main(["--dry-run", "--out", {str(out)!r}, *{arguments!r}]))
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{smi.parent}:{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
         timeout=280,
@@ -102,7 +118,11 @@ def test_every_step_runs_on_a_cpu_with_nothing_but_the_wheels_it_names(tmp_path:
     assert {letter: step["state"] for letter, step in told["steps"].items()} == dict.fromkeys(
         "abcdefg", "done"
     )
-    assert all(step["found"] for step in told["steps"].values())
+    found = {letter: step["found"] for letter, step in told["steps"].items()}
+    assert found["a"]["driver"] == "580.159"
+    assert found["a"]["before anything ran"] == "10 MiB, 143771 MiB, 0 %, 345 MHz"
+    assert found["f"]["Y and UV as the host's"] == "6 of 6 frames"
+    assert found["g"]["GPU at work"] == "39 %"
     assert (tmp_path / "gpu.md").read_text() in done.stdout
 
 
