@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Annotated, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.telling import give, give_record, heard
+
+if TYPE_CHECKING:
+    from pipeline.readers.contract import Records
 
 
 def tail(
@@ -23,6 +28,10 @@ def tail(
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Wait for more until the stream ends.")
     ] = True,
+    last: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Of what is there only so many, and all that comes."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The records as they are.")] = False,
 ) -> None:
     """Show what a sink has written, and what it writes from now on."""
@@ -30,7 +39,7 @@ def tail(
     from pipeline.readers import records
 
     with _until_asked() as leave, closing(records(url, source=source, follow=follow)) as found:
-        for record in found:
+        for record in found if last is None else _from_last(found, last):
             if record is None:
                 if not heard():
                     return
@@ -40,6 +49,12 @@ def tail(
                 give(_line(record))
             if leave.is_set():
                 return
+
+
+def _from_last(found: Records, count: int) -> Iterator[dict[str, Any] | None]:
+    """So many of the records that are there, and all that come."""
+    yield from deque(takewhile(lambda record: record is not None, found), maxlen=count)
+    yield from found
 
 
 @contextmanager

@@ -39,9 +39,10 @@ class ReadBack(Protocol):
     def __call__(self, wanted: Wanted) -> Records:
         """Yield records in their order, each once.
 
-        Where it follows it yields None at least every other second while nothing comes, so that
-        whoever asks can look to other things; it returns behind an end record with nothing behind
-        it. Closing the generator lets go of everything.
+        Where it follows it yields None when it has got to the end of what is there, and at least
+        every other second while nothing comes, so that whoever asks can look to other things; it
+        returns behind an end record with nothing behind it. Closing the generator lets go of
+        everything.
 
         Raises:
             SourceError: it cannot be read, or is damaged; names the place, holds no secrets.

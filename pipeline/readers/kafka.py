@@ -77,7 +77,8 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                 message = listener.next()
                 if message is None:
                     yield None
-                elif message.error() is not None:
+                    continue
+                if message.error() is not None:
                     at_end.add(message.partition() or 0)
                 elif source is None or message.key() == source:
                     at_end.discard(message.partition() or 0)
@@ -85,7 +86,9 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                     under_way[record["source"]] = not is_end(record)
                     yield record
                 over = bool(under_way) and not any(under_way.values())
-                if at_end == listener.partitions and (over or not wanted.follow):
-                    return
+                if at_end == listener.partitions:
+                    if over or not wanted.follow:
+                        return
+                    yield None
         except NotSent as error:
             raise SourceError(f"cannot read records: {error}") from error

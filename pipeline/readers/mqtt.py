@@ -42,6 +42,11 @@ class _Listener(MqttClient):
                 raise Unreachable(f"{self._place}: {self._gone}") from None
             return None
 
+    @property
+    def waiting(self) -> int:
+        """Messages that are there already."""
+        return self._heard.qsize()
+
     def _client(self) -> Client:
         client = super()._client()
         client.on_message = self._on_message
@@ -78,7 +83,7 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                     yield record
                 elif ended or not wanted.follow:
                     return
-                else:
+                if not listener.waiting:
                     yield None
         except NotSent as error:
             raise SourceError(f"cannot read records: {error}") from error

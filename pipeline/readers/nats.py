@@ -59,12 +59,12 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                 if message is not None:
                     record = json.loads(message.data)
                     yield record
-                    over = is_end(record) if wanted.follow else True
-                    if over and not message.metadata.num_pending:
+                    if message.metadata.num_pending:
+                        continue
+                    if is_end(record):
                         return
-                elif wanted.follow:
-                    yield None
-                else:
+                if not wanted.follow:
                     return
+                yield None
         except NotSent as error:
             raise SourceError(f"cannot read records: {error}") from error

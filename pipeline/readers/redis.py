@@ -38,12 +38,12 @@ def _records(wanted: Wanted, client: redis.Redis, stream: str, where: str) -> Re
             except (redis.exceptions.RedisError, OSError) as error:
                 said = str(error).partition("\n")[0]
                 raise SourceError(f"{where}: cannot read records: {said}") from error
-            for _, entries in answer:
-                for entry, fields in entries:
-                    record = json.loads(fields[b"record"])
-                    after, ended = entry, is_end(record)
-                    yield record
-            if not answer:
-                if ended or not wanted.follow:
-                    return
+            entries = answer[0][1] if answer else []
+            for entry, fields in entries:
+                record = json.loads(fields[b"record"])
+                after, ended = entry, is_end(record)
+                yield record
+            if not entries and (ended or not wanted.follow):
+                return
+            if len(entries) < _AT_ONCE:
                 yield None

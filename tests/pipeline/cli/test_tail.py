@@ -56,10 +56,22 @@ def test_as_json_they_are_what_was_written(
     assert capsys.readouterr().out.encode() == b"".join(lines[:2])
 
 
+@pytest.mark.parametrize("last", [0, 1, 3, 9])
+def test_only_the_last_of_what_is_there_are_shown(
+    last: int, tmp_path: Path, lines: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"".join(lines))
+    app(["tail", str(path), "--json", "--last", str(last)], standalone_mode=False)
+    expected = b"".join(lines[-last:]) if last else b""
+    assert capsys.readouterr().out.encode() == expected
+
+
 def test_it_follows_until_it_is_interrupted(tmp_path: Path, lines: list[bytes]) -> None:
     path = tmp_path / "x.jsonl"
-    path.write_bytes(lines[0])
-    process = subprocess.Popen((*COMMAND, path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    path.write_bytes(lines[2] + lines[0])
+    command = (*COMMAND, path, "--last", "1")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"gate 0 0.000 s  red 0.9, red 0.9\n"
     with path.open("ab") as file:
