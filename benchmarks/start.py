@@ -38,6 +38,15 @@ STEPS = {
     "begun": "streams told to begin",
 }
 NOT_OURS = ("ray", "model")
+WATCHED = RESOLVE, PREPARE, ENTER, START_SEGMENT, LAUNCH, BEGIN = (
+    "pipeline.plan.resolve:resolve",
+    "workers.running:prepare",
+    "workers.cluster:Cluster.__enter__",
+    "workers.cluster:Cluster.start_segment",
+    "workers.slots:StreamSlot.launch",
+    "workers.slots:StreamSlot.begin",
+)
+"""Functions at whose beginning or end a step is over."""
 
 
 def main() -> None:
@@ -108,6 +117,8 @@ def one_run(config: Path) -> dict[str, tuple[float, float]]:
         step, wall_s, cpu_s = line.split()
         steps[step] = (float(wall_s) - at[0], float(cpu_s) - at[1])
         at = (float(wall_s), float(cpu_s))
+    if missing := [STEPS[step] for step in STEPS if step not in steps]:
+        sys.exit(f"the run never said: {', '.join(missing)}")
     shutil.rmtree(config.parent / "out")
     return steps
 
@@ -115,37 +126,42 @@ def one_run(config: Path) -> dict[str, tuple[float, float]]:
 def timed_run(config: str) -> NoReturn:
     """Be `maskstream run`, say when each step is over, and leave when the streams have begun."""
     from pipeline.cli.main import main as command
-    from workers.cluster import Cluster
-    from workers.slots import StreamSlot
 
-    def when_begun(slot: StreamSlot) -> None:
+    def when_begun(slot: Any) -> None:
         waiting.discard(slot)
         if not waiting:
             said("begun")
             for _ in range(2):  # to leave at once
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    waiting: set[StreamSlot] = set()
-    resolving, supervising = map(import_module, ("pipeline.plan.resolve", "workers.supervisor"))
-    around(resolving, "resolve", before="settings", after="plan")
-    around(supervising, "prepare", after="prepared")
-    around(Cluster, "__enter__", before="weights", after="ray")
-    around(Cluster, "start_segment", after="workers")
-    around(StreamSlot, "launch", then=waiting.add)
-    around(StreamSlot, "begin", before="model", then=when_begun)
+    waiting: set[Any] = set()
+    around(RESOLVE, before="settings", after="plan")
+    around(PREPARE, after="prepared")
+    around(ENTER, before="weights", after="ray")
+    around(START_SEGMENT, after="workers")
+    around(LAUNCH, then=waiting.add)
+    around(BEGIN, before="model", then=when_begun)
     sys.argv = ["maskstream", "run", config, "--quiet"]
     command()
 
 
+def place(function: str) -> tuple[Any, str]:
+    """Who has the function `module:name`, or `module:class.name`, and under which name."""
+    module, _, path = function.partition(":")
+    owner, _, name = path.rpartition(".")
+    found = import_module(module)
+    return (getattr(found, owner) if owner else found), name
+
+
 def around(
-    owner: Any,
-    name: str,
+    function: str,
     *,
     before: str | None = None,
     after: str | None = None,
     then: Callable[[Any], None] | None = None,
 ) -> None:
     """Have a function say when it is entered and left, and call `then` with its first argument."""
+    owner, name = place(function)
     inner = getattr(owner, name)
 
     @wraps(inner)
