@@ -161,13 +161,16 @@ class SqlClient:
 
     def _run(self, connection: Connection, run: str, source: str) -> tuple[int, tuple[int, int]]:
         """Id of a run, made known if it is new, and its last epoch and frame."""
-        made = self._insert(RUNS).on_conflict_do_nothing()
-        connection.execute(made, {"run": run, "source": source})
-        row = connection.execute(
+        question = (
             select(RUNS.c.id, RUNS.c.last_epoch, RUNS.c.last_frame)
             .where(RUNS.c.run == run, RUNS.c.source == source)
             .with_for_update()
-        ).one()
+        )
+        row = connection.execute(question).one_or_none()
+        if row is None:  # another that writes it was quicker, maybe
+            made = self._insert(RUNS).on_conflict_do_nothing()
+            connection.execute(made, {"run": run, "source": source})
+            row = connection.execute(question).one()
         last = (-1, -1) if row.last_frame is None else (row.last_epoch, row.last_frame)
         return row.id, last
 
