@@ -63,8 +63,8 @@ class NatsClient:
         """Connect, see that a stream takes the subject, and what it has of it."""
         self._loop = EventLoop("nats")
         self._nats, self._said = Client(), None
-        self._call(self._connect())
-        self._call(self._look())
+        self._call(self._connect(), CALL_S / 2)
+        self._call(self._look(), CALL_S / 2)
 
     def send(self, batch: Sequence[Message]) -> None:
         """Publish one after the other, each when the one before is stored."""
@@ -141,10 +141,10 @@ class NatsClient:
     async def _note(self, error: Exception) -> None:
         self._said = error
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+    def _call(self, work: Coroutine[Any, Any, T], timeout_s: float = CALL_S) -> T:
         assert self._loop is not None  # noqa: S101 - the courier connects first
         try:
-            return self._loop.call(work, CALL_S)
+            return self._loop.call(work, timeout_s)
         except (errors.Error, js_errors.Error, OSError) as error:
             raise self._told(error) from error
 
