@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -171,3 +172,17 @@ def test_files_and_folders_that_a_page_names_are_there(page: Path) -> None:
 def test_the_page_of_the_architecture_names_files() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     assert "pipeline/stages.py" in NAMED.findall(page)
+
+
+def test_the_floors_of_the_page_are_those_of_the_tool() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    block = page.partition("## The floors")[2].split("```")[1]
+    floors = [re.split(r" {3,}", line[3:])[0] for line in block.strip().splitlines()]
+    layers = [layer for floor in floors for layer in floor.split("->")]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    told = [names_of(layer) for layer in contract["contracts"][0]["layers"]]
+    assert [names_of(layer) for layer in layers] == told
+
+
+def names_of(layer: str) -> set[str]:
+    return {name.strip().removeprefix("pipeline.") for name in layer.split("|")}
