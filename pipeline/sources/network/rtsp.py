@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from email.message import Message
 from types import TracebackType
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.asking import refused, words_for
@@ -62,15 +62,14 @@ def resolve(address: Address, how: Opening) -> Address:
 
 def _there(first: Address, url: str) -> Address:
     """The address of a redirect; only the host that was given credentials gets them."""
-    there = Address.parse(url)
-    if not there.host:
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    if not parts.hostname:
         raise ValueError("no host")
-    known = first if urlsplit(there.bare).netloc == urlsplit(first.bare).netloc else None
-    return replace(
-        there,
-        username=known.username if known else None,
-        password=known.password if known else None,
-    )
+    there = Address(parts.scheme, urlunsplit(parts._replace(netloc=place)))
+    if place != urlsplit(first.bare).netloc:
+        return there
+    return replace(there, username=first.username, password=first.password)
 
 
 class _Look:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pipeline import secrets
 from pipeline.sources.live import opening
 from pipeline.sources.live.opening import open_stream
 from pipeline.sources.network import reach
@@ -130,6 +131,12 @@ def test_ffmpeg_asks_only_where_the_stream_is_and_tells_nobody_else_the_password
     assert {agent for _, _, agent, _ in near.asked} == {"maskstream"}
     assert {(path, known) for _, path, _, known in far.asked} == {("/b", "")}
     assert {agent for _, _, agent, _ in far.asked} == {"maskstream", "Lavf"}
+
+
+def test_credentials_of_a_redirect_are_not_taken(near: Rtsp, far: Rtsp) -> None:
+    near.answer = leads_to(f"rtsp://eve:mallory1@{far.host}/b?token=t0ken123")
+    assert found(f"rtsp://{near.host}/a") == f"rtsp://{far.host}/b?token=t0ken123"
+    assert "t0ken123" not in secrets.PROCESS._forms  # else it grows with every connection
 
 
 def test_another_path_of_the_host_is_told_the_password(near: Rtsp) -> None:
