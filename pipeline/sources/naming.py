@@ -92,11 +92,14 @@ def singles(url: str) -> list[str]:
 def _matching(pattern: str) -> list[str]:
     """Matched folders stand for what is in them, unless the pattern reaches into them itself."""
     found = entries_of(pattern)
-    reached = {folder for path in found.pictures + found.videos for folder in path.parents}
+    inside = {folder for path in found.pictures + found.videos for folder in path.parents}
+    reached = {os.stat(folder)[1:3] for folder in inside}
     meant = [pattern] if found.pictures else []
     meant += [str(path) for path in found.videos]
     for folder in found.folders:
-        meant += [] if folder in reached else _inside(str(folder))
+        place = os.stat(folder)[1:3]  # inode and device: links may lead to it, or above it
+        meant += [] if place in reached else _inside(str(folder))
+        reached.add(place)
     if meant := meant or [str(path) for path in found.others]:
         return meant
     kinds = "no picture and no video" if found.folders else "no file"

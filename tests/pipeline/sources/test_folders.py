@@ -125,6 +125,13 @@ def test_a_folder_matched_by_a_glob_stands_for_what_the_glob_does_not_reach(here
     ]
 
 
+def test_a_folder_that_links_lead_to_as_well_is_taken_once(here: Path) -> None:
+    touch(here, "set/a/x.mp4", "set/top.mp4")
+    for name, target in (("again", "a"), ("loop", "."), ("up", ".."), ("z.mp4", "../set")):
+        (here / "set" / name).symlink_to(target)
+    assert [url for _, url in expand(["set/*"])] == ["set/top.mp4", "set/a/x.mp4"]
+
+
 @pytest.mark.parametrize("url", ["*", "hollow", "hollow/*", "**/*.mp4"])
 def test_folders_of_nothing_are_refused(here: Path, url: str) -> None:
     (here / "hollow" / "sub.mp4").mkdir(parents=True)
