@@ -7,6 +7,7 @@ has no word for FFmpeg's own limit on such pieces, so it is set in the library t
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,4 +35,8 @@ def _loaded() -> list[ctypes.CDLL]:
     except OSError:
         return []
     lines = (line.split(maxsplit=5) for line in maps.splitlines() if "/libavutil" in line)
-    return [ctypes.CDLL(path) for path in sorted({line[-1] for line in lines})]
+    found = []
+    for path in sorted({line[-1] for line in lines}):
+        with suppress(OSError):  # replaced since, by an upgrade
+            found.append(ctypes.CDLL(path))
+    return found
