@@ -16,7 +16,7 @@ _UNSAID = 1 << 16
 """Bytes to look for where the system says 0: files it makes up when they are read."""
 MAX_JSON_BYTES = 2 << 30
 """A file of annotations that is read whole; the largest of COCO has 0.5 GB."""
-_MAX_LINE_BYTES = 64 << 20
+MAX_LINE_BYTES = 64 << 20
 """A frame of 1,000 instances takes less than 1 MB."""
 
 
@@ -50,7 +50,7 @@ def read_small(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     return data
 
 
-def lines_of(file: BufferedReader, *, max_bytes: int = _MAX_LINE_BYTES) -> Iterator[bytes]:
+def lines_of(file: BufferedReader, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
     """The lines of a file, none of which fills the memory.
 
     Raises:

@@ -46,7 +46,7 @@ def tail(
             elif as_json:
                 give_record(jsonl.dumps(record))
             else:
-                give(_line(record))
+                give(_told(record))
             if leave.is_set():
                 return
 
@@ -71,6 +71,16 @@ def _until_asked() -> Iterator[threading.Event]:
         yield leave
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _told(record: dict[str, Any]) -> str:
+    """A record in words; one of another version or maker as it is."""
+    from pipeline.formats import jsonl
+
+    try:
+        return _line(record)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return jsonl.dumps(record).decode()
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -166,8 +166,8 @@ def parse_record(fields: Mapping[str, Any]) -> FrameResult:
         return FrameResult(
             run=str(fields["run"]),
             source_id=str(fields["source"]),
-            epoch=int(fields["epoch"]),
-            index=int(fields["frame"]),
+            epoch=_counted(fields["epoch"]),
+            index=_counted(fields["frame"]),
             pts_s=_finite(fields["pts_s"]),
             captured_at_s=None if captured_at is None else _unix_s(captured_at),
             clock=fields.get("clock"),
@@ -291,6 +291,8 @@ def _parse_line(path: Path, number: int, fields: Mapping[str, Any]) -> FrameResu
 
 
 def _parse_instances(rows: list[Mapping[str, Any]], size: tuple[int, int]) -> Instances:
+    if not isinstance(rows, list):
+        raise TypeError("instances are no list")
     n = len(rows)
     tracks = [row["track"] for row in rows]
     carried = np.array([row.get("predicted", False) for row in rows], np.bool_)
@@ -308,6 +310,12 @@ def _parse_instances(rows: list[Mapping[str, Any]], size: tuple[int, int]) -> In
         predicted=carried if carried.any() else None,
         keypoints=np.array(points, np.float32) if n and len(points) == n else None,
     )
+
+
+def _counted(value: Any) -> int:
+    if not 0 <= int(value) < 1 << 53:  # what every reader of JSON can count
+        raise ValueError(f"a number of {str(value)[:40]}, where frames and epochs count from 0")
+    return int(value)
 
 
 def _finite(value: float) -> float:

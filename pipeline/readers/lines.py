@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import SourceError
 from pipeline.readers.contract import POLL_S, Records, Wanted, is_end
+from pipeline.reading import MAX_LINE_BYTES, open_regular
 
 
 def read_lines(wanted: Wanted) -> Records:
@@ -19,13 +20,15 @@ def read_lines(wanted: Wanted) -> Records:
     """
     path = wanted.target.path
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise SourceError(f"{path}: cannot read records: {error.strerror}") from error
     with file:
         head, number = b"", 0
         while True:
-            line = file.readline()
+            line = file.readline(MAX_LINE_BYTES + 1)
+            if len(line) > MAX_LINE_BYTES:
+                raise SourceError(f"{path} line {number + 1}: longer than {MAX_LINE_BYTES:,} bytes")
             if line.endswith(b"\n"):
                 head, number = head or line, number + 1
                 record = _parsed(path, number, line)

@@ -78,6 +78,7 @@ READ = [
         [*EXPORT, "IT", "--to", "jsonl", "--from", form]
         for form in ("coco", "mots", "ytvis", "labelstudio", "cvat", "parquet")
     ),
+    *(["tail", f"{scheme}:IT", "--no-follow"] for scheme in ("jsonl", "events", "mots")),
     ["run", "IT"],
     ["check", "IT"],
     [*TRACK[:2], "--weights", "IT", "--local"],

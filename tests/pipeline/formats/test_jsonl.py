@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -280,3 +281,27 @@ def test_a_damaged_line_inside_a_file_is_named(tmp_path: Path, line: bytes, mess
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none\.jsonl: cannot read records: No such file"):
         jsonl.read_run(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frame": -1}, "a number of -1, where frames and epochs count from 0"),
+        ({"epoch": -1}, "a number of -1, where frames and epochs count from 0"),
+        ({"frame": 10**30}, "a number of 1000000000000000000000000000000, where frames and"),
+        ({"instances": {}}, "a field is of the wrong kind: instances are no list"),
+        ({"instances": "x"}, "a field is of the wrong kind: instances are no list"),
+        ({"instances": None}, "a field is of the wrong kind: "),
+    ],
+)
+def test_a_record_that_no_run_writes_is_refused(change: dict[str, Any], message: str) -> None:
+    fields = {**json.loads(jsonl.dumps(make_result())), **change}
+    with pytest.raises(ValueError, match=message):
+        jsonl.parse_record(fields)
+
+
+def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path) -> None:
+    with (tmp_path / "run.jsonl").open("wb") as file:
+        file.truncate(10**11)
+    with pytest.raises(SourceError, match=r"a line of it is longer than 67,108,864 bytes"):
+        jsonl.read_run(tmp_path / "run.jsonl")
