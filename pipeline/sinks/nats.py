@@ -86,7 +86,7 @@ class NatsClient:
         if self._loop is None:
             return
         try:
-            self._loop.call(self._nats.close(), TIMEOUT_S)
+            self._loop.call(self._nats.close(), 1.0)  # it waits where TLS has failed
         except (errors.Error, OSError):  # TimeoutError is one
             pass
         finally:

@@ -106,6 +106,4 @@ def test_brokers_that_are_gone_are_unreachable_and_nothing_counts_as_taken(
         client.send(messages("gate", 3))
     client.close()
     assert error.value.acknowledged == 0
-    with pytest.raises(Unreachable, match=r"^kafka://127\.0\.0\.1:\d+: "):
-        client.connect()
-    client.close()
+    assert str(error.value).startswith(f"{cluster.place}: ")
