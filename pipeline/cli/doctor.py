@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -120,6 +121,11 @@ def _devices() -> Iterator[Finding]:
         memory = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
         yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory}")
         yield _fits(free)
+    if torch.cuda.device_count():
+        yield _kernels(
+            os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"),
+            Path(sysconfig.get_path("include"), "Python.h"),
+        )
     if models.gpu_present() and not torch.cuda.is_available():
         yield Finding("cuda", "unusable", _unusable(_driver(), torch.version.cuda))
     placement = place()
@@ -153,6 +159,16 @@ def _unusable(driver: int | None, cuda: str | None) -> str:
         f"the driver is of series {driver}, torch for CUDA {cuda} wants {least} or later: "
         f"update the driver{older}"
     )
+
+
+def _kernels(compiler: str | None, header: Path) -> Finding:
+    """What Triton needs for the GPU kernels the first time it launches them on a machine."""
+    slow = "without it plain torch does their work, which is several times slower"
+    if compiler is None:
+        return Finding("kernels", "no C compiler", f"install gcc: {slow}")
+    if not header.is_file():
+        return Finding("kernels", f"no {header}", f"install python3-dev: {slow}")
+    return Finding("kernels", f"compiled with {compiler}")
 
 
 def _fits(free_bytes: int) -> Finding:

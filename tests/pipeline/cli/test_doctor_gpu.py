@@ -45,3 +45,13 @@ def test_a_gpu_that_takes_no_picture_is_a_problem() -> None:
     assert doctor._fits(800_000_000).problem == (
         "free the GPU, or use a smaller model or smaller pictures"
     )
+
+
+def test_what_the_kernels_need_the_first_time_is_looked_for(tmp_path: Path) -> None:
+    header = tmp_path / "Python.h"
+    slow = "without it plain torch does their work, which is several times slower"
+
+    assert doctor._kernels(None, header).problem == f"install gcc: {slow}"
+    assert doctor._kernels("gcc", header).problem == f"install python3-dev: {slow}"
+    header.touch()
+    assert doctor._kernels("gcc", header).problem is None
