@@ -95,19 +95,19 @@ class Unwelcome(NotSent):
 
 
 def together_or_each(batch: Sequence[Message], send: Callable[[Sequence[Message]], None]) -> None:
-    """Send a batch that is taken or refused as a whole; where refused, find out who is to blame.
+    """Send a batch of which a part may be refused as a whole; then find out who is to blame.
 
     Raises:
         NotSent: with how many were taken before.
     """
     try:
         send(batch)
-    except Rejected:
+    except Rejected as refused:
         if len(batch) == 1:
             raise
-        for number, message in enumerate(batch):
+        for number in range(refused.acknowledged, len(batch)):
             try:
-                send([message])
+                send([batch[number]])
             except NotSent as error:
                 error.acknowledged = number
                 raise

@@ -17,6 +17,7 @@ from pipeline.delivery.client import (
     Rejected,
     Unreachable,
     Unwelcome,
+    together_or_each,
     too_large,
 )
 from pipeline.delivery.service import ServiceSink
@@ -43,6 +44,8 @@ _AWAY = {
     KafkaError._ALL_BROKERS_DOWN,
 }
 """Why is said beside, if at all."""
+_NEVER = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD}
+"""Of a message, or of all that were in one request with it."""
 _NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 
 
@@ -101,12 +104,17 @@ class KafkaClient:
             raise self._told(error.args[0]) from error
 
     def send(self, batch: Sequence[Message]) -> None:
-        """Produce all and wait until each is written."""
+        """Produce all and wait until each is written; one by one where a broker refuses some."""
+        fit = next((n for n, one in enumerate(batch) if not self._fits(one)), len(batch))
+        together_or_each(batch[:fit], self._produce)
+        if fit < len(batch):
+            raise Rejected(too_large(self._place, len(batch[fit].body), self._limit), fit)
+
+    def _produce(self, batch: Sequence[Message]) -> None:
         assert self._producer is not None  # noqa: S101 - the courier connects first
         self._said = None
-        fit = next((n for n, one in enumerate(batch) if not self._fits(one)), len(batch))
         answers: _Answers = {}
-        for number, message in enumerate(batch[:fit]):
+        for number, message in enumerate(batch):
             self._producer.produce(
                 self._topic,
                 key=message.source,
@@ -115,13 +123,11 @@ class KafkaClient:
                 on_delivery=partial(_keep, answers, number),
             )
         self._producer.flush(2 * TIMEOUT_S)
-        for number in range(fit):
+        for number, message in enumerate(batch):
             if number not in answers:
                 raise self._told(self._said, number)
             if (error := answers[number]) is not None:
-                raise self._told(error, number, len(batch[number].body))
-        if fit < len(batch):
-            raise Rejected(too_large(self._place, len(batch[fit].body), self._limit), fit)
+                raise self._told(error, number, len(message.body))
 
     def close(self) -> None:
         """Let go of the connections, and of what was not written."""
@@ -177,7 +183,7 @@ class KafkaClient:
                 f"{self._place}: there is no topic {self._topic!r}; make one, or leave create=0 out"
             )
             return Unwelcome(text, acknowledged)
-        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        if error is not None and error.code() in _NEVER:
             return Rejected(f"{self._place}: {error.str()}, of {size} bytes", acknowledged)
         return Unreachable(f"{self._place}: {said.str()}", acknowledged)
 
