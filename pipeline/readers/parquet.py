@@ -8,6 +8,7 @@ from pipeline.errors import SourceError
 from pipeline.formats import parquet
 from pipeline.formats.exchange import understood
 from pipeline.readers.contract import POLL_S, Records, Wanted
+from pipeline.sinks.journal import NAME as JOURNAL
 
 
 def read_parquet(wanted: Wanted) -> Records:
@@ -15,6 +16,11 @@ def read_parquet(wanted: Wanted) -> Records:
     place = wanted.target.path
     if not place.exists():
         raise SourceError(f"{place}: cannot read records: no such file or folder")
+    if place.is_dir() and not (any(place.glob("*.parquet")) or (place / JOURNAL).exists()):
+        raise SourceError(
+            f"{place}: cannot read records: no Parquet file is in this folder, and none is being "
+            "written there; name the folder of one source, or a file"
+        )
     done: set[Path] = set()
     end = None
     while True:

@@ -195,6 +195,12 @@ def test_what_is_not_there_or_of_another_kind_is_said(name: str, tmp_path: Path)
         list(maskstream.read(path))
 
 
+def test_a_folder_in_which_nothing_is_being_written_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").touch()
+    with pytest.raises(SourceError, match="no Parquet file is in this folder, and none is being"):
+        list(maskstream.read(tmp_path, follow=True))
+
+
 def test_a_database_without_our_tables_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.db").touch()
     with pytest.raises(SourceError, match="no such table: runs"):
