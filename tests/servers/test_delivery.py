@@ -247,7 +247,8 @@ def test_a_camera_loses_what_the_spool_has_no_room_for_and_counts_it(
     counts = delivery.finish()
     assert counts.offered == 1201
     assert set(counts.dropped) == {"sink_full"}
-    found = frames(broker)
+    every = frames(broker)
+    found = every if broker.once else list(dict.fromkeys(every))
     assert found == sorted(set(found))
     assert set(range(10)) < set(found)
     assert found[-1] == 1199
