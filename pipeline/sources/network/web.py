@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from pipeline.sources.network.reach import check_step
 MAX_AHEAD_BYTES = 64 << 20
 """What FFmpeg may take in before it gives a packet: it keeps all of that in memory."""
 _JPEG = b"\xff\xd8\xff"
+_PART = re.compile(rb"\ncontent-type: *image/jpeg[;\r\n]", re.IGNORECASE)
 _FILES = (b"GIF8", b"RIFF")
 """Beginnings of what has an end, also where the server does not say so."""
 
@@ -80,20 +82,29 @@ class Web:
         Raises:
             av.FFmpegError: it can make nothing of it.
         """
-        kind = "hls" if body.is_playlist else None
         if body.content_type == CAMERA:
-            kind = "mpjpeg"
-        elif body.head.startswith(_JPEG):  # one after the other, which FFmpeg does not always guess
+            return self._open_parts(body, options)
+        kind = "hls" if body.is_playlist else None
+        if body.head.startswith(_JPEG):  # one after the other, which FFmpeg does not always guess
             kind = "mjpeg"
         # a connection that is kept between parts would be FFmpeg's own
         more = {"http_persistent": "0"} if kind == "hls" else {}
-        return av.open(
-            body,
-            "r",
-            format=kind,
-            options={**options, **more},
-            io_open=self._open_part,
-        )
+        return self._opened(body, kind, {**options, **more})
+
+    def _open_parts(self, body: Body, options: Mapping[str, str]) -> InputContainer:
+        """Pictures in parts; whatever is not as FFmpeg wants it is read as JPEG after JPEG."""
+        try:
+            container = self._opened(body, "mpjpeg", options)
+            if _PART.search(body.start):
+                return container
+            container.close()
+        except av.error.InvalidDataError:
+            pass  # text stands before the first
+        body.seek(0)
+        return self._opened(body, "mjpeg", options)
+
+    def _opened(self, body: Body, kind: str | None, options: Mapping[str, str]) -> InputContainer:
+        return av.open(body, "r", format=kind, options=dict(options), io_open=self._open_part)
 
     def _open_part(self, url: str, _: int, options: Mapping[str, str]) -> Body | io.BytesIO:
         """What a playlist leads to; FFmpeg goes on to the next part where one is empty."""

@@ -284,7 +284,7 @@ def test_a_remote_playlist_never_opens_a_local_file(server: Any, clips: Any) -> 
     assert failure(once(f"http://{host}/list.m3u8"))
 
 
-def sends_jpegs(clips: Any) -> Answer:
+def sends_jpegs(clips: Any, *, kind: str = "image/jpeg", before: bytes = b"") -> Answer:
     """Ten numbered pictures, as a camera's own page shows them."""
     with av.open(str(clips.write("m.avi", codec="mjpeg", pix_fmt="yuvj420p"))) as container:
         jpegs = [bytes(packet) for packet in container.demux() if packet.size]
@@ -293,9 +293,10 @@ def sends_jpegs(clips: Any) -> Answer:
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         handler.end_headers()
+        handler.wfile.write(before)
         for j in jpegs:
-            head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(j)
-            handler.wfile.write(head + j + b"\r\n")
+            head = f"--frame\r\nContent-Type: {kind}\r\nContent-Length: {len(j)}\r\n\r\n"
+            handler.wfile.write(head.encode() + j + b"\r\n")
 
     return answer
 
@@ -314,3 +315,22 @@ def test_jpegs_over_http_are_timed_by_their_arrival(server: Any, clips: Any) -> 
     times = [frame.pts_s for frame in frames]
     assert times == sorted(set(times))
     assert times[-1] - times[0] < 0.9  # sent at once, whatever FFmpeg's 25 a second say
+
+
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [("image/jpg", b""), ("image/pjpeg", b""), ("image/jpeg", b"This is my camera.\r\n\r\n")],
+)
+def test_jpegs_are_read_whatever_a_camera_calls_them(
+    server: Any, clips: Any, kind: str, before: bytes
+) -> None:
+    host, answers = server
+    answers["/cam.mjpeg"] = sends_jpegs(clips, kind=kind, before=before)
+    source = once(f"http://{host}/cam.mjpeg")
+    numbers = []
+    for frame in source.frames():
+        if frame.epoch > 0:
+            source.stop()
+        else:
+            numbers.append(clips.number(frame.image))
+    assert numbers == list(range(10))
