@@ -247,7 +247,7 @@ def test_at_a_size_limit_the_file_ends_with_its_last_whole_piece(tmp_path: Path)
     )
     arguments = [str(tmp_path / "a"), str(Path(__file__).parent)]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-B", "-c", code, *arguments],  # bytecode would be cut off, too
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
         capture_output=True,
         text=True,
