@@ -52,7 +52,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 sys.modules.update(dict.fromkeys({ABSENT!r}))
 {before}
 from benchmarks.gpu import main
-sys.exit(main(["--dry-run", "--out", {str(out)!r}, *{arguments!r}]))
+sys.exit(main(["--dry-run", "--budget", "900", "--out", {str(out)!r}, *{arguments!r}]))
 """
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
