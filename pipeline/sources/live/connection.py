@@ -23,7 +23,7 @@ from pipeline.sources.live.skipping import Skipping, Undecoded
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.body import CAMERA, Body
 from pipeline.sources.network.link import FoundRecording, LinkError, Opening
-from pipeline.sources.network.web import Web
+from pipeline.sources.network.web import MAX_AHEAD_BYTES, Web
 
 _NO_TIMES = ("mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc", "mpegvideo")
 """Formats without time stamps: FFmpeg invents 25 a second, the arrival is nearer the truth."""
@@ -199,6 +199,8 @@ class _Reading:
                 raise LinkError(reason) from None  # its text names the full URL
             if not packet.size:
                 continue
+            if packet.size > MAX_AHEAD_BYTES:  # a decoder would copy it several times
+                raise LinkError(f"more than {MAX_AHEAD_BYTES >> 20} MB came without a picture")
             self._arrivals.note(packet)
             pts_s = self._arrivals.time_of(packet)
             if self._skipping.skips(pts_s, pts=packet.pts, key=packet.is_keyframe):

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.errors import SourceError
 from pipeline.sources import open_source
+from pipeline.sources.live import connection
 from pipeline.sources.live.live import LiveSource
 from pipeline.stages import Status
 
@@ -334,3 +335,13 @@ def test_jpegs_are_read_whatever_a_camera_calls_them(
         else:
             numbers.append(clips.number(frame.image))
     assert numbers == list(range(10))
+
+
+def test_a_packet_that_no_picture_fills_is_not_decoded(
+    server: Any, clips: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MAX_AHEAD_BYTES", 0)
+    host, answers = server
+    answers["/cam.ts"] = sends(transport_stream(clips))
+    source = once(f"http://{host}/cam.ts")
+    assert failure(source).endswith("/cam.ts: more than 0 MB came without a picture")
