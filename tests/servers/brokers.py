@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
@@ -336,10 +337,14 @@ class Mqtt(Broker):
         key = dict(getattr(message.properties, "UserProperty", [])).get("key", "")
         self.received.append((message.topic, key, message.payload))
 
+    def _news_of(self, wanted: str) -> list[str]:
+        bodies = (body.decode() for topic, _, body in self.received if topic == wanted)
+        return [body for body, _ in groupby(bodies)]
+
     def waits_for(self, wanted: str, said: list[str]) -> None:
-        """Until exactly this has come of a topic."""
+        """Until exactly this has come of a topic; the same thing said again is no news."""
         deadline = time.monotonic() + 10
-        while (came := [b.decode() for topic, _, b in self.received if topic == wanted]) != said:
+        while (came := self._news_of(wanted)) != said:
             assert time.monotonic() < deadline, came
             time.sleep(0.01)
 
