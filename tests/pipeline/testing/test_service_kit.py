@@ -12,6 +12,7 @@ import pytest
 from pipeline.delivery.client import Message, Rejected, Unreachable
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import MessageSpool
+from pipeline.delivery.teller import FrameTeller
 from pipeline.errors import SinkBusy
 from pipeline.formats.selected import Selection
 from pipeline.stages import Position, Sink
@@ -30,7 +31,7 @@ class Service:
         taken = self._taken.setdefault(folder.name, {})
         spool = MessageSpool(folder / "spool", limit_bytes=16_000_000)
         kind = Forgetful if self.wrong.get("forgets") else ServiceSink
-        return kind(Client(self, taken), spool, Selection())
+        return kind(Client(self, taken), spool, FrameTeller(Selection()))
 
     def taken(self, folder: Path) -> dict[str, bytes]:
         """Each message once, but for the last: it tells how many frames a life has captured."""
