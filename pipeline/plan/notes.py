@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pipeline import sources, tracking
 from pipeline.errors import SourceError
 from pipeline.plan.run import RunPlan
@@ -34,9 +36,9 @@ def _gaps(stream: StreamPlan) -> str | None:
 
 def _taken_fps(stream: StreamPlan) -> float:
     """How many frames a second are taken at least; of a camera that is a guess."""
-    try:
-        found = sources.probe(stream.source.url)
-    except SourceError:  # said where it is opened
-        found = None
+    url, found = stream.source.url, None
+    if sources.unreadable(url) is None:  # a pipe would be waited for
+        with suppress(SourceError):  # said where it is opened
+            found = sources.probe(url)
     native = found.fps if found is not None and found.fps else _SLOW_FPS
     return min(native / stream.settings.stride, stream.settings.max_fps or native)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +53,8 @@ def test_pictures_that_a_stride_leaves_out_carry_nothing_either() -> None:
 @pytest.mark.parametrize(("fps", "noted"), [(5, 1), (6, 1), (7, 0)])
 def test_what_a_source_says_of_its_rate_counts(fps: int, noted: int) -> None:
     assert len(notes_of(segment_every=3, url=f"synthetic://street?frames=9&fps={fps}")) == noted
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    assert len(notes_of(segment_every=10, url=str(tmp_path / "a.mp4"))) == 1
