@@ -57,6 +57,7 @@ def end_all() -> None:
         for loop in list(_loops):
             with contextlib.suppress(Exception):  # ValueError: another thread is inside
                 loop.close()
+    _loops.clear()
 
 
 def _wait_for_users() -> None:
@@ -68,6 +69,7 @@ def _wait_for_users() -> None:
 
 def _end_threads() -> bool:
     threads = list(reversed(list(_threads)))  # who uses another one came after it
+    _threads.clear()  # waited for once
     for thread in threads:
         with contextlib.suppress(Exception):
             thread.leave()

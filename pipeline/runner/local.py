@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from contextlib import ExitStack
 from functools import partial
 
@@ -17,6 +18,7 @@ from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
 from pipeline.results import FrameResult
 from pipeline.runtime import ControlledRun, Serving, StreamThread
+from pipeline.runtime.controlled import ABORT, STOP
 from pipeline.stages import AsyncSegmenter
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
 
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.05
+LEFT_AFTER_S = 2.0
+"""A model that is still being loaded so long after the run was told to end may never be."""
 
 
 class LocalRun(ControlledRun):
@@ -143,24 +147,33 @@ def run_local(
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_s,
         )
+        stack.callback(serving.leave)
+        if not _loaded(serving, told=lambda: stop.is_set() or abort.is_set()):
+            why = (STOP if stop.is_set() else ABORT).reason
+            return RunSummary(tuple(End.not_begun(one.id, why) for one in ready.plan.streams))
         stack.callback(serving.close)
-        _loaded(serving)
         plan = stack.enter_context(ready.begun())
         run = LocalRun(plan, serving)
         stack.callback(run.close)
         return RunSummary(run.run(stop=stop, abort=abort, on_progress=on_progress))
 
 
-def _loaded(serving: Serving) -> None:
-    """Wait for the model.
+def _loaded(serving: Serving, *, told: Callable[[], bool]) -> bool:
+    """Wait for the model; False: told to end meanwhile.
 
     Raises:
         MaskstreamError: it cannot be loaded, one line whatever it failed with.
     """
+    while not (told() or serving.ready.done()):
+        wait([serving.ready], timeout=_LOOK_EVERY_S)
+    if not wait([serving.ready], timeout=LEFT_AFTER_S).done:
+        return False
     try:
         serving.ready.result()
-    except MaskstreamError:
-        raise
     except Exception as error:
+        serving.close()
+        if isinstance(error, MaskstreamError):
+            raise
         log.error("the model", exc_info=error)
         raise MaskstreamError(f"cannot load the model: {in_one_line(error)}") from error
+    return True

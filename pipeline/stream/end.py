@@ -51,6 +51,13 @@ class End:
             bug=None if sink or input_error else text,
         )
 
+    @staticmethod
+    def not_begun(source_id: str, why: str) -> End:
+        """The end of a stream that was told to end before anything of it was there."""
+        outcome = Outcome(Status.INCOMPLETE, "stopped before it began")
+        counts = StreamCounts(source_id, "ended")
+        return End(source_id, outcome, counts, stopped=True, why_stopped=why)
+
     @property
     def exit_code(self) -> int:
         """0 complete or drained; 2 the source is unreadable or incomplete; 1 anything else."""

@@ -254,11 +254,7 @@ class StreamSlot:
     def _end_before_it_began(self, source_ids: Iterable[str]) -> None:
         for source_id in source_ids:
             if (why := self._why_ending(source_id)) is not None:
-                outcome = Outcome(Status.INCOMPLETE, "stopped before it began")
-                counts = StreamCounts(source_id, "ended")
-                self.ends[source_id] = End(
-                    source_id, outcome, counts, stopped=True, why_stopped=why
-                )
+                self.ends[source_id] = End.not_begun(source_id, why)
 
     def _failed(self, source_id: str, reason: str) -> End:
         text = f"the stream worker {reason}, after {self.restarts}"

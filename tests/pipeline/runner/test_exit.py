@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from weakref import WeakKeyDictionary, WeakSet
 
 import av
 import pytest
+
+from pipeline import leaving
 
 MakePictures = Callable[..., Path]
 
@@ -199,3 +202,31 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = run(folder, program)
     assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+
+
+def test_what_does_not_end_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python asks twice: before it waits for its threads, and behind. A loop waits for the same."""
+    waited: list[float] = []
+
+    def results() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            waited.append(-1.0)
+
+    class Stuck:
+        def leave(self) -> None:
+            pass
+
+        def join(self, timeout_s: float) -> bool:
+            waited.append(timeout_s)
+            return False
+
+    stuck, loop = Stuck(), results()
+    assert next(loop) == 1
+    monkeypatch.setattr(leaving, "_threads", WeakKeyDictionary({stuck: None}))
+    monkeypatch.setattr(leaving, "_loops", WeakSet([loop]))
+    monkeypatch.setattr(leaving, "_wait_for_users", lambda: None)
+    leaving.end_all()
+    leaving.end_all()
+    assert len(waited) == 1

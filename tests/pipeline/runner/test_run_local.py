@@ -17,7 +17,7 @@ from pipeline.instances import Instances
 from pipeline.metrics.counts import RunCounts
 from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.plan.resolve import resolve
-from pipeline.runner import run_local
+from pipeline.runner import local, run_local
 from pipeline.stages import Status
 from pipeline.stream import Command, Stream
 
@@ -210,3 +210,23 @@ def test_a_stopped_run_is_resumed_to_the_same_bytes(
     again = run_local(resolve(settings))  # complete already: nothing is done, nothing refused
     assert again.exit_code == 0
     assert (tmp_path / "out" / "a.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("told", ["stop", "abort"])
+def test_a_run_told_to_end_does_not_wait_for_its_model(
+    make_pictures: MakePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    go_on, event = threading.Event(), threading.Event()
+
+    def load(*_: Any, **__: Any) -> BlobSegmenter:
+        event.set()  # told while it loads
+        go_on.wait()
+        return BlobSegmenter()
+
+    monkeypatch.setattr(assemble, "build_segmenter", load)
+    monkeypatch.setattr(local, "LEFT_AFTER_S", 0.0)
+    plan = resolve(settings_of(tmp_path / "out", ("a", make_pictures("a", 3))))
+    (end,) = run_local(plan, **{told: event}).ends
+    go_on.set()
+    assert (end.outcome.reason, end.stopped, end.exit_code) == ("stopped before it began", True, 0)
+    assert not (tmp_path / "out").exists()
