@@ -6,7 +6,7 @@ The descriptions are the text of docs/configuration.md.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -52,6 +53,16 @@ LocalPath = Annotated[str, BeforeValidator(_spelled_out)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_word_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`true` is no 1: who writes it means something else."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        allowed = (kind, *get_args(kind))
+        if isinstance(value, bool) and bool not in allowed and True not in allowed:
+            raise ValueError("takes no true or false")
+        return value
 
 
 class ModelSettings(_Section):

@@ -93,6 +93,11 @@ def test_tracker_keys_stand_beside_the_preset() -> None:
             id="no-step",
         ),
         pytest.param(
+            {"sources": [source(stride=True)]},
+            "c.yaml: sources[0].stride: takes no true or false, got True",
+            id="no-number",
+        ),
+        pytest.param(
             {"sources": [source(max_fps=float("inf"))]},
             "c.yaml: sources[0].max_fps: must be a finite number, got inf",
             id="infinite",
