@@ -15,7 +15,9 @@ LONGEST = 200
 TAIL_BYTES = 8192
 LOG_LINE = re.compile(r"\[?\d{4}-\d\d-\d\d[ T]|:(actor_name|job_id|task_name):")
 """What is logged has its time; the others are how Ray marks whose output follows."""
-CRASH = ("Fatal Python error", "*** SIG", "terminate called")
+CRASH = ("Fatal Python error", "terminate called", "*** SIG")
+"""What a crash begins with, the best to know first: Ray's own handler may be heard before Python's,
+behind it, or alone."""
 
 
 def why_gone(text: str, stderr: Sequence[str] = ()) -> str:
@@ -51,8 +53,8 @@ def last_lines(folder: Path, pid: int, *, started: bool) -> list[str]:
     for path in folder.glob(f"worker-*-{pid}.err"):
         lines = path.read_bytes()[-TAIL_BYTES:].decode(errors="replace").splitlines()
         told = [line.strip() for line in lines if line.strip() and not LOG_LINE.match(line)]
-        crashes = [line for line in told if line.startswith(CRASH)]
-        return crashes[-1:] or ([] if started else told[-1:])
+        crashes = [line for start in CRASH for line in told if line.startswith(start)]
+        return crashes[:1] or ([] if started else told[-1:])
     return []
 
 

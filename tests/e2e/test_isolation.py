@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import re
 import signal
 import socketserver
 import subprocess
@@ -141,9 +142,12 @@ def test_three_streams_end_with_the_same_bytes_beside_three_that_poison(
         assert (beside / f"{name}.jsonl").read_bytes() == (alone / f"{name}.jsonl").read_bytes()
     reasons = {end.source_id: end.outcome.reason or "" for end in summary.ends}
     assert {ends[source["id"]].outcome.status for source in bad} == {Status.FAILED}
-    assert reasons["crash"] == (
-        "the stream worker died: its process was killed or crashed; "
-        "it said: Fatal Python error: Segmentation fault, after 2 restarts within 60 s"
+    # Where the stack of the handler is too small for Python's, Ray's is heard alone.
+    assert re.fullmatch(
+        "the stream worker died: its process was killed or crashed; it said: "
+        r"(Fatal Python error: Segmentation fault|\*\*\* SIGSEGV received at .*), "
+        "after 2 restarts within 60 s",
+        reasons["crash"],
     )
     assert "gave up after 2 s" in reasons["garbage"]
     assert "67108864 pixels are more than max_pixels" in reasons["bomb"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -104,11 +105,13 @@ def test_a_sink_that_ends_its_process_fails_its_own_stream_with_the_reason(
     )
     reasons = {end.source_id: end.outcome.reason or "" for end in summary.ends}
     assert reasons.pop("others") == ""
-    crash = "; it said: Fatal Python error: Segmentation fault"
+    # Where the stack of the handler is too small for Python's, Ray's is heard alone.
+    crash = "; it said: (Fatal Python error: Segmentation fault|[*]{3} SIGSEGV received at .*)"
     for name, said in (("leaves", ""), ("killed", ""), ("crashes", crash)):
-        assert reasons[name] == (
+        assert re.fullmatch(
             f"the stream worker died: its process was killed or crashed{said}, "
-            "after 1 restarts within 60 s"
+            "after 1 restarts within 60 s",
+            reasons[name],
         )
         frames = (tmp_path / f"{name}.jsonl").read_bytes().splitlines()
         assert [json.loads(line)["frame"] for line in frames[:POISONED]] == list(range(POISONED))

@@ -77,6 +77,8 @@ LOGGED = "2026-01-01 10:00:00,123 WARNING pipeline.stream: late\n[2026-01-01 10:
         (True, f"some library's chatter\n{LOGGED}", []),
         (True, f"x\nFatal Python error: Aborted\nThread 0x1\n  File y\n{LOGGED}",
          ["Fatal Python error: Aborted"]),
+        (True, "Fatal Python error: Aborted\n*** SIGABRT received at time=1 on cpu 0 ***\nPC: 1",
+         ["Fatal Python error: Aborted"]),
         (False, LOGGED, []),
         (False, "", []),
     ],
