@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.accounting import SinkState
 from pipeline.clock import Clock
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SinkError, in_one_line
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.secrets import Secret, SecretRef, remember
@@ -92,9 +92,17 @@ class LiveSink:
         self._connected = False
         self._calling_since: float | None = None
         self._told_stuck = False
+        self._broken: str | None = None
+        """What ended the thread."""
 
     def write(self, result: FrameResult, picture: Picture) -> None:
-        """This is the newest picture now."""
+        """This is the newest picture now.
+
+        Raises:
+            SinkError: the thread that sends is over, by an error nobody expected.
+        """
+        if self._broken is not None:
+            raise SinkError(f"{self._name}: {self._broken}")
         self._newest = picture, self._clock()
         self._results += 1
         if self._thread is None:
@@ -134,6 +142,14 @@ class LiveSink:
         return since is not None and self._clock() - since > STUCK_S
 
     def _run(self) -> None:
+        try:
+            self._send_on()
+        except Exception as error:
+            log.exception("sink %s", self._name)
+            self._broken = in_one_line(error)
+
+    def _send_on(self) -> None:
+        """Connect and send, again and again."""
         while not self._over.is_set():
             size = even(self._pixels().shape[:2])
             began = self._clock()

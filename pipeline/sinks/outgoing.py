@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 from urllib.parse import quote
 
 import av
@@ -142,17 +141,6 @@ class Outgoing:
             self._container.close()
         except (av.error.FFmpegError, ValueError):
             return
-
-    def __enter__(self) -> Outgoing:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _told(self, error: Exception) -> NotOut:
         if isinstance(error, av.error.ProtocolNotFoundError):

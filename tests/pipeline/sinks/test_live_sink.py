@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.accounting import SinkState
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SinkError
 from pipeline.instances import Instances
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -156,6 +156,19 @@ def test_the_stream_waits_for_nobody_and_an_end_that_takes_nothing_is_left_behin
     assert [record.getMessage() for record in caplog.records][:1] == [
         "sink rtsp://tv/gate: has taken nothing for 5 s; pictures are left out"
     ]
+
+
+def test_a_thread_that_an_error_ended_ends_the_sink(make_result: MakeResult) -> None:
+    class Broken(Player):
+        def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
+            raise RuntimeError("no such thing")
+
+    with sending(Broken()) as sink:
+        sink.write(make_result(0), grey(50))
+        assert sink._thread is not None
+        sink._thread.join(10)
+        with pytest.raises(SinkError, match="rtsp://tv/gate: RuntimeError: no such thing"):
+            sink.write(make_result(1), grey(50))
 
 
 def test_a_picture_that_has_become_old_says_so(make_result: MakeResult) -> None:
