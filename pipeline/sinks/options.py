@@ -196,6 +196,9 @@ SERVICE = {
 }
 """Options of every service."""
 
+MESSAGES = {**SERVICE, **RECORDS, **EVENTS}
+"""Options of every service that takes records, of frames or of events."""
+
 TLS = {
     "tls": flag(default=False, help="encrypt the connection; certificates are checked"),
     "tls_ca_file": file("a path", "certificates to trust instead of the system's"),

@@ -15,6 +15,7 @@ from pipeline.sinks.options import (
     CODING,
     EVENTS,
     LIVE,
+    MESSAGES,
     RECORDS,
     SERVICE,
     TLS,
@@ -109,9 +110,7 @@ def _webhook(name: str, tls: Mapping[str, Option]) -> Scheme:
         needs="httpx2",
         extra="webhook",
         options={
-            **SERVICE,
-            **RECORDS,
-            **EVENTS,
+            **MESSAGES,
             **tls,
             "batch": integer(1, 50, default=1, help="records in a request, at most"),
             "secret_env": text(
@@ -248,9 +247,7 @@ _BUILT_IN = [
             writes="service",
             needs="redis",
             options={
-                **SERVICE,
-                **RECORDS,
-                **EVENTS,
+                **MESSAGES,
                 **TLS,
                 "stream": text("maskstream:{source}", "a name", "of the stream"),
                 "maxlen": integer(0, 1 << 40, default=0, help="entries it keeps, about; 0 for all"),
@@ -264,9 +261,7 @@ _BUILT_IN = [
         writes="service",
         needs="nats",
         options={
-            **SERVICE,
-            **RECORDS,
-            **EVENTS,
+            **MESSAGES,
             **TLS,
             "subject": text("maskstream.{source}", "a name", "of the messages"),
             "stream": text("maskstream", "a name", "of the stream that is made"),
@@ -282,9 +277,7 @@ _BUILT_IN = [
             writes="service",
             needs="paho",
             options={
-                **SERVICE,
-                **RECORDS,
-                **EVENTS,
+                **MESSAGES,
                 **TLS,
                 "topic": text("maskstream/{source}", "a name", "of the messages"),
                 "retain": flag(default=False, help="the broker keeps the last one"),
@@ -300,9 +293,7 @@ _BUILT_IN = [
         writes="service",
         needs="confluent_kafka",
         options={
-            **SERVICE,
-            **RECORDS,
-            **EVENTS,
+            **MESSAGES,
             **TLS,
             "topic": text("maskstream", "a name", "of the messages"),
             "brokers": names("HOST:PORT of others to ask where the first is away"),
