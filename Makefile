@@ -68,6 +68,7 @@ bench: $(READY_DEV) ## the benchmarks that take a few minutes on a laptop
 	$(BIN)/python -m benchmarks.masks
 	$(BIN)/python -m benchmarks.segment --quick
 	$(BIN)/python -m benchmarks.tracking --quick
+	$(BIN)/python -m benchmarks.outputs
 
 bench-gpu: $(READY_DEV) ## everything about a GPU, in 300 seconds; figures in out/gpu
 	$(BIN)/python -m benchmarks.gpu

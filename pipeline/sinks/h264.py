@@ -66,6 +66,14 @@ class Encoder:
         frame = av.VideoFrame.from_ndarray(i420, format="yuv420p")
         frame.pts = ticks
         frame.time_base = Fraction(1, TIMESCALE)
+        return self.code(frame, key=key)
+
+    def code(self, frame: av.VideoFrame, *, key: bool) -> list[Sample]:
+        """Code a picture that has its time already.
+
+        Raises:
+            SinkError: the encoder failed.
+        """
         if key:
             frame.pict_type = PictureType.I
         self.waiting += 1
