@@ -17,7 +17,8 @@ from pipeline.errors import ConfigError, SinkFull
 from pipeline.instances import Instances
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.sinks.video import VideoTimeline, fit
+from pipeline.sinks.fitting import fit
+from pipeline.sinks.timing import VideoTimeline
 from pipeline.stages import Sink, resume_keeping
 from pipeline.testing import make_end
 

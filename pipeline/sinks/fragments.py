@@ -1,0 +1,111 @@
+"""`FragmentFile`: samples in, a file that grows by whole fragments out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.sinks import mp4
+from pipeline.sinks.coder import Form
+from pipeline.sinks.files import OutputFile
+from pipeline.sinks.mp4 import TIMESCALE, Sample
+from pipeline.stages import Position
+
+FRAGMENT_TICKS = TIMESCALE // 2
+"""What is written at once; a killed process loses less than this."""
+FRAGMENT_SAMPLES = 128
+"""At most, where pictures come so close that half a second would hold more."""
+_HEADER_MAX_BYTES = 4096
+
+
+class FragmentFile:
+    """The fragments of one file; it plays while it grows, and can be cut behind any of them.
+
+    Args:
+        file: where they go.
+        origin: ticks that are time 0 in the file.
+        head: called with the header before the first fragment; None: the file begins with it.
+        sets: the parameter sets that players have already; None: there is no header yet.
+    """
+
+    def __init__(
+        self,
+        file: OutputFile,
+        *,
+        origin: int = 0,
+        head: Callable[[bytes], None] | None = None,
+        sets: tuple[bytes, bytes] | None = None,
+    ) -> None:
+        self.file = file
+        self.fragments = 0
+        self._origin = origin
+        self._head = file.append if head is None else head
+        self._sets = sets
+        self._header: bytes | None = None
+        """Still to be written."""
+        self._pending: list[Sample] = []
+
+    def add(self, samples: list[Sample], form: Form) -> None:
+        """Take samples; where they make a fragment whole, the file grows.
+
+        Raises:
+            SinkFull: the disk is full.
+            SinkError: it cannot be written.
+        """
+        for sample in samples:
+            sample = sample._replace(ticks=sample.ticks - self._origin)
+            first = self._pending[0].ticks if self._pending else sample.ticks
+            long = sample.ticks - first >= FRAGMENT_TICKS or len(self._pending) == FRAGMENT_SAMPLES
+            if self._pending and (sample.key or long):
+                self._write_pending(sample.ticks)
+            if self._sets is None:
+                self._sets = form.sps, form.pps
+                self._header = mp4.header(form.size, *self._sets)
+            elif sample.key and (form.sps, form.pps) != self._sets:
+                # Another version of the encoder continues the file: its parameters come along.
+                sets = mp4.unit(form.sps) + mp4.unit(form.pps)
+                sample = sample._replace(data=sets + sample.data)
+            self._pending.append(sample)
+
+    def write_rest(self, end: int) -> None:
+        """Make a fragment of what has come so far.
+
+        Args:
+            end: ticks at which the last sample ends.
+        """
+        self._write_pending(end - self._origin)
+
+    def position(self, **more: Any) -> dict[str, Any]:
+        """Where the file stands."""
+        return self.file.position(fragments=self.fragments, **more)
+
+    def resume(self, position: Position) -> None:
+        """Cut the file back to the fragments of `position`; what comes next continues it."""
+        self.file.resume(position)
+        if self.file.began:
+            self.fragments = position["fragments"]
+            if self._sets is None:
+                self._sets = mp4.parameter_sets(self._front())
+
+    def index(self, end: int) -> None:
+        """Put index and duration to a file that is whole.
+
+        Args:
+            end: ticks at which the last sample ends.
+        """
+        self.file.append(mp4.index(self.file.read, self.file.size))
+        duration = end - self._origin
+        self.file.patch(mp4.duration_offset(self._front()), duration.to_bytes(8, "big"))
+
+    def _write_pending(self, end: int) -> None:
+        samples, self._pending = self._pending, []
+        if not samples:
+            return
+        if self._header is not None:
+            self._head(self._header)
+            self._header = None
+        self.fragments += 1
+        self.file.append(mp4.fragment(self.fragments, samples, end))
+
+    def _front(self) -> bytes:
+        return self.file.read(0, _HEADER_MAX_BYTES)
