@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,11 +22,15 @@ from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.plan.inventory import Use, keep_apart
 from pipeline.results import FrameResult
-from pipeline.stages import Tracker
 from pipeline.tracking import make_tracker
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import StreamTracker
 
 FORMATS = ("jsonl", "mots", "mot")
 MOTS_CLASSES = {1: "car", 2: "pedestrian"}
+_AT_ONCE = 1 << 20
+"""Frames of a gap whose times are in memory together."""
 
 Affine = Floats
 
@@ -42,6 +46,8 @@ class _Step:
     instances: Instances
     result: FrameResult | None = None
     """Of a record file."""
+    gap: int = 0
+    """Frames of a text behind this one that have no line: nothing was found in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +97,14 @@ def retrack(
     """
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
-    if format != "jsonl" and (fps is None or not math.isfinite(fps) or fps <= 0):
+    if format != "jsonl" and not (fps and 0 < fps < math.inf and mot.MAX_FRAME / fps < math.inf):
         raise ConfigError(f"--fps: {format} text carries no times; give its frames a second")
     keep_apart(inputs(source, affines), [Use(str(output), "--output")])
     steps, names = _read(source, format, fps or 1.0, image_size)
     motions = _read_affines(affines) if affines is not None else {}
     tracker = make_tracker(preset, class_names=names, **dict(overrides or {}))
     counted = _Counted()
-    _write(output, format, counted.through(_follow(tracker, steps, motions)), source)
+    _write(output, format, counted.through(_follow(tracker, steps, fps or 1.0, motions)), source)
     return Summary(
         output, counted.frames, counted.detections, counted.published, len(counted.tracks)
     )
@@ -118,7 +124,7 @@ class _Counted:
 
     def through(self, followed: Iterable[tuple[_Step, Instances]]) -> Iterator[_Step]:
         for step, found in followed:
-            self.frames += 1
+            self.frames += 1 + step.gap
             self.detections += len(step.instances)
             self.published += len(found)
             if found.track_ids is not None:
@@ -127,7 +133,7 @@ class _Counted:
 
 
 def _follow(
-    tracker: Tracker, steps: Iterable[_Step], motions: Mapping[int, Affine]
+    tracker: StreamTracker, steps: Iterable[_Step], fps: float, motions: Mapping[int, Affine]
 ) -> Iterator[tuple[_Step, Instances]]:
     epoch = None
     for step in steps:
@@ -143,6 +149,21 @@ def _follow(
                 motion=motions.get(step.number),
             ),
         )
+        _follow_gap(tracker, step, fps, motions)
+
+
+def _follow_gap(
+    tracker: StreamTracker, step: _Step, fps: float, motions: Mapping[int, Affine]
+) -> None:
+    """Show it the frames without a line: one by one while it looks for somebody in them."""
+    number, behind = step.number + 1, step.number + 1 + step.gap
+    nothing = step.instances[:0]
+    while number < behind and not tracker.idle:
+        motion, size = motions.get(number), nothing.masks.size
+        tracker.update(nothing, pts_s=number / fps, image_size=size, motion=motion)
+        number += 1
+    for first in range(number, behind, _AT_ONCE):
+        tracker.idle_through(np.arange(first, min(first + _AT_ONCE, behind)) / fps)
 
 
 def _read(
@@ -166,14 +187,13 @@ def _step_of(result: FrameResult) -> _Step:
 
 
 def _by_frame(frames: Ints, fps: float, at: Callable[[Ints], Instances]) -> Iterator[_Step]:
-    """Every frame from the first to the last, those without a line included."""
-    if not len(frames):
-        return
-    first, last = int(frames.min()), int(frames.max())
-    ends = np.searchsorted(frames, np.arange(first, last + 2))
-    for number in range(first, last + 1):
-        rows = np.arange(ends[number - first], ends[number - first + 1])
-        yield _Step(number, number / fps, 0, at(rows))
+    """Every frame that has a line, and how many have none up to the next."""
+    numbers, begins = np.unique(frames, return_index=True)  # they are sorted
+    ends = np.append(begins[1:], len(frames))
+    gaps = np.append(np.diff(numbers) - 1, 0)
+    rows = zip(numbers.tolist(), begins.tolist(), ends.tolist(), gaps.tolist(), strict=True)
+    for number, begin, end, gap in rows:
+        yield _Step(number, number / fps, 0, at(np.arange(begin, end)), gap=gap)
 
 
 def _mots_frame(table: mots.MotsTable) -> Callable[[Ints], Instances]:

@@ -101,6 +101,27 @@ class StreamTracker:
         life.forget(self._tracks, now_s=self._clock_s, settings=settings)
         return shown
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is followed or looked for."""
+        return not len(self._tracks)
+
+    def idle_through(self, pts_s: Floats) -> None:
+        """As `update` with frames in which nothing is found, while it is idle, but at once.
+
+        Args:
+            pts_s: (N,) their times, finite; between frames of one size.
+        """
+        assert self.idle  # noqa: S101 - whoever has tracks has to look for them
+        if not len(pts_s):
+            return
+        before = pts_s[0] if self._pts_s is None else self._pts_s
+        passed = np.maximum(np.diff(pts_s, prepend=before), MIN_TICK_S)
+        # Added one after the other, as `_elapse` does: the very same sum.
+        self._clock_s = float(np.add.accumulate(np.append(self._clock_s, passed))[-1])
+        self._pts_s = float(pts_s[-1])
+        self._segmented_s = self._clock_s
+
     # ---------------------------------------------------------------- time and camera
 
     def _elapse(self, pts_s: float) -> float:

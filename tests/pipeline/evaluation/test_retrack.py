@@ -17,6 +17,7 @@ from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.sources.street.synthetic import SyntheticSource
 from pipeline.tracking import make_tracker
+from pipeline.tracking.tracker import StreamTracker
 
 URL = "synthetic://street?seed=3&frames=30&size=320x180&fps=10"
 FPS = 10.0
@@ -183,6 +184,44 @@ def test_wrong_affines_and_missing_rates_are_named(tmp_path: Path) -> None:
         retrack(tmp_path / "in.txt", format="mot", output=tmp_path / "out.txt")
     with pytest.raises(ConfigError, match="--format"):
         retrack(tmp_path / "in.txt", format="csv", fps=10, output=tmp_path / "out.txt")
+
+
+def mot_with_gaps(path: Path, *gaps: int) -> Path:
+    """Somebody who walks to the right and is away for so many frames."""
+    frame, lines = 1, []
+    for gap in (0, *gaps):
+        frame += gap
+        for _ in range(5):
+            lines.append(f"{frame},-1,{10 + frame % 50},20,30,60,0.9\n")
+            frame += 1
+    path.write_text("".join(lines))
+    return path
+
+
+def test_a_gap_is_followed_at_once_with_the_bytes_of_frame_by_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = mot_with_gaps(tmp_path / "in.txt", 3, 40, 400, 1, 3000)
+    at_once = retrack(source, format="mot", fps=7.3, output=tmp_path / "at-once.txt")
+    monkeypatch.setattr(StreamTracker, "idle", False)
+    by_frame = retrack(source, format="mot", fps=7.3, output=tmp_path / "by-frame.txt")
+    assert (tmp_path / "at-once.txt").read_bytes() == (tmp_path / "by-frame.txt").read_bytes()
+    assert replace(at_once, output=by_frame.output) == by_frame
+    assert (at_once.frames, at_once.detections, at_once.tracks) == (3474, 30, 4)
+
+
+def test_a_gap_of_millions_of_frames_is_not_gone_through_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    update = StreamTracker.update
+    monkeypatch.setattr(
+        StreamTracker, "update", lambda *args, **kw: seen.append(kw["pts_s"]) or update(*args, **kw)
+    )
+    source = mot_with_gaps(tmp_path / "in.txt", 9_000_000)
+    summary = retrack(source, format="mot", fps=30, output=tmp_path / "out.txt")
+    assert summary.frames == 9_000_010
+    assert len(seen) < 500
 
 
 # -- whole runs -----------------------------------------------------------------------------------

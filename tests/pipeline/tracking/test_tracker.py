@@ -185,6 +185,28 @@ def test_an_object_gone_for_longer_than_the_buffer_is_forgotten(rectangles: Make
     assert ids_of(shown) == [2]
 
 
+@pytest.mark.parametrize("fps", [30.0, 7.3, 5000.0], ids="{} frames a second".format)
+def test_a_tracker_without_tracks_goes_through_a_gap_at_once_as_frame_by_frame(
+    rectangles: Make, fps: float
+) -> None:
+    one_by_one, at_once = Stream(fps), Stream(fps)
+    for stream in (one_by_one, at_once):
+        for _ in range(3):
+            stream.see(rectangles([box(10)]))
+        while not stream.tracker.idle:
+            stream.see(Instances.empty(SIZE))
+    gap = np.arange(at_once.frame, at_once.frame + 2000)
+    at_once.tracker.idle_through(gap / fps)
+    at_once.skip(2000)
+    for _ in range(2000):
+        one_by_one.see(Instances.empty(SIZE))
+    assert at_once.tracker.snapshot() == one_by_one.tracker.snapshot()
+    assert ids_of(at_once.see(rectangles([box(50)]))) == ids_of(
+        one_by_one.see(rectangles([box(50)]))
+    )
+    assert at_once.tracker.snapshot() == one_by_one.tracker.snapshot()
+
+
 @pytest.mark.parametrize("lost", [1, 3, 12])
 def test_lost_frames_are_a_matter_of_time_stamps(rectangles: Make, lost: int) -> None:
     stream = Stream()
