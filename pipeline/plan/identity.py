@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
-from pipeline import sources
+from pipeline import sinks, sources
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.stream import StreamPlan
 
@@ -33,6 +34,22 @@ def run_of_file(model: ModelPlan, stream: StreamPlan) -> str:
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_by(stream: StreamPlan) -> str:
+    """How the local files look that a stream's output is made of: others give other output."""
+    lists = [path for sink in stream.sinks for path in sinks.data_read(sink.url)]
+    said = [sources.stamp(stream.source.url)]
+    if lists:
+        said.append(f"for its sinks {sources.stamp_of(map(Path, lists))}")
+    return "; ".join(filter(None, said))
+
+
+def model_of(model: ModelPlan) -> str:
+    """Which model it is, in words: weights of one's own by their content."""
+    name, weights, _, _ = model.identity
+    known = weights if model.digest is None or weights != model.digest else weights[:12]
+    return name if known is None else f"{name} {known}"
 
 
 def run_of_all(streams: tuple[StreamPlan, ...]) -> str:

@@ -27,6 +27,7 @@ from pipeline.plan.state import (
     claim,
     existing,
     forget_claims,
+    holds_something,
     kept,
     live_run,
     refuse_unwritable,
@@ -124,6 +125,8 @@ def _settled(plan: RunPlan, *, beside: Sequence[Use]) -> RunPlan:
     for stream in plan.streams:
         if not _goes_on(stream):
             _refuse_existing(stream)
+        else:
+            _refuse_mixture(stream)
     values = manifest(plan)
     paths = manifest_paths(plan, values)
     keep_apart((), [*beside, *writes(plan), *(Use(path, "the manifest") for path in paths)])
@@ -213,3 +216,27 @@ def _refuse_existing(stream: StreamPlan) -> None:
         raise ConfigError(
             f"source {stream.id}: {path} exists already; use --overwrite, or another --output"
         )
+
+
+def _refuse_mixture(stream: StreamPlan) -> None:
+    """A camera goes on with another model only where its output says which found what.
+
+    Raises:
+        ConfigError: a sink's lines hold class ids alone.
+    """
+    checkpoint = kept(stream)
+    if checkpoint is None or not stream.source.live or checkpoint.model_before is None:
+        return
+    before, now = checkpoint.model_before, checkpoint.model
+    for sink in stream.sinks:
+        if sink.path is not None and sinks.is_unsigned(sink.url) and holds_something(sink.path):
+            raise ConfigError(
+                f"source {stream.id}: {sink.path} holds what the model {before} has found, and its "
+                f"lines do not say so: it is not gone on with by {now}; use another --output, or "
+                "--overwrite"
+            )
+    log.warning(
+        "%s: goes on with the model %s, it was %s before; every record names its own",
+        *(stream.id, now, before),
+        extra={"source_id": stream.id},
+    )

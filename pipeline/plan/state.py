@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import sinks
 from pipeline.errors import ConfigError
+from pipeline.plan.identity import model_of, read_by
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import CheckpointPlan, SinkPlan, StreamPlan
 from pipeline.reading import read_small
@@ -36,10 +37,12 @@ def checkpoint_of(plan: RunPlan, stream: StreamPlan) -> CheckpointPlan | None:
 
     In `run.state_dir`; else, for a file, beside its output until it is complete.
     """
-    if plan.state_dir is not None:
-        return CheckpointPlan(path=str(_path(plan, stream, ".json")))
-    beside = _beside(plan, stream)
-    return None if beside is None else CheckpointPlan(path=str(beside), lasting=False)
+    lasting = plan.state_dir is not None
+    path = _path(plan, stream, ".json") if lasting else _beside(plan, stream)
+    if path is None:
+        return None
+    read = read_by(stream) if stream.checkpoint is None else stream.checkpoint.read
+    return CheckpointPlan(path=str(path), lasting=lasting, read=read, model=model_of(plan.model))
 
 
 def spool_of(plan: RunPlan, stream: StreamPlan, sink: SinkPlan) -> str | None:
@@ -66,6 +69,8 @@ def kept(stream: StreamPlan) -> Checkpoint | None:
         run=stream.run,
         source_id=stream.id,
         options={sink.name: sinks.manner(sink.url, sink.min_score) for sink in stream.sinks},
+        read=stream.checkpoint.read,
+        model=stream.checkpoint.model,
         lasting=stream.checkpoint.lasting,
     )
 
@@ -86,10 +91,11 @@ def unaccounted(stream: StreamPlan, state: State | None) -> str | None:
     camera = stream.source.live if state is None else state.live
     if not camera or (state is not None and (state.numbers or any(state.sinks.values()))):
         return None
-    return next((path for path in stream.outputs if _holds_something(path)), None)
+    return next((path for path in stream.outputs if holds_something(path)), None)
 
 
-def _holds_something(path: str) -> bool:
+def holds_something(path: str) -> bool:
+    """Whether there is output already, and not an empty one."""
     if os.path.isdir(path):
         return bool(os.listdir(path))
     return os.path.isfile(path) and os.path.getsize(path) > 0

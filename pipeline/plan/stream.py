@@ -81,6 +81,10 @@ class CheckpointPlan:
     path: str
     lasting: bool = True
     """False: nothing is kept once all is done."""
+    read: str = ""
+    """How the local files it is made of look: the stream's own, and those its sinks read."""
+    model: str = ""
+    """What finds the instances; of a file that is part of its run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

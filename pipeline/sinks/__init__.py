@@ -32,10 +32,12 @@ __all__ = [
     "check_targets",
     "choice",
     "classes_of",
+    "data_read",
     "files_read",
     "flag",
     "integer",
     "is_service",
+    "is_unsigned",
     "look_at",
     "manner",
     "needs_tracks",
@@ -143,6 +145,11 @@ def files_read(url: str) -> list[str]:
     return [path for path in named if path is not None]
 
 
+def data_read(url: str) -> list[str]:
+    """Those of them that what is written depends on, not who is allowed in."""
+    return files_read(url) if parse_sink(url).scheme.writes in ("file", "directory") else []
+
+
 def manner(url: str, min_score: float | None = None) -> str:
     """How a sink writes, wherever it does: its scheme and all its options, defaults included."""
     parsed = parse_sink(url)
@@ -164,6 +171,11 @@ def manner(url: str, min_score: float | None = None) -> str:
 def is_service(url: str) -> bool:
     """Whether results go to a service or a database, and what waits for it to the disk."""
     return parse_sink(url).scheme.writes in ("service", "database")
+
+
+def is_unsigned(url: str) -> bool:
+    """Whether its lines do not say which model has found what."""
+    return parse_sink(url).scheme.unsigned
 
 
 def writes_folder(url: str) -> bool:

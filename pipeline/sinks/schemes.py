@@ -42,6 +42,8 @@ class Scheme(Entry):
     options: Mapping[str, Option] = field(default_factory=dict, kw_only=True)
     suffixes: tuple[str, ...] = ()
     """File name endings allowed; empty: any."""
+    unsigned: bool = False
+    """Its lines hold ids of classes and not whose they are: two models must not share a file."""
     tracked: bool = False
     """It needs instances with track ids."""
     needs: str | None = None
@@ -157,6 +159,7 @@ _BUILT_IN = [
         "coco",
         "pipeline.sinks.coco:open_coco",
         "COCO results, one JSON list",
+        unsigned=True,
         options={
             "images": file(
                 "the path of a COCO file",
@@ -168,6 +171,7 @@ _BUILT_IN = [
         "mots",
         "pipeline.sinks.mots:open_mots",
         "MOTS text, six columns, masks made disjoint",
+        unsigned=True,
         tracked=True,
         options={
             "start": integer(0, 1, default=0, help="number of the first frame; MOTSChallenge has 1")

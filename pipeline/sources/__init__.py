@@ -13,7 +13,7 @@ from pipeline.paths import expanded
 from pipeline.sources.naming import expand, named, safe_id, singles
 from pipeline.sources.network.address import Address
 from pipeline.sources.probe import Probe
-from pipeline.sources.probing import fingerprint, probe, unreadable
+from pipeline.sources.probing import fingerprint, probe, stamp, stamp_of, unreadable
 from pipeline.sources.schemes import (
     CAMERA,
     SCHEMES,
@@ -46,6 +46,8 @@ __all__ = [
     "probe",
     "safe_id",
     "singles",
+    "stamp",
+    "stamp_of",
     "unreadable",
 ]
 

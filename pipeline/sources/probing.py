@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.reading import open_regular
@@ -80,6 +81,33 @@ def fingerprint(url: str) -> str:
     else:
         digest.update(os.fsencode(url))
     return digest.hexdigest()
+
+
+def stamp(url: str) -> str:
+    """Sizes and dates of the files of a local source, in words; empty for anything else.
+
+    Cheaper than to read them and stricter than `fingerprint`: a picture that was changed is told
+    though its name and size are the same, and so is one that was only written again.
+    """
+    kind = check_url(url)
+    if kind is Kind.FILE:
+        return stamp_of([local_path(url)])
+    return stamp_of(images_of(url)) if kind is Kind.IMAGES else ""
+
+
+def stamp_of(paths: Iterable[Path]) -> str:
+    """Sizes and dates of files, in words: `2 files of 3,456 bytes, dates 1a2b3c4d`."""
+    digest, sizes = hashlib.sha256(), []
+    for path in paths:
+        try:
+            about = path.stat()
+        except OSError:
+            digest.update(b"unreadable")  # opening it says why
+            continue
+        sizes.append(about.st_size)
+        digest.update(os.fsencode(f"{path.name}\0{about.st_size}\0{about.st_mtime_ns}\0"))
+    files = "1 file" if len(sizes) == 1 else f"{len(sizes):,} files"
+    return f"{files} of {sum(sizes):,} bytes, dates {digest.hexdigest()[:8]}"
 
 
 def _size(path: Path) -> int:

@@ -5,11 +5,12 @@
 side is `pipeline.delivery`.
 """
 
-from pipeline.stream.checkpoint import Checkpoint, State
+from pipeline.stream.checkpoint import Checkpoint
 from pipeline.stream.commands import Command, Drain, Leave, Remove, Resume, Suspend
 from pipeline.stream.end import End, RunSummary
 from pipeline.stream.loop import Stream
 from pipeline.stream.settings import StreamSettings
+from pipeline.stream.standing import State
 
 __all__ = [
     "Checkpoint",

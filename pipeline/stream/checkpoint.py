@@ -12,122 +12,18 @@ import json
 import logging
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, in_one_line
 from pipeline.reading import read_small
-from pipeline.stages import Outcome, Position, Status
-from pipeline.stream.capture import Mark
+from pipeline.stream.standing import DAMAGED, SCHEMA, Numbers, State
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "maskstream.checkpoint/2"
 _ANY = "maskstream.checkpoint/"
 _LARGEST = 64 << 20
-
-DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What comes of reading a file that is torn, of another version, or not to be read."""
-
-AHEAD = 1000
-"""Numbers of frames and of tracks a camera takes in advance. After a crash so many are left out:
-what was published stays, and none of its numbers is used twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The first of each kind that is certainly not used yet."""
-
-    epoch: int
-    index: int
-    track: int
-
-    def beyond(self, other: Numbers) -> Numbers:
-        """Not used by either."""
-        return Numbers(
-            max(self.epoch, other.epoch),
-            max(self.index, other.index),
-            max(self.track, other.track),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where a stream stands between two frames."""
-
-    sinks: Mapping[str, Position | None]
-    """Each sink's position; None before the first flush."""
-    at: Mark | None = None
-    """The last frame that was settled; None before the first."""
-    following: Mapping[str, Any] | None = None
-    """Tracks and camera after it."""
-    published: int = 0
-    failed: Mapping[str, int] = field(default_factory=dict)
-    ended: Outcome | None = None
-    """Set once everything is written and closed: there is nothing to resume."""
-    numbers: Numbers | None = None
-    """What a camera may go on using; None before the first frame."""
-    live: bool | None = None
-    """Whether its frames do not come twice; None: it does not say."""
-    refused: str | None = None
-    """Why it does not say how far a file has come: it is of another version."""
-
-    @property
-    def of_camera(self) -> bool:
-        """Whether it is a camera's: its frames do not come twice, so tracks are not kept."""
-        settled = self.at is not None or self.ended is not None
-        return settled and self.following is None and self.refused is None
-
-    def as_json(self) -> dict[str, Any]:
-        """As JSON values, exact."""
-        ended = self.ended
-        return {
-            "sinks": dict(self.sinks),
-            "at": None if self.at is None else asdict(self.at),
-            "following": self.following,
-            "published": self.published,
-            "failed": dict(self.failed),
-            "ended": None if ended is None else {**asdict(ended), "status": str(ended.status)},
-            "numbers": None if self.numbers is None else asdict(self.numbers),
-            "live": self.live,
-        }
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> State:
-        """The state `as_json` wrote, or another version: of that, what all of them say."""
-        ended = values["ended"]
-        state = State(
-            sinks=values["sinks"],
-            ended=None
-            if ended is None
-            else Outcome(**{**ended, "status": Status(ended["status"])}),
-            numbers=_numbers_in(values),
-            live=values.get("live"),
-        )
-        try:
-            return replace(
-                state,
-                at=None if values["at"] is None else Mark.from_json(values["at"]),
-                following=values["following"],
-                published=values["published"],
-                failed=values["failed"],
-            )
-        except DAMAGED:
-            if values["schema"] == SCHEMA:
-                raise
-            return replace(state, refused=f"it is {values['schema']}, not {SCHEMA}")
-
-
-def _numbers_in(values: Mapping[str, Any]) -> Numbers | None:
-    """What is left to use; where it does not say so, what cannot have been used."""
-    if (numbers := values.get("numbers")) is not None:
-        return Numbers(**numbers)
-    if (at := values["at"]) is None:
-        return None
-    tracker = (values.get("following") or {}).get("tracker") or {}
-    ahead = 0 if values["ended"] else AHEAD
-    return Numbers(at["epoch"] + 1, at["index"] + 1 + ahead, tracker.get("next_id", 1) + ahead)
 
 
 class Checkpoint:
@@ -138,6 +34,8 @@ class Checkpoint:
         run: states of another run are not ours to continue.
         source_id: named in the file for people who look into it.
         options: how each sink writes, by its name; a state of other options is not ours either.
+        read: how the files look that the output is made of; neither is a state of others.
+        model: what finds the instances.
         lasting: False: nothing is kept once all is done.
     """
 
@@ -148,14 +46,18 @@ class Checkpoint:
         run: str,
         source_id: str,
         options: Mapping[str, str] | None = None,
+        read: str = "",
+        model: str = "",
         lasting: bool = True,
     ) -> None:
         self.path = path
+        self.model = model
         self.lasting = lasting
         self._numbers = path.with_suffix(".numbers")
         self._run = run
         self._source_id = source_id
         self._options = dict(options or {})
+        self._read = read
 
     def load(self, sinks: Collection[str]) -> State | None:
         """The last state saved; None when there is none, or it is of another run or other sinks.
@@ -171,14 +73,22 @@ class Checkpoint:
                 raise TypeError("its sinks are no mapping")
             if values["run"] != self._run or set(values["sinks"]) != set(sinks):
                 return None
-            if (before := values.get("options", self._options)) != self._options:
-                self._tell_change(before)
+            if self._differs(values):
                 return None
             return self._state(values)
         except FileNotFoundError:
             return None
         except DAMAGED as error:
             raise self._refusal(self.path, error) from error
+
+    @property
+    def model_before(self) -> str | None:
+        """What found the instances when it was saved, where that is another one now."""
+        with contextlib.suppress(*DAMAGED):
+            values = json.loads(read_small(self.path, max_bytes=_LARGEST))
+            before = values.get("model", self.model) if values["run"] == self._run else self.model
+            return None if before == self.model else str(before)
+        return None
 
     def begin(self, state: State) -> None:
         """The first state of a run, or of other output in the same: its numbers stay used.
@@ -234,7 +144,8 @@ class Checkpoint:
             OSError: it could not be written; the old state is untouched.
         """
         head = {"schema": SCHEMA, "run": self._run, "source": self._source_id}
-        values = {**head, "options": self._options, **state.as_json()}
+        about = {"options": self._options, "read": self._read, "model": self.model}
+        values = {**head, **about, **state.as_json()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(self.path.name + ".new")
         try:
@@ -300,14 +211,23 @@ class Checkpoint:
             "to start from the beginning"
         )
 
-    def _tell_change(self, before: Mapping[str, str]) -> None:
-        for name, now in self._options.items():
-            if before.get(name) != now:
-                log.warning(
-                    "%s: sink %s was %s and is %s now; what is there is not continued",
-                    *(self._source_id, name, before.get(name), now),
-                    extra={"source_id": self._source_id},
-                )
+    def _differs(self, values: Mapping[str, Any]) -> bool:
+        """Whether what is there would not be continued in its own manner; told."""
+        options = values.get("options", self._options)
+        changes = [
+            (f"sink {name}", options.get(name), now)
+            for name, now in self._options.items()
+            if options.get(name) != now
+        ]
+        if (read := values.get("read", self._read)) != self._read:
+            changes.append(("what is read", read, self._read))
+        for change in changes:
+            log.warning(
+                "%s: %s was %s and is %s now; what is there is not continued",
+                *(self._source_id, *change),
+                extra={"source_id": self._source_id},
+            )
+        return bool(changes)
 
     def _sync_folder(self) -> None:
         folder = os.open(self.path.parent, os.O_RDONLY)

@@ -15,8 +15,9 @@ from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.stages import Outcome, Position, SnapshotRefused
 from pipeline.stream.capture import Mark
-from pipeline.stream.checkpoint import AHEAD, Checkpoint, Numbers, State
+from pipeline.stream.checkpoint import Checkpoint
 from pipeline.stream.following import Following
+from pipeline.stream.standing import AHEAD, Numbers, State
 
 log = logging.getLogger(__name__)
 

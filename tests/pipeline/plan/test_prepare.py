@@ -20,7 +20,7 @@ from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
 from pipeline.plan.state import kept
 from pipeline.sinks import open_sink
-from pipeline.stream.checkpoint import State
+from pipeline.stream.standing import State
 
 
 @pytest.fixture

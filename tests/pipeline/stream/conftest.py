@@ -16,7 +16,7 @@ from pipeline.picture import Labels, MakePicture, Picture
 from pipeline.runtime import Serving
 from pipeline.stages import Sink
 from pipeline.stream import Checkpoint, End, Stream, StreamSettings
-from pipeline.stream.checkpoint import State
+from pipeline.stream.standing import State
 from pipeline.testing import ScriptedSource, StubSegmenter, make_instances
 
 Image = NDArray[np.uint8]

@@ -20,8 +20,8 @@ from pipeline.sinks import open_sink
 from pipeline.stages import Outcome, Status
 from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings
 from pipeline.stream.capture import Mark
-from pipeline.stream.checkpoint import Numbers, State
 from pipeline.stream.sampling import Sampled
+from pipeline.stream.standing import Numbers, State
 from pipeline.testing import ListSink, ScriptedSource, StubSegmenter, make_frame, make_frames
 from pipeline.tracking import make_tracker
 

@@ -15,9 +15,8 @@ from pipeline.models.blob.segmenter import BlobSegmenter
 from pipeline.results import FrameResult
 from pipeline.runtime import Serving
 from pipeline.stages import Sink
-from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings, progress
-from pipeline.stream import checkpoint as checkpoint_module
-from pipeline.stream.checkpoint import Numbers, State
+from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings, progress, standing
+from pipeline.stream.standing import Numbers, State
 from pipeline.testing import ListSink, ScriptedSource, make_frame
 from pipeline.tracking import make_tracker
 
@@ -27,7 +26,7 @@ AHEAD = 60
 @pytest.fixture(autouse=True)
 def little_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera takes a thousand numbers at a time; fewer are used up sooner."""
-    for module in (checkpoint_module, progress):
+    for module in (standing, progress):
         monkeypatch.setattr(module, "AHEAD", AHEAD)
 
 
