@@ -24,7 +24,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.errors import in_one_line
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, StreamPlan
-from pipeline.results import FrameResult
+from pipeline.runtime import Latest, Viewing
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, Stream
 from workers import logs
@@ -127,9 +127,9 @@ class StreamActor:
         """See `StreamWorker.report`."""
         return self._worker.report(pool)
 
-    def latest(self, source_id: str) -> FrameResult | None:
+    def latest(self, source_id: str, look: Viewing | None) -> Latest | None:
         """See `StreamWorker.latest`."""
-        return self._worker.latest(source_id)
+        return self._worker.latest(source_id, look)
 
     def obey(self, command: Command, source_ids: Collection[str]) -> None:
         """See `StreamWorker.obey`."""

@@ -7,12 +7,13 @@ files the same bytes written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan
 from pipeline.plan.prepare import prepare
+from pipeline.runtime import RunControl
 from pipeline.stream import RunSummary
 from workers import weights
 from workers.lives import Limits
@@ -29,11 +30,11 @@ def run(
     abort: threading.Event | None = None,
     limits: Limits | None = None,
     may_leave: bool = False,
+    steer: Callable[[RunControl], object] | None = None,
 ) -> RunSummary:
     """Run all sources on Ray, to their ends or until told to stop.
 
-    In the main thread, and where nobody else listens to them, SIGINT and SIGTERM drain; a second
-    one leaves at once.
+    In the main thread, where nobody else listens, SIGINT and SIGTERM drain; a second one leaves.
 
     Args:
         plan: of the run, as `resolve` made it.
@@ -43,6 +44,7 @@ def run(
         abort: when set, what is in flight is dropped.
         limits: how much patience the supervisor has.
         may_leave: this process is that of the run, and may be ended where Ray would hold it up.
+        steer: handed the run, which with it goes on until it is told to stop; returns soon.
 
     Raises:
         ConfigError: output exists, or cannot be written; nothing was started.
@@ -50,7 +52,6 @@ def run(
         ModelError: weights or device are unusable, or weights cannot be fetched.
     """
     from workers.cluster import Cluster
-    from workers.http import serve
 
     ready = prepare(plan)
     plan = ready.plan
@@ -62,21 +63,28 @@ def run(
             plan, weights_bytes=weights.most_bytes(ready), address=address, may_leave=may_leave
         )
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
-        stack.enter_context(
-            serve(
-                plan.metrics_host,
-                plan.metrics_port,
-                counts=lambda: watched[0].counts() if watched else RunCounts(),
-                healthy=lambda: all(supervisor.healthy for supervisor in watched),
-            )
-        )
+        stack.enter_context(_served(plan, watched))
         stack.enter_context(cluster)
         cluster.hand_out(
             weights.fetch(ready, told=lambda: stop.is_set() or abort.is_set(), fault=cluster.fault)
         )
         plan = stack.enter_context(ready.begun())
-        supervisor = Supervisor(plan, cluster, limits=limits)
+        supervisor = Supervisor(plan, cluster, stay=steer is not None, limits=limits)
         stack.callback(supervisor.close)
         watched.append(supervisor)
+        if steer is not None:
+            steer(supervisor)
         ends = supervisor.run(stop=stop, abort=abort, on_progress=on_progress)
         return RunSummary(ends)
+
+
+def _served(plan: RunPlan, watched: Sequence[Supervisor]) -> AbstractContextManager[int | None]:
+    """Metrics and health while the run goes on, from before its supervisor is there."""
+    from workers.http import serve
+
+    return serve(
+        plan.metrics_host,
+        plan.metrics_port,
+        counts=lambda: watched[0].counts() if watched else RunCounts(),
+        healthy=lambda: all(supervisor.healthy for supervisor in watched),
+    )

@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.plan import StreamPlan
-from pipeline.results import FrameResult
-from pipeline.runtime import StreamThread
+from pipeline.runtime import Latest, StreamThread, Viewing
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import Command, End, Leave, Stream
 from workers.dispatch import Dispatcher, Load, Member
@@ -125,10 +124,10 @@ class StreamWorker:
             own_bytes=own_memory(),
         )
 
-    def latest(self, source_id: str) -> FrameResult | None:
+    def latest(self, source_id: str, look: Viewing | None) -> Latest | None:
         """The result a stream has published last; None: none yet, or it is over."""
         running = self._streams.get(source_id)
-        return None if running is None else running.thread.latest()
+        return None if running is None else running.thread.latest(look)
 
     def obey(self, command: Command, source_ids: Collection[str]) -> None:
         """Pass a command on to some of the streams."""

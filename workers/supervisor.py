@@ -20,8 +20,7 @@ from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, ModelError
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
-from pipeline.results import FrameResult
-from pipeline.runtime import ControlledRun
+from pipeline.runtime import ControlledRun, Latest, Viewing
 from pipeline.runtime.control import LATEST_WITHIN_S
 from pipeline.runtime.controlled import ABORT, STOP
 from pipeline.stages import ModelInfo, Status
@@ -185,15 +184,15 @@ class Supervisor(ControlledRun):
             if source_id in slot.source_ids:
                 slot.tell(command, [source_id])
 
-    def _latest(self, source_id: str) -> FrameResult | None:
+    def _latest(self, source_id: str, look: Viewing | None) -> Latest | None:
         with self._lock:  # no stream goes meanwhile
             slot = next((slot for slot in self._slots if source_id in slot.source_ids), None)
-            asked = None if slot is None else slot.ask_latest(source_id)
+            asked = None if slot is None else slot.ask_latest(source_id, look)
         if asked is None:
             return None
         wait([asked], timeout=LATEST_WITHIN_S)
         known = asked.done() and asked.exception() is None  # else the worker has died over it
-        return cast("FrameResult | None", asked.result()) if known else None
+        return cast("Latest | None", asked.result()) if known else None
 
     def _forget(self, source_id: str) -> None:
         for slot in self._slots:

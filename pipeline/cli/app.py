@@ -17,6 +17,7 @@ from pipeline.cli import (
     models,
     retrack,
     run,
+    serve,
     tail,
     track,
     train,
@@ -50,6 +51,7 @@ def options(
 app.command("demo")(demo.demo)
 app.command("track")(track.track)
 app.command("run")(run.run)
+app.command("serve")(serve.serve)
 app.command("check")(check.check)
 app.command("tail")(tail.tail)
 app.command("models")(models.models)

@@ -42,7 +42,7 @@ def execute(
     from pipeline.plan.notes import notes
     from pipeline.plan.resolve import resolve
 
-    _log_to_stderr(quiet=quiet)
+    log_to_stderr(quiet=quiet)
     plan = resolve(settings, config=config)
     check_kept(plan, str(config or "command line"))
     if not quiet:
@@ -186,7 +186,8 @@ def _run_local(
         return run_local(plan, on_progress=on_progress, stop=stop, abort=abort)
 
 
-def _log_to_stderr(*, quiet: bool) -> None:
+def log_to_stderr(*, quiet: bool) -> None:
+    """Warnings and worse, or errors alone, as one line each without secrets."""
     hide_in_logs()
     logging.basicConfig(
         level=logging.ERROR if quiet else logging.WARNING,

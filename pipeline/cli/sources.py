@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Settings, parse, read
+from pipeline.config import (
+    ServeSettings,
+    ServiceSettings,
+    Settings,
+    parse,
+    parse_as,
+    read,
+    validated,
+)
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
 
@@ -50,6 +58,26 @@ def load_settings(path: Path) -> Settings:
     if isinstance(sources, list):
         values["sources"] = expand_sources(sources)
     return parse(values, origin=str(path))
+
+
+def load_service_settings(
+    path: Path, *, host: str | None = None, port: int | None = None, local: bool = False
+) -> ServiceSettings:
+    """Read the configuration of a service, which need not name a source; flags win."""
+    values = read(path)
+    if isinstance(sources := values.get("sources"), list):
+        values["sources"] = expand_sources(sources)
+    settings = parse_as(ServiceSettings, values, origin=str(path))
+    flags = {"host": host, "port": port}
+    asked = {key: value for key, value in flags.items() if value is not None}
+    return settings.model_copy(
+        update={
+            "serve": validated(
+                ServeSettings, settings.serve.model_dump() | asked, origin="command line"
+            ),
+            "run": settings.run.model_copy(update={"executor": "local"} if local else {}),
+        }
+    )
 
 
 def check_kept(plan: RunPlan, origin: str) -> None:

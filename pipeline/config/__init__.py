@@ -5,11 +5,13 @@ the command line reads a file or the environment for settings; classes take plai
 `pipeline.plan.resolve` is the only place that knows both.
 """
 
-from pipeline.config.load import load, parse, read
+from pipeline.config.load import load, parse, parse_as, read
 from pipeline.config.settings import (
     MetricsSettings,
     ModelSettings,
     RunSettings,
+    ServeSettings,
+    ServiceSettings,
     Settings,
     SinkSettings,
     SourceSettings,
@@ -22,6 +24,8 @@ __all__ = [
     "MetricsSettings",
     "ModelSettings",
     "RunSettings",
+    "ServeSettings",
+    "ServiceSettings",
     "Settings",
     "SinkSettings",
     "SourceSettings",
@@ -29,6 +33,7 @@ __all__ = [
     "WorkerSettings",
     "load",
     "parse",
+    "parse_as",
     "read",
     "validated",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -15,6 +15,8 @@ from pipeline.errors import ConfigError
 from pipeline.reading import read_small
 
 MAX_BYTES = 1_000_000
+
+S = TypeVar("S", bound=Settings)
 
 
 def load(path: str | Path) -> Settings:
@@ -50,9 +52,15 @@ def read(path: str | Path, *, such_as: str = "sources") -> dict[str, Any]:
 
 
 def parse(values: Mapping[str, Any], *, origin: str = "settings") -> Settings:
+    """Validate the settings of a run that came from a file or from flags, see `parse_as`."""
+    return parse_as(Settings, values, origin=origin)
+
+
+def parse_as(kind: type[S], values: Mapping[str, Any], *, origin: str = "settings") -> S:
     """Validate settings that came from a file or from flags.
 
     Args:
+        kind: of settings; those of a service may hold no source yet.
         values: as in YAML; `defaults` is merged into every source.
         origin: the file's name, for messages.
 
@@ -74,4 +82,4 @@ def parse(values: Mapping[str, Any], *, origin: str = "settings") -> Settings:
             {**defaults, **source} if isinstance(source, Mapping) else source for source in sources
         ]
     merged = {key: value for key, value in merged.items() if value is not None}
-    return validated(Settings, merged, origin=origin, more=["defaults"])
+    return validated(kind, merged, origin=origin, more=["defaults"])

@@ -276,6 +276,15 @@ class MetricsSettings(_Section):
         return value
 
 
+class ServeSettings(_Section):
+    """What `maskstream serve` listens on; `run` takes no notice of it."""
+
+    host: str = Field("127.0.0.1", description="Address of the API, the page and the metrics.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8710, description="Port of them; 0 picks a free one."
+    )
+
+
 class RunSettings(_Section):
     """How the whole is run."""
 
@@ -286,7 +295,8 @@ class RunSettings(_Section):
         None,
         description="Where checkpoints are kept, so that a run that was cut off goes on when it is "
         "started again; for cameras too, and for good. Without it those of files lie in "
-        "`.maskstream` beside their output until they are complete.",
+        "`.maskstream` beside their output until they are complete. `serve` needs one: it keeps "
+        "its streams there, too.",
     )
     resume: bool = Field(
         True, description="Whether files that were cut off go on at the next start of the same run."
@@ -303,6 +313,7 @@ class Settings(_Section):
     sinks: tuple[SinkSettings, ...] = ()
     workers: WorkerSettings = WorkerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    serve: ServeSettings = ServeSettings()
     run: RunSettings = RunSettings()
 
     @model_validator(mode="after")
@@ -323,3 +334,9 @@ class Settings(_Section):
     def sinks_of(self, source_id: str) -> tuple[SinkSettings, ...]:
         """The sinks that take the results of this source."""
         return tuple(s for s in self.sinks if s.sources is None or source_id in s.sources)
+
+
+class ServiceSettings(Settings):
+    """Those of `maskstream serve`: it may begin without a source."""
+
+    sources: tuple[SourceSettings, ...] = ()

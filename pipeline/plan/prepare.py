@@ -74,7 +74,7 @@ def prepare(plan: RunPlan) -> Prepared:
     the same run. Nothing is written yet.
 
     Raises:
-        SourceError: none of the sources can be read.
+        SourceError: none of the sources can be read; a run that has none yet may start.
         ModelError: the weights cannot be read.
         ConfigError: output exists, or cannot be written.
         SinkError: another process is writing the output.
@@ -150,7 +150,7 @@ def _lasting(plan: RunPlan) -> tuple[RunPlan, list[str]]:
 def _refuse_nothing_to_read(plan: RunPlan) -> None:
     """One source that is missing fails alone; where all are, nothing needs to be started."""
     reasons = [sources.unreadable(stream.source.url) for stream in plan.streams]
-    if all(reasons):
+    if reasons and all(reasons):
         first = plan.streams[0].source
         more = f"; none of the {len(reasons)} sources can be read" if len(reasons) > 1 else ""
         raise SourceOpenError(f"{first.id}: cannot open {first.url}: {reasons[0]}{more}")

@@ -28,6 +28,8 @@ def in_flight_share(
         executor: in one process, files do too.
     """
     every = list(live)
+    if not every:
+        return workers.in_flight_bytes
     cameras = sum(every)
     files = len(every) - cameras
     if executor == "ray":

@@ -16,8 +16,7 @@ from pipeline.errors import MaskstreamError, in_one_line
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare
-from pipeline.results import FrameResult
-from pipeline.runtime import ControlledRun, Serving, StreamThread
+from pipeline.runtime import ControlledRun, Latest, RunControl, Serving, StreamThread, Viewing
 from pipeline.runtime.controlled import ABORT, STOP
 from pipeline.stages import AsyncSegmenter
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
@@ -76,6 +75,11 @@ class LocalRun(ControlledRun):
             on_progress(self.counts())
         return tuple(end for one in self._threads.values() if (end := one.ended()) is not None)
 
+    @property
+    def healthy(self) -> bool:
+        """See `RunControl`: nobody here could be gone."""
+        return True
+
     def counts(self) -> RunCounts:
         """See `RunControl`."""
         with self._lock:
@@ -105,9 +109,9 @@ class LocalRun(ControlledRun):
         if source_id in self._threads:  # else it has gone meanwhile
             self._threads[source_id].obey(command)
 
-    def _latest(self, source_id: str) -> FrameResult | None:
+    def _latest(self, source_id: str, look: Viewing | None) -> Latest | None:
         thread = self._threads.get(source_id)
-        return None if thread is None else thread.latest()
+        return None if thread is None else thread.latest(look)
 
     def _forget(self, source_id: str) -> None:
         self._threads.pop(source_id).join()
@@ -123,6 +127,7 @@ def run_local(
     on_progress: Callable[[RunCounts], None] | None = None,
     stop: threading.Event | None = None,
     abort: threading.Event | None = None,
+    steer: Callable[[RunControl], object] | None = None,
 ) -> RunSummary:
     """Run all sources in this process, to their ends or until told to stop.
 
@@ -131,6 +136,8 @@ def run_local(
         on_progress: called about twice a second, and once at the end, in the calling thread.
         stop: when set, every captured frame is still published, files are closed.
         abort: when set, what is in flight is dropped.
+        steer: handed the run once its model is loaded; with it the run goes on, without streams
+            too, until it is told to stop. Called in the calling thread, so it returns soon.
 
     Raises:
         ConfigError: output exists, or cannot be written; nothing was started.
@@ -153,8 +160,10 @@ def run_local(
             return RunSummary(tuple(End.not_begun(one.id, why) for one in ready.plan.streams))
         stack.callback(serving.close)
         plan = stack.enter_context(ready.begun())
-        run = LocalRun(plan, serving)
+        run = LocalRun(plan, serving, stay=steer is not None)
         stack.callback(run.close)
+        if steer is not None:
+            steer(run)
         return RunSummary(run.run(stop=stop, abort=abort, on_progress=on_progress))
 
 

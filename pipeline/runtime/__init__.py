@@ -2,12 +2,14 @@
 
 `serving` is the thread around a model that joins the frames of all streams into batches, `device`
 the batches under way there; `streams` is the thread of one stream. `control` is what may be asked
-of a run while it goes on, `controlled` the part of it that all executors share.
+of a run while it goes on, `controlled` the part of it that all executors share; `latest` is what
+is shown of a stream meanwhile.
 """
 
 from pipeline.runtime.control import RunControl
 from pipeline.runtime.controlled import ControlledRun
+from pipeline.runtime.latest import Latest, Viewing
 from pipeline.runtime.serving import Serving
 from pipeline.runtime.streams import StreamThread
 
-__all__ = ["ControlledRun", "RunControl", "Serving", "StreamThread"]
+__all__ = ["ControlledRun", "Latest", "RunControl", "Serving", "StreamThread", "Viewing"]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import StreamPlan
-from pipeline.results import FrameResult
+from pipeline.runtime.latest import Latest, Viewing
 from pipeline.stream import Command
 
 LATEST_WITHIN_S = 1.0
@@ -24,6 +24,10 @@ class RunControl(Protocol):
     at `counts`. Nothing waits for a stream, and no stream waits for a method.
     """
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the run is watched over, and something moves or could."""
+
     def streams(self) -> list[StreamPlan]:
         """The streams there are, those that are over included, in the order they came in.
 
@@ -33,13 +37,18 @@ class RunControl(Protocol):
     def counts(self) -> RunCounts:
         """Everything there is to see at this moment, of the same streams; returns at once."""
 
-    def latest(self, source_id: str) -> FrameResult | None:
-        """The result a stream has published last, without its picture; asked for by who shows it.
+    def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
+        """The result a stream has published last; asked for by who shows it.
 
         A result is fetched only when it is asked for, and none but the last is kept. May wait for
         the stream's worker, `LATEST_WITHIN_S` at most, so not from the run's own loop. Not
         promised: that it is still the last when it arrives; that two calls give two results, or
         every result there was.
+
+        Args:
+            source_id: of the stream.
+            look: how its picture is wanted, which is drawn and encoded where the stream runs;
+                None: not at all.
 
         Returns:
             None: it has published nothing yet in this life of its worker, its worker does not

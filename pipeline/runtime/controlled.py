@@ -17,7 +17,7 @@ from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare_added
-from pipeline.results import FrameResult
+from pipeline.runtime.latest import Latest, Viewing
 from pipeline.stream import Command, Drain, End, Leave, Remove
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,11 @@ class ControlledRun(ABC):
         """See `RunControl`."""
         return list(self._plan.streams)
 
-    def latest(self, source_id: str) -> FrameResult | None:
+    def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
         """See `RunControl`."""
         with self._lock:
             self._check_known(source_id)
-        return self._latest(source_id)
+        return self._latest(source_id, look)
 
     def add(self, plan: StreamPlan) -> None:
         """See `RunControl`."""
@@ -92,7 +92,7 @@ class ControlledRun(ABC):
         """Have a stream obey; it may be over."""
 
     @abstractmethod
-    def _latest(self, source_id: str) -> FrameResult | None:
+    def _latest(self, source_id: str, look: Viewing | None) -> Latest | None:
         """Of a stream that was there a moment ago; from any thread."""
 
     @abstractmethod

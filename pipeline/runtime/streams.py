@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.accounting import StreamAccount
 from pipeline.leaving import ended_at_exit
-from pipeline.results import FrameResult
+from pipeline.runtime.latest import Latest, Viewing, seen
 from pipeline.stream import Command, End, Leave, Stream
 from pipeline.stream.commands import still_wanted
 
@@ -58,10 +58,15 @@ class StreamThread:
             if self._stream is not None:
                 self._stream.obey(command)
 
-    def latest(self) -> FrameResult | None:
-        """The result published last; None: there is none yet, or it is over. From any thread."""
+    def latest(self, look: Viewing | None = None) -> Latest | None:
+        """The result published last; None: there is none yet, or it is over. From any thread.
+
+        Args:
+            look: how its picture is wanted; None: not at all.
+        """
         stream = self._stream
-        return None if stream is None or self._over else stream.latest
+        last = None if stream is None or self._over else stream.latest
+        return None if last is None else seen(*last, look)
 
     def leave(self) -> None:
         """Leave the stream: the program ends."""

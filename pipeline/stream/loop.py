@@ -18,7 +18,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import MaskstreamError
-from pipeline.picture import MakePicture
+from pipeline.picture import MakePicture, Picture
 from pipeline.results import FrameResult
 from pipeline.stages import (
     AsyncSegmenter,
@@ -130,8 +130,8 @@ class Stream:
         self._be_watched()
 
     @property
-    def latest(self) -> FrameResult | None:
-        """Published last; None before the first. From any thread, at once."""
+    def latest(self) -> tuple[FrameResult, Picture] | None:
+        """Published last, and its pixels; None before the first. From any thread, at once."""
         return self._settling.latest
 
     def obey(self, command: Command) -> None:

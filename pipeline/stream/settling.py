@@ -10,7 +10,7 @@ from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
-from pipeline.picture import MakePicture
+from pipeline.picture import MakePicture, Picture
 from pipeline.results import FrameResult
 from pipeline.stages import ModelInfo
 from pipeline.stream.following import Following
@@ -50,8 +50,8 @@ class Settling:
     ) -> None:
         self.epoch: int | None = None
         """Of the frame before; None before the first."""
-        self.latest: FrameResult | None = None
-        """Published last, without its pixels; may be read from any thread."""
+        self.latest: tuple[FrameResult, Picture] | None = None
+        """Published last; may be read from any thread."""
         self._run = run
         self._info = info
         self._window = window
@@ -114,7 +114,7 @@ class Settling:
         )
         picture = self._make_picture(flight.frame.image, instances, info.labels)
         self._publisher.publish(result, picture)
-        self.latest = result
+        self.latest = result, picture
         written = self._clock()
         with self._account.lock:  # leaves the window and is published in one step
             self._window.pop()

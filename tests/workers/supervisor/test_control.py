@@ -104,8 +104,9 @@ def test_the_latest_result_is_the_one_published_last_without_its_picture(
         assert going.arrived[name].wait(20)
     going.until(lambda: going.counts("a").published == 5)
     latest = going.control.latest("a")
-    assert (latest.source_id, latest.index, latest.picture) == ("a", 4, None)
-    assert len(latest.instances) == 1
+    assert (latest.result.source_id, latest.result.index) == ("a", 4)
+    assert (latest.result.picture, latest.jpeg) == (None, None)
+    assert len(latest.result.instances) == 1
     assert going.control.latest("b") is None  # nothing is published yet
     going.may_go["a"].set()
     going.until(lambda: going.counts("a").state == "ended")
@@ -138,7 +139,7 @@ class SilentWorker:
         self.answer: Future[Any] = Future()
 
     def call(self, method: str, *args: Any) -> Future[Any]:
-        assert (method, args) == ("latest", ("a",))
+        assert (method, args) == ("latest", ("a", None))
         return self.answer
 
 

@@ -1,0 +1,115 @@
+"""`maskstream serve CONFIG.yaml`: a run for months, steered and watched over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.execute import headline, log_to_stderr, tell
+from pipeline.cli.home import home
+from pipeline.cli.sources import load_service_settings
+from pipeline.cli.telling import say
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.config import ServiceSettings
+    from pipeline.plan import RunPlan
+    from pipeline.service import Service
+    from pipeline.stream import RunSummary
+
+
+def serve(
+    config: Annotated[
+        Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
+    ],
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+) -> None:
+    """Run streams until told to stop; add, change, pause and remove them over HTTP."""
+    from pipeline.plan.resolve import resolve
+    from pipeline.service import Desired, Service, build_api, listening
+
+    log_to_stderr(quiet=False)
+
+    def read() -> ServiceSettings:
+        return load_service_settings(config, host=host, port=port, local=local)
+
+    settings = read()
+    plan = resolve(settings.model_copy(update={"sources": (), "sinks": ()}), config=config)
+    if settings.run.state_dir is None:
+        raise ConfigError(
+            f"{config}: run.state_dir: is missing; a service keeps its streams and how far they "
+            "came there, name a folder"
+        )
+    with ExitStack() as stack:
+        service = Service(settings, Desired(settings.run.state_dir), read=read)
+        stack.callback(service.close)
+        stack.enter_context(_reloaded_by_hangup(service))
+        where = settings.serve
+        port = stack.enter_context(
+            listening(build_api(service), where.host, where.port, key="serve.port")
+        )
+        say(headline(plan, asked=settings.model.name, address=address))
+        say(f"listening on http://{where.host}:{port}, its API is told at /docs")
+        summary = _run(plan, service, address=address)
+    for end in summary.ends:
+        tell(end, quiet=False)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
+
+
+def _run(plan: RunPlan, service: Service, *, address: str | None) -> RunSummary:
+    from workers.signals import drained_by_signals
+
+    stop, abort = threading.Event(), threading.Event()
+    if plan.executor == "local":
+        from pipeline.runner import run_local
+
+        with drained_by_signals(stop, abort, end_now=partial(os._exit, 1)):
+            return run_local(plan, stop=stop, abort=abort, steer=service.steer)
+    from workers.running import run
+
+    return run(plan, address=address, stop=stop, abort=abort, may_leave=True, steer=service.steer)
+
+
+@contextmanager
+def _reloaded_by_hangup(service: Service) -> Iterator[None]:
+    """SIGHUP reads the configuration again, as of every daemon; a wrong one is told and left."""
+    asked, over = threading.Event(), threading.Event()
+
+    def follow() -> None:
+        while asked.wait() and not over.is_set():
+            asked.clear()
+            try:
+                found = service.reload()
+            except ConfigError as error:
+                say(f"not reloaded: {error}")
+            else:
+                say(
+                    f"reloaded: {len(found.added)} added, {len(found.changed)} changed, "
+                    f"{len(found.removed)} removed"
+                )
+
+    before = signal.signal(signal.SIGHUP, lambda *_: asked.set())
+    thread = threading.Thread(target=follow, name="reload", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asked.set()
+        thread.join()
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,69 @@
+"""What goes wrong, as `application/problem+json` (RFC 9457): status, title and one line."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import MaskstreamError, in_one_line
+from pipeline.plain import plain
+from pipeline.secrets import mask_url, scrub
+from pipeline.service.service import Conflict, NotFound
+
+log = logging.getLogger(__name__)
+
+TYPE = "application/problem+json"
+REFUSED = 422
+"""Of a request that is understood and cannot be carried out."""
+
+
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An answer that says what is wrong."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": plain(scrub(mask_url(detail))),
+    }
+    return JSONResponse(body, status_code=status, media_type=TYPE, headers=headers)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems a route may answer with, for its documentation."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {TYPE: {"schema": {"type": "object"}}},
+        }
+        for status in statuses
+    }
+
+
+def explain(api: FastAPI) -> None:
+    """Have everything that goes wrong answered like this."""
+
+    @api.exception_handler(MaskstreamError)
+    def refused(request: Request, error: MaskstreamError) -> JSONResponse:
+        kinds: dict[type, int] = {NotFound: 404, Conflict: 409}
+        return problem(kinds.get(type(error), REFUSED), str(error))
+
+    @api.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem(REFUSED, f"{where}: {first['msg']}")
+
+    @api.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return problem(error.status_code, str(error.detail), headers=headers)
+
+    @api.exception_handler(Exception)
+    def bug(request: Request, error: Exception) -> JSONResponse:
+        return problem(500, f"{request.method} {request.url.path}: {in_one_line(error)}")

@@ -1,0 +1,316 @@
+"""`Service`: makes a run be what is desired, and says what there is.
+
+One thread compares the streams that are to be with those the run has, and tells the run what is
+missing. A change is written down before it is carried out, so a service that is killed meanwhile
+carries it out at its next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.accounting import StreamCounts
+from pipeline.catalogue import hint
+from pipeline.clock import Clock
+from pipeline.config import ServiceSettings
+from pipeline.errors import ConfigError, MaskstreamError
+from pipeline.metrics.counts import RunCounts
+from pipeline.plan import StreamPlan
+from pipeline.runtime import Latest, RunControl, Viewing
+from pipeline.service.desired import Desired, DesiredStream, Difference
+from pipeline.service.spec import plan_of, specs_of
+from pipeline.stream.commands import Remove, Resume, Suspend
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5
+TRY_AGAIN_S = (2.0, 5.0, 15.0, 60.0)
+"""After so long a stream that could not be taken in is tried again; the last one for ever."""
+
+
+class Conflict(ConfigError):
+    """What is asked for does not fit what there is: the id is taken, the service is ending."""
+
+
+class NotFound(ConfigError):
+    """There is no such stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a stream that is to be there is not."""
+
+    reason: str
+    tries: int
+    again_at_s: float
+    """By the service's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream as it is to be and as it is."""
+
+    wanted: DesiredStream
+    counts: StreamCounts | None
+    """None: the run does not have it yet."""
+    restarts: int
+    trouble: str | None
+    """Why it could not be taken in."""
+
+
+class Service:
+    """The streams of a service; every method is safe from any thread.
+
+    Args:
+        settings: of the run; those of a single stream come with it.
+        desired: what is to be; closed here.
+        read: reads the configuration file anew.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        desired: Desired,
+        *,
+        read: Callable[[], ServiceSettings],
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.started_at = time.time()
+        self._settings = settings
+        self._desired = desired
+        self._read = read
+        self._clock = clock
+        self._changing = threading.RLock()
+        self._news = threading.Event()
+        self._closed = threading.Event()
+        self._control: RunControl | None = None
+        self._carried: dict[str, DesiredStream] = {}
+        """What the run was told of each stream it has."""
+        self._troubles: dict[str, Trouble] = {}
+        self._thread = threading.Thread(target=self._keep_going, name="service", daemon=True)
+        desired.follow(specs_of(settings))
+
+    def steer(self, control: RunControl) -> None:
+        """The run is there: from now on it is made what is desired."""
+        self._control = control
+        self._thread.start()
+
+    def close(self) -> None:
+        """Change nothing any more."""
+        self._closed.set()
+        self._news.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._desired.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run is watched over and is made what is desired."""
+        control = self._control
+        return control is None or (control.healthy and self._thread.is_alive())
+
+    @property
+    def ready(self) -> bool:
+        """Whether a model is loaded, and every stream that can be taken in is."""
+        control = self._control
+        if control is None or not self.alive:
+            return False
+        with self._changing:
+            missing = set(self._desired.streams()) - set(self._carried) - set(self._troubles)
+        counts = control.counts()
+        loaded = any(worker.state == "ready" for worker in counts.workers)
+        return loaded and not missing
+
+    def counts(self) -> RunCounts:
+        """Of the whole run."""
+        return RunCounts() if self._control is None else self._control.counts()
+
+    def streams(self) -> list[StreamStatus]:
+        """All that are to be, in the order they came in."""
+        counts = self.counts()
+        seen = {stream.source_id: stream for stream in counts.streams}
+        with self._changing:
+            troubles = dict(self._troubles)
+            wanted = self._desired.streams()
+        return [
+            StreamStatus(
+                one,
+                seen.get(name),
+                counts.stream_restarts.get(name, 0),
+                troubles[name].reason if name in troubles else None,
+            )
+            for name, one in wanted.items()
+        ]
+
+    def stream(self, source_id: str) -> StreamStatus:
+        """One of them.
+
+        Raises:
+            NotFound: there is no such stream; with the nearest word.
+        """
+        self._known(source_id)
+        return next(one for one in self.streams() if one.wanted.id == source_id)
+
+    def add(self, spec: Mapping[str, Any]) -> StreamStatus:
+        """Take in one stream more, for good.
+
+        Args:
+            spec: the keys of a source as in YAML, and its own `sinks`.
+
+        Raises:
+            Conflict: the id is taken, or the run is not there or ending.
+            MaskstreamError: as of `RunControl.add`; everything is as it was.
+        """
+        plan = self._planned(spec)
+        wanted = DesiredStream({**spec, "id": plan.id})
+        with self._changing:
+            if plan.id in self._desired.streams():
+                raise Conflict(f"stream {plan.id!r} is there already; remove it, or change it")
+            if any(one.id == plan.id for one in self._steered().streams()):
+                raise Conflict(f"stream {plan.id!r} is being removed; ask again in a moment")
+            self._steered().add(plan)
+            self._carried[plan.id] = wanted
+            self._desired.put(wanted)
+        log.info("stream %s was added", plan.id)
+        return self.stream(plan.id)
+
+    def change(self, source_id: str, spec: Mapping[str, Any]) -> StreamStatus:
+        """Give a stream other settings: it is drained, and begins anew with them.
+
+        Raises:
+            NotFound: there is no such stream.
+            MaskstreamError: the settings are wrong; everything is as it was.
+        """
+        plan = self._planned({**spec, "id": source_id})
+        with self._changing:
+            paused = self._known(source_id).paused
+            self._desired.put(DesiredStream({**spec, "id": plan.id}, paused))
+            self._troubles.pop(plan.id, None)
+        self._news.set()
+        return self.stream(source_id)
+
+    def pause(self, source_id: str, *, paused: bool) -> StreamStatus:
+        """Take in no frames of a stream, or go on.
+
+        Raises:
+            NotFound: there is no such stream.
+        """
+        with self._changing:
+            self._desired.put(DesiredStream(self._known(source_id).spec, paused))
+        self._news.set()
+        return self.stream(source_id)
+
+    def remove(self, source_id: str) -> None:
+        """Drain a stream and forget it.
+
+        Raises:
+            NotFound: there is no such stream.
+        """
+        with self._changing:
+            self._known(source_id)
+            self._desired.remove(source_id)
+            self._troubles.pop(source_id, None)
+        self._news.set()
+
+    def reload(self) -> Difference:
+        """Read the configuration file again and apply what it says otherwise of streams.
+
+        Raises:
+            ConfigError: it cannot be read or is wrong; everything goes on as it was.
+        """
+        settings = self._read()
+        for spec in specs_of(settings).values():
+            plan_of(settings, spec)
+        with self._changing:
+            self._settings = settings
+            difference = self._desired.follow(specs_of(settings))
+            self._troubles.clear()
+        self._news.set()
+        return difference
+
+    def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
+        """See `RunControl.latest`; None too while the run does not have the stream.
+
+        Raises:
+            NotFound: there is no such stream.
+        """
+        self._known(source_id)
+        try:
+            return None if self._control is None else self._control.latest(source_id, look)
+        except ConfigError:
+            return None
+
+    def _known(self, source_id: str) -> DesiredStream:
+        streams = self._desired.streams()
+        if source_id not in streams:
+            known = f"there are {', '.join(streams)}" if streams else "there is none"
+            raise NotFound(f"stream {source_id!r} is not known{hint(source_id, streams)}; {known}")
+        return streams[source_id]
+
+    def _planned(self, spec: Mapping[str, Any]) -> StreamPlan:
+        return plan_of(self._settings, spec)
+
+    def _steered(self) -> RunControl:
+        if self._control is None or self._closed.is_set():
+            raise Conflict("the service is starting or ending; ask again in a moment")
+        return self._control
+
+    def _keep_going(self) -> None:
+        while not self._closed.is_set():
+            self._news.clear()
+            try:
+                with self._changing:
+                    self._reconcile(self._steered())
+            except Exception:
+                log.exception("the service could not be made what is desired")
+            self._news.wait(LOOK_EVERY_S)
+
+    def _reconcile(self, control: RunControl) -> None:
+        """One step from what there is to what is to be."""
+        wanted = self._desired.streams()
+        there = {plan.id for plan in control.streams()}
+        for gone in set(self._carried) - there:
+            del self._carried[gone]
+        for name in there - set(wanted):
+            self._let_go(control, name, "it was removed")
+        for name, one in wanted.items():
+            carried = self._carried.get(name)
+            if name not in there:
+                self._take_in(control, one)
+            elif carried is not None and carried.spec != one.spec:
+                self._let_go(control, name, "its settings were changed")
+            elif carried is not None and carried.paused != one.paused:
+                control.tell(name, PAUSE if one.paused else GO_ON)
+                self._carried[name] = one
+
+    def _let_go(self, control: RunControl, name: str, reason: str) -> None:
+        """Have a stream removed, told once; the id is free when it has gone."""
+        if self._carried.pop(name, None) is not None:
+            control.tell(name, Remove(reason))
+
+    def _take_in(self, control: RunControl, wanted: DesiredStream) -> None:
+        trouble = self._troubles.get(wanted.id)
+        if trouble is not None and self._clock() < trouble.again_at_s:
+            return
+        try:
+            control.add(self._planned(wanted.spec))
+        except MaskstreamError as error:
+            tries = 0 if trouble is None else trouble.tries + 1
+            wait_s = TRY_AGAIN_S[min(tries, len(TRY_AGAIN_S) - 1)]
+            if trouble is None or trouble.reason != str(error):
+                log.warning("%s: not taken in: %s", wanted.id, error)
+            self._troubles[wanted.id] = Trouble(str(error), tries, self._clock() + wait_s)
+            return
+        self._troubles.pop(wanted.id, None)
+        if wanted.paused:
+            control.tell(wanted.id, PAUSE)
+        self._carried[wanted.id] = wanted
+
+
+PAUSE, GO_ON = Suspend("asked for"), Resume("asked for")

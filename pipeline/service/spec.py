@@ -1,0 +1,48 @@
+"""`StreamRequest`: one stream as a user of the service writes it, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.config import ServiceSettings, SinkSettings, SourceSettings, validated
+from pipeline.errors import ConfigError
+from pipeline.plan import StreamPlan
+from pipeline.plan.resolve import resolve
+
+
+class StreamRequest(SourceSettings):
+    """A source with sinks of its own beside those the configuration has for all."""
+
+    sinks: tuple[SinkSettings, ...] = Field(
+        (), description="For this stream alone, beside those of the configuration."
+    )
+
+
+def specs_of(settings: ServiceSettings) -> dict[str, dict[str, Any]]:
+    """The streams a configuration file names, by id, each as far as it says something."""
+    return {
+        source.id: source.model_dump(mode="json", exclude_unset=True) for source in settings.sources
+    }
+
+
+def plan_of(settings: ServiceSettings, spec: Mapping[str, Any]) -> StreamPlan:
+    """What becomes of one stream beside the settings of the service.
+
+    Raises:
+        ConfigError: something is wrong with it, or nothing would be kept of it.
+        ModelError: labels are needed to check class names, and the weights cannot be read.
+    """
+    stream = validated(StreamRequest, spec, origin="stream")
+    shared = [s for s in settings.sinks if s.sources is None or stream.id in s.sources]
+    sinks = (*(s.model_copy(update={"sources": None}) for s in shared), *stream.sinks)
+    if not sinks:
+        raise ConfigError(
+            f"stream {stream.id}: nothing takes its results; give it sinks such as "
+            "jsonl:out/{source}.jsonl, here or in the configuration"
+        )
+    alone = settings.model_copy(update={"sources": (stream,), "sinks": sinks})
+    (plan,) = resolve(alone).streams
+    return plan

@@ -1,0 +1,109 @@
+"""A service around a run that only notes what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.accounting import StreamCounts
+from pipeline.catalogue import hint
+from pipeline.config import ServiceSettings, parse_as
+from pipeline.errors import ConfigError
+from pipeline.metrics.counts import RunCounts, WorkerCounts
+from pipeline.plan import StreamPlan
+from pipeline.runtime import Latest, Viewing
+from pipeline.service import Desired, Service
+from pipeline.stream.commands import Command, Remove
+
+
+@dataclass
+class NotedRun:
+    """A `RunControl`; a stream that is told to go has gone at once, unless `slow`."""
+
+    healthy: bool = True
+    slow: bool = False
+    refuse: dict[str, str] = field(default_factory=dict)
+    told: list[tuple[str, Command]] = field(default_factory=list)
+    last: dict[str, Latest] = field(default_factory=dict)
+    looked: list[Viewing | None] = field(default_factory=list)
+    _plans: dict[str, StreamPlan] = field(default_factory=dict)
+
+    def streams(self) -> list[StreamPlan]:
+        return list(self._plans.values())
+
+    def counts(self) -> RunCounts:
+        streams = tuple(StreamCounts(name, "streaming", captured=3) for name in self._plans)
+        return RunCounts(streams=streams, workers=(WorkerCounts("local", "ready"),))
+
+    def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
+        if source_id not in self._plans:
+            raise ConfigError(f"stream {source_id!r} is not known{hint(source_id, self._plans)}")
+        self.looked.append(look)
+        return self.last.get(source_id)
+
+    def add(self, plan: StreamPlan) -> None:
+        if plan.id in self.refuse:
+            raise ConfigError(self.refuse[plan.id])
+        assert plan.id not in self._plans
+        self._plans[plan.id] = plan
+
+    def tell(self, source_id: str, command: Command) -> None:
+        self.told.append((source_id, command))
+        if isinstance(command, Remove) and not self.slow:
+            del self._plans[source_id]
+
+    def tell_all(self, command: Command) -> None:
+        for name in list(self._plans):
+            self.tell(name, command)
+
+
+@dataclass
+class House:
+    """A service whose thread does not run: the test takes its steps."""
+
+    folder: Path
+    run: NotedRun = field(default_factory=NotedRun)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    now_s: float = 0.0
+
+    def settings(self) -> ServiceSettings:
+        values = {
+            "model": {"name": "blob"},
+            "sources": self.sources,
+            "sinks": [f"jsonl:{self.folder}/{{source}}.jsonl"],
+            "run": {"state_dir": str(self.folder / "state")},
+        }
+        return parse_as(ServiceSettings, values)
+
+    def begin(self) -> Service:
+        """As a start of the program does it."""
+        desired = Desired(str(self.folder / "state"))
+        self.service = Service(
+            self.settings(), desired, read=self.settings, clock=lambda: self.now_s
+        )
+        self.service._control = self.run
+        self.service._thread = _Alive()  # type: ignore[assignment]
+        return self.service
+
+    def step(self) -> None:
+        with self.service._changing:
+            self.service._reconcile(self.run)
+
+    @property
+    def there(self) -> list[str]:
+        return [plan.id for plan in self.run.streams()]
+
+
+class _Alive:
+    ident = None
+
+    def is_alive(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)

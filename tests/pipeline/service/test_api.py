@@ -1,0 +1,113 @@
+"""What the service answers over HTTP."""
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from pipeline.frames import Frame
+from pipeline.instances import Instances
+from pipeline.results import FrameResult
+from pipeline.runtime import Latest, Viewing
+from pipeline.service import build_api
+
+STREET = "synthetic://street?seed=1"
+
+
+@pytest.fixture
+def client(house):
+    house.begin()
+    with TestClient(build_api(house.service), raise_server_exceptions=False) as client:
+        yield client
+
+
+def problem(answer) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == answer.status_code
+    return answer.status_code, answer.json()["detail"]
+
+
+def test_a_stream_comes_is_told_of_pauses_and_goes(client, house) -> None:
+    assert client.get("/v1/streams").json() == []
+    body = {"id": "a", "url": STREET, "stride": 2}
+    added = client.post("/v1/streams", json=body)
+    assert added.status_code == 201
+    expected = {
+        "id": "a",
+        "url": STREET,
+        "state": "streaming",
+        "paused": False,
+        "trouble": None,
+        "settings": body,
+        "restarts": 0,
+        "accounting": {
+            "captured": 3,
+            "published": 0,
+            "dropped": {},
+            "failed": {},
+            "in_flight": 0,
+            "decode_errors": 0,
+            "reconnects": 0,
+        },
+        "sinks": [],
+    }
+    assert added.json() == client.get("/v1/streams/a").json() == expected
+    assert client.post("/v1/streams/a/pause").json()["paused"] is True
+    assert client.post("/v1/streams/a/resume").json()["paused"] is False
+    assert client.put("/v1/streams/a", json={**body, "stride": 3}).json()["settings"]["stride"] == 3
+    assert client.delete("/v1/streams/a").status_code == 204
+    assert client.get("/v1/streams").json() == []
+
+
+def test_what_is_wrong_is_told_as_a_problem_of_one_line(client, house) -> None:
+    client.post("/v1/streams", json={"id": "gate", "url": STREET})
+    assert problem(client.get("/v1/streams/gat")) == (
+        404,
+        "stream 'gat' is not known, did you mean 'gate'?; there are gate",
+    )
+    assert problem(client.post("/v1/streams", json={"id": "gate", "url": STREET}))[0] == 409
+    assert problem(client.post("/v1/streams", json={"id": "b"})) == (
+        422,
+        "body.url: Field required",
+    )
+    assert problem(client.post("/v1/streams", json={"id": "b", "url": "nix://x"}))[0] == 422
+    assert problem(client.get("/nowhere")) == (404, "Not Found")
+    assert problem(client.patch("/v1/streams/gate")) == (405, "Method Not Allowed")
+    house.run.counts = lambda: 1 // 0
+    assert problem(client.get("/v1/streams"))[0] == 500
+
+
+def test_passwords_in_urls_never_come_back(client) -> None:
+    url = "rtsp://guard:S3cret@127.0.0.1:1/gate?token=T0ken"
+    sink = "redis://me:Hidd3n@localhost/results"
+    added = client.post("/v1/streams", json={"id": "a", "url": url, "sinks": [{"url": sink}]})
+    assert added.status_code == 201, added.text
+    pages = added.text + client.get("/v1/streams").text + client.get("/v1/streams/a").text
+    wrong = client.post("/v1/streams", json={"id": "b", "url": url, "transport": "pigeon"})
+    for secret in ("S3cret", "T0ken", "Hidd3n"):
+        assert secret not in pages + wrong.text
+
+
+def test_the_last_record_and_picture_are_there_once_something_is_published(client, house) -> None:
+    client.post("/v1/streams", json={"id": "a", "url": STREET})
+    assert problem(client.get("/v1/streams/a/latest"))[0] == 503
+    assert problem(client.get("/v1/streams/a/snapshot.jpg"))[0] == 503
+    frame = Frame("a", 0, 7, 0.28, np.zeros((4, 6, 3), np.uint8))
+    result = FrameResult.of(frame, Instances.empty((4, 6)), run="r", model="blob", labels={})
+    house.run.last["a"] = Latest(result, b"JPEG")
+    assert client.get("/v1/streams/a/latest").json()["frame"] == 7
+    picture = client.get("/v1/streams/a/snapshot.jpg?annotated=false&width=320")
+    assert (picture.content, picture.headers["content-type"]) == (b"JPEG", "image/jpeg")
+    assert picture.headers["x-frame"] == "r:a:0:7"
+    assert house.run.looked[-1] == Viewing(annotated=False, width=320)
+    assert problem(client.get("/v1/streams/a/snapshot.jpg?width=1"))[0] == 422
+
+
+def test_health_and_metrics_are_those_of_the_run(client, house) -> None:
+    assert (client.get("/livez").status_code, client.get("/readyz").status_code) == (200, 200)
+    client.post("/v1/streams", json={"id": "a", "url": STREET})
+    line = 'maskstream_frames_captured_total{source_id="a"} 3.0'
+    assert line in client.get("/metrics").text.splitlines()
+    (worker,) = client.get("/v1/workers").json()
+    assert (worker["worker"], worker["state"]) == ("local", "ready")
+    house.run.healthy = False
+    assert (client.get("/livez").status_code, client.get("/readyz").status_code) == (503, 503)

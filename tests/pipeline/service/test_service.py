@@ -1,0 +1,148 @@
+"""The run is made what is desired, whatever happened before."""
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.service.service import Conflict, NotFound
+from pipeline.stream.commands import Remove, Resume, Suspend
+
+STREET = "synthetic://street?seed=1"
+
+
+def street(name: str, **more: object) -> dict[str, object]:
+    return {"id": name, "url": STREET, **more}
+
+
+def test_streams_of_the_file_are_the_first_that_are_desired(house) -> None:
+    house.sources = [street("a"), street("b")]
+    service = house.begin()
+    assert not service.ready
+    house.step()
+    assert house.there == ["a", "b"]
+    assert service.ready
+    assert [(one.wanted.id, one.counts.state) for one in service.streams()] == [
+        ("a", "streaming"),
+        ("b", "streaming"),
+    ]
+
+
+def test_what_was_changed_by_hand_comes_back_after_a_restart(house) -> None:
+    house.sources = [street("a"), street("b")]
+    service = house.begin()
+    house.step()
+    service.add(street("c"))
+    service.remove("a")
+    service.pause("b", paused=True)
+    house.run = type(house.run)()  # the service was killed, nothing was carried out
+    house.begin()
+    house.step()
+    assert house.there == ["b", "c"]
+    assert [(name, type(command)) for name, command in house.run.told] == [("b", Suspend)]
+
+
+def test_a_stream_that_is_added_runs_at_once_and_its_id_is_taken(house) -> None:
+    service = house.begin()
+    added = service.add(street("a", min_score=0.25))
+    assert (added.wanted.id, added.counts.captured, added.trouble) == ("a", 3, None)
+    (plan,) = house.run.streams()
+    assert plan.settings.min_score == 0.25
+    assert [sink.path for sink in plan.sinks] == [str(house.folder / "a.jsonl")]
+    with pytest.raises(Conflict, match=r"^stream 'a' is there already; remove it, or change it$"):
+        service.add(street("a"))
+
+
+def test_a_stream_that_the_run_refuses_is_not_kept(house) -> None:
+    service = house.begin()
+    house.run.refuse["a"] = "a: cannot open it"
+    with pytest.raises(ConfigError, match=r"^a: cannot open it$"):
+        service.add(street("a"))
+    with pytest.raises(ConfigError, match=r"unknown kind of source nix://"):
+        service.add({"id": "b", "url": "nix://x"})
+    assert service.streams() == []
+
+
+def test_pausing_is_told_once_and_again_the_other_way(house) -> None:
+    service = house.begin()
+    service.add(street("a"))
+    service.pause("a", paused=True)
+    house.step()
+    house.step()
+    service.pause("a", paused=False)
+    house.step()
+    assert [type(command) for _, command in house.run.told] == [Suspend, Resume]
+
+
+def test_changed_settings_drain_a_stream_and_begin_it_anew(house) -> None:
+    service = house.begin()
+    service.add(street("a"))
+    house.run.slow = True
+    service.change("a", {"url": STREET, "stride": 2})
+    house.step()
+    house.step()
+    assert [(name, type(command)) for name, command in house.run.told] == [("a", Remove)]
+    with pytest.raises(ConfigError, match="stride"):
+        service.change("a", {"url": STREET, "stride": 0})
+    del house.run._plans["a"]  # it has drained
+    house.step()
+    (plan,) = house.run.streams()
+    assert plan.settings.stride == 2
+
+
+def test_a_removed_stream_frees_its_id_when_it_has_drained(house) -> None:
+    service = house.begin()
+    service.add(street("a"))
+    house.run.slow = True
+    service.remove("a")
+    with pytest.raises(Conflict, match=r"^stream 'a' is being removed; ask again in a moment$"):
+        service.add(street("a"))
+    with pytest.raises(NotFound, match=r"^stream 'a' is not known; there is none$"):
+        service.stream("a")
+    house.step()
+    del house.run._plans["a"]
+    house.step()
+    service.add(street("a"))
+    assert house.there == ["a"]
+
+
+def test_what_cannot_be_taken_in_says_why_and_is_tried_again_ever_more_seldom(house) -> None:
+    house.sources = [street("a"), street("b")]
+    house.run.refuse["a"] = "a: cannot open it"
+    service = house.begin()
+    house.step()
+    assert house.there == ["b"]
+    assert service.stream("a").trouble == "a: cannot open it"
+    assert service.ready  # whatever can be there is
+    tried = []
+    add = house.run.add
+    house.run.add = lambda plan: (tried.append(house.now_s), add(plan))
+    for house.now_s in range(200):
+        house.step()
+    assert tried == [2, 7, 22, 82, 142]
+    house.run.refuse.clear()
+    house.now_s = 202
+    house.step()
+    assert house.there == ["b", "a"]
+    assert service.stream("a").trouble is None
+
+
+def test_a_file_that_is_wrong_changes_nothing(house) -> None:
+    house.sources = [street("a")]
+    service = house.begin()
+    house.step()
+    house.sources = [street("b"), {"id": "c", "url": "nix://x"}]
+    with pytest.raises(ConfigError, match="unknown kind of source"):
+        service.reload()
+    house.step()
+    assert house.there == ["a"]
+    house.sources = [street("b")]
+    service.reload()
+    house.step()
+    house.step()
+    assert house.there == ["b"]
+
+
+def test_it_lives_while_the_run_is_watched_over(house) -> None:
+    service = house.begin()
+    assert (service.alive, service.ready) == (True, True)
+    house.run.healthy = False
+    assert (service.alive, service.ready) == (False, False)
