@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from brokers.table import BROKERS
 from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
@@ -214,6 +216,19 @@ def proxy() -> Iterator[Callable[..., Child]]:
     yield before
     for child in children:
         child.kill()
+
+
+@pytest.fixture(params=sorted(BROKERS))
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
+) -> Iterator[Any]:
+    """Every service there is, or those a test is for."""
+    kind = BROKERS[request.param]
+    if reason := kind.missing():
+        pytest.skip(f"{reason}; install it with tests/servers/install.sh")
+    started = kind(tmp_path_factory.mktemp(request.param), certificate)
+    yield started
+    started.end()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import runpy
@@ -13,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,13 @@ import jsonschema
 import numpy as np
 import psycopg
 import pytest
+from brokers.broker import PASSWORD
+from brokers.mqtt import Mqtt
+from brokers.nats import Nats
+from brokers.postgresql import Postgresql
+from brokers.redis import Redis
+from brokers.table import BROKERS
+from brokers.webhook import Webhook
 from pycocotools import mask as coco_mask
 
 import maskstream
@@ -39,13 +45,6 @@ from pipeline.sinks import open_sink
 from pipeline.testing import ListSink, make_end, make_frame, make_instances
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("brokers", HERE / "brokers.py")
-assert _spec is not None
-assert _spec.loader is not None
-brokers = importlib.util.module_from_spec(_spec)
-sys.modules["brokers"] = brokers
-_spec.loader.exec_module(brokers)
-
 SCHEMA = HERE.parents[1] / "docs" / "maskstream.frame.schema.json"
 STREET = "synthetic://street?size=160x120"
 
@@ -56,21 +55,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=sorted(brokers.BROKERS))
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, certificate: Path
-) -> Iterator[Any]:
-    kind = brokers.BROKERS[request.param]
-    if reason := kind.missing():
-        pytest.skip(f"{reason}; install it with tests/servers/install.sh")
-    started = kind(tmp_path_factory.mktemp(request.param), certificate)
-    yield started
-    started.end()
-
-
 def only(wanted: Callable[[Any], Any]) -> pytest.MarkDecorator:
     """Brokers a test is for."""
-    names = sorted(name for name, kind in brokers.BROKERS.items() if wanted(kind))
+    names = sorted(name for name, kind in BROKERS.items() if wanted(kind))
     return pytest.mark.parametrize("broker", names, indirect=True)
 
 
@@ -273,7 +260,7 @@ def test_a_message_too_large_is_put_aside_with_its_size_and_the_others_go_on(
     assert f"at most {broker.limit} are taken" in letter["reason"]
 
 
-@only(lambda kind: kind.once or kind is brokers.Webhook)
+@only(lambda kind: kind.once or kind is Webhook)
 def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
     broker: Any, tmp_path: Path
 ) -> None:
@@ -297,12 +284,12 @@ def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
     received = [body for _, body in broker.messages("street")]
     assert len(lines) == 401
     assert (received if broker.once else list(dict.fromkeys(received))) == lines
-    assert brokers.PASSWORD not in done.stderr
+    assert PASSWORD not in done.stderr
     assert not list((tmp_path / "out").glob(".maskstream/*"))
 
 
 @pytest.mark.ray
-@only(lambda kind: kind is brokers.Redis)
+@only(lambda kind: kind is Redis)
 def test_a_stream_worker_that_is_killed_meanwhile_leaves_nothing_out(
     broker: Any, tmp_path: Path, writer_of: Callable[[Path], int | None]
 ) -> None:
@@ -352,7 +339,7 @@ def send_one(sink: Any) -> None:
         sink.client.close()
 
 
-@only(lambda kind: kind is brokers.Nats)  # whose client would
+@only(lambda kind: kind is Nats)  # whose client would
 def test_nothing_goes_in_the_clear_where_tls_is_asked_for(broker: Any, tmp_path: Path) -> None:
     url = broker.url("tls=1")
     sink = open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
@@ -387,7 +374,7 @@ def test_a_certificate_has_to_be_known(broker: Any, tmp_path: Path) -> None:
     assert broker.messages("gate") == [("r:gate:0:0", RECORD)]
 
 
-@only(lambda kind: kind is not brokers.Webhook)  # its example: test_webhook_sink.py
+@only(lambda kind: kind is not Webhook)  # its example: test_webhook_sink.py
 def test_the_consumer_of_the_examples_reads_what_was_sent(
     broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -412,7 +399,7 @@ def test_the_consumer_of_the_examples_reads_what_was_sent(
     ]
 
 
-@only(lambda kind: kind is brokers.Redis)
+@only(lambda kind: kind is Redis)
 def test_what_lies_where_a_stream_should_be_and_a_database_nobody_has_are_said(
     broker: Any, tmp_path: Path
 ) -> None:
@@ -429,7 +416,7 @@ def test_what_lies_where_a_stream_should_be_and_a_database_nobody_has_are_said(
     assert refused(broker.url()).startswith(f"{where}: WRONGTYPE Operation against a key")
 
 
-@only(lambda kind: kind is brokers.Mqtt)
+@only(lambda kind: kind is Mqtt)
 def test_whoever_asks_a_broker_is_told_whether_we_are_there(broker: Any, tmp_path: Path) -> None:
     url = broker.url("status=1", "discovery=homeassistant")
     sink: Any = open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
@@ -447,7 +434,7 @@ def test_whoever_asks_a_broker_is_told_whether_we_are_there(broker: Any, tmp_pat
     assert sensor["availability_topic"] == "maskstream/gate/status"
 
 
-@only(lambda kind: kind is brokers.Postgresql)
+@only(lambda kind: kind is Postgresql)
 def test_what_a_database_lacks_or_cannot_hold_is_said_in_one_line(
     broker: Any, tmp_path: Path
 ) -> None:

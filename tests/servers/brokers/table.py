@@ -1,0 +1,20 @@
+"""All services there are."""
+
+from __future__ import annotations
+
+from brokers.broker import Broker
+from brokers.kafka import Kafka
+from brokers.mqtt import Mqtt
+from brokers.nats import Nats
+from brokers.postgresql import Postgresql
+from brokers.redis import Redis
+from brokers.webhook import Webhook
+
+BROKERS: dict[str, type[Broker]] = {
+    "kafka": Kafka,
+    "mqtt": Mqtt,
+    "nats": Nats,
+    "redis": Redis,
+    "webhook": Webhook,
+    "postgresql": Postgresql,
+}
