@@ -24,6 +24,18 @@ class Histogram:
         counts = tuple(a + b for a, b in zip(self.counts, other.counts, strict=True))
         return Histogram(counts, self.sum_s + other.sum_s)
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """What came after an earlier state of this one; all of it where that one is no such."""
+        counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
+        if min(counts) < 0:
+            return self
+        return Histogram(counts, self.sum_s - earlier.sum_s)
+
+    @property
+    def mean_s(self) -> float | None:
+        """Seconds; None when empty."""
+        return self.sum_s / self.count if self.count else None
+
     @property
     def count(self) -> int:
         """How many durations were observed."""

@@ -19,10 +19,11 @@ from pipeline.catalogue import hint
 from pipeline.clock import Clock
 from pipeline.config import ServiceSettings
 from pipeline.errors import ConfigError, MaskstreamError
-from pipeline.metrics.counts import RunCounts
+from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
 from pipeline.service.desired import Desired, DesiredStream, Difference
+from pipeline.service.recent import Recent, StreamRates, WorkerRates
 from pipeline.service.spec import plan_of, specs_of
 from pipeline.stream.commands import Remove, Resume, Suspend
 
@@ -61,6 +62,8 @@ class StreamStatus:
     restarts: int
     trouble: str | None
     """Why it could not be taken in."""
+    rates: StreamRates | None = None
+    """Of the last seconds; None: it was not there before."""
 
 
 class Service:
@@ -93,6 +96,7 @@ class Service:
         self._carried: dict[str, DesiredStream] = {}
         """What the run was told of each stream it has."""
         self._troubles: dict[str, Trouble] = {}
+        self._recent = Recent(clock)
         self._thread = threading.Thread(target=self._keep_going, name="service", daemon=True)
         desired.follow(specs_of(settings))
 
@@ -135,6 +139,7 @@ class Service:
         """All that are to be, in the order they came in."""
         counts = self.counts()
         seen = {stream.source_id: stream for stream in counts.streams}
+        rates = self._recent.streams(counts)
         with self._changing:
             troubles = dict(self._troubles)
             wanted = self._desired.streams()
@@ -144,9 +149,16 @@ class Service:
                 seen.get(name),
                 counts.stream_restarts.get(name, 0),
                 troubles[name].reason if name in troubles else None,
+                rates.get(name),
             )
             for name, one in wanted.items()
         ]
+
+    def workers(self) -> list[tuple[WorkerCounts, WorkerRates | None]]:
+        """The segment workers, and what they did in the last seconds."""
+        counts = self.counts()
+        rates = self._recent.workers(counts)
+        return [(worker, rates.get(worker.worker)) for worker in counts.workers]
 
     def stream(self, source_id: str) -> StreamStatus:
         """One of them.
@@ -269,6 +281,7 @@ class Service:
                     self._reconcile(self._steered())
             except Exception:
                 log.exception("the service could not be made what is desired")
+            self._recent.note(self.counts())
             self._news.wait(LOOK_EVERY_S)
 
     def _reconcile(self, control: RunControl) -> None:

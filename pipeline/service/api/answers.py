@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pipeline.accounting import StreamCounts
+from pipeline.histogram import Histogram
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.secrets import mask_url, scrub
+from pipeline.service.recent import StreamRates, WorkerRates
 from pipeline.service.service import StreamStatus
 
 
@@ -50,6 +52,49 @@ class SinkAnswer(BaseModel):
     failed: Mapping[str, int]
 
 
+class StageAnswer(BaseModel):
+    """How long frames were in one stage."""
+
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+
+    @staticmethod
+    def of(times: Histogram) -> StageAnswer | None:
+        """None where there were none."""
+        mean, p50, p99 = times.mean_s, times.quantile(0.5), times.quantile(0.99)
+        if mean is None or p50 is None or p99 is None:
+            return None
+        return StageAnswer(
+            mean_ms=round(1000 * mean, 2), p50_ms=round(1000 * p50, 2), p99_ms=round(1000 * p99, 2)
+        )
+
+
+class RatesAnswer(BaseModel):
+    """What a stream did in the last seconds."""
+
+    seconds: float
+    fps_in: float = Field(description="Frames captured a second.")
+    fps_out: float = Field(description="Frames published a second.")
+    lost: Mapping[str, int] = Field(description="Frames dropped or failed, by cause.")
+    stages: Mapping[str, StageAnswer] = Field(
+        description="decode, queue, segment, track, sink, end_to_end; the last is a frame's age "
+        "when it is published."
+    )
+
+    @staticmethod
+    def of(rates: StreamRates) -> RatesAnswer:
+        """What is told of them."""
+        stages = {name: StageAnswer.of(times) for name, times in rates.stages.items()}
+        return RatesAnswer(
+            seconds=round(rates.seconds, 2),
+            fps_in=round(rates.fps_in, 2),
+            fps_out=round(rates.fps_out, 2),
+            lost=rates.lost,
+            stages={name: stage for name, stage in stages.items() if stage is not None},
+        )
+
+
 class StreamAnswer(BaseModel):
     """One stream."""
 
@@ -61,6 +106,7 @@ class StreamAnswer(BaseModel):
     settings: Mapping[str, Any] = Field(description="As they were written, without secrets.")
     restarts: int = Field(description="How often its worker was replaced.")
     accounting: Accounting | None
+    rates: RatesAnswer | None
     sinks: list[SinkAnswer]
 
     @staticmethod
@@ -76,6 +122,7 @@ class StreamAnswer(BaseModel):
             settings=masked(wanted.spec),
             restarts=status.restarts,
             accounting=None if counts is None else Accounting.of(counts),
+            rates=None if status.rates is None else RatesAnswer.of(status.rates),
             sinks=[] if counts is None else _sinks(counts),
         )
 
@@ -91,9 +138,12 @@ class WorkerAnswer(BaseModel):
     batches: Mapping[int, int] = Field(description="Batches run, by the number of their frames.")
     failed: Mapping[str, int]
     busy_s: float = Field(description="Seconds spent in the model.")
+    busy: float | None = Field(description="Share of the last seconds spent in the model.")
+    fps: float | None = Field(description="Frames a second, lately.")
+    frames_a_batch: float | None = Field(description="Lately.")
 
     @staticmethod
-    def of(counts: WorkerCounts) -> WorkerAnswer:
+    def of(counts: WorkerCounts, rates: WorkerRates | None) -> WorkerAnswer:
         """What is told of a worker."""
         return WorkerAnswer(
             worker=counts.worker,
@@ -103,7 +153,10 @@ class WorkerAnswer(BaseModel):
             frames=counts.frames,
             batches=counts.batches,
             failed=counts.failed,
-            busy_s=counts.busy_s,
+            busy_s=round(counts.busy_s, 3),
+            busy=None if rates is None else round(rates.busy, 3),
+            fps=None if rates is None else round(rates.fps, 2),
+            frames_a_batch=None if rates is None else round(rates.frames_a_batch, 2),
         )
 
 

@@ -15,6 +15,6 @@ def routes(service: Service) -> APIRouter:
     @router.get("/workers")
     def list_workers() -> list[WorkerAnswer]:
         """All segment workers."""
-        return [WorkerAnswer.of(counts) for counts in service.counts().workers]
+        return [WorkerAnswer.of(counts, rates) for counts, rates in service.workers()]
 
     return router

@@ -48,6 +48,7 @@ def test_a_stream_comes_is_told_of_pauses_and_goes(client, house) -> None:
             "decode_errors": 0,
             "reconnects": 0,
         },
+        "rates": None,
         "sinks": [],
     }
     assert added.json() == client.get("/v1/streams/a").json() == expected
