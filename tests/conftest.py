@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 MAY_BE_SKIPPED = (
     "needs a CUDA device",
+    "needs root to run containers",
     "needs the right to mount a small file system",
     "this PyAV has ",
     "torch rounds otherwise on a CPU without fused multiply-add",

@@ -13,6 +13,13 @@ packages=(
   gstreamer1.0-plugins-base
   gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad
+  aardvark-dns
+  buildah
+  iptables
+  mmdebstrap
+  netavark
+  podman
+  runc
 )
 
 missing=()

@@ -1,0 +1,118 @@
+"""Images that are built and containers that run, all in one folder that is gone afterwards.
+
+Nothing is fetched from a registry of images: the base is made of Debian's packages, and Python
+packages come from this environment, mounted where the image would have installed its own. pip
+resolves every line of the Dockerfile against them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "docker.io/library/debian:bookworm-slim"
+IMAGE = "localhost/maskstream"
+SITE = f"/opt/maskstream/lib/python3.{sys.version_info.minor}/site-packages"
+PROGRAMS = ("podman", "buildah", "runc", "mmdebstrap", "iptables")
+BASE_PACKAGES = "python3,python3-venv,ca-certificates,libgl1,libglib2.0-0,tini,wget"
+NOT_UNPACKED = ("share/doc/*", "share/man/*", "share/locale/*", "lib/*/libLLVM*", "lib/*/dri/*")
+"""What makes the base half as large and is never opened: libgl1 asks for drivers of screens."""
+BUILD_TOOLS = ("hatchling>=1.25", "async-timeout")
+"""What builds the wheel, and what Debian's Python needs more than this one."""
+UNPRIVILEGED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
+
+
+class Containers:
+    """A podman with storage, networks and settings of its own.
+
+    Args:
+        folder: an empty one; `close` removes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        most = min(20000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        settings = folder / "containers.conf"
+        settings.write_text(
+            f'[engine]\nruntime = "runc"\ntmp_dir = "{folder}/libpod"\n'
+            f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = "{folder}/networks"\n'
+            f'[containers]\ndefault_ulimits = ["nofile={most}:{most}", "nproc=4096:4096"]\n'
+        )
+        storage = folder / "storage.conf"
+        storage.write_text(
+            f'[storage]\ndriver = "overlay"\n'
+            f'graphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n'
+        )
+        self.environ = {
+            **os.environ,
+            "CONTAINERS_CONF": str(settings),
+            "CONTAINERS_STORAGE_CONF": str(storage),
+        }
+        (folder / "at_hand.pth").write_text("/packages\n")
+        torch = importlib.util.find_spec("torch")
+        assert torch is not None
+        assert torch.origin is not None
+        self.packages = (
+            f"--volume={Path(torch.origin).parents[1]}:/packages:ro",
+            f"--volume={folder}/at_hand.pth:{SITE}/at_hand.pth:ro",
+        )
+
+    def podman(self, *words: str, timeout_s: float = 60) -> str:
+        """What one command of podman prints."""
+        return self._command("podman", *words, timeout_s=timeout_s)
+
+    def run(self, *words: str, timeout_s: float = 60) -> str:
+        """Run a container of the image to its end; `words` follow `podman run`."""
+        options = ("--rm", "--shm-size=512m", *self.packages)
+        return self.podman("run", *options, *words, timeout_s=timeout_s)
+
+    def build(self) -> None:
+        """The base of Debian's packages, and upon it the image of the Dockerfile."""
+        tar = self.folder / "base.tar"
+        excluded = [f"--dpkgopt=path-exclude=/usr/{path}" for path in NOT_UNPACKED]
+        self._command(
+            *("mmdebstrap", "--variant=apt", "--dpkgopt=force-unsafe-io", *excluded),
+            *(f"--include={BASE_PACKAGES}", "bookworm", str(tar)),
+            timeout_s=300,
+        )
+        self.podman("import", "--quiet", str(tar), BASE)
+        tar.unlink()
+        wheels = self.folder / "wheels"
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels))
+        self._command(*pip, *BUILD_TOOLS, timeout_s=120)
+        offline = self.folder / "pip.conf"
+        offline.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+        self._command(
+            *("buildah", "bud", "--isolation=chroot", "--network=host", "--format=docker"),
+            *(f"--volume={wheels}:/wheels:ro", f"--volume={offline}:/etc/pip.conf:ro"),
+            *(*self.packages, f"--tag={IMAGE}"),
+            *(f"--file={ROOT / 'deploy' / 'Dockerfile'}", str(ROOT)),
+            timeout_s=200,
+        )
+
+    def close(self) -> None:
+        """End every container and remove the folder."""
+        self.podman("rm", "--all", "--force", "--time=0", timeout_s=60)
+        self.podman("network", "prune", "--force")
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        places = [
+            line.split()[1] for line in mounts if line.split()[1].startswith(f"{self.folder}/")
+        ]
+        for place in sorted(places, reverse=True):
+            subprocess.run(["umount", "--lazy", place], check=False)
+        shutil.rmtree(self.folder)
+
+    def _command(self, *words: str, timeout_s: float) -> str:
+        done = subprocess.run(
+            words, env=self.environ, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            told = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+            raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}:\n{told}")
+        return done.stdout
