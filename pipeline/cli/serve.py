@@ -62,6 +62,7 @@ def serve(
         port = stack.enter_context(
             listening(build_api(service), where.host, where.port, key="serve.port")
         )
+        stack.callback(service.end)  # first of all: who only looks on goes, the server can end
         say(headline(plan, asked=settings.model.name, address=address))
         say(f"listening on http://{where.host}:{port}, its API is told at /docs")
         summary = _run(plan, service, address=address)

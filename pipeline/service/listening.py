@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 128
 _STARTS_WITHIN_S = 10.0
+_WS_MESSAGE = 4096
+"""Bytes; clients of a live stream only confirm what they got."""
 _ENDS_WITHIN_S = 2
 """Seconds for answers under way; pictures and events have no end of their own."""
 
@@ -67,6 +69,9 @@ def _config(app: Any) -> Config:
         server_header=False,
         timeout_graceful_shutdown=_ENDS_WITHIN_S,
         proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=_WS_MESSAGE,
+        ws_per_message_deflate=False,  # of pictures it would gain nothing
     )
 
 

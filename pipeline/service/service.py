@@ -11,10 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from pipeline.accounting import StreamCounts
 from pipeline.catalogue import hint
 from pipeline.clock import Clock
 from pipeline.config import ServiceSettings
@@ -23,8 +21,10 @@ from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
 from pipeline.service.desired import Desired, DesiredStream, Difference
-from pipeline.service.recent import Recent, StreamRates, WorkerRates
+from pipeline.service.history import History, Standing
+from pipeline.service.recent import Recent, WorkerRates
 from pipeline.service.spec import plan_of, specs_of
+from pipeline.service.status import StreamStatus, Trouble
 from pipeline.stream.commands import Remove, Resume, Suspend
 
 log = logging.getLogger(__name__)
@@ -40,30 +40,6 @@ class Conflict(ConfigError):
 
 class NotFound(ConfigError):
     """There is no such stream."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a stream that is to be there is not."""
-
-    reason: str
-    tries: int
-    again_at_s: float
-    """By the service's clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStatus:
-    """One stream as it is to be and as it is."""
-
-    wanted: DesiredStream
-    counts: StreamCounts | None
-    """None: the run does not have it yet."""
-    restarts: int
-    trouble: str | None
-    """Why it could not be taken in."""
-    rates: StreamRates | None = None
-    """Of the last seconds; None: it was not there before."""
 
 
 class Service:
@@ -85,6 +61,7 @@ class Service:
         clock: Clock = time.monotonic,
     ) -> None:
         self.started_at = time.time()
+        self.history = History()
         self._settings = settings
         self._desired = desired
         self._read = read
@@ -105,10 +82,19 @@ class Service:
         self._control = control
         self._thread.start()
 
-    def close(self) -> None:
-        """Change nothing any more."""
+    def end(self) -> None:
+        """Change nothing any more; whoever only looks is to go."""
         self._closed.set()
         self._news.set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether `end` was called."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """End, and wait for that."""
+        self.end()
         if self._thread.ident is not None:
             self._thread.join()
         self._desired.close()
@@ -252,10 +238,10 @@ class Service:
         Raises:
             NotFound: there is no such stream.
         """
-        self._known(source_id)
         try:
             return None if self._control is None else self._control.latest(source_id, look)
         except ConfigError:
+            self._known(source_id)
             return None
 
     def _known(self, source_id: str) -> DesiredStream:
@@ -282,7 +268,18 @@ class Service:
             except Exception:
                 log.exception("the service could not be made what is desired")
             self._recent.note(self.counts())
+            self._note_states()
             self._news.wait(LOOK_EVERY_S)
+
+    def _note_states(self) -> None:
+        streams = {
+            one.wanted.id: Standing(
+                "waiting" if one.counts is None else one.counts.state, one.trouble
+            )
+            for one in self.streams()
+        }
+        workers = {one.worker: Standing(one.state) for one, _ in self.workers()}
+        self.history.look(streams, workers, at_s=time.time())
 
     def _reconcile(self, control: RunControl) -> None:
         """One step from what there is to what is to be."""

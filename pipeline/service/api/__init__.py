@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from pipeline._version import __version__
-from pipeline.service.api import health, pictures, problems, streams, workers
+from pipeline.service.api import events, health, live, page, pictures, problems, streams, workers
 from pipeline.service.service import Service
 
 __all__ = ["build_api"]
@@ -20,6 +20,6 @@ def build_api(service: Service) -> FastAPI:
         redoc_url=None,
     )
     problems.explain(api)
-    for room in (health, streams, pictures, workers):
+    for room in (health, streams, pictures, live, events, workers, page):
         api.include_router(room.routes(service))
     return api

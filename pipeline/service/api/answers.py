@@ -12,7 +12,7 @@ from pipeline.histogram import Histogram
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.secrets import mask_url, scrub
 from pipeline.service.recent import StreamRates, WorkerRates
-from pipeline.service.service import StreamStatus
+from pipeline.service.status import StreamStatus
 
 
 class Accounting(BaseModel):
@@ -116,7 +116,7 @@ class StreamAnswer(BaseModel):
         return StreamAnswer(
             id=wanted.id,
             url=scrub(mask_url(str(wanted.spec["url"]))),
-            state="waiting" if counts is None else counts.state,
+            state=status.state,
             paused=wanted.paused,
             trouble=None if status.trouble is None else scrub(mask_url(status.trouble)),
             settings=masked(wanted.spec),

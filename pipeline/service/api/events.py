@@ -1,0 +1,136 @@
+"""`/v1/events`: states of streams and workers as they change, as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from pipeline.clock import Clock
+from pipeline.secrets import mask_url, scrub
+from pipeline.service.api.answers import StreamAnswer, WorkerAnswer
+from pipeline.service.history import Change
+from pipeline.service.service import Service
+
+LOOK_EVERY_S = 0.25
+OVERVIEW_EVERY_S = 1.0
+
+_SSE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"text/event-stream": {}},
+        "description": "`change` events, each an ChangeAnswer; an `overview` event every second",
+    }
+}
+
+
+class ChangeAnswer(BaseModel):
+    """Something happened to a stream or worker."""
+
+    at: float = Field(description="Unix time at which it was noticed.")
+    what: Literal["stream", "worker"]
+    name: str
+    was: str | None = Field(description="State before; null: it was not there.")
+    now: str | None = Field(description="State since; null: it has gone.")
+    detail: str | None
+
+    @staticmethod
+    def of(change: Change) -> ChangeAnswer:
+        """What is told of it."""
+        return ChangeAnswer(
+            at=round(change.at_s, 3),
+            what=change.what,
+            name=change.name,
+            was=change.was,
+            now=change.now,
+            detail=None if change.detail is None else scrub(mask_url(change.detail)),
+        )
+
+
+class OverviewAnswer(BaseModel):
+    """Everything there is to see at one moment, but for pictures."""
+
+    at: float
+    ready: bool
+    streams: list[StreamAnswer]
+    workers: list[WorkerAnswer]
+
+
+class Overviews:
+    """The overview of this second, made once for all who ask; made in threads."""
+
+    def __init__(self, service: Service, *, clock: Clock = time.monotonic) -> None:
+        self._service = service
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._made_at_s = -1e9
+        self._text = ""
+
+    async def newest(self) -> str:
+        """As JSON."""
+        async with self._lock:
+            if self._clock() - self._made_at_s >= OVERVIEW_EVERY_S / 2:
+                self._text = await asyncio.to_thread(self._make)
+                self._made_at_s = self._clock()
+            return self._text
+
+    def _make(self) -> str:
+        service = self._service
+        overview = OverviewAnswer(
+            at=time.time(),
+            ready=service.ready,
+            streams=[StreamAnswer.of(status) for status in service.streams()],
+            workers=[WorkerAnswer.of(counts, rates) for counts, rates in service.workers()],
+        )
+        return overview.model_dump_json()
+
+
+def routes(service: Service) -> APIRouter:
+    """What happens."""
+    router = APIRouter(prefix="/v1", tags=["events"])
+    overviews = Overviews(service)
+
+    @router.get("/events", response_class=StreamingResponse, responses=_SSE)
+    async def events(
+        request: Request, last_event_id: Annotated[str | None, Header()] = None
+    ) -> StreamingResponse:
+        """What happened lately, what happens, and once a second an overview, until you go."""
+        had = _number(last_event_id, service)
+        return StreamingResponse(
+            _events(service, overviews, request, had),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return router
+
+
+async def _events(
+    service: Service, overviews: Overviews, request: Request, had: int
+) -> AsyncIterator[str]:
+    yield "retry: 1000\n\n"
+    again_at_s = 0.0
+    while not service.ending and not await request.is_disconnected():
+        for change in service.history.since(had):
+            had = change.number
+            data = ChangeAnswer.of(change).model_dump_json()
+            yield f"id: {_life(service)}-{had}\nevent: change\ndata: {data}\n\n"
+        if time.monotonic() >= again_at_s:
+            again_at_s = time.monotonic() + OVERVIEW_EVERY_S
+            yield f"event: overview\ndata: {await overviews.newest()}\n\n"
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _life(service: Service) -> str:
+    """Tells this start of the service from others: each counts its changes from 1."""
+    return f"{service.started_at:.3f}"
+
+
+def _number(last_event_id: str | None, service: Service) -> int:
+    """Of the change a client had last; 0 where it is of another life, or no such thing."""
+    life, _, number = (last_event_id or "").rpartition("-")
+    return int(number) if life == _life(service) and number.isdecimal() else 0

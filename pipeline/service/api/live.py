@@ -1,0 +1,132 @@
+"""`/v1/streams/{id}/live` and `live.mjpg`: pictures and records of a stream while they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+
+from pipeline.runtime import Viewing
+from pipeline.service.api.problems import documented
+from pipeline.service.broadcast import Broadcasts, Viewer
+from pipeline.service.service import NotFound, Service
+
+UNDER_WAY = 2
+"""Messages sent to a client and not confirmed; what waits in between is never older than these."""
+CLOSED_UNKNOWN = 4404
+"""Code of the closing frame: there is no such stream, or none any more."""
+LOOKS_UP_EVERY_S = 0.5
+"""So often who sends pictures looks whether anybody is still there, and the service is."""
+_BOUNDARY = "picture"
+
+_MJPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"multipart/x-mixed-replace": {}}, "description": "pictures without an end"}
+}
+
+Width = Annotated[int | None, Query(ge=16, le=8192, description="Pixels; rounded up to a step.")]
+Fps = Annotated[float, Query(ge=0.1, le=60, description="Pictures a second at most.")]
+
+
+def routes(service: Service) -> APIRouter:
+    """What there is to look at while it happens."""
+    router = APIRouter(prefix="/v1/streams/{source_id}", tags=["pictures"])
+    broadcasts = Broadcasts(service.latest)
+
+    @router.get("/live.mjpg", response_class=StreamingResponse, responses=_MJPEG | documented(404))
+    async def mjpeg(
+        request: Request,
+        source_id: str,
+        annotated: bool = True,
+        width: Width = None,
+        fps: Fps = 10,
+    ) -> StreamingResponse:
+        """Pictures as MJPEG, for an `<img>` in any page."""
+        await asyncio.to_thread(service.stream, source_id)
+        look = Viewing(annotated=annotated, width=width)
+
+        async def parts() -> AsyncIterator[bytes]:
+            async with broadcasts.viewer(source_id, look, fps=fps) as viewer:
+                async for part in _parts(viewer, request, service):
+                    yield part
+
+        return StreamingResponse(
+            parts(),
+            media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    @router.websocket("/live")
+    async def live(
+        socket: WebSocket,
+        source_id: str,
+        annotated: bool = False,
+        width: Width = None,
+        fps: Fps = 10,
+    ) -> None:
+        """Binary messages, each a record and its picture; see docs/service.md."""
+        await socket.accept()
+        try:
+            await asyncio.to_thread(service.stream, source_id)
+            look = Viewing(annotated=annotated, width=width)
+            async with broadcasts.viewer(source_id, look, fps=fps) as viewer:
+                await _send(viewer, socket)
+        except NotFound:
+            await socket.close(CLOSED_UNKNOWN, "there is no such stream")
+
+    return router
+
+
+async def _parts(viewer: Viewer, request: Request, service: Service) -> AsyncIterator[bytes]:
+    """The parts of a multipart answer; ends with the client, the stream or the service."""
+    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: "
+    while not service.ending and not await request.is_disconnected():
+        try:
+            shot = await viewer.next(within_s=LOOKS_UP_EVERY_S)
+        except NotFound:
+            return
+        if shot is not None:
+            yield f"{head}{len(shot.jpeg)}\r\nX-Frame: {shot.key}\r\n\r\n".encode()
+            yield shot.jpeg + b"\r\n"
+
+
+async def _send(viewer: Viewer, socket: WebSocket) -> None:
+    """Send the newest whenever fewer than `UNDER_WAY` are unconfirmed; ends with the client."""
+    room = asyncio.Event()
+    under_way = 0
+    room.set()
+
+    async def confirmed() -> None:
+        nonlocal under_way
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            under_way = max(under_way - 1, 0)
+            room.set()
+
+    async def pictures() -> None:
+        nonlocal under_way
+        while await room.wait():
+            shot = await viewer.next()
+            assert shot is not None  # noqa: S101 - it waits for ever
+            under_way += 1
+            if under_way >= UNDER_WAY:
+                room.clear()
+            await socket.send_bytes(shot.message)
+
+    await _whichever_ends_first(confirmed(), pictures())
+
+
+async def _whichever_ends_first(*works: Awaitable[None]) -> None:
+    """Do all of them at once, until one has ended; the others are left."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except (WebSocketDisconnect, OSError):
+        return  # it went while something was sent to it
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

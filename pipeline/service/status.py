@@ -1,0 +1,38 @@
+"""What is to be, and what is, of one stream of a service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.accounting import StreamCounts
+from pipeline.service.desired import DesiredStream
+from pipeline.service.recent import StreamRates
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a stream that is to be there is not."""
+
+    reason: str
+    tries: int
+    again_at_s: float
+    """By the service's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream as it is to be and as it is."""
+
+    wanted: DesiredStream
+    counts: StreamCounts | None
+    """None: the run does not have it yet."""
+    restarts: int
+    trouble: str | None
+    """Why it could not be taken in."""
+    rates: StreamRates | None = None
+    """Of the last seconds; None: it was not there before."""
+
+    @property
+    def state(self) -> str:
+        """Of the stream in the run; `waiting` while the run does not have it."""
+        return "waiting" if self.counts is None else self.counts.state

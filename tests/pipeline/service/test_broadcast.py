@@ -1,0 +1,182 @@
+"""Pictures are fetched while somebody waits for them, once for all who look the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.frames import Frame
+from pipeline.instances import Instances
+from pipeline.results import FrameResult
+from pipeline.runtime import Latest, Viewing
+from pipeline.service import broadcast
+from pipeline.service.broadcast import Broadcasts, Shot
+from pipeline.service.service import NotFound
+
+
+class Street:
+    """A stream that publishes a frame more whenever it is told."""
+
+    def __init__(self) -> None:
+        self.frame = 0
+        self.asked: list[tuple[str, Viewing]] = []
+        self.gone = False
+        self.held: threading.Event | None = None
+
+    def __call__(self, source_id: str, look: Viewing) -> Latest | None:
+        self.asked.append((source_id, look))
+        if self.held is not None:
+            self.held.wait(5)
+        if self.gone:
+            raise NotFound("stream 'a' is not known; there is none")
+        frame = Frame(source_id, 0, self.frame, 0.0, np.zeros((4, 6, 3), np.uint8))
+        result = FrameResult.of(frame, Instances.empty((4, 6)), run="r", model="blob", labels={})
+        there = look.newer_than == result.key
+        return Latest(result, None if there else b"JPEG %d" % self.frame)
+
+
+@pytest.fixture
+def street() -> Street:
+    return Street()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcast, "AGAIN_S", 0.001)
+    monkeypatch.setattr(broadcast, "FRESH_S", 0.0)
+
+
+def run(work: Callable[[], Awaitable[Any]]) -> Any:
+    async def limited() -> Any:
+        return await asyncio.wait_for(work(), 20)
+
+    return asyncio.run(limited())
+
+
+async def until(true: Callable[[], bool]) -> None:
+    while not true():
+        await asyncio.sleep(0.001)
+
+
+def test_a_viewer_gets_each_picture_once_and_then_waits_for_another(street) -> None:
+    async def work() -> None:
+        async with Broadcasts(street).viewer("a", Viewing(), fps=1000) as viewer:
+            first = await viewer.next()
+            assert (first.key, first.jpeg) == ("r:a:0:0", b"JPEG 0")
+            assert await viewer.next(within_s=0.02) is None
+            street.frame = 7
+            assert (await viewer.next()).jpeg == b"JPEG 7"
+            assert {look.newer_than for _, look in street.asked} == {None, "r:a:0:0"}
+
+    run(work)
+
+
+def test_a_message_is_the_length_of_the_record_the_record_and_the_picture() -> None:
+    assert Shot("k", b"JPEG", b"{}").message == b"\x00\x00\x00\x02{}JPEG"
+
+
+def test_those_who_look_the_same_way_share_what_is_fetched(street) -> None:
+    street.held = threading.Event()
+    broadcasts = Broadcasts(street)
+
+    async def work() -> None:
+        narrow, same = Viewing(width=600), Viewing(width=640)
+        async with (
+            broadcasts.viewer("a", narrow, fps=9) as one,
+            broadcasts.viewer("a", same, fps=9) as two,
+            broadcasts.viewer("a", Viewing(annotated=False), fps=9) as other,
+        ):
+            shots = [asyncio.create_task(viewer.next()) for viewer in (one, two, other)]
+            await until(lambda: len(street.asked) == 2)
+            street.held.set()
+            first, second, third = await asyncio.gather(*shots)
+            assert first is second
+            assert third is not first
+            assert len(broadcasts) == 2
+        assert len(broadcasts) == 0
+
+    run(work)
+    assert [look.width for _, look in street.asked] == [640, None]
+
+
+def test_nothing_is_fetched_while_nobody_waits(street) -> None:
+    async def work() -> None:
+        async with Broadcasts(street).viewer("a", Viewing(), fps=1000) as viewer:
+            await viewer.next()
+            asked = len(street.asked)
+            street.frame = 1
+            await asyncio.sleep(0.03)
+            assert len(street.asked) == asked
+
+    run(work)
+
+
+def test_who_comes_back_after_a_while_gets_the_newest_not_what_others_saw_before(street) -> None:
+    async def work() -> None:
+        broadcasts = Broadcasts(street)
+        async with (
+            broadcasts.viewer("a", Viewing(), fps=1000) as slow,
+            broadcasts.viewer("a", Viewing(), fps=1000) as quick,
+        ):
+            await slow.next()
+            for frame in range(1, 6):
+                street.frame = frame
+                assert (await quick.next()).key == f"r:a:0:{frame}"
+            street.frame = 9
+            assert (await slow.next()).key == "r:a:0:9"
+
+    run(work)
+
+
+def test_a_viewer_that_leaves_while_it_waits_does_not_take_the_picture_from_others(street) -> None:
+    async def work() -> None:
+        street.held = threading.Event()
+        broadcasts = Broadcasts(street)
+        async with (
+            broadcasts.viewer("a", Viewing(), fps=9) as leaves,
+            broadcasts.viewer("a", Viewing(), fps=9) as stays,
+        ):
+            leaving, staying = (asyncio.create_task(one.next()) for one in (leaves, stays))
+            await until(lambda: len(street.asked) == 1)
+            leaving.cancel()
+            street.held.set()
+            assert (await staying).key == "r:a:0:0"
+
+    run(work)
+
+
+def test_the_rate_is_the_viewers_own() -> None:
+    now_s = [100.0]
+
+    async def work() -> float:
+        street = Street()
+        async with Broadcasts(street, clock=lambda: now_s[0]).viewer(
+            "a", Viewing(), fps=2
+        ) as viewer:
+            await viewer.next()
+            street.frame = 1
+            waiting = asyncio.create_task(viewer.next())
+            await asyncio.sleep(0)
+            now_s[0] += 5
+            await asyncio.sleep(0)
+            waiting.cancel()
+            return viewer._next_at_s
+
+    assert run(work) == 100.5
+
+
+def test_a_stream_that_has_gone_ends_all_who_look(street) -> None:
+    async def work() -> None:
+        async with Broadcasts(street).viewer("a", Viewing(), fps=1000) as viewer:
+            await viewer.next()
+            street.gone = True
+            for _ in range(2):
+                with pytest.raises(NotFound, match="stream 'a' is not known"):
+                    await viewer.next()
+
+    run(work)

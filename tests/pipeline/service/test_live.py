@@ -1,0 +1,157 @@
+"""What who looks is sent: pictures, records, and what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from pipeline.formats.jsonl import dumps
+from pipeline.frames import Frame
+from pipeline.instances import Instances
+from pipeline.results import FrameResult
+from pipeline.runtime import Latest, Viewing
+from pipeline.service import build_api
+from pipeline.service.api import live, page
+
+PAGE = Path(str(page.FOLDER))
+
+
+@pytest.fixture
+def client(house) -> Iterator[TestClient]:
+    house.begin()
+    with TestClient(build_api(house.service), raise_server_exceptions=False) as client:
+        client.post("/v1/streams", json={"id": "a", "url": "synthetic://street"})
+        yield client
+
+
+def result(index: int) -> FrameResult:
+    frame = Frame("a", 0, index, 0.28, np.zeros((4, 6, 3), np.uint8))
+    return FrameResult.of(frame, Instances.empty((4, 6)), run="r", model="blob", labels={})
+
+
+def publishing(house: Any, *, frames: int) -> None:
+    """The stream publishes another frame whenever it is looked at; behind the last it ends."""
+    number = iter(range(frames))
+
+    def latest(source_id: str, look: Viewing | None = None) -> Latest | None:
+        house.run.looked.append(look)
+        index = next(number, None)
+        if index is None:
+            house.service.end()
+            return None
+        return Latest(result(index), b"JPEG %d" % index)
+
+    house.run.latest = latest
+
+
+def test_messages_hold_the_record_and_the_picture_and_wait_until_they_are_confirmed(
+    client, house
+) -> None:
+    publishing(house, frames=10_000)
+    with client.websocket_connect("/v1/streams/a/live?width=300&fps=60") as socket:
+        for index in range(live.UNDER_WAY):
+            expected = dumps(result(index))
+            length = len(expected).to_bytes(4, "big")
+            assert socket.receive_bytes() == length + expected + b"JPEG %d" % index
+        asked = len(house.run.looked)
+        assert asked == live.UNDER_WAY
+        socket.send_text("got it")
+        assert socket.receive_bytes().endswith(b"JPEG 2")
+    assert house.run.looked[0] == Viewing(annotated=False, width=320)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        pytest.param("/v1/streams/b/live", live.CLOSED_UNKNOWN, id="unknown-stream"),
+        pytest.param("/v1/streams/a/live?width=3", 1008, id="too-narrow"),
+        pytest.param("/v1/streams/a/live?fps=nan", 1008, id="no-rate"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_closed_with_a_code(client, path: str, code: int) -> None:
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(path) as socket:
+        socket.receive_bytes()
+    assert closed.value.code == code
+
+
+def test_mjpeg_is_one_part_a_picture_until_the_service_ends(client, house) -> None:
+    publishing(house, frames=3)
+    answer = client.get("/v1/streams/a/live.mjpg?fps=60")
+    assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=picture"
+    assert answer.headers["cache-control"] == "no-store"
+    parts = answer.content.split(b"--picture\r\n")[1:]
+    assert parts == [
+        b"Content-Type: image/jpeg\r\nContent-Length: 6\r\nX-Frame: r:a:0:%d\r\n\r\nJPEG %d\r\n"
+        % (index, index)
+        for index in range(3)
+    ]
+    assert house.run.looked[0] == Viewing(annotated=True)
+    assert client.get("/v1/streams/b/live.mjpg").status_code == 404
+
+
+def events(client: TestClient, house: Any, **headers: str) -> list[tuple[str, str, Any]]:
+    """What is sent in one look, as (event, id, data)."""
+    looks = iter([house.service.end])
+    before = house.run.counts
+    house.run.counts = lambda: (next(looks, lambda: None)(), before())[1]
+    text = client.get("/v1/events", headers=headers).text
+    house.run.counts = before
+    found = re.findall(r"(?:id: (\S+)\n)?event: (\S+)\ndata: (.*)\n\n", text)
+    return [(kind, name, json.loads(data)) for name, kind, data in found]
+
+
+def test_events_are_what_happened_lately_and_an_overview(client, house) -> None:
+    house.service._note_states()
+    happened = events(client, house)
+    assert [kind for kind, _, _ in happened] == ["change", "change", "overview"]
+    _, number, stream = happened[0]
+    assert (stream["what"], stream["name"], stream["was"], stream["now"]) == (
+        *("stream", "a", None),
+        "streaming",
+    )
+    assert number == f"{house.service.started_at:.3f}-1"
+    overview = happened[-1][2]
+    assert [one["id"] for one in overview["streams"]] == ["a"]
+    assert [one["worker"] for one in overview["workers"]] == ["local"]
+    assert overview["ready"] is True
+
+
+@pytest.mark.parametrize(
+    ("last", "changes"),
+    [
+        pytest.param("{life}-1", 1, id="had-the-first"),
+        pytest.param("1.000-1", 2, id="of-another-start"),
+        pytest.param("nonsense", 2, id="nonsense"),
+    ],
+)
+def test_who_comes_back_is_told_what_it_has_missed(client, house, last: str, changes: int) -> None:
+    house.service._note_states()
+    last = last.format(life=f"{house.service.started_at:.3f}")
+    happened = events(client, house, **{"Last-Event-ID": last})
+    assert [kind for kind, _, _ in happened].count("change") == changes
+
+
+def test_the_page_is_served_with_a_policy_that_lets_nothing_foreign_in(client) -> None:
+    first = client.get("/")
+    assert first.headers["content-type"] == "text/html; charset=utf-8"
+    policy = first.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert client.get("/page/nothing.js").status_code == 404
+    assert client.get("/page/..%2fservice.py").status_code == 404
+    assert client.get("/page/app.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_every_file_the_page_names_is_there_and_every_file_is_named() -> None:
+    named = set(re.findall(r'"page/([\w.-]+)"', (PAGE / "index.html").read_text("utf-8")))
+    for script in PAGE.glob("*.js"):
+        named |= set(re.findall(r'"\./([\w.-]+)"', script.read_text("utf-8")))
+    assert named == {path.name for path in PAGE.iterdir()} - {"index.html"}
