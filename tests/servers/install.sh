@@ -19,6 +19,7 @@ packages=(
   mmdebstrap
   netavark
   podman
+  prometheus
   runc
 )
 
