@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ConfigError
-from pipeline.models.shared.archive import archive_parts
+from pipeline.models.shared.archive import state_dict_parts
 from pipeline.reading import open_regular
 
 CHECKPOINT = "checkpoint.pth"
@@ -31,7 +31,7 @@ def load_checkpoint(path: Path, network: Mapping[str, Tensor]) -> dict[str, Any]
     """
     try:
         with open_regular(path) as file:
-            archive_parts(file)  # nothing packed: it is not larger than it looks
+            state_dict_parts(file)  # nothing packed: it is not larger than it looks
             file.seek(0)
             return _checked(_tensors(file), network)
     except FileNotFoundError:

@@ -12,6 +12,8 @@ _MAX_DIRECTORY_BYTES = 4_000_000
 _END, _END_BYTES, _MAX_COMMENT_BYTES = b"PK\5\6", 22, 65_535
 _END64, _END64_BYTES, _LOCATOR_BYTES = b"PK\6\6", 56, 20
 _LOCAL_BYTES = 30
+INDEX = "/data.pkl"
+"""How the part ends that says which tensors there are."""
 
 
 class Part(NamedTuple):
@@ -21,15 +23,17 @@ class Part(NamedTuple):
     size: int
 
 
-class PackedArchive(ValueError):
-    """It would be larger when it is read than it is; torch packs nothing."""
+class OtherArchive(ValueError):
+    """It is whole and of something else; the text says of what, and what to do."""
 
 
-def archive_parts(file: BinaryIO) -> dict[str, Part]:
-    """The parts by name. Read are the directory and each part's header, whatever the file's size.
+def state_dict_parts(file: BinaryIO) -> dict[str, Part]:
+    """The parts by name, of an archive `torch.save` has written.
+
+    Read are the directory and each part's header, whatever the file's size.
 
     Raises:
-        PackedArchive: a part is compressed.
+        OtherArchive: it is one of something else, or packed: larger when it is read than it is.
         ValueError: it is cut off, or its parts are not apart from one another.
     """
     if _directory_bytes(file) > _MAX_DIRECTORY_BYTES:
@@ -41,9 +45,10 @@ def archive_parts(file: BinaryIO) -> dict[str, Part]:
         raise ValueError(str(error)) from error
     parts: dict[str, Part] = {}
     free = 0
+    _refuse_other([info.filename for info in infos])
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-            raise PackedArchive(info.filename)
+            raise OtherArchive("a packed archive, which torch.save does not write")
         part = Part(_start(file, info.header_offset), info.file_size)
         if info.header_offset < free or info.filename in parts:
             raise ValueError("its parts lie on one another")
@@ -52,6 +57,19 @@ def archive_parts(file: BinaryIO) -> dict[str, Part]:
     if free > file.seek(0, os.SEEK_END):
         raise ValueError("a part ends behind the file")
     return parts
+
+
+def _refuse_other(names: list[str]) -> None:
+    """Refuse what does not hold the one pickle that says which tensors there are."""
+    if any(name.endswith(("/constants.pkl", "/model.json")) for name in names):
+        raise OtherArchive("a program of torch.jit or torch.export; save `model.state_dict()`")
+    if sum(name.endswith(INDEX) for name in names) == 1:
+        return
+    inside = [name for name in names if name.endswith((".pth", ".pt", ".safetensors"))]
+    if inside:
+        raise OtherArchive(f"a zip archive; unpack it and name {inside[0][:80]}, which is in it")
+    first = ", ".join(name[:40] for name in names[:3]) + (", ..." if len(names) > 3 else "")
+    raise OtherArchive(f"a zip archive of {first}" if names else "an empty zip archive")
 
 
 def _directory_bytes(file: BinaryIO) -> int:

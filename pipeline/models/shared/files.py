@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import ModelError
-from pipeline.models.shared.archive import PackedArchive, archive_parts
+from pipeline.models.shared.archive import OtherArchive, state_dict_parts
 from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
 from pipeline.models.shared.pth import EXPECTED
 from pipeline.paths import expanded
@@ -29,6 +29,14 @@ _MAX_HEADER_BYTES = 10_000_000
 _MAX_LABELS_BYTES = 1_000_000
 _HEAD_BYTES = 16
 _ZIP, _PICKLE = b"PK", b"\x80"
+_NONE = {
+    b"version https://": "a pointer of Git LFS (git lfs pull fetches the file)",
+    b"<": "a web page or XML",
+    b"\x1f\x8b": "packed by gzip (unpack it)",
+    b"\x89HDF": "HDF5",
+    b"7z\xbc\xaf": "a 7z archive (unpack it)",
+}
+"""What is found in place of weights, by how it begins."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +125,11 @@ def read_whole(path: Path, origin: str) -> bytes:
 
 
 def _check_zip(file: BinaryIO, origin: str) -> None:
-    """Refuse what is cut off, and what would be larger when it is read."""
+    """Refuse what is cut off, of something else, and what would be larger when it is read."""
     try:
-        archive_parts(file)
-    except PackedArchive as error:
-        raise ModelError(f"weights {origin}: it is a packed archive; {EXPECTED}") from error
+        state_dict_parts(file)
+    except OtherArchive as error:
+        raise ModelError(f"weights {origin}: it is {error}; {EXPECTED}") from error
     except ValueError as error:
         raise ModelError(
             f"weights {origin}: the file is cut off or damaged; fetch it again"
@@ -132,7 +140,10 @@ def _check_head(head: bytes, origin: str) -> None:
     if not head:
         raise ModelError(f"weights {origin}: the file is empty")
     if not is_safetensors(head) and not head.startswith((_ZIP, _PICKLE)):
-        raise ModelError(f"weights {origin}: no weights file; {EXPECTED}")
+        is_what = next(
+            (f" but {what}" for begin, what in _NONE.items() if head.startswith(begin)), ""
+        )
+        raise ModelError(f"weights {origin}: no weights file{is_what}; {EXPECTED}")
 
 
 def _check_size(header: Mapping[str, Any], size: int, origin: str) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pipeline.errors import ModelError
-from pipeline.models.shared.archive import PackedArchive, archive_parts
+from pipeline.models.shared.archive import INDEX, OtherArchive, state_dict_parts
 
 EXPECTED = "expected a .safetensors file or a .pth state dict saved by torch.save"
 _MAX_PICKLE_BYTES, _MAX_STEPS = 2_000_000, 200_000
@@ -79,8 +79,8 @@ def stored_tensors(data: bytes, origin: str) -> dict[str, StoredTensor]:
             f"weights {origin}: the file holds more than tensors; refused, nothing in it was "
             f"executed; {EXPECTED}"
         ) from error
-    except PackedArchive as error:
-        raise ModelError(f"weights {origin}: it is a packed archive; {EXPECTED}") from error
+    except OtherArchive as error:
+        raise ModelError(f"weights {origin}: it is {error}; {EXPECTED}") from error
     except Exception as error:  # a pickle can fail in every way there is
         raise ModelError(
             f"weights {origin}: the file is cut off or damaged; fetch it again"
@@ -139,8 +139,8 @@ def _counts(value: Any) -> bool:
 
 
 def _archive(data: bytes) -> tuple[Any, dict[str, memoryview]]:
-    parts = archive_parts(io.BytesIO(data))
-    [index] = [name for name in parts if name.endswith("/data.pkl")]
+    parts = state_dict_parts(io.BytesIO(data))
+    [index] = [name for name in parts if name.endswith(INDEX)]
     folder = index.removesuffix("data.pkl")
     whole = memoryview(data)
     held = {name: whole[part.start : part.start + part.size] for name, part in parts.items()}

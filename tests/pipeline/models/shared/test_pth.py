@@ -147,6 +147,20 @@ def huge_directory() -> bytes:
     return b"PK\3\4" + entries + end
 
 
+def archive_of(*names: str, packed: bool = False) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED if packed else 0) as archive:
+        for name in names:
+            archive.writestr(name, b"content")
+    return target.getvalue()
+
+
+def numpy_file() -> bytes:
+    target = io.BytesIO()
+    np.savez(target, a=np.zeros(3), b=np.zeros(3))
+    return target.getvalue()
+
+
 def old_tar() -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
@@ -208,7 +222,9 @@ NEW = saved({"weight": torch.zeros(2)})
         pytest.param(overlapping(3), DAMAGED, id="parts on one another"),
         pytest.param(larger_inside(), DAMAGED, id="a part of 4 GB"),
         pytest.param(huge_directory(), DAMAGED, id="a huge directory"),
-        pytest.param(b"PK\5\6" + bytes(18), DAMAGED, id="an empty archive"),
+        pytest.param(
+            b"PK\5\6" + bytes(18), "it is an empty zip archive; exp", id="an empty archive"
+        ),
         pytest.param(b"PK", DAMAGED, id="two letters"),
         pytest.param(OLD[:-5], DAMAGED, id="old layout, cut off"),
         pytest.param(OLD[:40], DAMAGED, id="old layout, cut off early"),
@@ -238,6 +254,57 @@ def test_such_a_file_is_refused_before_it_is_read(
     (tmp_path / "own.pth").write_bytes(make())
     with pytest.raises(ModelError, match=r"no weights file; expected|cut off or damaged"):
         read_weights(str(tmp_path / "own.pth"))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param(
+            archive_of("a.txt", "b/c.jpg"), "it is a zip archive of a.txt, b/c.jpg", id="documents"
+        ),
+        pytest.param(
+            archive_of("1", "2", "3", "4", packed=True),
+            "it is a zip archive of 1, 2, 3, ...",
+            id="packed documents",
+        ),
+        pytest.param(numpy_file(), "it is a zip archive of a.npy, b.npy", id="arrays"),
+        pytest.param(
+            archive_of("readme", "run/best.pth"),
+            "it is a zip archive; unpack it and name run/best.pth, which is in it",
+            id="weights in a zip",
+        ),
+        pytest.param(
+            archive_of("net/data.pkl", "net/code/net.py", "net/constants.pkl"),
+            "it is a program of torch.jit or torch.export; save `model.state_dict()`",
+            id="a program",
+        ),
+        pytest.param(archive_of("a/data.pkl", "b/data.pkl"), "it is a zip archive of", id="two"),
+        pytest.param(
+            archive_of("a/data.pkl", packed=True),
+            "it is a packed archive, which torch.save does not write",
+            id="packed",
+        ),
+        pytest.param(
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "no weights file but a pointer of Git LFS (git lfs pull fetches the file)",
+            id="a pointer",
+        ),
+        pytest.param(
+            b"<!DOCTYPE html>\n<html>", "no weights file but a web page or XML", id="a page"
+        ),
+        pytest.param(b"\x1f\x8b\x08" + bytes(20), "no weights file but packed by gzip", id="gzip"),
+    ],
+)
+def test_what_is_whole_and_no_weights_is_called_what_it_is(
+    tmp_path: Path, data: bytes, said: str
+) -> None:
+    (tmp_path / "own.pth").write_bytes(data)
+    with pytest.raises(ModelError) as refused:
+        read_weights(str(tmp_path / "own.pth"))
+    assert said in str(refused.value)
+    assert str(refused.value).endswith(
+        "; expected a .safetensors file or a .pth state dict saved by torch.save"
+    )
 
 
 def test_a_pickle_of_more_steps_than_any_network_has_is_not_gone_through() -> None:
