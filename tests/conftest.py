@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from pipeline import secrets
+
 MAY_BE_SKIPPED = (
     "needs a CUDA device",
     "needs root to run containers",
@@ -70,6 +72,13 @@ def restored_log_records() -> Iterator[None]:
     factory = logging.getLogRecordFactory()
     yield
     logging.setLogRecordFactory(factory)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password of one test is an ordinary word in what the next one is told."""
+    monkeypatch.setattr(secrets.PROCESS, "_forms", set())
+    monkeypatch.setattr(secrets.PROCESS, "_pattern", None)
 
 
 @pytest.fixture(autouse=True)

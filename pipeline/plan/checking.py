@@ -9,6 +9,7 @@ from pipeline import models, sinks, sources, tracking
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.plan.inventory import keep_apart, reads, writes
+from pipeline.plan.keeping import refuse_in_the_way
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import StreamPlan
 
@@ -50,6 +51,7 @@ def check_plan(plan: RunPlan, *, config: str | os.PathLike[str] | None) -> None:
     for stream in plan.streams:
         _check_tracker(stream)
     _check_sinks(plan)
+    refuse_in_the_way(plan)
     keep_apart(reads(plan, config=config), writes(plan))
     for stream in plan.streams:
         sources.check_trust(stream.source.options.tls_ca_file, name=f"source {stream.id}")

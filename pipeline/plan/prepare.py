@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError, SourceOpenError
 from pipeline.plan.checking import check_plan
 from pipeline.plan.identity import run_of_file
 from pipeline.plan.inventory import Use, keep_apart, reads, writes
+from pipeline.plan.keeping import refuse_unwritable
 from pipeline.plan.manifest import (
     manifest,
     manifest_paths,
@@ -30,7 +31,6 @@ from pipeline.plan.state import (
     holds_something,
     kept,
     live_run,
-    refuse_unwritable,
     spool_of,
     unaccounted,
 )

@@ -111,32 +111,6 @@ def state_files(plan: RunPlan, stream: StreamPlan) -> list[str]:
     return [*paths, str(_owner(plan, stream))]
 
 
-def refuse_unwritable(plan: RunPlan) -> None:
-    """Refuse a `run.state_dir` in which nothing can be kept.
-
-    Raises:
-        ConfigError: it cannot be made or written, or its disk is full.
-    """
-    if plan.state_dir is None:
-        return
-    folder = Path(plan.state_dir)
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    trial = there / f".{secrets.token_hex(4)}"
-    try:
-        try:
-            with trial.open("wb") as file:
-                file.write(bytes(4096))
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            trial.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"run.state_dir: {folder} cannot be written: {error.strerror}; name another folder, or "
-            "leave it out"
-        ) from error
-
-
 def claim(plan: RunPlan, stream: StreamPlan) -> None:
     """Give the short name to the output that asks first; what is there already keeps it.
 

@@ -39,6 +39,7 @@ def refuse_kind(path: str, *, root: str, folder: bool) -> None:
         refuse_no_file(path)
     elif os.path.exists(path) and not os.path.isdir(path):
         raise ConfigError(f"{path}: is no folder; name one")
+    _first_folder(path if folder else os.path.dirname(path))
 
 
 def _refuse_long(path: str) -> None:
@@ -83,11 +84,7 @@ def refuse_unready(path: str, *, folder: bool, shared: bool = False) -> None:
         SinkError: another process is writing there.
     """
     inside = path if folder else os.path.dirname(path)
-    there = inside
-    while not os.path.lexists(there):
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        raise ConfigError(f"{inside}: cannot write there: {there} is no folder")
+    there = _first_folder(inside)
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"{inside}: cannot write there: no permission for {there}")
     disk = os.statvfs(there)
@@ -95,6 +92,20 @@ def refuse_unready(path: str, *, folder: bool, shared: bool = False) -> None:
         raise ConfigError(f"{inside}: cannot write there: the disk is full")
     if not (folder or shared) and os.path.exists(path):
         _refuse_taken(path)
+
+
+def _first_folder(inside: str) -> str:
+    """The folder itself, or the first above it that is there.
+
+    Raises:
+        ConfigError: that is no folder.
+    """
+    there = os.path.abspath(inside)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        raise ConfigError(f"{inside}: cannot write there: {there} is no folder; name another")
+    return there
 
 
 def _refuse_taken(path: str) -> None:

@@ -289,17 +289,6 @@ def test_the_state_of_a_file_lies_beside_its_output_until_it_is_complete(tmp_pat
     assert not beside.lasting
 
 
-def test_state_that_cannot_be_written_is_refused_before_anything_starts() -> None:
-    Path("state").write_text("in the way")
-    with pytest.raises(ConfigError) as refused:
-        prepare(resolve(settings_of(state_dir="state")))
-    assert str(refused.value) == (
-        "run.state_dir: state cannot be written: Not a directory; name another folder, or leave it "
-        "out"
-    )
-    assert not Path("out").exists()
-
-
 def test_a_full_disk_for_state_is_refused_though_its_folder_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

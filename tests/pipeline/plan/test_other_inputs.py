@@ -102,12 +102,12 @@ def test_what_was_written_of_other_pictures_is_not_gone_on_with(
 def test_a_password_file_that_is_renewed_is_nothing_that_is_read(
     begun: Callable[..., Path], tmp_path: Path
 ) -> None:
-    Path("key").write_text("one")
+    Path("key").write_text("Yh7-first")
     sinks = "jsonl:out/a.jsonl", "redis://127.0.0.1:1?username=u&password_file=key"
     plan = plan_of("shots", *sinks)
     settled = prepare(plan).plan.streams[0].checkpoint
     assert settled is not None
-    Path("key").write_text("another")
+    Path("key").write_text("Yh7-second")
     again = prepare(plan).plan.streams[0].checkpoint
     assert again == settled
     assert settled.read.startswith("2 files of 18 bytes, dates ")
