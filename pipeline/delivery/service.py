@@ -10,7 +10,7 @@ from pipeline.accounting import SinkState
 from pipeline.buffers import WhenFull
 from pipeline.delivery.client import Client, Message
 from pipeline.delivery.promise import Promise
-from pipeline.delivery.spool import MessageSpool, NoRoom
+from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
 from pipeline.delivery.teller import Teller
 from pipeline.errors import SinkError
 from pipeline.formats import jsonl
@@ -49,6 +49,7 @@ class ServiceSink:
         """Told how many messages were given up to make room."""
         self._teller = teller
         self._complete = False
+        self._disk_full = False
 
     @property
     def service(self) -> ServiceSink:
@@ -118,8 +119,21 @@ class ServiceSink:
                 if not dropped:
                     raise
                 self.on_drop(dropped)
+            except DiskFull:
+                self._tell_of_disk(full=True)
+                raise
             else:
+                self._tell_of_disk(full=False)
                 return
+
+    def _tell_of_disk(self, *, full: bool) -> None:
+        """Say once that it is full, and once that it is not any more."""
+        if full and not self._disk_full:
+            what = "results are left out" if self._drops else "the stream waits"
+            log.error("%s: the disk is full; %s until there is room", self.spool.folder, what)
+        elif self._disk_full and not full:
+            log.warning("%s: there is room on the disk again", self.spool.folder)
+        self._disk_full = full
 
     @property
     def _drops(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.formats import jsonl
 from pipeline.formats.exchange import Assumed, understood
+from pipeline.formats.selected import ALWAYS
 from pipeline.reading import open_regular
 from pipeline.results import FrameResult
 
@@ -51,12 +52,15 @@ class Writer:
     Args:
         path: of the new file.
         part: which part it is; None: a file of its own.
+        keys: of frames and instances, those that have a column beside what always has; None: all.
     """
 
-    def __init__(self, path: Path, part: int | None = None) -> None:
+    def __init__(
+        self, path: Path, part: int | None = None, keys: Collection[str] | None = None
+    ) -> None:
         self._path = path
         self._arrow, parquet = library()
-        self._schema = _schema(self._arrow)
+        self._schema = _schema(self._arrow, keys)
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self._said = {} if part is None else {_PART: str(part)}
         self._waiting: list[Any] = []
@@ -139,44 +143,50 @@ def records(path: Path) -> Generator[dict[str, Any], None, None]:
             file = opened.enter_context(parquet.ParquetFile(raw))
         except arrow.ArrowInvalid as error:
             raise ValueError(error) from None
-        if unlike := {name for name, _ in _FRAME} - set(file.schema_arrow.names):
+        if unlike := set(ALWAYS) - set(file.schema_arrow.names):
             raise ValueError(f"it has no column {sorted(unlike)[0]}")
         for batch in file.iter_batches(batch_size=_FRAMES):
             yield from map(_record, batch.to_pylist())
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    instances = [
-        {
-            **row,
-            "mask": row["mask"]["counts"],
-            "keypoints": json.dumps(row["keypoints"]) if "keypoints" in row else None,
-        }
-        for row in record["instances"]
-    ]
-    return {**record, "instances": instances}
+    instances = []
+    for instance in record.get("instances", ()):
+        own = dict(instance)
+        if "mask" in own:
+            own["mask"] = own["mask"]["counts"]
+        if "keypoints" in own:
+            own["keypoints"] = json.dumps(own["keypoints"])
+        instances.append(own)
+    return {**record, "instances": instances}  # what the schema does not have is left out
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:
-    size = [row["height"], row["width"]]
+    head = {k: v for k, v in row.items() if v is not None or k not in _OPTIONAL}
+    if "instances" not in row:
+        return head
     found = []
     for instance in row["instances"]:
         own = {k: v for k, v in instance.items() if v is not None or k not in _OPTIONAL}
-        own["mask"] = {"size": size, "counts": instance["mask"]}
+        if "mask" in own:
+            own["mask"] = {"size": [row["height"], row["width"]], "counts": own["mask"]}
         if "keypoints" in own:
             own["keypoints"] = json.loads(own["keypoints"])
         found.append(own)
-    head = {k: v for k, v in row.items() if v is not None or k not in _OPTIONAL}
     return {**head, "instances": found}
 
 
-def _schema(arrow: ModuleType) -> Any:
+def _schema(arrow: ModuleType, keys: Collection[str] | None = None) -> Any:
     def typed(name: str) -> Any:
         return arrow.list_(arrow.float64()) if name == "list" else getattr(arrow, name)()
 
-    instance = arrow.struct([(name, typed(kind)) for name, kind in _INSTANCE])
-    columns = [(name, typed(kind)) for name, kind in _FRAME]
-    return arrow.schema([*columns, ("instances", arrow.list_(instance))])
+    def wanted(name: str) -> bool:
+        return keys is None or name in keys or name in ALWAYS
+
+    columns = [(name, typed(kind)) for name, kind in _FRAME if wanted(name)]
+    if instance := [(name, typed(kind)) for name, kind in _INSTANCE if wanted(name)]:
+        columns.append(("instances", arrow.list_(arrow.struct(instance))))
+    return arrow.schema(columns)
 
 
 def loaded() -> None:

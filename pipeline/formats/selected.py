@@ -6,8 +6,8 @@ so that nobody who reads whole ones takes it for one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.arrays import Ints
@@ -22,7 +22,7 @@ OF_INSTANCES = (
 MASKS = ("rle", "polygon", "none")
 
 MaskForm = Literal["rle", "polygon", "none"]
-_ALWAYS = ("schema", "run", "source", "epoch", "frame")
+ALWAYS = ("schema", "run", "source", "epoch", "frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +37,46 @@ class Selection:
         """The record, keys in their usual order."""
         if self == Selection():
             return jsonl.record(result)
-        whole = jsonl.record(result, masks=self._masks(result.instances.masks))
-        of_instances = self._chosen(OF_INSTANCES)
-        record = {key: whole[key] for key in (*_ALWAYS, *self._chosen(OF_FRAMES)) if key in whole}
-        record["schema"] = jsonl.SELECTED_SCHEMA
-        if of_instances:
-            record["instances"] = [
-                {key: row[key] for key in row if key in of_instances} for row in whole["instances"]
-            ]
-        return record
+        return less(jsonl.record(result, masks=self._masks(result.instances.masks)), self.keys)
 
     def dumps(self, result: FrameResult) -> bytes:
         """The record as one line of UTF-8 without its newline."""
         return jsonl.dumps(self.record(result))
 
-    def _chosen(self, known: Iterable[str]) -> tuple[str, ...]:
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those of frames and of instances that are there, beside what always is."""
+        known = (*OF_FRAMES, *OF_INSTANCES)
         names = known if self.fields is None else [name for name in known if name in self.fields]
         return tuple(name for name in names if name != "mask" or self.mask != "none")
 
+    def in_columns(self) -> Selection:
+        """The same for a table, where no frame is without its time and no mask without its size."""
+        if self.fields is None:
+            return self
+        more = ("pts_s", "width", "height") if "mask" in self.keys else ("pts_s",)
+        return replace(self, fields=(*self.fields, *more))
+
     def _masks(self, masks: Masks) -> list[Any]:
-        if "mask" not in self._chosen(OF_INSTANCES):
+        if "mask" not in self.keys:
             return [None] * len(masks)
         if self.mask == "rle":
             return masks.to_coco()
         size = list(masks.size)
         return [{"size": size, "polygons": _parts(masks, row)} for row in range(len(masks))]
+
+
+def less(whole: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """A record with these keys of it, in their usual order."""
+    of_instances = [key for key in OF_INSTANCES if key in keys]
+    of_frames = [key for key in OF_FRAMES if key in keys]
+    record = {key: whole[key] for key in (*ALWAYS, *of_frames) if key in whole}
+    record["schema"] = jsonl.SELECTED_SCHEMA
+    if of_instances:
+        record["instances"] = [
+            {key: row[key] for key in row if key in of_instances} for row in whole["instances"]
+        ]
+    return record
 
 
 def _parts(masks: Masks, row: int) -> list[list[list[list[int]]]]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,8 +28,9 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 from pipeline.formats import jsonl
+from pipeline.formats.selected import less
 
-VERSION = 1
+VERSION = 2
 """Of the tables; another one is not written to."""
 
 METADATA = MetaData()
@@ -65,6 +66,7 @@ RUNS = Table(
     Column("id", _Id, primary_key=True),
     Column("run", Text, nullable=False),
     Column("source", Text, nullable=False),
+    Column("fields", Text),
     Column("last_epoch", Integer),
     Column("last_frame", BigInteger),
     Column("outcome", Text),
@@ -82,9 +84,9 @@ FRAMES = Table(
     Column("captured_at", _Utc),
     Column("clock", Text),
     Column("file", Text),
-    Column("width", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("model", Text, nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("model", Text),
 )
 INSTANCES = Table(
     "instances",
@@ -94,16 +96,16 @@ INSTANCES = Table(
     Column("frame", BigInteger, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("track", BigInteger),
-    Column("label", Text, nullable=False),
-    Column("class_id", BigInteger, nullable=False),
-    Column("score", Double, nullable=False),
-    Column("x1", Double, nullable=False),
-    Column("y1", Double, nullable=False),
-    Column("x2", Double, nullable=False),
-    Column("y2", Double, nullable=False),
-    Column("area", BigInteger, nullable=False),
-    Column("mask", Text, nullable=False),
-    Column("predicted", Boolean, nullable=False),
+    Column("label", Text),
+    Column("class_id", BigInteger),
+    Column("score", Double),
+    Column("x1", Double),
+    Column("y1", Double),
+    Column("x2", Double),
+    Column("y2", Double),
+    Column("area", BigInteger),
+    Column("mask", Text),
+    Column("predicted", Boolean),
     Column("keypoints", Text),
     ForeignKeyConstraint(
         ("run_id", "epoch", "frame"),
@@ -117,10 +119,10 @@ TRACKS = Table(
     METADATA,
     Column("run_id", _Id, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("track", BigInteger, primary_key=True),
-    Column("label", Text, nullable=False),
-    Column("class_id", BigInteger, nullable=False),
+    Column("label", Text),
+    Column("class_id", BigInteger),
     Column("frames", BigInteger, nullable=False),
-    Column("best_score", Double, nullable=False),
+    Column("best_score", Double),
     Column("first_frame", BigInteger, nullable=False),
     Column("first_pts_s", Double, nullable=False),
     Column("last_frame", BigInteger, nullable=False),
@@ -128,28 +130,37 @@ TRACKS = Table(
 )
 _OF_FRAMES = ("epoch", "frame", "pts_s", "captured_at", "width", "height", "model")
 _OF_INSTANCES = ("track", "label", "class_id", "score", "area")
+_BOX = ("x1", "y1", "x2", "y2")
 
 
 def frame_row(run_id: int, record: Mapping[str, Any]) -> dict[str, Any]:
     """The row of a frame."""
-    row = {"run_id": run_id} | {key: record[key] for key in _OF_FRAMES}
-    return row | {"clock": record.get("clock"), "file": record.get("file")}
+    return {"run_id": run_id} | {key: record.get(key) for key in (*_OF_FRAMES, "clock", "file")}
 
 
-def instance_rows(run_id: int, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of its instances."""
+def instance_rows(
+    run_id: int, record: Mapping[str, Any], keys: Collection[str] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of its instances.
+
+    Args:
+        run_id: of its run.
+        record: of the frame.
+        keys: what was chosen to be in it; None: all.
+    """
     key = {"run_id": run_id, "epoch": record["epoch"], "frame": record["frame"]}
+    unsaid = False if keys is None or "predicted" in keys else None
     return [
         {
             **key,
             "number": number,
-            **{name: found[name] for name in _OF_INSTANCES},
-            **dict(zip(("x1", "y1", "x2", "y2"), found["box"], strict=True)),
-            "mask": found["mask"]["counts"],
-            "predicted": found.get("predicted", False),
+            **{name: found.get(name) for name in _OF_INSTANCES},
+            **dict(zip(_BOX, found.get("box", (None,) * 4), strict=True)),
+            "mask": found["mask"]["counts"] if "mask" in found else None,
+            "predicted": found.get("predicted", unsaid),
             "keypoints": json.dumps(found["keypoints"]) if "keypoints" in found else None,
         }
-        for number, found in enumerate(record["instances"])
+        for number, found in enumerate(record.get("instances", ()))
     ]
 
 
@@ -158,17 +169,18 @@ def track_rows(run_id: int, records: Iterable[Mapping[str, Any]]) -> list[dict[s
     rows: dict[int, dict[str, Any]] = {}
     for record in records:
         frame, pts_s = record["frame"], record["pts_s"]
-        for found in record["instances"]:
-            if (track := found["track"]) is None:
+        for found in record.get("instances", ()):
+            if (track := found.get("track")) is None:
                 continue
             row = rows.setdefault(
                 track,
-                {"run_id": run_id, "track": track, "frames": 0, "best_score": 0.0}
+                {"run_id": run_id, "track": track, "frames": 0, "best_score": None}
                 | {"first_frame": frame, "first_pts_s": pts_s},
             )
             row["frames"] += 1
-            row["best_score"] = max(row["best_score"], found["score"])
-            row |= {"label": found["label"], "class_id": found["class_id"]}
+            if (score := found.get("score")) is not None:
+                row["best_score"] = max(row["best_score"] or 0.0, score)
+            row |= {"label": found.get("label"), "class_id": found.get("class_id")}
             row |= {"last_frame": frame, "last_pts_s": pts_s}
     return list(rows.values())
 
@@ -187,12 +199,13 @@ def record_of(
     named = (*_OF_FRAMES[:4], "clock", "file", *_OF_FRAMES[4:])
     told = {k: frame[k] for k in named if frame[k] is not None or k == "captured_at"}
     size = [frame["height"], frame["width"]]
-    return {**head, **told, "instances": [_found(row, size) for row in instances]}
+    whole = {**head, **told, "instances": [_found(row, size) for row in instances]}
+    return whole if run["fields"] is None else less(whole, run["fields"].split(","))
 
 
 def _found(row: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
     found = {key: row[key] for key in _OF_INSTANCES[:4]}
-    found["box"] = [row[key] for key in ("x1", "y1", "x2", "y2")]
+    found["box"] = [row[key] for key in _BOX]
     found |= {"area": row["area"], "mask": {"size": size, "counts": row["mask"]}}
     if row["predicted"]:
         found["predicted"] = True

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.errors import SourceError
 from pipeline.formats import tables
-from pipeline.formats.tables import FRAMES, INSTANCES, RUNS
+from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS
 from pipeline.readers.contract import Records, Wanted
 
 _FRAMES_AT_ONCE = 200
@@ -28,7 +28,7 @@ def read_sqlite(wanted: Wanted) -> Records:
 
     path = str(wanted.target.path)
     engine = sqlite.engine_of(path, read_only=True)
-    return _records(wanted, engine, lambda error: sqlite.told(path, error))
+    return _records(wanted, engine, path, lambda error: sqlite.told(path, error))
 
 
 def read_postgresql(wanted: Wanted) -> Records:
@@ -42,15 +42,18 @@ def read_postgresql(wanted: Wanted) -> Records:
 
     place, schema = place_of(wanted.target), wanted.target.options["schema"]
     engine = postgresql.engine_of(place).execution_options(schema_translate_map={None: schema})
-    return _records(wanted, engine, lambda error: postgresql.told(place, error))
+    return _records(
+        wanted, engine, f"{place}/{place.path}", lambda error: postgresql.told(place, error)
+    )
 
 
-def _records(wanted: Wanted, engine: Engine, told: _Told) -> Records:
+def _records(wanted: Wanted, engine: Engine, where: str, told: _Told) -> Records:
     """Yield the records of one run after the other, and of each what has come since."""
     last: dict[int, tuple[int, int]] = {}
     ended: set[int] = set()
     try:
         with closing(engine.connect()) as connection:
+            _check_version(connection, where)
             while True:
                 runs = _runs(connection, wanted.source)
                 for run in runs:
@@ -68,6 +71,16 @@ def _records(wanted: Wanted, engine: Engine, told: _Told) -> Records:
         raise SourceError(f"cannot read records: {told(error)}") from error
     finally:
         engine.dispose()
+
+
+def _check_version(connection: Connection, where: str) -> None:
+    with connection.begin():
+        version = connection.scalar(select(MADE.c.version))
+    if version != tables.VERSION:
+        raise SourceError(
+            f"{where}: cannot read records: its tables are of version {version}, read are those "
+            f"of version {tables.VERSION}; read them with the version that wrote them"
+        )
 
 
 def _runs(connection: Connection, source: str | None) -> list[Row[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.formats.selected import MASKS, OF_FRAMES, OF_INSTANCES
@@ -172,6 +172,15 @@ RECORDS = {
     "mask": choice(*MASKS, help="as runs, as outlines along the pixels' edges, or left out"),
 }
 """Options of every scheme whose output is records; `selection_of` reads them."""
+
+TABLES = {
+    "fields": several(*OF_FRAMES, *OF_INSTANCES, help="only these columns beside the key"),
+    "mask": replace(
+        choice("rle", "none", help="as runs, or left out"),
+        expected="one of rle, none (outlines have no column; jsonl: and services send them)",
+    ),
+}
+"""The same of every scheme whose output is tables."""
 
 EVENTS = {
     "update": Option(

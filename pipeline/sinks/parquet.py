@@ -14,12 +14,13 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.formats import jsonl, parquet
+from pipeline.formats.selected import Selection
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
 from pipeline.sinks.journal import NAME as JOURNAL
 from pipeline.sinks.journal import Journal
-from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.stages import Position, Status, StreamEnd
 
 _NAME = re.compile(r"part-[0-9]{8,18}\.parquet")
@@ -43,11 +44,15 @@ class ParquetSink:
         target: of the sink; its folder belongs to this source alone.
         rows: frames of a part, at most.
         roll_s: a part is of one such period of the source's own time.
+        selection: what has a column; time always has.
     """
 
-    def __init__(self, target: SinkTarget, *, rows: int, roll_s: float) -> None:
+    def __init__(
+        self, target: SinkTarget, *, rows: int, roll_s: float, selection: Selection
+    ) -> None:
         self._folder = target.path
         self._rows, self._roll_s = rows, roll_s
+        self._selection = selection
         self._journal = Journal(target)
         self._unfinished = self._folder / _UNFINISHED
         self._writer: parquet.Writer | None = None
@@ -67,7 +72,7 @@ class ParquetSink:
         period = self._period_of(result.epoch, result.pts_s)
         if self._journal.count and period != self._period:
             self._roll()
-        record = jsonl.record(result)
+        record = self._selection.record(result)
         self._journal.append(jsonl.dumps(record))
         self._add(record)
         self._period = period
@@ -157,7 +162,7 @@ class ParquetSink:
         try:
             if self._writer is None:
                 self._unfinished.unlink(missing_ok=True)  # a link would lead to somebody's file
-                self._writer = parquet.Writer(self._unfinished, self._part)
+                self._writer = self._new_writer()
             self._writer.add(record)
         except OSError as error:
             raise write_error(self._path(self._part), error) from error
@@ -167,7 +172,7 @@ class ParquetSink:
         path = self._path(self._part)
         try:
             if self._writer is None:  # nothing but the end is left to be said
-                self._writer = parquet.Writer(self._unfinished, self._part)
+                self._writer = self._new_writer()
             self._writer.finish(end)
             os.replace(self._unfinished, path)
         except OSError as error:
@@ -175,6 +180,9 @@ class ParquetSink:
         self._writer = None
         self._part += 1
         self._journal.begin(self._part)
+
+    def _new_writer(self) -> parquet.Writer:
+        return parquet.Writer(self._unfinished, self._part, self._selection.keys)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"part-{number:08d}.parquet"
@@ -249,4 +257,9 @@ def open_parquet(target: SinkTarget) -> ParquetSink:
             )
         if path not in ours and path.name != JOURNAL:
             _refuse_of_others(path)
-    return ParquetSink(target, rows=target.options["rows"], roll_s=target.options["roll"])
+    return ParquetSink(
+        target,
+        rows=target.options["rows"],
+        roll_s=target.options["roll"],
+        selection=selection_of(target).in_columns(),
+    )

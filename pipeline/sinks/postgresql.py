@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from pipeline.delivery.client import NotSent, Rejected, Unreachable, Unwelcome
 from pipeline.delivery.service import ServiceSink
 from pipeline.errors import ConfigError
-from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.sql import CALL_S, SqlClient
 
@@ -97,15 +97,16 @@ def open_postgresql(target: SinkTarget) -> ServiceSink:
     place = place_of(target)
     if not place.path or "/" in place.path:
         raise ConfigError(f"sink {place}/{place.path}: expected HOST/DATABASE")
-    schema = target.options["schema"]
+    schema, selection = target.options["schema"], selection_of(target).in_columns()
     client = _PostgresqlClient(
         engine_of(place),
         f"{place}/{place.path}",
+        selection,
         told=lambda error: told(place, error),
         hang_up=hang_up,
         schema=schema,
     )
-    return open_service(target, client)
+    return open_service(target, client, selection)
 
 
 class _PostgresqlClient(SqlClient):

@@ -18,6 +18,7 @@ from pipeline.sinks.options import (
     MESSAGES,
     RECORDS,
     SERVICE,
+    TABLES,
     TLS,
     Option,
     choice,
@@ -219,6 +220,7 @@ _BUILT_IN = [
         options={
             "rows": integer(1, 1_000_000, default=5000, help="frames of a file, at most"),
             "roll": period(60.0, "a file is of one such period of the source's own time"),
+            **TABLES,
         },
     ),
     Scheme(
@@ -227,7 +229,7 @@ _BUILT_IN = [
         "records as rows of a SQLite database",
         writes="database",
         needs="sqlalchemy",
-        options={"spool_mb": SERVICE["spool_mb"]},
+        options={"spool_mb": SERVICE["spool_mb"], **TABLES},
         suffixes=(".db", ".sqlite", ".sqlite3"),
     ),
     Scheme(
@@ -238,6 +240,7 @@ _BUILT_IN = [
         needs="psycopg",
         options={
             **SERVICE,
+            **TABLES,
             **TLS,
             "schema": identifier("public", "where the tables are, made if it is not there"),
         },

@@ -11,6 +11,7 @@ from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import MessageSpool
 from pipeline.delivery.teller import EventTeller, FrameTeller
 from pipeline.errors import ConfigError
+from pipeline.formats.selected import Selection
 from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.schemes import SinkTarget, log_of, selection_of
 from pipeline.sinks.tls import Tls
@@ -93,8 +94,15 @@ def _tls_of(target: SinkTarget, place: ServicePlace) -> Tls | None:
     return tls
 
 
-def open_service(target: SinkTarget, client: Client) -> ServiceSink:
+def open_service(
+    target: SinkTarget, client: Client, selection: Selection | None = None
+) -> ServiceSink:
     """A sink that delivers to this client.
+
+    Args:
+        target: of the sink.
+        client: of the service.
+        selection: what is in a record; None: what the target's options say.
 
     Raises:
         SinkError: its spool cannot be used.
@@ -103,4 +111,4 @@ def open_service(target: SinkTarget, client: Client) -> ServiceSink:
     spool = MessageSpool(folder, limit_bytes=target.options["spool_mb"] * 1_000_000)
     if target.events:
         return ServiceSink(client, spool, EventTeller(log_of(target)))
-    return ServiceSink(client, spool, FrameTeller(selection_of(target)))
+    return ServiceSink(client, spool, FrameTeller(selection or selection_of(target)))

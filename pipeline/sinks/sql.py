@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
 from pipeline.formats import tables
+from pipeline.formats.selected import Selection
 from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS, TRACKS
 
 CALL_S = 10.0
@@ -35,6 +36,7 @@ class SqlClient:
     Args:
         engine: of the database; closed here.
         where: the database, as messages call it.
+        selection: what records have; the other columns are NULL.
         told: what an error of it means.
         hang_up: breaks off what a connection waits for, from another thread.
         schema: the tables are in it; None: the database knows no such thing.
@@ -46,6 +48,7 @@ class SqlClient:
         self,
         engine: Engine,
         where: str,
+        selection: Selection,
         *,
         told: Diagnosis,
         hang_up: Callable[[Connection], None] | None = None,
@@ -55,6 +58,7 @@ class SqlClient:
             engine = engine.execution_options(schema_translate_map={None: schema})
         self._engine, self._where, self._schema = engine, where, schema
         self._told, self._hang_up = told, hang_up
+        self._keys = None if selection == Selection() else selection.keys
         self._connection: Connection | None = None
         self._insert = _INSERT[engine.dialect.name]
 
@@ -146,7 +150,7 @@ class SqlClient:
         values: dict[str, Any] = {}
         if fresh:
             connection.execute(FRAMES.insert(), [tables.frame_row(id_, r) for r in fresh])
-            if rows := [row for r in fresh for row in tables.instance_rows(id_, r)]:
+            if rows := [row for r in fresh for row in tables.instance_rows(id_, r, self._keys)]:
                 connection.execute(INSTANCES.insert(), rows)
             if rows := tables.track_rows(id_, fresh):
                 self._merge_tracks(connection, rows)
@@ -169,7 +173,8 @@ class SqlClient:
         row = connection.execute(question).one_or_none()
         if row is None:  # another that writes it was quicker, maybe
             made = self._insert(RUNS).on_conflict_do_nothing()
-            connection.execute(made, {"run": run, "source": source})
+            fields = None if self._keys is None else ",".join(self._keys)
+            connection.execute(made, {"run": run, "source": source, "fields": fields})
             row = connection.execute(question).one()
         last = (-1, -1) if row.last_frame is None else (row.last_epoch, row.last_frame)
         return row.id, last

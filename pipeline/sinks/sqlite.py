@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from pipeline.delivery.client import NotSent, Rejected, Unreachable, Unwelcome
 from pipeline.delivery.service import ServiceSink
 from pipeline.sinks.files import prepare_folder
-from pipeline.sinks.schemes import SinkTarget
+from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.sinks.services import open_service
 from pipeline.sinks.sql import SqlClient
 
@@ -73,5 +73,6 @@ def open_sqlite(target: SinkTarget) -> ServiceSink:
     """
     path = str(target.path)
     prepare_folder(target, target.path.parent)
-    client = SqlClient(engine_of(path), path, told=lambda error: told(path, error))
-    return open_service(target, client)
+    selection = selection_of(target).in_columns()
+    client = SqlClient(engine_of(path), path, selection, told=lambda error: told(path, error))
+    return open_service(target, client, selection)

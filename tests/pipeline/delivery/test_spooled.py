@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,4 +50,72 @@ def test_a_camera_waits_for_no_room_at_all(
     delivery = deliver(ServiceSink(Taking(), spool, FrameTeller(Selection())), file=False)
     delivery.publish(0, 1)
     assert delivery.counts()["dropped"] == {cause: 2}
+    delivery.publisher.close()
+
+
+@pytest.fixture
+def free_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The disk is full until this is called."""
+    write = os.pwrite
+
+    def nothing(fd: int, data: bytes, at: int) -> int:
+        if len(data) < 100:  # how far it has come, written over in place
+            return write(fd, data, at)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def free() -> None:
+        monkeypatch.setattr(os, "pwrite", write)
+
+    monkeypatch.setattr(os, "pwrite", nothing)
+    return free
+
+
+def test_a_file_waits_for_room_on_a_free_disk_says_so_and_loses_nothing(
+    deliver: Callable[..., Any],
+    free_disk: Callable[[], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spool = MessageSpool(tmp_path, limit_bytes=16_000_000)
+    delivery = deliver(ServiceSink(Taking(), spool, FrameTeller(Selection())), file=True)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waited.append(seconds)
+        if len(waited) == 3:
+            free_disk()
+        return False
+
+    monkeypatch.setattr(delivery.aborted, "wait", wait)
+    with caplog.at_level(logging.WARNING):
+        delivery.publish(0, 1, 2)
+    assert waited == [1.0, 1.0, 1.0]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: the disk is full; the stream waits until there is room",
+        f"{tmp_path}: there is room on the disk again",
+    ]
+    assert delivery.counts()["offered"] == spool.last == 3
+    assert delivery.counts()["dropped"] == {}
+    delivery.publisher.close()
+
+
+def test_a_camera_goes_on_over_a_free_disk_and_counts_what_it_leaves_out(
+    deliver: Callable[..., Any],
+    free_disk: Callable[[], None],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spool = MessageSpool(tmp_path, limit_bytes=16_000_000)
+    delivery = deliver(ServiceSink(Taking(), spool, FrameTeller(Selection())), file=False)
+    with caplog.at_level(logging.WARNING):
+        delivery.publish(0, 1)
+        free_disk()
+        delivery.publish(2)
+    assert delivery.counts()["dropped"] == {"disk_full": 2}
+    assert spool.last == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: the disk is full; results are left out until there is room",
+        f"{tmp_path}: there is room on the disk again",
+    ]
     delivery.publisher.close()

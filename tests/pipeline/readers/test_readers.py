@@ -203,7 +203,7 @@ def test_a_folder_in_which_nothing_is_being_written_is_not_waited_for(tmp_path: 
 
 def test_a_database_without_our_tables_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.db").touch()
-    with pytest.raises(SourceError, match="no such table: runs"):
+    with pytest.raises(SourceError, match="no such table: maskstream"):
         list(maskstream.read(tmp_path / "x.db"))
 
 

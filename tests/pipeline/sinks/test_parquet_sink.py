@@ -18,6 +18,7 @@ from pycocotools import mask as coco_mask
 
 from pipeline.errors import ConfigError, SinkFull
 from pipeline.formats import jsonl, parquet
+from pipeline.formats.selected import Selection
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
@@ -59,6 +60,65 @@ def test_it_keeps_what_a_sink_promises(tmp_path: Path) -> None:
         return open_sink(url, source_id="cam", run="run", labels={1: "red"}, overwrite=overwrite)
 
     check_sink(open_, content, tmp_path)
+
+
+@pytest.mark.parametrize("options", ["fields=track,mask", "mask=none", "fields=model"])
+def test_it_keeps_it_for_chosen_columns_too(options: str, tmp_path: Path) -> None:
+    def open_(folder: Path, overwrite: bool) -> Sink:
+        url = f"parquet:{folder}/{{source}}?rows=4&{options}"
+        return open_sink(url, source_id="cam", run="run", labels={1: "red"}, overwrite=overwrite)
+
+    check_sink(open_, content, tmp_path)
+
+
+KEY = ["schema", "run", "source", "epoch", "frame", "pts_s"]
+HEAD = [*KEY, "captured_at", "clock", "file", "width", "height", "model", "instances"]
+
+
+@pytest.mark.parametrize(
+    ("options", "columns", "of_instances"),
+    [
+        pytest.param("fields=score,track", [*KEY, "instances"], ["track", "score"], id="fields"),
+        pytest.param(
+            "fields=mask", [*KEY, "width", "height", "instances"], ["mask"], id="mask with its size"
+        ),
+        pytest.param("fields=model", [*KEY, "model"], [], id="of frames alone"),
+        pytest.param(
+            "mask=none",
+            HEAD,
+            ["track", "label", "class_id", "score", "box", "area", "predicted", "keypoints"],
+            id="no masks",
+        ),
+    ],
+)
+def test_what_is_not_chosen_has_no_column(
+    options: str,
+    columns: list[str],
+    of_instances: list[str],
+    tmp_path: Path,
+    open_for_test: Open,
+    fill: Callable[..., None],
+    make_result: MakeResult,
+) -> None:
+    sink = open_for_test(f"parquet:{tmp_path}/d?{options}")
+    fill(sink, *range(3))
+    sink.finish(END)
+    sink.close()
+    (part,) = (tmp_path / "d").glob("*.parquet")
+    table = pandas.read_parquet(part)
+    assert list(table.columns) == columns
+    assert table["schema"].unique().tolist() == ["maskstream.selected/1"]
+    if of_instances:
+        assert list(table["instances"][0][0]) == of_instances
+    chosen = selection(options).in_columns()
+    assert [jsonl.dumps(record) for record in parquet.records(part)] == [
+        chosen.dumps(make_result(index)) for index in range(3)
+    ]
+
+
+def selection(options: str) -> Selection:
+    key, _, words = options.partition("=")
+    return Selection(mask="none") if key == "mask" else Selection(tuple(words.split(",")))
 
 
 def seen_by_all(folder: Path) -> list[list[int]]:

@@ -13,8 +13,9 @@ from pycocotools import mask as coco_mask
 
 import maskstream
 from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl, tables
+from pipeline.formats.selected import Selection
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.readers import records
@@ -164,7 +165,7 @@ def test_rows_are_made_of_a_record_and_back_without_a_loss(make_result: MakeResu
     record = jsonl.record(make_result(4, instances=found))
     record = {**record, "captured_at": "2026-01-02T03:04:05.678Z"}
     frame, instances = tables.frame_row(1, record), tables.instance_rows(1, record)
-    again = tables.record_of({"run": "r1", "source": "gate"}, frame, instances)
+    again = tables.record_of({"run": "r1", "source": "gate", "fields": None}, frame, instances)
     assert jsonl.dumps(again) == jsonl.dumps(record)
 
 
@@ -222,10 +223,10 @@ def test_a_message_that_fits_into_no_row_is_refused_alone(
 ) -> None:
     one = client()
     one.connect()
-    wrong = {**jsonl.record(make_result(2)), "model": None}
+    wrong = {**jsonl.record(make_result(2)), "pts_s": None}
     sent = [message(make_result(number)) for number in range(4)]
     sent[2] = Message("gate", sent[2].key, jsonl.dumps(wrong))
-    with pytest.raises(Rejected, match=r"NOT NULL constraint failed: frames\.model") as error:
+    with pytest.raises(Rejected, match=r"NOT NULL constraint failed: frames\.pts_s") as error:
         one.send(sent)
     assert error.value.acknowledged == 2
     one.send(sent[3:])
@@ -254,8 +255,86 @@ def test_what_is_no_database_of_ours_is_refused_in_one_line(client: Open, databa
     with closing(sqlite3.connect(database)) as older:
         older.executescript("CREATE TABLE maskstream (version); INSERT INTO maskstream VALUES (0)")
     assert refusal() == (
-        f"{database}: its tables are of version 0, written are those of version 1; name another "
+        f"{database}: its tables are of version 0, written are those of version 2; name another "
         "database, or remove them: DROP TABLE instances, tracks, frames, runs, maskstream"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "columns", "frame", "instance", "track"),
+    [
+        pytest.param(
+            {"fields": ("track", "box")},
+            "pts_s,track,box",
+            "track, label, score, x2, area, mask, predicted",
+            (0.0, None, None),
+            (7, None, None, 6.0, None, None, None),
+            (7, None, 1, None, 0.0),
+            id="some fields",
+        ),
+        pytest.param(
+            {"fields": ("mask", "score", "track", "predicted")},
+            "pts_s,width,height,track,score,mask,predicted",
+            "track, label, score, x2, area, mask, predicted",
+            (0.0, 64, None),
+            (7, None, 0.9, None, None, "R34\\100000nf2", 0),
+            (7, None, 1, 0.9, 0.0),
+            id="masks with their size",
+        ),
+        pytest.param(
+            {"mask": "none"},
+            "pts_s,captured_at,clock,file,width,height,model,track,label,class_id,score,box,area,"
+            "predicted,keypoints",
+            "track, label, score, x2, area, mask, predicted",
+            (0.0, 64, "blob"),
+            (7, "car", 0.9, 6.0, 16, None, 0),
+            (7, "car", 1, 0.9, 0.0),
+            id="no masks",
+        ),
+    ],
+)
+def test_what_is_not_chosen_is_null_and_lacks_in_what_is_read_back(
+    options: dict[str, Any],
+    fields: str,
+    columns: str,
+    frame: tuple[Any, ...],
+    instance: tuple[Any, ...],
+    track: tuple[Any, ...],
+    database: Path,
+    tmp_path: Path,
+    make_result: MakeResult,
+    make_picture: Callable[..., Any],
+) -> None:
+    said = {k: v if isinstance(v, str) else ",".join(v) for k, v in options.items()}
+    url = f"sqlite:{database}?{'&'.join(f'{key}={value}' for key, value in said.items())}"
+    sink: Any = open_sink(url, source_id="gate", run="r1", labels={}, spool=str(tmp_path / "s"))
+    sink.write(make_result(0), make_picture(0))
+    ((_, stored),) = sink.spool.peek(records=1, size=1)
+    sink.client.connect()
+    sink.client.send([Message.loads(stored)])
+    sink.client.close()
+    sink.close()
+    assert rows(database, "SELECT fields FROM runs") == [(fields,)]
+    assert rows(database, "SELECT pts_s, width, model FROM frames") == [frame]
+    assert rows(database, f"SELECT {columns} FROM instances WHERE number = 0") == [instance]
+    found = "SELECT track, label, frames, best_score, first_pts_s FROM tracks WHERE track = 7"
+    assert rows(database, found) == [track]
+    with closing(records(database)) as read:
+        again = [jsonl.dumps(record) for record in read if record is not None]
+    assert again == [Selection(**options).in_columns().dumps(make_result(0))]
+
+
+def test_tables_of_another_version_are_not_read(client: Open, database: Path) -> None:
+    one = client()
+    one.connect()
+    one.close()
+    with closing(sqlite3.connect(database, isolation_level=None)) as older:
+        older.execute("UPDATE maskstream SET version = 1")
+    with pytest.raises(SourceError) as error, closing(records(database)) as read:
+        list(read)
+    assert str(error.value) == (
+        f"{database}: cannot read records: its tables are of version 1, read are those of version "
+        "2; read them with the version that wrote them"
     )
 
 
