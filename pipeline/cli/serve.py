@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,31 @@ if TYPE_CHECKING:
     from pipeline.stream import RunSummary
 
 
+def _new_token(path: Path | None) -> None:
+    if path is None:
+        return
+    from pipeline.service.access.tokens import new_token
+
+    file = home(path)
+    new_token(str(file))
+    say(f"{file}: a new token, for its owner alone; give it as serve.token_file or --token-file")
+    raise typer.Exit
+
+
+TokenFile = Annotated[
+    Path | None, typer.Option(callback=home, metavar="FILE", help="Tokens that may do everything.")
+]
+NewToken = Annotated[
+    Path | None,
+    typer.Option(
+        callback=_new_token,
+        is_eager=True,
+        metavar="FILE",
+        help="Make a file with a new token, and leave.",
+    ),
+]
+
+
 def serve(
     config: Annotated[
         Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
@@ -37,17 +63,49 @@ def serve(
         typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    token_file: TokenFile = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(callback=home, metavar="PEM", help="Certificate to answer with.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(callback=home, metavar="PEM", help="Key of --tls-cert.")
+    ] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy that encrypts hands everything on.")
+    ] = False,
+    new_token: NewToken = None,
 ) -> None:
     """Run streams until told to stop; add, change, pause and remove them over HTTP."""
-    from pipeline.plan.resolve import resolve
-    from pipeline.service import Desired, Service, build_api, listening
-
     log_to_stderr(quiet=False)
+    logging.getLogger("maskstream.audit").setLevel(logging.INFO)  # each change is told
+    flags = {
+        "host": host,
+        "port": port,
+        "token_file": token_file,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "behind_proxy": behind_proxy or None,
+    }
+    read = partial(load_service_settings, config, flags, local=local)
+    summary = _serve(config, read, address=address)
+    for end in summary.ends:
+        tell(end, quiet=False)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)
 
-    def read() -> ServiceSettings:
-        return load_service_settings(config, host=host, port=port, local=local)
+
+def _serve(config: Path, read: Callable[[], ServiceSettings], *, address: str | None) -> RunSummary:
+    from pipeline.plan.resolve import resolve
+    from pipeline.service import Desired, Door, Service, build_api, listening
 
     settings = read()
+    door = Door(settings.serve)
+
+    def read_again() -> ServiceSettings:
+        anew = read()
+        door.renew(anew.serve)
+        return anew
+
     plan = resolve(settings.model_copy(update={"sources": (), "sinks": ()}), config=config)
     if settings.run.state_dir is None:
         raise ConfigError(
@@ -55,21 +113,18 @@ def serve(
             "came there, name a folder"
         )
     with ExitStack() as stack:
-        service = Service(settings, Desired(settings.run.state_dir), read=read)
+        service = Service(settings, Desired(settings.run.state_dir), read=read_again)
         stack.callback(service.close)
         stack.enter_context(_reloaded_by_hangup(service))
         where = settings.serve
+        api = build_api(service, door)
         port = stack.enter_context(
-            listening(build_api(service), where.host, where.port, key="serve.port")
+            listening(api, where.host, where.port, key="serve.port", tls=door.tls)
         )
         stack.callback(service.end)  # first of all: who only looks on goes, the server can end
         say(headline(plan, asked=settings.model.name, address=address))
-        say(f"listening on http://{where.host}:{port}, its API is told at /docs")
-        summary = _run(plan, service, address=address)
-    for end in summary.ends:
-        tell(end, quiet=False)
-    if summary.exit_code:
-        raise typer.Exit(summary.exit_code)
+        say(f"listening on {door.url(port)}, its API is told at /docs; {door.asks}")
+        return _run(plan, service, address=address)
 
 
 def _run(plan: RunPlan, service: Service, *, address: str | None) -> RunSummary:

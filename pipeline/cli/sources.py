@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,15 +61,20 @@ def load_settings(path: Path) -> Settings:
 
 
 def load_service_settings(
-    path: Path, *, host: str | None = None, port: int | None = None, local: bool = False
+    path: Path, flags: Mapping[str, Any] | None = None, *, local: bool = False
 ) -> ServiceSettings:
-    """Read the configuration of a service, which need not name a source; flags win."""
+    """Read the configuration of a service, which need not name a source.
+
+    Args:
+        path: of the file.
+        flags: keys of `serve` that win over those of the file; None: not given.
+        local: everything in one process.
+    """
     values = read(path)
     if isinstance(sources := values.get("sources"), list):
         values["sources"] = expand_sources(sources)
     settings = parse_as(ServiceSettings, values, origin=str(path))
-    flags = {"host": host, "port": port}
-    asked = {key: value for key, value in flags.items() if value is not None}
+    asked = {key: value for key, value in (flags or {}).items() if value is not None}
     return settings.model_copy(
         update={
             "serve": validated(

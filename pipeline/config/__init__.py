@@ -6,11 +6,10 @@ the command line reads a file or the environment for settings; classes take plai
 """
 
 from pipeline.config.load import load, parse, parse_as, read
+from pipeline.config.serving import MetricsSettings, ServeSettings
 from pipeline.config.settings import (
-    MetricsSettings,
     ModelSettings,
     RunSettings,
-    ServeSettings,
     ServiceSettings,
     Settings,
     SinkSettings,

@@ -6,20 +6,18 @@ The descriptions are the text of docs/configuration.md.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from pipeline.paths import SOURCE_ID, expanded
+from pipeline.config.section import LocalPath, Section
+from pipeline.config.serving import MetricsSettings, ServeSettings
+from pipeline.paths import SOURCE_ID
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -43,29 +41,7 @@ Corners = Annotated[
 ]
 
 
-def _spelled_out(value: Any) -> Any:
-    """A path as text, `~` spelled out; URLs stay what they are."""
-    return expanded(value) if isinstance(value, str | os.PathLike) else value
-
-
-LocalPath = Annotated[str, BeforeValidator(_spelled_out)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_word_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """`true` is no 1: who writes it means something else."""
-        kind = cls.model_fields[str(info.field_name)].annotation
-        allowed = (kind, *get_args(kind))
-        if isinstance(value, bool) and bool not in allowed and True not in allowed:
-            raise ValueError("takes no true or false")
-        return value
-
-
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """Which network segments the frames, and where."""
 
     name: str | None = Field(
@@ -87,7 +63,7 @@ class ModelSettings(_Section):
     )
 
 
-class TrackerSettings(_Section):
+class TrackerSettings(Section):
     """How instances are followed from frame to frame."""
 
     preset: str = Field(
@@ -109,7 +85,7 @@ class TrackerSettings(_Section):
         return values
 
 
-class SourceSettings(_Section):
+class SourceSettings(Section):
     """One source; every key but `id` and `url` may also stand under `defaults`."""
 
     id: str = Field(description="Letters, digits, `_`, `.` and `-`, at most 64, first one no sign.")
@@ -211,7 +187,7 @@ class SourceSettings(_Section):
         return value
 
 
-class SinkSettings(_Section):
+class SinkSettings(Section):
     """One place results go, for every source; `{source}` in the URL stands for the source's id."""
 
     url: LocalPath = Field(
@@ -230,7 +206,7 @@ class SinkSettings(_Section):
         return {"url": value} if isinstance(value, str | os.PathLike) else value
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """How many workers, and how they batch."""
 
     segment: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
@@ -258,34 +234,7 @@ class WorkerSettings(_Section):
     )
 
 
-class MetricsSettings(_Section):
-    """Where Prometheus may look."""
-
-    port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
-        None, description="Port of /metrics, /healthz and /readyz; 0 picks a free one."
-    )
-    host: str = Field("127.0.0.1", description="Address to listen on; loopback addresses only.")
-
-    @field_validator("host")
-    @classmethod
-    def _loopback(cls, value: str) -> str:
-        if value not in ("127.0.0.1", "::1", "localhost"):
-            raise ValueError(
-                "must be a loopback address; put a proxy with authentication before it"
-            )
-        return value
-
-
-class ServeSettings(_Section):
-    """What `maskstream serve` listens on; `run` takes no notice of it."""
-
-    host: str = Field("127.0.0.1", description="Address of the API, the page and the metrics.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        8710, description="Port of them; 0 picks a free one."
-    )
-
-
-class RunSettings(_Section):
+class RunSettings(Section):
     """How the whole is run."""
 
     executor: Literal["ray", "local"] = Field(
@@ -304,7 +253,7 @@ class RunSettings(_Section):
     overwrite: bool = Field(False, description="Replace existing output.")
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything about one run."""
 
     model: ModelSettings = ModelSettings()

@@ -1,12 +1,14 @@
 """`maskstream serve`: a run that goes on for months, steered over HTTP.
 
 `desired` keeps which streams there are to be, on the disk; `service` makes the run be so, through
-`RunControl` alone; `api` is the door for programs, built on FastAPI; `listening` the server.
+`RunControl` alone; `api` is what programs ask, built on FastAPI, `access` who may;
+`listening` is the server.
 """
 
+from pipeline.service.access import Door, new_token
 from pipeline.service.api import build_api
 from pipeline.service.desired import Desired
 from pipeline.service.listening import listening
 from pipeline.service.service import Service
 
-__all__ = ["Desired", "Service", "build_api", "listening"]
+__all__ = ["Desired", "Door", "Service", "build_api", "listening", "new_token"]

@@ -26,7 +26,9 @@ _ENDS_WITHIN_S = 2
 
 
 @contextmanager
-def listening(app: Any, host: str, port: int, *, key: str) -> Iterator[int]:
+def listening(
+    app: Any, host: str, port: int, *, key: str, tls: tuple[str, str] | None = None
+) -> Iterator[int]:
     """Serve until the block is left.
 
     Args:
@@ -34,6 +36,7 @@ def listening(app: Any, host: str, port: int, *, key: str) -> Iterator[int]:
         host: address to listen on.
         port: 0 picks a free one.
         key: what the address is called in the settings, for the message.
+        tls: files of a certificate and its key to answer with; None: in plain text.
 
     Yields:
         The port.
@@ -44,7 +47,7 @@ def listening(app: Any, host: str, port: int, *, key: str) -> Iterator[int]:
     import uvicorn
 
     taken = _socket(host, port, key=key)
-    server = uvicorn.Server(_config(app))
+    server = uvicorn.Server(_config(app, tls))
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [taken]}, name="http", daemon=True
     )
@@ -58,11 +61,14 @@ def listening(app: Any, host: str, port: int, *, key: str) -> Iterator[int]:
         taken.close()
 
 
-def _config(app: Any) -> Config:
+def _config(app: Any, tls: tuple[str, str] | None) -> Config:
     import uvicorn
 
+    cert, key = tls or (None, None)
     return uvicorn.Config(
         app,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
         log_config=None,
         access_log=False,
         lifespan="off",

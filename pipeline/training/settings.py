@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config import read, validated
-from pipeline.config.settings import LocalPath
+from pipeline.config.section import LocalPath
 
 
 class _Section(BaseModel):

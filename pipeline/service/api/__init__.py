@@ -5,14 +5,35 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from pipeline._version import __version__
-from pipeline.service.api import events, health, live, page, pictures, problems, streams, workers
+from pipeline.service.access.door import Door
+from pipeline.service.access.gate import Gate
+from pipeline.service.access.limits import AccessLimits
+from pipeline.service.api import (
+    events,
+    health,
+    live,
+    page,
+    pictures,
+    problems,
+    session,
+    streams,
+    workers,
+)
 from pipeline.service.service import Service
 
 __all__ = ["build_api"]
 
 
-def build_api(service: Service) -> FastAPI:
-    """The application that answers for a service."""
+def build_api(
+    service: Service, door: Door | None = None, limits: AccessLimits | None = None
+) -> FastAPI:
+    """The application that answers for a service.
+
+    Args:
+        service: what is steered and watched.
+        door: judges who asks; None: whoever reaches it may do everything.
+        limits: how much anybody may ask for.
+    """
     api = FastAPI(
         title="maskstream",
         version=__version__,
@@ -22,4 +43,8 @@ def build_api(service: Service) -> FastAPI:
     problems.explain(api)
     for room in (health, streams, pictures, live, events, workers, page):
         api.include_router(room.routes(service))
+    if door is not None:
+        api.include_router(session.routes(door))
+        session.tell(api)
+        api.add_middleware(Gate, door=door, limits=limits)
     return api

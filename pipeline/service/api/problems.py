@@ -1,4 +1,4 @@
-"""What goes wrong, as `application/problem+json` (RFC 9457): status, title and one line."""
+"""What goes wrong behind the API, made a problem; and how that is documented."""
 
 from __future__ import annotations
 
@@ -12,26 +12,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import MaskstreamError, in_one_line
-from pipeline.plain import plain
-from pipeline.secrets import mask_url, scrub
+from pipeline.service.problem import TYPE, problem
 from pipeline.service.service import Conflict, NotFound
 
 log = logging.getLogger(__name__)
 
-TYPE = "application/problem+json"
 REFUSED = 422
 """Of a request that is understood and cannot be carried out."""
-
-
-def problem(status: int, detail: str, *, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An answer that says what is wrong."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": plain(scrub(mask_url(detail))),
-    }
-    return JSONResponse(body, status_code=status, media_type=TYPE, headers=headers)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
