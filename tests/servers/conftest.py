@@ -19,8 +19,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from brokers.table import BROKERS
 from numpy.typing import NDArray
+
+from brokers.table import BROKERS
 
 HERE = Path(__file__).parent
 SYSTEM_PYTHON = "/usr/bin/python3"  # the bindings of GStreamer serve no other

@@ -21,6 +21,9 @@ import jsonschema
 import numpy as np
 import psycopg
 import pytest
+from pycocotools import mask as coco_mask
+
+import maskstream
 from brokers.broker import PASSWORD
 from brokers.mqtt import Mqtt
 from brokers.nats import Nats
@@ -28,9 +31,6 @@ from brokers.postgresql import Postgresql
 from brokers.redis import Redis
 from brokers.table import BROKERS
 from brokers.webhook import Webhook
-from pycocotools import mask as coco_mask
-
-import maskstream
 from pipeline.accounting import SinkCounts, StreamAccount
 from pipeline.delivery.client import Message, NotSent, Rejected, Unwelcome
 from pipeline.delivery.publisher import Publisher

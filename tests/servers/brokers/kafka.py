@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import confluent_kafka
+
 from brokers.broker import PASSWORD, Broker, listening
 
 

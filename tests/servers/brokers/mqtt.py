@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
+
 from brokers.broker import PASSWORD, Broker, listening
 
 

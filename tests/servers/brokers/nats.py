@@ -7,6 +7,7 @@ import json
 import ssl
 
 import nats
+
 from brokers.broker import PASSWORD, Broker, listening
 
 

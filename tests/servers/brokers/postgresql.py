@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import psycopg
-from brokers.broker import PASSWORD, Broker, free_port
 from psycopg.rows import dict_row
+
+from brokers.broker import PASSWORD, Broker, free_port
 
 
 class Postgresql(Broker):
