@@ -1,16 +1,18 @@
 """While Ray starts: whether those of its processes it cannot be without are still there.
 
-`ray.init` waits up to a minute for a control store (GCS) that died meanwhile, partly outside of
-Python, and then ends the whole process with lines of its own. So a thread looks after them and
-interrupts it, and where that is not heard and the process may be ended, ends it.
+`ray.init` waits for minutes for a control store (GCS) that died meanwhile, partly outside of Python
+and without letting any other thread of Python run. So a thread looks after them and interrupts it,
+and where the process may be ended has a watchdog below Python end it, should that not be heard. One
+that dies when nobody here can look is seen by the watcher of the run's folder.
 """
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,12 +28,15 @@ class NotBorn(Exception):
 
 @contextmanager
 def interrupted_without_its_processes(
-    last_resort: Callable[[str], object] | None = None,
+    last_words: Callable[[str], object] | None = None,
 ) -> Iterator[None]:
     """End the block, which starts Ray, where a process of `vital.NAMES` is gone again.
 
+    What died in an earlier try is no matter.
+
     Args:
-        last_resort: called from another thread with the reason where the block does not hear.
+        last_words: called from another thread with the reason, before this process is ended with
+            exit code 1 should the block not hear; None: it is not to be ended.
 
     Raises:
         NotBorn: it is; raised in the thread of the block, at its next step in Python.
@@ -40,7 +45,7 @@ def interrupted_without_its_processes(
     over = threading.Event()
     watcher = threading.Thread(
         target=_watch,
-        args=(threading.get_ident(), gone, over, last_resort),
+        args=(threading.get_ident(), children(), gone, over, last_words),
         name="ray-birth",
         daemon=True,
     )
@@ -58,6 +63,8 @@ def interrupted_without_its_processes(
                 ended = True
             except NotBorn:
                 pass
+        if gone and last_words is not None:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _reason(gone: set[str]) -> str:
@@ -66,24 +73,26 @@ def _reason(gone: set[str]) -> str:
 
 def _watch(
     thread: int,
+    older: Mapping[int, object],
     gone: set[str],
     over: threading.Event,
-    last_resort: Callable[[str], object] | None,
+    last_words: Callable[[str], object] | None,
 ) -> None:
-    older = children()  # of an earlier try
     seen: dict[int, str] = {}
-    unheard_s = 0.0
+    armed = False
     while not over.wait(LOOK_EVERY_S):
         now = {pid: child for pid, child in children().items() if pid not in older}
         seen |= {pid: name for pid, (name, _) in now.items() if name in NAMES}
         gone |= {name for pid, name in seen.items() if pid not in now or not now[pid][1]}
         if "gcs_server" not in seen.values() and any(map(_is_of_ray, now)):
             gone.add("gcs_server")  # it is the first; it went before anybody looked
+        if gone and last_words is not None and not armed:  # nothing of Python may run after this
+            armed = True
+            last_words(_reason(gone))
+            with open(os.devnull, "w") as nowhere:  # where Python stands is no news to a user
+                faulthandler.dump_traceback_later(HEARD_WITHIN_S, exit=True, file=nowhere)
         if gone:  # again at every look, where somebody has caught it
             _interrupt(thread, NotBorn)
-            unheard_s += LOOK_EVERY_S
-            if last_resort is not None and unheard_s >= HEARD_WITHIN_S:
-                last_resort(_reason(gone))
 
 
 def children() -> dict[int, tuple[str, bool]]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
 from pipeline import models
-from pipeline.plain import plain
 from pipeline.plan import CheckpointPlan, RunPlan, StreamPlan
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
-from workers.ray_own import does_not_start, free_for_objects, start_ray, stop_ray
+from workers.ray_own import free_for_objects, start_ray, stop_ray
 from workers.scaling import Fleet, fleet, store_bytes
 from workers.slots import Remote
 from workers.surroundings import be_quiet
@@ -96,11 +93,6 @@ class Cluster:
             self._folder.remove()
         os._exit(1)
 
-    def _leave_saying(self, reason: str) -> NoReturn:
-        with suppress(OSError):
-            print(plain(f"maskstream: {does_not_start(reason)}"), file=sys.stderr, flush=True)
-        self.leave()
-
     def _end(self) -> None:
         self._weights_ref = None
         if self._ours:
@@ -166,7 +158,7 @@ class Cluster:
             weights_bytes=self._weights_bytes,
             free_bytes=free_for_objects(folder),
         )
-        start_ray(needed, folder, last_resort=self._leave_saying if self._may_leave else None)
+        start_ray(needed, folder, may_leave=self._may_leave)
 
     def _choose(self) -> Fleet:
         cores = len(os.sched_getaffinity(0))

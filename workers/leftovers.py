@@ -3,8 +3,9 @@
 A watcher, a small process of its own, outlives the run for a moment: it waits for the end of a pipe
 whose other end only the run holds, so it hears of its death however it dies, ends whoever still
 writes in the folder of the run (Ray's agents look for their dead control store for a minute) and
-removes it. Before that it says why, where the run was ended by Ray's own code and could not. This
-file is that process: it is run by its path and imports nothing but the standard library, so that it
+removes it. Before that it says why, where the run was ended by Ray's own code and could not; and
+while Ray starts it ends a run that waits in Ray's code for a process of Ray that is dead. This file
+is that process: it is run by its path and imports nothing but the standard library, so that it
 costs little and is there at once.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -26,6 +28,12 @@ WATCHER_GIVES_UP_S = 15.0
 RAW = "stderr-while-ray-starts"
 """What Ray's own code writes while Ray starts, in the folder."""
 REASON = "{reason}"
+MAY_END = "!"
+"""Before a sentence: the run may be ended where it is held up."""
+HELD_UP_S = 6.0
+"""A run that can hear ends by itself long before."""
+LOOK_EVERY_S = 0.5
+VITAL = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
 LONGEST = 200
 OF_RAY = re.compile(
     r"\[[\d-]+ [\d:,]+ (?P<level>[DIWEF]) \d+ \d+\] (\(\S+\) )?\S+:\d+: "  # its C++
@@ -39,8 +47,9 @@ TRACE = re.compile(r"\*\*\* SIG[A-Z]+ received at |PC: @ |\s*@ +0x[0-9a-f]+ ")
 def watched(folder: Path) -> subprocess.Popen[bytes]:
     """Start the watcher of a folder; it ends when its `stdin` is closed and the folder is gone.
 
-    A line it is sent there is what to say, with `REASON` in it, should Ray's code end the run now;
-    an empty one ends that.
+    A line it is sent there is what to say should the run end now: with `REASON` in it only if
+    Ray's code ends it, without it in any case. An empty one ends that. With `MAY_END` before it the
+    run is ended where a process of Ray dies from now on and nothing follows for `HELD_UP_S`.
     """
     return subprocess.Popen(  # noqa: S603 - this very file
         [sys.executable, "-I", "-S", __file__, str(folder)],
@@ -110,12 +119,14 @@ def sorted_out(text: str) -> tuple[list[str], list[str]]:
 
 def last_said(folder: Path, sentence: str) -> list[str]:
     """What is still to be said for a run that ended while Ray started: there, or ended by it."""
+    sentence = sentence.removeprefix(MAY_END)
     try:
         others, rays = sorted_out((folder / RAW).read_text(errors="replace"))
     except OSError:
         return []
-    ended = [sentence.replace(REASON, _short(rays[-1]))] if sentence and rays else []
-    return others + ended
+    if REASON in sentence:
+        sentence = sentence.replace(REASON, _short(rays[-1])) if rays else ""
+    return others + ([sentence] if sentence else [])
 
 
 def _short(words: str) -> str:
@@ -126,13 +137,47 @@ def _watch(folder: Path) -> None:
     run = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sentence = ""
-    for line in sys.stdin.buffer:  # to the end of the pipe, that is of the run
-        sentence = line.decode().rstrip("\n")
+    sentence = _hear(run)
     if sentence:
         _say(last_said(folder, sentence))
     os.close(2)  # whoever reads it waits for its end
     remove(folder, within_s=WATCHER_GIVES_UP_S, spared=run)
+
+
+def _hear(run: int) -> str:
+    """The last line there is at the end of the pipe, that is of the run; it may be ended here."""
+    sentence, rest = "", b""
+    before: set[int] = set()
+    held_since_s: float | None = None
+    while True:
+        looks = sentence.startswith(MAY_END)
+        if looks and not select.select([0], [], [], LOOK_EVERY_S)[0]:
+            dead = {pid: name for pid, name in _dead(run).items() if pid not in before}
+            held_since_s = (held_since_s or time.monotonic()) if dead else None
+            if held_since_s is not None and time.monotonic() - held_since_s > HELD_UP_S:
+                os.kill(run, signal.SIGKILL)
+                names = " and its ".join(sorted(VITAL[name] for name in dead.values()))
+                return sentence.replace(REASON, f"its {names} died before it was up")
+            continue
+        data = os.read(0, 1 << 16)
+        if not data:
+            return sentence
+        *lines, rest = (rest + data).split(b"\n")
+        if lines:
+            sentence = lines[-1].decode()
+            before, held_since_s = set(_dead(run)), None
+
+
+def _dead(run: int) -> dict[int, str]:
+    """Children of a process that are dead and among `VITAL`, by pid."""
+    found = {}
+    for children in Path(f"/proc/{run}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for pid in map(int, children.read_text().split()):
+                before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+                if (name := before.partition("(")[2]) in VITAL and after.split()[0] == "Z":
+                    found[pid] = name
+    return found
 
 
 def _say(lines: Sequence[str]) -> None:

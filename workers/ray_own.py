@@ -12,16 +12,17 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MaskstreamError
+from pipeline.plain import plain
 from workers.aside import raw_lines_aside
 from workers.birth import interrupted_without_its_processes
 from workers.import_path import handed_on
-from workers.leftovers import REASON, remove
+from workers.leftovers import MAY_END, REASON, remove
 from workers.private import RAY, PrivateFolder, can_write
 from workers.signals import handlers_kept
 from workers.surroundings import (
@@ -73,14 +74,14 @@ def start_ray(
     object_store_bytes: int,
     folder: PrivateFolder,
     *,
-    last_resort: Callable[[str], object] | None = None,
+    may_leave: bool = False,
 ) -> None:
     """Start a Ray that ends with this process.
 
     Args:
         object_store_bytes: what its processes may share.
         folder: for its files.
-        last_resort: ends this process, for the reason it is called with, where Ray holds it up.
+        may_leave: this process may be ended where Ray holds it up.
 
     Raises:
         MaskstreamError: it does not come up, twice.
@@ -88,15 +89,19 @@ def start_ray(
     be_quiet()
     import ray
 
+    def last_words(reason: str) -> None:
+        folder.tell_watcher(plain(f"maskstream: {does_not_start(reason)}"))
+
+    sentence = f"{MAY_END if may_leave else ''}maskstream: {does_not_start(REASON)}"
     for attempt in (1, 2):
         try:
             with (
-                raw_lines_aside(folder, f"maskstream: {does_not_start(REASON)}"),
+                raw_lines_aside(folder, sentence),
                 _closed(),
                 nameless(),
                 by_itself(),
                 handlers_kept(),
-                interrupted_without_its_processes(last_resort),
+                interrupted_without_its_processes(last_words if may_leave else None),
             ):
                 ray.init(
                     address="local",  # a bare `ray.init()` would join whatever runs here

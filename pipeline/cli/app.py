@@ -18,7 +18,9 @@ from pipeline.cli import (
     retrack,
     run,
     serve,
+    streams,
     tail,
+    top,
     track,
     train,
 )
@@ -52,6 +54,8 @@ app.command("demo")(demo.demo)
 app.command("track")(track.track)
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
+app.add_typer(streams.app, name="streams")
+app.command("top")(top.top)
 app.command("check")(check.check)
 app.command("tail")(tail.tail)
 app.command("models")(models.models)

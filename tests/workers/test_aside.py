@@ -1,5 +1,6 @@
 """While Ray starts: its raw lines reach nobody, and a command it ends has its one line."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,5 +105,35 @@ def test_a_process_that_rays_code_ends_has_its_line_and_one_that_lives_has_none(
     command = [sys.executable, "-c", RUN, str(base), DEAD, then]
     run = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert (run.returncode, run.stderr) == (code, said)
+    while list(base.iterdir()):  # its reader saw the end before the folder goes
+        pass
+
+
+HELD = """
+import ctypes, subprocess, sys
+from workers import private
+from workers.aside import raw_lines_aside
+from workers.leftovers import MAY_END
+private._bases = lambda: [sys.argv[1]]
+folder = private.PrivateFolder()
+with raw_lines_aside(folder, MAY_END + "maskstream: {reason}; go"):
+    command = [sys.argv[2], "-I", "-S", "-c", "print(flush=True); input()"]
+    home = {"PYTHONHOME": sys.base_prefix}
+    store = subprocess.Popen(command, stdin=-1, stdout=-1, env=home)
+    store.stdout.readline()
+    store.kill()
+    ctypes.PyDLL(None).sleep(40)  # no thread of Python runs any more
+"""
+
+
+def test_a_run_that_waits_in_rays_code_for_what_is_dead_is_ended_and_has_its_line(
+    base: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "gcs_server"
+    program.symlink_to(sys.executable)
+    command = [sys.executable, "-c", HELD, str(base), str(program)]
+    run = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    said = "maskstream: its control store (GCS) died before it was up; go\n"
+    assert (run.returncode, run.stderr) == (-signal.SIGKILL, said)
     while list(base.iterdir()):  # its reader saw the end before the folder goes
         pass

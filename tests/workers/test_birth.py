@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -78,30 +77,49 @@ def test_what_died_in_an_earlier_try_is_no_matter(tmp_path: Path) -> None:
     process.communicate()
 
 
-def test_a_start_that_does_not_hear_is_ended_by_the_last_resort(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+DEAF = """
+import ctypes, os, subprocess, sys, time
+from workers import birth
+birth.HEARD_WITHIN_S = 0.2
+words = lambda reason: print(reason, flush=True)
+with birth.interrupted_without_its_processes(words if sys.argv[2] == "may end" else None):
+    command = [sys.argv[1], "-I", "-S", "-c", "print(flush=True); input()"]
+    home = {"PYTHONHOME": sys.base_prefix}
+    store = subprocess.Popen(command, stdin=-1, stdout=-1, env=home)
+    store.stdout.readline()
+    time.sleep(3 * birth.LOOK_EVERY_S)
+    store.kill()
+    until = time.monotonic() + 4 * birth.LOOK_EVERY_S
+    while time.monotonic() < until:  # deaf: what interrupts it is caught
+        try: time.sleep(0.01)
+        except birth.NotBorn: pass
+    ctypes.PyDLL(None).usleep(900_000)  # no other thread of Python runs meanwhile
+    time.sleep(10)
+print("lives")
+"""
+
+
+@pytest.mark.parametrize(
+    ("may", "code", "said"),
+    [
+        ("may end", 1, "its control store (GCS) died before it was up\n"),
+        ("is ours", 1, ""),
+    ],
+)
+def test_a_start_that_cannot_hear_as_rays_code_holds_all_of_python_is_ended_where_it_may_be(
+    may: str, code: int, said: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(birth, "HEARD_WITHIN_S", birth.LOOK_EVERY_S)
-    reasons, asked = [], threading.Event()
-
-    def last_resort(reason: str) -> None:
-        reasons.append(reason)
-        asked.set()
-
-    with pytest.raises(NotBorn), interrupted_without_its_processes(last_resort):  # noqa: PT012
-        wait_until_seen()
-        process = store(tmp_path)
-        wait_until_seen()
-        process.kill()
-        while not asked.is_set():  # deaf: what interrupts it is caught
-            try:
-                asked.wait(0.01)
-            except NotBorn:
-                continue
-        for _ in range(1000):
-            time.sleep(0.02)
-    process.communicate()
-    assert set(reasons) == {"its control store (GCS) died before it was up"}
+    program = tmp_path / "gcs_server"
+    program.symlink_to(sys.executable)
+    run = subprocess.run(
+        [sys.executable, "-c", DEAF, str(program), may],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (code, said)
+    assert ("NotBorn" in run.stderr) == (may == "is ours")  # heard in the end
 
 
 def test_what_is_traced_afterwards_ends() -> None:

@@ -1,0 +1,143 @@
+"""`maskstream streams …`: the streams of a running service, listed, added, paused, removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+
+from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, TokenFile
+from pipeline.cli.telling import give, say
+from pipeline.config.strict import load_yaml
+from pipeline.errors import ConfigError
+
+app = typer.Typer(
+    help="Ask a running service for its streams, and change them.", no_args_is_help=True
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Of the stream.")]
+
+
+@app.callback()
+def service(
+    context: typer.Context,
+    address: ServiceUrl = DEFAULT,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+) -> None:
+    """Say which service."""
+    context.obj = RemoteService(address, token_file, ca_file)
+
+
+@app.command("list")
+def list_streams(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As the service answers.")] = False,
+) -> None:
+    """One line a stream."""
+    streams = _asked(context).get("/v1/streams")
+    if as_json:
+        give(json.dumps(streams))
+        return
+    for stream in streams:
+        give(_line(stream))
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of the source.")],
+    source_id: Annotated[str, typer.Option("--id", metavar="ID", help="Of the stream.")],
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="For this stream alone; may be given several times."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="As under sources: in a configuration, in YAML."
+        ),
+    ] = None,
+) -> None:
+    """Take in one stream more, for good."""
+    spec: dict[str, Any] = {"id": source_id, "url": url}
+    if sink:
+        spec["sinks"] = [{"url": one} for one in sink]
+    for one in setting or ():
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {one}: must be KEY=VALUE, such as min_score=0.6")
+        spec |= load_yaml(f"{key}: {value}") or {}
+    say(f"added {_line(_asked(context).send('POST', '/v1/streams', spec))}")
+
+
+@app.command("rm")
+def remove(context: typer.Context, source_id: Id) -> None:
+    """Drain a stream and forget it; what it has published stays."""
+    _asked(context).send("DELETE", _path(source_id))
+    say(f"{source_id} is drained and goes")
+
+
+@app.command("pause")
+def pause(context: typer.Context, source_id: Id) -> None:
+    """Take in no frames of a stream."""
+    say(_line(_asked(context).send("POST", _path(source_id) + "/pause")))
+
+
+@app.command("resume")
+def resume(context: typer.Context, source_id: Id) -> None:
+    """Go on after a pause."""
+    say(_line(_asked(context).send("POST", _path(source_id) + "/resume")))
+
+
+@app.command("snapshot")
+def snapshot(
+    context: typer.Context,
+    source_id: Id,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the JPEG goes.")
+    ],
+    annotated: Annotated[bool, typer.Option(help="With the instances drawn on it.")] = True,
+    width: Annotated[int | None, typer.Option(min=16, help="Pixels at most.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Keep the picture a stream has published last."""
+    wanted: dict[str, Any] = {"annotated": str(annotated).lower()}
+    if width is not None:
+        wanted["width"] = width
+    data = _asked(context).read("GET", f"{_path(source_id)}/snapshot.jpg?{urlencode(wanted)}")
+    try:
+        with open(output, "wb" if overwrite else "xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise ConfigError(f"{output} exists already; use --overwrite, or another file") from error
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
+    say(f"{output}: {len(data) / 1000:.0f} kB")
+
+
+def _asked(context: typer.Context) -> RemoteService:
+    asking = context.obj
+    assert isinstance(asking, RemoteService)  # noqa: S101 - the callback has put it there
+    return asking
+
+
+def _path(source_id: str) -> str:
+    return f"/v1/streams/{quote(source_id, safe='')}"
+
+
+def _line(stream: Mapping[str, Any]) -> str:
+    """A stream in some words."""
+    text = f"{stream['id']}: {stream['state']}, {stream['url']}"
+    counts, rates = stream.get("accounting"), stream.get("rates")
+    if counts is not None:
+        text += f", {counts['published']} of {counts['captured']} frames"
+    if rates is not None:
+        text += f", {rates['fps_out']:.1f} a second"
+    if stream.get("trouble"):
+        text += f": {stream['trouble']}"
+    return text
