@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 GONE_WITHIN_S = 1.0
@@ -29,7 +29,7 @@ RAW = "stderr-while-ray-starts"
 """What Ray's own code writes while Ray starts, in the folder."""
 REASON = "{reason}"
 MAY_END = "!"
-"""Before a sentence: the run may be ended where it is held up."""
+"""Begins a sentence with which the run may be ended where it is held up, see `may_end`."""
 HELD_UP_S = 6.0
 """A run that can hear ends by itself long before."""
 LOOK_EVERY_S = 0.5
@@ -48,8 +48,8 @@ def watched(folder: Path) -> subprocess.Popen[bytes]:
     """Start the watcher of a folder; it ends when its `stdin` is closed and the folder is gone.
 
     A line it is sent there is what to say should the run end now: with `REASON` in it only if
-    Ray's code ends it, without it in any case. An empty one ends that. With `MAY_END` before it the
-    run is ended where a process of Ray dies from now on and nothing follows for `HELD_UP_S`.
+    Ray's code ends it, without it in any case. An empty one ends that. With one of `may_end` the
+    run is ended where a process of Ray dies and nothing follows for `HELD_UP_S`.
     """
     return subprocess.Popen(  # noqa: S603 - this very file
         [sys.executable, "-I", "-S", __file__, str(folder)],
@@ -117,9 +117,27 @@ def sorted_out(text: str) -> tuple[list[str], list[str]]:
     return others, rays
 
 
+def may_end(sentence: str, *, dead: Iterable[int]) -> str:
+    """The sentence for a run that may be ended where it is held up.
+
+    Args:
+        sentence: to be said then.
+        dead: children of the run that are of an earlier try.
+    """
+    return f"{MAY_END}{','.join(map(str, dead))} {sentence}"
+
+
+def _parted(sentence: str) -> tuple[bool, set[int], str]:
+    """Whether the run may be ended, the pids that are no matter, and what is said."""
+    if not sentence.startswith(MAY_END):
+        return False, set(), sentence
+    pids, _, said = sentence.removeprefix(MAY_END).partition(" ")
+    return True, {int(pid) for pid in pids.split(",") if pid}, said
+
+
 def last_said(folder: Path, sentence: str) -> list[str]:
     """What is still to be said for a run that ended while Ray started: there, or ended by it."""
-    sentence = sentence.removeprefix(MAY_END)
+    _, _, sentence = _parted(sentence)
     try:
         others, rays = sorted_out((folder / RAW).read_text(errors="replace"))
     except OSError:
@@ -147,17 +165,16 @@ def _watch(folder: Path) -> None:
 def _hear(run: int) -> str:
     """The last line there is at the end of the pipe, that is of the run; it may be ended here."""
     sentence, rest = "", b""
-    before: set[int] = set()
     held_since_s: float | None = None
     while True:
-        looks = sentence.startswith(MAY_END)
+        looks, before, said = _parted(sentence)
         if looks and not select.select([0], [], [], LOOK_EVERY_S)[0]:
             dead = {pid: name for pid, name in _dead(run).items() if pid not in before}
             held_since_s = (held_since_s or time.monotonic()) if dead else None
             if held_since_s is not None and time.monotonic() - held_since_s > HELD_UP_S:
                 os.kill(run, signal.SIGKILL)
                 names = " and its ".join(sorted(VITAL[name] for name in dead.values()))
-                return sentence.replace(REASON, f"its {names} died before it was up")
+                return said.replace(REASON, f"its {names} died before it was up")
             continue
         data = os.read(0, 1 << 16)
         if not data:
@@ -165,7 +182,7 @@ def _hear(run: int) -> str:
         *lines, rest = (rest + data).split(b"\n")
         if lines:
             sentence = lines[-1].decode()
-            before, held_since_s = set(_dead(run)), None
+            held_since_s = None
 
 
 def _dead(run: int) -> dict[int, str]:

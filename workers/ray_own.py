@@ -20,9 +20,9 @@ from typing import Any
 from pipeline.errors import MaskstreamError
 from pipeline.plain import plain
 from workers.aside import raw_lines_aside
-from workers.birth import interrupted_without_its_processes
+from workers.birth import children, interrupted_without_its_processes
 from workers.import_path import handed_on
-from workers.leftovers import MAY_END, REASON, remove
+from workers.leftovers import REASON, may_end, remove
 from workers.private import RAY, PrivateFolder, can_write
 from workers.signals import handlers_kept
 from workers.surroundings import (
@@ -92,8 +92,10 @@ def start_ray(
     def last_words(reason: str) -> None:
         folder.tell_watcher(plain(f"maskstream: {does_not_start(reason)}"))
 
-    sentence = f"{MAY_END if may_leave else ''}maskstream: {does_not_start(REASON)}"
     for attempt in (1, 2):
+        sentence = f"maskstream: {does_not_start(REASON)}"
+        if may_leave:
+            sentence = may_end(sentence, dead=children())
         try:
             with (
                 raw_lines_aside(folder, sentence),

@@ -113,10 +113,10 @@ HELD = """
 import ctypes, subprocess, sys
 from workers import private
 from workers.aside import raw_lines_aside
-from workers.leftovers import MAY_END
+from workers.leftovers import may_end
 private._bases = lambda: [sys.argv[1]]
 folder = private.PrivateFolder()
-with raw_lines_aside(folder, MAY_END + "maskstream: {reason}; go"):
+with raw_lines_aside(folder, may_end("maskstream: {reason}; go", dead=[1, 2])):
     command = [sys.argv[2], "-I", "-S", "-c", "print(flush=True); input()"]
     home = {"PYTHONHOME": sys.base_prefix}
     store = subprocess.Popen(command, stdin=-1, stdout=-1, env=home)
