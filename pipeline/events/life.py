@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.sighting import Sighting
-from pipeline.events.view import View, better_view
+from pipeline.events.view import Show, View, better_view
 
 PATH = 64
 """Points of a path, at most."""
@@ -50,11 +50,18 @@ class Life:
         self._score = max(self._score, sighting.score)
         self.last = sighting
 
-    def look(self, image: NDArray[np.uint8]) -> bool:
-        """Whether it is to be seen better than ever before in this picture, where it was last."""
+    def look(self, image: NDArray[np.uint8], show: Show | None = None) -> bool:
+        """Whether it is to be seen better than ever before in this picture, where it was last.
+
+        Args:
+            image: uint8 (H, W, 3) BGR.
+            show: makes what is kept of the best view; None: no picture is.
+        """
         view = better_view(self.last, image, self.best)
-        self.best = view or self.best
-        return view is not None
+        if view is None:
+            return False
+        self.best = view if show is None else view.shown(image, show)
+        return True
 
     @property
     def _step(self) -> int:

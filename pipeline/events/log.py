@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.events.life import Life
 from pipeline.events.sighting import Sighting
+from pipeline.events.view import Show
 from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -34,11 +35,13 @@ class EventLog:
     Args:
         update_s: seconds of source time from one event of a track to the next update; 0: none.
         gone_s: how long a track may be away.
+        show: makes the picture of its best view that events carry; None: they carry none.
     """
 
-    def __init__(self, *, update_s: float, gone_s: float) -> None:
+    def __init__(self, *, update_s: float, gone_s: float, show: Show | None = None) -> None:
         self._update_s = update_s
         self._gone_s = gone_s
+        self._show = show
         self._lives: dict[int, Life] = {}
         self._head: dict[str, Any] = {}
 
@@ -72,7 +75,7 @@ class EventLog:
                 result.labels.get(class_id, str(class_id)),
                 predicted=predicted,
             )
-            if not predicted and life.look(picture.image):
+            if not predicted and life.look(picture.image, self._show):
                 improved.append(life)
             if began or self._is_due(life):
                 events.append(self._tell("new" if began else "update", life))

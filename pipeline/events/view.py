@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.events.sighting import Sighting
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""xyxy in pixels of the source picture."""
+Show: TypeAlias = Callable[[NDArray[np.uint8], Box], bytes]
+"""Makes a JPEG of what is in a box of a picture (H, W, 3) BGR."""
 
 _BETTER = 1.1
 """A view has to be better by this factor: a few are taken of a track, not one a frame."""
@@ -27,16 +33,24 @@ class View:
     frame: int
     pts_s: float
     score: float
-    box: tuple[float, float, float, float]
-    """xyxy in pixels of the source picture."""
+    box: Box
     cut: bool
     """It reaches the edge of the picture, so a part of it may lie outside."""
     quality: float
     """Side of a square of the mask's area, pixels, times the sharpness from 0 to 1; 2 decimals."""
+    jpeg: str | None = None
+    """The view itself, base64; None: it was not asked for."""
 
     def record(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "box": list(self.box)}
+        told = {**asdict(self), "box": list(self.box)}
+        if self.jpeg is None:
+            del told["jpeg"]
+        return told
+
+    def shown(self, image: NDArray[np.uint8], show: Show) -> View:
+        """The same with its picture."""
+        return replace(self, jpeg=b64encode(show(image, self.box)).decode("ascii"))
 
     @staticmethod
     def of(record: Mapping[str, Any]) -> View:
@@ -81,9 +95,7 @@ def sharpness(pixels: NDArray[np.uint8]) -> float:
     return variance / (variance + _EVEN)
 
 
-def crop(
-    image: NDArray[np.uint8], box: tuple[float, float, float, float], *, margin: float = 0.0
-) -> NDArray[np.uint8]:
+def crop(image: NDArray[np.uint8], box: Box, *, margin: float = 0.0) -> NDArray[np.uint8]:
     """The pixels of a box, a view of at least one pixel.
 
     Args:
@@ -95,9 +107,7 @@ def crop(
     return image[y1:y2, x1:x2]
 
 
-def window(
-    size: tuple[int, ...], box: tuple[float, float, float, float], *, margin: float
-) -> tuple[int, int, int, int]:
+def window(size: tuple[int, ...], box: Box, *, margin: float) -> tuple[int, int, int, int]:
     """The whole pixels of a box with its margin, xyxy, inside a picture of `size`."""
     height, width = size
     x1, y1, x2, y2 = box

@@ -161,7 +161,8 @@ def manner(url: str, min_score: float | None = None) -> str:
     options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
     if parsed.events:
         options |= {"every": "event", **{key: parsed.options[key] for key in EVENTS}}
-    for key, option in RECORDS.items():  # unsaid, as in states of before there were any
+    later = {**RECORDS, "crop": EVENTS["crop"]}
+    for key, option in later.items():  # unsaid, as in states of before there were any
         if options.get(key) == option.default:
             options.pop(key, None)
     said = "&".join(f"{key}={value}" for key, value in sorted(options.items()))

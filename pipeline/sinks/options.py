@@ -190,6 +190,7 @@ EVENTS = {
         "between two events of a track that is there",
     ),
     "gone": period(5.0, "how long a track may be away before it has ended"),
+    "crop": integer(*(0, 1024), default=0, help="pixels of a picture of its best view; 0 for none"),
 }
 """Options of every scheme that follows tracks from their beginning to their end."""
 

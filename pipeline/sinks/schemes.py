@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +84,12 @@ class SinkTarget:
 
 def log_of(target: SinkTarget) -> EventLog:
     """What tells when tracks begin and end."""
-    return EventLog(update_s=target.options["update"], gone_s=target.options["gone"])
+    show = None
+    if longest := target.options["crop"]:
+        from pipeline.sinks.thumbnail import thumbnail  # OpenCV loads only where it is needed
+
+        show = partial(thumbnail, longest=longest)
+    return EventLog(update_s=target.options["update"], gone_s=target.options["gone"], show=show)
 
 
 def selection_of(target: SinkTarget) -> Selection:

@@ -86,6 +86,8 @@ def parse_sink(url: str) -> SinkUrl:
     if events:
         _check_events(scheme, values, shown)
         common["every"] = None
+    elif scheme.writes == "service":
+        _check_frames(scheme, values, shown)
     choice = Choice(
         min_score=common.get("min_score") or 0.0,
         only=common.get("only") or (),
@@ -158,6 +160,15 @@ def _check_events(scheme: Scheme, values: Mapping[str, Any], shown: str) -> None
             raise ConfigError(
                 f"sink {shown!r}: {key} is for records of frames, every=event sends events; leave "
                 "one of them out"
+            )
+
+
+def _check_frames(scheme: Scheme, values: Mapping[str, Any], shown: str) -> None:
+    for key in EVENTS.keys() & scheme.options.keys():
+        if values[key] != scheme.options[key].default:
+            raise ConfigError(
+                f"sink {shown!r}: {key} is for events, this sink sends frames; add every=event, or "
+                "leave it out"
             )
 
 

@@ -1,12 +1,14 @@
 """What is told of tracks: when they begin, go on and end, and what is known of them then."""
 
 import json
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from pipeline.events.log import EventLog
@@ -232,3 +234,38 @@ def test_instances_without_track_ids_are_refused() -> None:
     object.__setattr__(bare.instances, "track_ids", None)
     with pytest.raises(ValueError, match="frame 0 of 'gate' has no track ids"):
         log_of().see(bare, PICTURE)
+
+
+def test_each_event_carries_the_picture_of_the_best_view_so_far() -> None:
+    shown: list[tuple[float, ...]] = []
+
+    def show(image: NDArray[np.uint8], box: tuple[float, ...]) -> bytes:
+        assert np.array_equal(image, IMAGE)
+        shown.append(box)
+        return b"picture %d" % len(shown)
+
+    log = EventLog(update_s=1.0, gone_s=2.0, show=show)
+    frames = result(0, (7, 70)), result(1, (7, 40)), result(2, (7, 40), (8, 10))
+    events = [event for frame in frames for event in log.see(frame, PICTURE).events]
+    again = EventLog(update_s=1.0, gone_s=2.0, show=show)
+    again.restore(json.loads(json.dumps(log.state())))
+    ends = log.end("stream")
+    assert again.end("stream") == ends
+    pictures = [(e["event"], e["track"], b64decode(e["best"]["jpeg"])) for e in (*events, *ends)]
+    assert pictures == [
+        ("new", 7, b"picture 1"),  # cut off by the edge
+        ("update", 7, b"picture 2"),
+        ("update", 7, b"picture 2"),  # not better by a tenth
+        ("new", 8, b"picture 3"),
+        ("end", 7, b"picture 2"),
+        ("end", 8, b"picture 3"),
+    ]
+    assert shown == [(70.0, 20.0, 80.0, 30.0), (40.0, 20.0, 50.0, 30.0), (10.0, 20.0, 20.0, 30.0)]
+    for event in (*events, *ends):
+        jsonschema.validate(event, json.loads(SCHEMA.read_text()))
+
+
+def test_what_was_only_carried_has_no_picture() -> None:
+    log = EventLog(update_s=0.0, gone_s=2.0, show=lambda *_: b"")
+    (event,) = log.see(result(0, (7, 40), predicted=True), PICTURE).events
+    assert event["best"] is None

@@ -122,6 +122,18 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
             "sink 'redis://queue': mask is for records of frames, every=event sends events; leave "
             "one of them out",
         ),
+        *(
+            (
+                f"redis://queue?every=1s&{option}={value}",
+                f"sink 'redis://queue': {option} is for events, this sink sends frames; add "
+                "every=event, or leave it out",
+            )
+            for option, value in (("crop", "64"), ("gone", "1s"), ("update", "never"))
+        ),
+        (
+            "events:a?crop=4000",
+            "sink 'events:a': crop must be a whole number from 0 to 1024, got '4000'",
+        ),
         (
             "jsonl:a?only=car,",
             "sink 'jsonl:a': only must be names of classes with commas between, got 'car,'",
