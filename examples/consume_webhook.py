@@ -1,7 +1,7 @@
-r"""Receive results as webhooks as they are made, and decode every mask.
+r"""Receive results as webhooks as they are made, decode every mask, and draw them.
 
     export HOOK_SECRET=some-long-random-word
-    python examples/consume_webhook.py 8080
+    python examples/consume_webhook.py 8080 masks/
     maskstream track 'synthetic://street' --model blob \
         --sink 'http://localhost:8080/?secret_env=HOOK_SECRET'
 
@@ -15,11 +15,18 @@ import json
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
+from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
 
-def receiver(port: int, secret: str) -> ThreadingHTTPServer:
+
+def receiver(port: int, secret: str, folder: str | None = None) -> ThreadingHTTPServer:
     """Prints what the records that are signed with `secret` hold, each once."""
     known: set[str] = set()
 
@@ -36,7 +43,7 @@ def receiver(port: int, secret: str) -> ThreadingHTTPServer:
             for key, line in zip(keys, body.splitlines(), strict=True):
                 if key not in known:
                     known.add(key)
-                    show(json.loads(line))
+                    show(json.loads(line), folder)
             self.answer(204)
 
         def answer(self, status: int) -> None:
@@ -50,14 +57,24 @@ def receiver(port: int, secret: str) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Receiver)
 
 
-def show(record: dict) -> None:
+def show(record: dict, folder: str | None) -> None:
     if record["schema"].startswith("maskstream.end/"):
         print(f"run {record['run']} has ended")
         return
-    for found in record["instances"]:
+    picture = np.zeros((record["height"], record["width"], 3), np.uint8)
+    for found, colour in zip(record["instances"], cycle(COLOURS)):
         mask = coco_mask.decode(found["mask"])  # height x width, 1 where the instance is
         print(f"frame {record['frame']}: {found['label']} covers {mask.sum()} pixels")
+        picture[mask == 1] = colour
+    if folder is not None and record["instances"]:
+        draw(picture, Path(folder, f"{record['frame']:08d}.png"))
+
+
+def draw(picture: NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture)
 
 
 if __name__ == "__main__":
-    receiver(int((sys.argv[1:] or ["8080"])[0]), os.environ["HOOK_SECRET"]).serve_forever()
+    place, *folder = sys.argv[1:] or ("8080",)
+    receiver(int(place), os.environ["HOOK_SECRET"], *folder).serve_forever()

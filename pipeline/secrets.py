@@ -26,9 +26,9 @@ _SHORTEST = 3
 """A shorter value is no secret worth the name, and would turn up in every other word."""
 _MAX_BYTES = 4096
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
-# where a secret lies is none
+# where a secret lies is none, nor is the routing key of AMQP
 _SECRET_KEYS = re.compile(
-    r"(?i)([?&](?!(?:password|secret|tls_key)_(?:env|file)=)[^=&#\s]*"
+    r"(?i)([?&](?!(?:(?:password|secret|tls_key)_(?:env|file)|routing_key)=)[^=&#\s]*"
     r"(?:pass|pas(?==)|pwd|psw|token|secret|key|auth|credential|sig(?==|nature))[^=&#\s]*=)"
     r"[^&#\s]*"
 )

@@ -97,6 +97,8 @@ READERS = Catalogue(
         _row("rediss", "redis:read_redis", "a Redis stream, over TLS"),
         _row("kafka", "kafka:read_kafka", "a topic of Kafka"),
         _row("nats", "nats:read_nats", "a JetStream of NATS"),
+        _row("amqp", "amqp:read_amqp", "RabbitMQ: a stream, or what comes from now on"),
+        _row("amqps", "amqp:read_amqp", "RabbitMQ, over TLS"),
         _row("mqtt", "mqtt:read_mqtt", "an MQTT topic, from now on"),
         _row("mqtts", "mqtt:read_mqtt", "an MQTT topic, over TLS"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote
 
 from pika import BasicProperties, ConnectionParameters, PlainCredentials, SSLOptions
@@ -30,16 +30,12 @@ T = TypeVar("T")
 C = TypeVar("C", bound="AmqpClient")
 
 TIMEOUT_S, HEARTBEAT_S = 5.0, 30
+_STARVED_S = 10.0
+"""Before a broker out of memory or disk is asked again, which costs a message that comes twice."""
 _EVERYBODY = "guest"
 """Whom a RabbitMQ lets in from its own machine unless that was changed."""
 _LASTING = 2
 _TOO_LARGE = re.compile(r"larger than (?:configured )?max size (\d+)")
-_UNWELCOME = {
-    403: "check user name, password and rights",
-    404: "make it, or leave create=0 out",
-    406: "name another, or take it as it is with create=0",
-    530: "name a virtual host that is there for this user behind the host",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +77,13 @@ class AmqpClient:
     """
 
     batch = 64
+    _hints: ClassVar[dict[int, str]] = {
+        403: "check user name, password and rights",
+        404: "make it, or leave create=0 out",
+        406: "name another, or take it as it is with create=0",
+        530: "name a virtual host that is there for this user behind the host",
+    }
+    """What to do, by AMQP's numbers for why a connection or channel is ended."""
 
     def __init__(self, place: ServicePlace, *, route: Route, creates: bool, source_id: str) -> None:
         self._place, self.route, self._creates = place, route, creates
@@ -127,9 +130,9 @@ class AmqpClient:
         """How many may be on their way before the first is confirmed.
 
         One that is larger than all that were taken over this connection goes alone, the first too:
-        what is too large ends the channel, and a broker out of memory takes one, says so, and lets
-        all others wait in its socket. Where a queue has refused some they go one by one, since it
-        may take the next one then.
+        what is too large ends the channel with all that is under way, and of what a broker without
+        memory does not confirm only this one comes twice. Where a queue has refused one they go one
+        by one, since it might take the next.
         """
         if self._refuses:
             return 1
@@ -141,7 +144,7 @@ class AmqpClient:
         if self._limit is not None and size > self._limit:
             raise Rejected(too_large(self._place, size, self._limit))
         if channel.blocked is not None:
-            raise Unreachable(f"{self._place}: it takes nothing now, {channel.blocked}")
+            raise self._starved(channel.blocked)
         route = self.route
         out = [(_properties(one), one.body) for one in batch]
         sent = channel.publish(route.exchange, route.routing_key, out, TIMEOUT_S)
@@ -162,8 +165,9 @@ class AmqpClient:
             self._refuses = True
             return Unreachable(f"{self._place}: a queue has refused it, as a full one does", number)
         if not channel.gone.done():
-            said = f"it takes nothing now, {channel.blocked}" if channel.blocked else _silence()
-            return Unreachable(f"{self._place}: {said}", number)
+            if channel.blocked is not None:
+                return self._starved(channel.blocked, number)
+            return Unreachable(f"{self._place}: {_silence()}", number)
         ended = channel.gone.result()
         if found := _TOO_LARGE.search(ended.text):
             self._limit = int(found[1])
@@ -172,12 +176,16 @@ class AmqpClient:
             return Rejected(too_large(self._place, size, self._limit), number)
         return self._told(ended, number)
 
+    def _starved(self, said: str, acknowledged: int = 0) -> Unreachable:
+        text = f"{self._place}: it takes nothing now, {said}"
+        return Unreachable(text, acknowledged, retry_after_s=_STARVED_S)
+
     def _told(self, ended: Ended, acknowledged: int = 0) -> NotSent:
         if reason := next(filter(None, map(distrust, ended.causes)), None):
             return Unwelcome(f"{self._place}: {reason}", acknowledged)
-        text = f"{self._place}: {_silence() if ended.silent else ended.text}"
-        if ended.code in _UNWELCOME:
-            return Unwelcome(f"{text}; {_UNWELCOME[ended.code]}", acknowledged)
+        text = f"{self._place}: {_silence() if ended.silent else ended.text.rstrip('.')}"
+        if ended.code in self._hints:
+            return Unwelcome(f"{text}; {self._hints[ended.code]}", acknowledged)
         return Unreachable(text, acknowledged)
 
     async def _connect(self) -> None:
@@ -246,8 +254,8 @@ def _properties(message: Message) -> BasicProperties:
     )
 
 
-def _silence(timeout_s: float = TIMEOUT_S) -> str:
-    return f"no answer within {timeout_s:g} s"
+def _silence(timeout_s: float | None = None) -> str:
+    return f"no answer within {timeout_s or TIMEOUT_S:g} s"
 
 
 def open_amqp(target: SinkTarget) -> ServiceSink:

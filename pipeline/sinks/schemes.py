@@ -318,6 +318,25 @@ _BUILT_IN = [
             ),
         },
     ),
+    *_also_secure(
+        "amqps",
+        Scheme(
+            "amqp",
+            "pipeline.sinks.amqp:open_amqp",
+            "records to queues of RabbitMQ",
+            writes="service",
+            needs="pika",
+            options={
+                **MESSAGES,
+                **TLS,
+                "exchange": text("maskstream", "a name", "where messages go"),
+                "routing_key": text("maskstream.{source}", "a name", "of the messages"),
+                "queue": text(None, "a name", "that gets them; as the routing key if unsaid"),
+                "type": choice("classic", "quorum", "stream", help="of the queue that is made"),
+                "create": flag(default=True, help="make exchange and queue where there are none"),
+            },
+        ),
+    ),
     _webhook("http", {}),
     _webhook("https", {key: option for key, option in TLS.items() if key != "tls"}),
 ]

@@ -227,7 +227,7 @@ def broker(
     kind = BROKERS[request.param]
     if reason := kind.missing():
         pytest.skip(f"{reason}; install it with tests/servers/install.sh")
-    started = kind(tmp_path_factory.mktemp(request.param), certificate)
+    started = kind.for_test(tmp_path_factory.mktemp(request.param), certificate)
     yield started
     started.end()
 

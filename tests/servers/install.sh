@@ -8,6 +8,7 @@ packages=(
   redis-server
   mosquitto
   postgresql
+  rabbitmq-server
   python3-gi
   gir1.2-gst-rtsp-server-1.0
   gstreamer1.0-plugins-base
@@ -34,6 +35,14 @@ fi
 run=()
 if [ "$(id -u)" -ne 0 ]; then
   run=(sudo)
+fi
+
+# Debian starts a service as soon as it is installed; the tests start their own, on loopback.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${run[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${run[@]}" tee "$policy" >/dev/null
+  "${run[@]}" chmod +x "$policy"
 fi
 "${run[@]}" apt-get update -qq
 "${run[@]}" env DEBIAN_FRONTEND=noninteractive \

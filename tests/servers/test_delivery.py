@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jsonschema
 import numpy as np
 import psycopg
@@ -24,6 +25,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import maskstream
+from brokers.amqp import Amqp
 from brokers.broker import PASSWORD
 from brokers.mqtt import Mqtt
 from brokers.nats import Nats
@@ -38,7 +40,6 @@ from pipeline.errors import SourceError
 from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.readers import records
-from pipeline.readers.contract import READERS
 from pipeline.render.pictures import make_picture
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
@@ -136,7 +137,7 @@ def test_every_mask_arrives_bit_by_bit_in_order(
             assert np.array_equal(coco_mask.decode(row["mask"]), mask)
         count += len(rows)
     assert (len(sent), count > 300) == (500, True)
-    if broker.scheme in READERS and broker.scheme != "mqtt":  # which keeps nothing
+    if broker.reread:
         back = list(maskstream.read(broker.url(), source="street", follow=True))
         assert [one.key for one in back] == [key for key, _ in sent]
         for one, (_, masks) in zip(back, sent, strict=True):
@@ -159,7 +160,7 @@ def test_events_arrive_as_a_file_of_them_has_them(
     assert {json.loads(body).get("event") for _, body in received[:-1]} == {"new", "update", "end"}
 
 
-@only(lambda kind: kind.scheme == "mqtt")
+@only(lambda kind: kind in (Amqp, Mqtt))
 def test_what_is_sent_from_now_on_is_followed_to_its_end(broker: Any, tmp_path: Path) -> None:
     with closing(records(broker.url(), source="gate", follow=True)) as found:
         assert next(found) is None  # it is subscribed
@@ -260,7 +261,7 @@ def test_a_message_too_large_is_put_aside_with_its_size_and_the_others_go_on(
     assert f"at most {broker.limit} are taken" in letter["reason"]
 
 
-@only(lambda kind: kind.once or kind is Webhook)
+@only(lambda kind: kind.once or kind in (Amqp, Webhook))
 def test_a_run_that_is_killed_meanwhile_is_run_again_and_nothing_is_missing(
     broker: Any, tmp_path: Path
 ) -> None:
@@ -379,8 +380,8 @@ def test_the_consumer_of_the_examples_reads_what_was_sent(
     broker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example = HERE.parents[1] / "examples" / f"consume_{broker.scheme}.py"
-    consumer = runpy.run_path(str(example))
-    thread = threading.Thread(target=consumer["main"], args=(broker.url(), "gate"))
+    consumer, drawn = runpy.run_path(str(example)), str(tmp_path / "drawn")
+    thread = threading.Thread(target=consumer["main"], args=(broker.url(), "gate", drawn))
     if not broker.keeps:  # who comes later gets nothing
         before = broker.consumers()
         thread.start()
@@ -393,10 +394,13 @@ def test_the_consumer_of_the_examples_reads_what_was_sent(
         thread.start()
     thread.join(20)
     assert not thread.is_alive()
-    area = int(result(0)[0].instances.masks.areas()[0])
+    masks = result(0)[0].instances.masks
     assert capsys.readouterr().out.splitlines() == [
-        f"frame {number}: red covers {area} pixels" for number in range(3)
+        f"frame {number}: red covers {masks.areas()[0]} pixels" for number in range(3)
     ]
+    assert sorted(os.listdir(drawn)) == [f"{number:08d}.png" for number in range(3)]
+    for path in Path(drawn).iterdir():
+        assert np.array_equal(cv2.imread(str(path)).any(axis=2), masks.dense()[0])
 
 
 @only(lambda kind: kind is Redis)

@@ -223,6 +223,26 @@ def test_what_cannot_be_read_is_refused_at_the_call(url: str, reason: str) -> No
     assert "word" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("redis://queue", "redis", "redis"),
+        ("amqp://queue", "pika", "amqp"),
+        ("x.db", "sqlalchemy", "sqlite"),
+        ("x.parquet", "pyarrow", "parquet"),
+    ],
+)
+def test_what_has_to_be_installed_to_read_is_said(
+    url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.urls.find_spec", lambda name: name != module or None)
+    with pytest.raises(ConfigError) as error:
+        maskstream.read(url, source="gate")
+    assert str(error.value).endswith(
+        f": needs {module}, which is not installed: pip install 'maskstream[{extra}]'"
+    )
+
+
 def test_what_a_service_was_sent_a_second_time_is_left_out() -> None:
     sent = [(0, 1), (0, 2), (0, 1), (0, 2), (0, 3), (1, 4), (0, 3), (1, 5)]
 

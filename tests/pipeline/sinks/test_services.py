@@ -77,6 +77,10 @@ def test_certificates_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
             "and '-', at most 249",
         ),
         (
+            f"amqp://queue?exchange={'x' * 256}",
+            f"sink amqp://queue: '{'x' * 256}' is no name of AMQP; expected at most 255 bytes",
+        ),
+        (
             "mqtt://queue?topic=masks/%2B",
             "sink mqtt://queue: 'masks/+' is no topic of MQTT; expected words without + and #",
         ),

@@ -284,9 +284,9 @@ def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path
     code = (
         "import sys, maskstream, pipeline.sinks as s\n"
         "heavy = {'cv2', 'av', 'torch', 'ray', 'redis', 'nats', 'paho', 'confluent_kafka',\n"
-        "         'httpx2', 'pyarrow', 'sqlalchemy', 'psycopg'}\n"
+        "         'pika', 'httpx2', 'pyarrow', 'sqlalchemy', 'psycopg'}\n"
         "s.check_sink('video:a.mp4'); s.check_targets([('frames:o/{source}', ['a'])])\n"
-        "for scheme in ('redis', 'nats', 'mqtt', 'kafka', 'https', 'postgresql'):\n"
+        "for scheme in ('redis', 'nats', 'mqtt', 'kafka', 'amqp', 'https', 'postgresql'):\n"
         "    s.check_sink(f'{scheme}://h/x')\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "s.open_sink(sys.argv[1], source_id='a', run='r', labels={}).close()\n"
@@ -303,6 +303,8 @@ def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path
         ("redis://***@queue/0", "redis", "redis"),
         ("rediss://***@queue/0", "redis", "redis"),
         ("kafka://***@queue", "confluent_kafka", "kafka"),
+        ("amqp://***@queue", "pika", "amqp"),
+        ("amqps://***@queue", "pika", "amqp"),
         ("nats://***@queue", "nats", "nats"),
         ("mqtt://***@queue", "paho", "mqtt"),
         ("mqtts://***@queue", "paho", "mqtt"),

@@ -213,11 +213,11 @@ def test_a_secret_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_the_receiver_of_the_examples_reads_what_was_sent(
-    opened: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOOK", "s3cret-w0rd")
     monkeypatch.setenv("WRONG", "another")
-    server = runpy.run_path(str(EXAMPLE))["receiver"](0, "s3cret-w0rd")
+    server = runpy.run_path(str(EXAMPLE))["receiver"](0, "s3cret-w0rd", str(tmp_path / "drawn"))
     with serving(server):
         url = f"http://127.0.0.1:{server.server_port}/?batch=2&secret_env="
         sent = records(3)
@@ -232,6 +232,8 @@ def test_the_receiver_of_the_examples_reads_what_was_sent(
         *(f"frame {number}: red covers 16 pixels" for number in range(3)),
         "run run has ended",
     ]
+    drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert drawn == [f"{number:08d}.png" for number in range(3)]
 
 
 def records(count: int) -> list[Message]:

@@ -47,6 +47,8 @@ class Broker:
     """What it has acknowledged is there when it comes back from the dead."""
     keeps: ClassVar[bool] = True
     """What was sent is there for who reads later."""
+    reread: ClassVar[bool] = True
+    """`maskstream.read` gives what was sent before."""
     options: ClassVar[tuple[str, ...]] = ()
     absent: ClassVar[str] = ""
     """The option with which it makes nothing that is not there yet."""
@@ -55,6 +57,11 @@ class Broker:
 
     tells_events: ClassVar[bool] = True
     """It takes every=event."""
+
+    @classmethod
+    def for_test(cls, folder: Path, certificate: Path) -> Broker:
+        """One with nothing in it."""
+        return cls(folder, certificate)
 
     def __init__(self, folder: Path, certificate: Path) -> None:
         self.folder, self.certificate = folder, certificate
@@ -77,7 +84,7 @@ class Broker:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.answers():
             assert self.process.poll() is None, f"{self.program} has ended"
             assert time.monotonic() < deadline, f"{self.program} does not answer"

@@ -20,7 +20,7 @@ class Mqtt(Broker):
     written to the disk, so that it outlives the broker."""
 
     program, scheme, once, limit = "mosquitto", "mqtt", False, 200_000
-    keeps = survives = False
+    keeps = survives = reread = False
 
     def __init__(self, folder: Path, certificate: Path) -> None:
         self.received: list[tuple[str, str, bytes]] = []

@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import ClassVar
 
 import psycopg
 from psycopg.rows import dict_row
 
-from brokers.broker import PASSWORD, Broker, free_port
+from brokers.broker import PASSWORD
+from brokers.shared import Shared
 
 
-class Postgresql(Broker):
-    """One server for all, a database for each; run by another user where we are root, for whom
-    none starts."""
+class Postgresql(Shared):
+    """A database for each test. For root it does not start."""
 
-    program, scheme, once = "postgres", "postgresql", True
+    program, scheme, once, user = "postgres", "postgresql", True, "postgres"
     tells_events: ClassVar[bool] = False
-    server: ClassVar[subprocess.Popen[bytes]]
-    place: ClassVar[tuple[Path, int] | None] = None
     count: ClassVar[int] = 0
 
-    def __init__(self, folder: Path, certificate: Path) -> None:
-        Postgresql.count += 1
-        self.database, self.certificate = f"results{self.count}", certificate
-        if self.place is None:  # nobody else may look into the folder of the test
-            own = Path(tempfile.mkdtemp(prefix="maskstream-pg-"))
-            for name in ("tls.pem", "tls.key"):
-                shutil.copyfile(certificate, own / name)
-                (own / name).chmod(0o600)
-            Postgresql.place = own, free_port()
-            atexit.register(self._away)
-        assert self.place is not None
-        self.folder, self.port = self.place
+    def start(self) -> None:
         self.secure_port = self.port
-        if not self.answers():
-            self.start()
+        super().start()
+
+    def clear(self) -> None:
+        Postgresql.count += 1
+        self.database = f"results{self.count}"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {self.database}")
-
-    def start(self) -> None:
-        super().start()
-        Postgresql.server = self.process
-
-    def _away(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -75,17 +55,15 @@ class Postgresql(Broker):
             "recovery_init_sync_method": "syncfs",
         }  # fmt: skip
         said = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-        return [*_OTHER_USER, str(self._programs / "postgres"), "-D", str(data), *said]
+        return [*self.as_other(), str(self._programs / "postgres"), "-D", str(data), *said]
 
     def _make(self, data: Path) -> None:
         word = self.folder / "word"
         word.write_text(PASSWORD)
-        if _OTHER_USER:
-            for path in (self.folder, *self.folder.iterdir()):
-                shutil.chown(path, "postgres", "postgres")
+        self.give_away()
         command = (str(self._programs / "initdb"), "-D", str(data), "--no-sync", "-U", "us")
         more = ("-A", "scram-sha-256", f"--pwfile={word}", "--locale=C", "-E", "UTF8")
-        subprocess.run([*_OTHER_USER, *command, *more], check=True, capture_output=True)
+        subprocess.run([*self.as_other(), *command, *more], check=True, capture_output=True)
 
     @property
     def _programs(self) -> Path:
@@ -101,20 +79,17 @@ class Postgresql(Broker):
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
-        self.server.wait(10)
+        self.process.wait(10)
 
     def _signal(self, number: signal.Signals) -> None:
         """To the server, and then to the processes it has for its clients."""
-        server = self.server.pid
+        server = self.process.pid
         with contextlib.suppress(FileNotFoundError):
             children = Path(f"/proc/{server}/task/{server}/children").read_text()
             pids = [server, *map(int, children.split())]
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-
-    def end(self) -> None:
-        self.thaw()
 
     def answers(self) -> bool:
         try:
@@ -154,11 +129,6 @@ class Postgresql(Broker):
 
 
 _PROGRAMS = Path("/usr/lib/postgresql")
-_OTHER_USER = (
-    ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    if os.geteuid() == 0
-    else []
-)
 _FRAMES = """
     SELECT 'maskstream.frame/1' AS schema, run, source, epoch, frame, pts_s, captured_at, width,
         height, model FROM frames JOIN runs ON id = run_id WHERE source = %s

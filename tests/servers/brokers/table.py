@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from brokers.amqp import Amqp
 from brokers.broker import Broker
 from brokers.kafka import Kafka
 from brokers.mqtt import Mqtt
@@ -11,6 +12,7 @@ from brokers.redis import Redis
 from brokers.webhook import Webhook
 
 BROKERS: dict[str, type[Broker]] = {
+    "amqp": Amqp,
     "kafka": Kafka,
     "mqtt": Mqtt,
     "nats": Nats,

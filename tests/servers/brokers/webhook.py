@@ -10,7 +10,7 @@ from brokers.broker import PASSWORD, Broker, listening
 
 class Webhook(Broker):
     program, scheme, once = "python", "webhook", False
-    limit = 200_000
+    limit, reread = 200_000, False
 
     @classmethod
     def missing(cls) -> None:
