@@ -19,7 +19,6 @@ from pipeline.delivery.client import (
     too_large,
 )
 from pipeline.delivery.service import CALL_S, ServiceSink
-from pipeline.errors import ConfigError
 from pipeline.sinks.amqp_channel import AmqpChannel, Ended, Fate
 from pipeline.sinks.eventloop import EventLoop
 from pipeline.sinks.schemes import SinkTarget
@@ -40,22 +39,13 @@ _TOO_LARGE = re.compile(r"larger than (?:configured )?max size (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which way messages go.
-
-    Raises:
-        ConfigError: one of the names is none.
-    """
+    """Which way messages go."""
 
     exchange: str
     routing_key: str
     queue: str
     kind: str = "classic"
     """Of the queue: `classic`, `quorum` or `stream`."""
-
-    def __post_init__(self) -> None:
-        for name in (self.exchange, self.routing_key, self.queue):
-            if len(name.encode()) > 255:
-                raise ConfigError(f"{name!r} is no name of AMQP; expected at most 255 bytes")
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -259,34 +249,16 @@ def _silence(timeout_s: float | None = None) -> str:
 
 
 def open_amqp(target: SinkTarget) -> ServiceSink:
-    """Open `amqp://HOST:PORT/VHOST`.
-
-    Raises:
-        ConfigError: exchange, routing key or queue is none.
-    """
-    client = client_of(target, AmqpClient)
-    key = client.route.routing_key
-    if {"*", "#"} & set(key.split(".")):
-        raise ConfigError(
-            f"sink {place_of(target)}: {key!r} is no routing key to publish with; expected words "
-            "with dots between, without * and #"
-        )
-    return open_service(target, client)
+    """Open `amqp://HOST:PORT/VHOST`."""
+    return open_service(target, client_of(target, AmqpClient))
 
 
 def client_of(target: SinkTarget, kind: type[C]) -> C:
-    """A client of the broker, the exchange and the queue that a URL names.
-
-    Raises:
-        ConfigError: exchange, routing key or queue is none.
-    """
+    """A client of the broker, the exchange and the queue that a URL names."""
     place, options = place_of(target), target.options
     exchange, key, queue = (
         None if word is None else word.replace("{source}", target.source_id)
         for word in (options["exchange"], options["routing_key"], options["queue"])
     )
-    try:
-        route = Route(exchange or "", key or "", queue or key or "", options["type"])
-    except ConfigError as error:
-        raise ConfigError(f"sink {place}: {error}") from None
+    route = Route(exchange or "", key or "", queue or key or "", options["type"])
     return kind(place, route=route, creates=options["create"], source_id=target.source_id)

@@ -165,11 +165,6 @@ def open_crops(target: SinkTarget) -> CropsSink:
             not go together.
     """
     options = target.options
-    if options["cutout"] and options["format"] != "png":
-        raise ConfigError(
-            f"sink crops:{target.location}: cutout makes the rest transparent, which jpg cannot; "
-            "add format=png"
-        )
     return CropsSink(
         open_folder(target),
         EventLog(update_s=0.0, gone_s=options["gone"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,7 +20,6 @@ from pipeline.delivery.client import (
     too_large,
 )
 from pipeline.delivery.service import ServiceSink
-from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
 
@@ -236,27 +234,14 @@ def _security(place: ServicePlace) -> dict[str, str]:
 
 
 def open_kafka(target: SinkTarget) -> ServiceSink:
-    """Open `kafka://HOST:PORT`.
-
-    Raises:
-        ConfigError: the topic is none.
-    """
+    """Open `kafka://HOST:PORT`."""
     return open_service(target, client_of(target, KafkaClient))
 
 
 def client_of(target: SinkTarget, kind: type[K]) -> K:
-    """A client of the brokers and the topic that a URL names.
-
-    Raises:
-        ConfigError: the topic is none.
-    """
+    """A client of the brokers and the topic that a URL names."""
     place, options = place_of(target), target.options
     topic = options["topic"].replace("{source}", target.source_id)
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic):
-        raise ConfigError(
-            f"sink {place}: {topic!r} is no topic of Kafka; expected letters, digits, '.', '_' and "
-            "'-', at most 249"
-        )
     settings = {"compression.type": options["compression"]}
     if place.username is not None:
         settings["sasl.mechanism"] = options["sasl"]

@@ -25,7 +25,6 @@ from pipeline.delivery.client import (
     too_large,
 )
 from pipeline.delivery.service import ServiceSink
-from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.tls import distrust
@@ -39,22 +38,13 @@ _NEVER = {144, 149, 153}
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Where messages go.
-
-    Raises:
-        ConfigError: one of them is none.
-    """
+    """Where messages go."""
 
     records: str
     status: str | None = None
     """`online`, or `offline` as the last will; retained."""
     discovery: str | None = None
     """Of Home Assistant: its sensor counts the instances; retained."""
-
-    def __post_init__(self) -> None:
-        for topic in (self.records, self.status, self.discovery):
-            if topic is not None and (not topic or {"+", "#", "\0"} & set(topic)):
-                raise ConfigError(f"{topic!r} is no topic of MQTT; expected words without + and #")
 
 
 class MqttClient:
@@ -234,11 +224,7 @@ class MqttClient:
 
 
 def open_mqtt(target: SinkTarget) -> ServiceSink:
-    """Open `mqtt://HOST:PORT`.
-
-    Raises:
-        ConfigError: a topic is none.
-    """
+    """Open `mqtt://HOST:PORT`."""
     place, options = place_of(target), target.options
     records = options["topic"].replace("{source}", target.source_id)
     discovery = None
@@ -246,9 +232,6 @@ def open_mqtt(target: SinkTarget) -> ServiceSink:
         name = f"maskstream_{target.source_id}".replace(".", "_")
         discovery = f"{options['discovery']}/sensor/{name}/config"
     status = f"{records}/status" if options["status"] else None
-    try:
-        topics = Topics(records, status, discovery)
-    except ConfigError as error:
-        raise ConfigError(f"sink {place}: {error}") from None
+    topics = Topics(records, status, discovery)
     client = MqttClient(place, topics=topics, source_id=target.source_id, retain=options["retain"])
     return open_service(target, client)

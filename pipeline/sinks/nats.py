@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +19,6 @@ from pipeline.delivery.client import (
     too_large,
 )
 from pipeline.delivery.service import CALL_S, ServiceSink
-from pipeline.errors import ConfigError
 from pipeline.sinks.eventloop import EventLoop
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
@@ -170,18 +168,9 @@ class NatsClient:
 
 
 def open_nats(target: SinkTarget) -> ServiceSink:
-    """Open `nats://HOST:PORT`.
-
-    Raises:
-        ConfigError: the subject is none.
-    """
+    """Open `nats://HOST:PORT`."""
     place, options = place_of(target), target.options
     subject = options["subject"].replace("{source}", target.source_id)
-    if not re.fullmatch(r"[^\s.*>]+(\.[^\s.*>]+)*", subject):
-        raise ConfigError(
-            f"sink {place}: {subject!r} is no subject of NATS to publish to; expected words with "
-            "one dot between, without * and >"
-        )
     creates = (options["stream"], _wide(options["subject"])) if options["create"] else None
     return open_service(target, NatsClient(place, subject=subject, creates=creates))
 

@@ -14,7 +14,6 @@ from sqlalchemy.pool import NullPool
 
 from pipeline.delivery.client import NotSent, Rejected, Unreachable, Unwelcome
 from pipeline.delivery.service import ServiceSink
-from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.sql import CALL_S, SqlClient
@@ -89,14 +88,8 @@ def hang_up(connection: Connection) -> None:
 
 
 def open_postgresql(target: SinkTarget) -> ServiceSink:
-    """Open `postgresql://USER@HOST:PORT/DATABASE`.
-
-    Raises:
-        ConfigError: there is no name of a database.
-    """
+    """Open `postgresql://USER@HOST:PORT/DATABASE`."""
     place = place_of(target)
-    if not place.path or "/" in place.path:
-        raise ConfigError(f"sink {place}/{place.path}: expected HOST/DATABASE")
     schema, selection = target.options["schema"], selection_of(target).in_columns()
     client = _PostgresqlClient(
         engine_of(place),

@@ -19,7 +19,6 @@ from pipeline.delivery.client import (
     too_large,
 )
 from pipeline.delivery.service import ServiceSink
-from pipeline.errors import ConfigError
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.tls import Tls, distrust
@@ -164,15 +163,7 @@ def connection(place: ServicePlace) -> redis.Redis:
 
 
 def open_redis(target: SinkTarget) -> ServiceSink:
-    """Open `redis://HOST:PORT/DB`.
-
-    Raises:
-        ConfigError: the number of the database is none.
-    """
+    """Open `redis://HOST:PORT/DB`."""
     place = place_of(target)
-    if place.path and not place.path.isdigit():
-        raise ConfigError(
-            f"sink {place}/{place.path}: expected the number of a database behind the host"
-        )
     stream = target.options["stream"].replace("{source}", target.source_id)
     return open_service(target, RedisClient(place, stream=stream, maxlen=target.options["maxlen"]))

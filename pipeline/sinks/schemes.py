@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pipeline.catalogue import Catalogue, Entry
 from pipeline.events.log import EventLog
 from pipeline.formats.selected import Selection
+from pipeline.sinks import rules
 from pipeline.sinks.options import (
     ANNOTATED,
     CODING,
@@ -31,6 +32,7 @@ from pipeline.sinks.options import (
     period,
     text,
 )
+from pipeline.sinks.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Scheme(Entry):
     """File name endings allowed; empty: any."""
     unsigned: bool = False
     """Its lines hold ids of classes and not whose they are: two models must not share a file."""
+    rule: Rule | None = None
+    """What is wrong with a place and options, as far as their words tell."""
     tracked: bool = False
     """It needs instances with track ids."""
     needs: str | None = None
@@ -137,6 +141,7 @@ _LIVE = [
         f"annotated video as it comes, sent over {over}",
         writes="address",
         options=LIVE,
+        rule=rules.udp if name == "udp" else rules.live,
     )
     for name, over in (
         ("rtsp", "RTSP"),
@@ -195,6 +200,7 @@ _BUILT_IN = [
         "crops",
         "pipeline.sinks.crops:open_crops",
         "the best picture of every track in a folder",
+        rule=rules.crops,
         writes="directory",
         tracked=True,
         options={
@@ -242,6 +248,7 @@ _BUILT_IN = [
         "postgresql",
         "pipeline.sinks.postgresql:open_postgresql",
         "records as rows of a PostgreSQL database",
+        rule=rules.postgresql,
         writes="service",
         needs="psycopg",
         options={
@@ -257,6 +264,7 @@ _BUILT_IN = [
             "redis",
             "pipeline.sinks.redis:open_redis",
             "records as entries of a Redis stream",
+            rule=rules.redis,
             writes="service",
             needs="redis",
             options={
@@ -271,6 +279,7 @@ _BUILT_IN = [
         "nats",
         "pipeline.sinks.nats:open_nats",
         "records in a JetStream of NATS",
+        rule=rules.nats,
         writes="service",
         needs="nats",
         options={
@@ -287,6 +296,7 @@ _BUILT_IN = [
             "mqtt",
             "pipeline.sinks.mqtt:open_mqtt",
             "records to an MQTT broker",
+            rule=rules.mqtt,
             writes="service",
             needs="paho",
             options={
@@ -303,6 +313,7 @@ _BUILT_IN = [
         "kafka",
         "pipeline.sinks.kafka:open_kafka",
         "records to a topic of Kafka",
+        rule=rules.kafka,
         writes="service",
         needs="confluent_kafka",
         options={
@@ -324,6 +335,7 @@ _BUILT_IN = [
             "amqp",
             "pipeline.sinks.amqp:open_amqp",
             "records to queues of RabbitMQ",
+            rule=rules.amqp,
             writes="service",
             needs="pika",
             options={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,11 @@ from pipeline.formats.selected import Selection
 from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.schemes import SinkTarget, log_of, selection_of
 from pipeline.sinks.tls import Tls
+
+_WEB = ("http", "https")
+"""Whose paths may hold an @."""
+WRITTEN = "in a name or password / is written %2F, # %23, ? %3F and @ %40"
+"""What to do where a password was taken for something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,12 @@ class ServicePlace:
             parts = urlsplit(location)
             port = parts.port
         except ValueError:
-            raise ValueError("the port must be a number up to 65535") from None
-        if not location.startswith("//") or not parts.hostname:
+            raise ValueError(f"the port must be a number up to 65535; {WRITTEN}") from None
+        if not location.startswith("//") or not parts.hostname or port == 0:
             raise ValueError("expected //HOST:PORT behind the colon")
+        astray = "@" in parts.path and scheme not in _WEB
+        if astray or re.search(r"[\s#]", location):
+            raise ValueError(f"blanks, # and a second @ have no place in it; {WRITTEN}")
         word = unquote(parts.password or "")
         if word:
             remember(word, user=unquote(parts.username or ""))

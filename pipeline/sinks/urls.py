@@ -14,6 +14,7 @@ from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.paths import SOURCE_ID, expanded
 from pipeline.secrets import mask_url
+from pipeline.sinks import rules
 from pipeline.sinks.chosen import Choice
 from pipeline.sinks.options import COMMON, EVENT, EVENTS, RECORDS, Option
 from pipeline.sinks.schemes import SCHEMES, Scheme
@@ -57,7 +58,24 @@ class SinkUrl:
                 f"source id {source_id!r} cannot be part of a file name; expected letters, digits, "
                 "'_', '.' and '-', at most 64, beginning with a letter or digit"
             )
+        self.refuse_wrong(source_id)
         return self.location.replace("{source}", source_id)
+
+    def refuse_wrong(self, source_id: str) -> None:
+        """Refuse what cannot be opened for this source, as far as the words tell.
+
+        Raises:
+            ConfigError: the place or an option is not what such a service has.
+        """
+        place, location = None, self.location.replace("{source}", source_id)
+        if self.scheme.writes in ("service", "address"):
+            from pipeline.sinks.services import ServicePlace
+
+            place = ServicePlace.parse(self.scheme.name, location)
+            if wrong := rules.encrypted(place, self.options):
+                raise ConfigError(f"sink {place}: {wrong}")
+        if self.scheme.rule and (wrong := self.scheme.rule(place, self.options, source_id)):
+            raise ConfigError(f"sink {place or f'{self.scheme.name}:{location}'}: {wrong}")
 
 
 def parse_sink(url: str) -> SinkUrl:
@@ -80,6 +98,8 @@ def parse_sink(url: str) -> SinkUrl:
         location = expanded(location)
     _check_location(scheme, location, shown)
     _check_installed(scheme, shown)
+    if scheme.writes in ("service", "address"):
+        _check_service(scheme, location, query)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
     common = {key: values.pop(key, None) for key in COMMON if key not in scheme.options}
     events = common.get("every") == EVENT
@@ -93,7 +113,9 @@ def parse_sink(url: str) -> SinkUrl:
         only=common.get("only") or (),
         every_s=common.get("every") or 0.0,
     )
-    return SinkUrl(scheme, location, values, choice, events)
+    sink = SinkUrl(scheme, location, values, choice, events)
+    sink.refuse_wrong("source")
+    return sink
 
 
 def _scheme(name: str, shown: str) -> Scheme:
@@ -115,8 +137,6 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
         raise ConfigError(
             f"sink {shown!r}: unknown placeholder {unknown[0]!r}; the only one is {{source}}"
         )
-    if scheme.writes in ("service", "address"):
-        _check_service(scheme, location, shown)
     if scheme.writes in ("elsewhere", "service", "address"):
         return
     if location.startswith("//"):
@@ -141,13 +161,15 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
         raise ConfigError(f"sink {shown!r}: {scheme.name} writes one file, got a folder")
 
 
-def _check_service(scheme: Scheme, location: str, shown: str) -> None:
-    from pipeline.sinks.services import ServicePlace
+def _check_service(scheme: Scheme, location: str, query: str) -> None:
+    from pipeline.sinks.services import WRITTEN, ServicePlace
 
     try:
-        ServicePlace.parse(scheme.name, location)
-    except ValueError as error:
-        raise ConfigError(f"sink {shown!r}: {error}") from None
+        ServicePlace.parse(scheme.name, location.replace("{source}", "source"))
+        if "@" in query.partition("=")[0]:
+            raise ValueError(f"an option has no @ in its name; {WRITTEN}")
+    except ValueError as error:  # it may have taken part of a password for something else
+        raise ConfigError(f"sink {scheme.name}://...: {error}") from None
 
 
 def _check_events(scheme: Scheme, values: Mapping[str, Any], shown: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.sinks import SinkTarget, open_sink
+from pipeline.sinks import SinkTarget
 from pipeline.sinks.services import ServicePlace, place_of
 from pipeline.sinks.tls import Tls, distrust
 from pipeline.sinks.urls import parse_sink
@@ -57,39 +57,6 @@ def test_certificates_that_are_none_are_refused_by_name(tmp_path: Path) -> None:
         place_of(target(f"rediss://queue:1?tls_ca_file={path}"))
     with pytest.raises(ConfigError, match=r"No such file or directory; expected PEM$"):
         place_of(target(f"rediss://queue:1?tls_ca_file={path}.gone"))
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        (
-            "redis://queue/seven",
-            "sink redis://queue/seven: expected the number of a database behind the host",
-        ),
-        (
-            "nats://queue?subject=a..{source}",
-            "sink nats://queue: 'a..gate' is no subject of NATS to publish to; expected words with "
-            "one dot between, without * and >",
-        ),
-        (
-            "kafka://queue?topic=a/{source}",
-            "sink kafka://queue: 'a/gate' is no topic of Kafka; expected letters, digits, '.', '_' "
-            "and '-', at most 249",
-        ),
-        (
-            f"amqp://queue?exchange={'x' * 256}",
-            f"sink amqp://queue: '{'x' * 256}' is no name of AMQP; expected at most 255 bytes",
-        ),
-        (
-            "mqtt://queue?topic=masks/%2B",
-            "sink mqtt://queue: 'masks/+' is no topic of MQTT; expected words without + and #",
-        ),
-    ],
-)
-def test_names_that_a_service_cannot_have_are_said(url: str, message: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        open_sink(url, source_id="gate", run="r", labels={})
-    assert str(error.value) == message
 
 
 def wrapped(inner: BaseException) -> BaseException:

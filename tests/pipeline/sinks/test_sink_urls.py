@@ -205,6 +205,128 @@ def test_a_wrong_url_is_one_line_that_says_what_is_right(url: str, message: str)
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://h", "sink postgresql://h: expected HOST/DATABASE"),
+        ("postgresql://h/a/b", "sink postgresql://h: expected HOST/DATABASE"),
+        (
+            "postgresql://h/d?schema=pg_own",
+            "sink postgresql://h: schema pg_own: names with pg_ are PostgreSQL's own; name another",
+        ),
+        ("redis://h/masks", "sink redis://h: expected the number of a database behind the host"),
+        (
+            "nats://h?subject=a..{source}",
+            "sink nats://h: 'a..source' is no subject of NATS to publish to; expected words with "
+            "one dot between, without * and >",
+        ),
+        (
+            "nats://h?stream={source}",
+            "sink nats://h: '{source}' is no name of a stream; expected one without blanks, dots, "
+            "slashes, braces, * and >",
+        ),
+        (
+            "nats://h/masks",
+            "sink nats://h: nothing stands behind the host; the subject is named by ?subject=",
+        ),
+        (
+            "mqtts://h?topic=a/%2B",
+            "sink mqtts://h: 'a/+' is no topic of MQTT to publish to; expected words without + "
+            "and #, the first without $",
+        ),
+        (
+            "mqtt://h?discovery=$SYS",
+            "sink mqtt://h: '$SYS' is no topic of MQTT to publish to; expected words without + "
+            "and #, the first without $",
+        ),
+        (
+            "mqtt://h/masks",
+            "sink mqtt://h: nothing stands behind the host; the topic is named by ?topic=",
+        ),
+        ("mqtt://h?password_env=WORD", "sink mqtt://h: a password is given and no username"),
+        (
+            "kafka://h?topic=a/{source}",
+            "sink kafka://h: 'a/source' is no topic of Kafka; expected letters, digits, '.', '_' "
+            "and '-', at most 249",
+        ),
+        (
+            "kafka://h:9092/masks",
+            "sink kafka://h:9092: nothing stands behind the host; the topic is named by ?topic=",
+        ),
+        (
+            "kafka://h?brokers=two:9092,three",
+            "sink kafka://h: brokers: 'three' is none; expected HOST:PORT",
+        ),
+        (
+            f"amqp://h?exchange={'x' * 256}",
+            f"sink amqp://h: '{'x' * 256}' is no name of AMQP; expected at most 255 bytes",
+        ),
+        (
+            "amqp://h?routing_key=a.%23",
+            "sink amqp://h: 'a.#' is no routing key to publish with; expected words with dots "
+            "between, without * and #",
+        ),
+        (
+            "redis://h?tls_ca_file=ca.pem",
+            "sink redis://h: tls_ca_file is given and nothing is encrypted; add tls=1, or leave it "
+            "out",
+        ),
+        (
+            "https://h/hook?tls_key_file=key.pem",
+            "sink https://h: tls_key_file is the key of a tls_cert_file, which is not given",
+        ),
+        ("udp://h", "sink udp://h: expected //HOST:PORT behind the colon"),
+        ("udp://h:1234/x", "sink udp://h:1234: nothing stands behind //HOST:PORT"),
+        ("rtmp://h", "sink rtmp://h: expected //HOST/PATH behind the colon"),
+        (
+            "crops:out/?cutout=1",
+            "sink crops:out/: cutout makes the rest transparent, which jpg cannot; add format=png",
+        ),
+        ("redis://h:0", "sink redis://...: expected //HOST:PORT behind the colon"),
+    ],
+)
+def test_what_no_service_has_is_known_from_its_words(url: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_sink(url)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@h:5432/d?schema=own",
+        "redis://h/15",
+        "redis://:word1@h?tls=1&tls_ca_file=ca.pem",
+        "nats://h?subject=a.{source}.b&stream=masks",
+        "mqtt://u@h?topic=a/{source}&password_env=WORD&discovery=homeassistant",
+        "kafka://h?brokers=two:9092,[::1]:9093&topic=a.{source}",
+        "https://h/@me/{source}?password_env=WORD",
+        "rtmp://h?key_env=KEY",
+        "rtsp://h/live/{source}",
+        "udp://239.0.0.1:1234",
+    ],
+)
+def test_what_a_service_has_is_taken(url: str) -> None:
+    check_sink(url)
+
+
+def test_a_rule_is_asked_for_every_source() -> None:
+    sink = parse_sink("nats://h?subject=a.{source}")
+    assert sink.located("gate.1") == "//h"
+    with pytest.raises(ConfigError, match=r"'a\.gate\.\.1' is no subject"):
+        sink.located("gate..1")
+
+
+@pytest.mark.parametrize("word", ["72/84", "72#84", "72?84", "x/y", "x#y", "x?y", "x y"])
+def test_a_password_with_marks_of_its_own_is_no_address_and_is_not_shown(word: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_sink(f"redis://user:{word}@host/0")
+    assert str(error.value).startswith("sink redis://...: ")
+    assert str(error.value).endswith(
+        "; in a name or password / is written %2F, # %23, ? %3F and @ %40"
+    )
+
+
 def test_passwords_do_not_reach_the_message() -> None:
     with pytest.raises(ConfigError) as error:
         check_sink("kafak://user:S3cret@host/topic?password=S3cret")
@@ -286,8 +408,9 @@ def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path
         "heavy = {'cv2', 'av', 'torch', 'ray', 'redis', 'nats', 'paho', 'confluent_kafka',\n"
         "         'pika', 'httpx2', 'pyarrow', 'sqlalchemy', 'psycopg'}\n"
         "s.check_sink('video:a.mp4'); s.check_targets([('frames:o/{source}', ['a'])])\n"
-        "for scheme in ('redis', 'nats', 'mqtt', 'kafka', 'amqp', 'https', 'postgresql'):\n"
-        "    s.check_sink(f'{scheme}://h/x')\n"
+        "for place in ('redis://h', 'nats://h', 'mqtt://h', 'kafka://h', 'amqp://h/x',\n"
+        "              'https://h/x', 'postgresql://h/x'):\n"
+        "    s.check_sink(place)\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "s.open_sink(sys.argv[1], source_id='a', run='r', labels={}).close()\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

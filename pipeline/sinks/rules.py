@@ -1,0 +1,139 @@
+"""What the place and the options of a service have to be: known from their words, to `check` too.
+
+A rule is told the place, the options and the id of a source, and says what is wrong, or None. No
+library of any service is imported for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from pipeline.sinks.services import ServicePlace
+
+Rule: TypeAlias = Callable[[Any, Mapping[str, Any], str], str | None]
+"""The place is a `ServicePlace`, None where the kind of sink is no service."""
+
+_HOST_PORT = re.compile(r"([^\s/@:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+_LONGEST_TOPIC_BYTES = 65_535
+_LONGEST_NAME_BYTES = 255
+"""Of AMQP."""
+
+
+def postgresql(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A database, and a schema that may be made."""
+    if not place.path or "/" in place.path:
+        return "expected HOST/DATABASE"
+    if options["schema"].startswith("pg_"):
+        return f"schema {options['schema']}: names with pg_ are PostgreSQL's own; name another"
+    return _unnamed(place, options)
+
+
+def redis(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A number of a database, or none."""
+    if place.path and not re.fullmatch(r"[0-9]{1,9}", place.path):
+        return "expected the number of a database behind the host"
+    return None
+
+
+def nats(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """Names without what has a meaning in them."""
+    subject = options["subject"].replace("{source}", source_id)
+    if not re.fullmatch(r"[^\s.*>]+(\.[^\s.*>]+)*", subject):
+        return (
+            f"{subject!r} is no subject of NATS to publish to; expected words with one dot "
+            "between, without * and >"
+        )
+    if not re.fullmatch(r"[^\s.*>/\\{}]{1,255}", options["stream"]):
+        return (
+            f"{options['stream']!r} is no name of a stream; expected one without blanks, dots, "
+            "slashes, braces, * and >"
+        )
+    return _no_path(place, "subject")
+
+
+def mqtt(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """Topics that may be published to."""
+    records = options["topic"].replace("{source}", source_id)
+    for topic in filter(None, (records, options["discovery"])):
+        too_long = len(topic.encode(errors="replace")) > _LONGEST_TOPIC_BYTES // 2
+        if too_long or topic.startswith("$") or {"+", "#", "\0", "{"} & set(topic):
+            return (
+                f"{topic[:80]!r} is no topic of MQTT to publish to; expected words without + and "
+                "#, the first without $"
+            )
+    return _no_path(place, "topic") or _unnamed(place, options)
+
+
+def kafka(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A topic, and brokers with their ports."""
+    topic = options["topic"].replace("{source}", source_id)
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic) or topic in (".", ".."):
+        return (
+            f"{topic!r} is no topic of Kafka; expected letters, digits, '.', '_' and '-', at most "
+            "249"
+        )
+    for broker in options["brokers"] or ():
+        if not _HOST_PORT.fullmatch(broker):
+            return f"brokers: {broker!r} is none; expected HOST:PORT"
+    return _no_path(place, "topic") or _unnamed(place, options)
+
+
+def amqp(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """Names that are short enough, and a key to publish with."""
+    names = (options["exchange"], options["routing_key"], options["queue"])
+    for name in (name.replace("{source}", source_id) for name in names if name is not None):
+        if len(name.encode(errors="replace")) > _LONGEST_NAME_BYTES:
+            return f"{name!r} is no name of AMQP; expected at most {_LONGEST_NAME_BYTES} bytes"
+    if {"*", "#"} & set(options["routing_key"].split(".")):
+        return (
+            f"{options['routing_key']!r} is no routing key to publish with; expected words with "
+            "dots between, without * and #"
+        )
+    return _unnamed(place, options)
+
+
+def udp(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A port, and nothing behind it."""
+    if place.port is None:
+        return "expected //HOST:PORT behind the colon"
+    return "nothing stands behind //HOST:PORT" if place.path else None
+
+
+def live(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A place in the server, and a name for every password."""
+    if not (place.path or options["key_env"] or options["key_file"]):
+        return "expected //HOST/PATH behind the colon"
+    return _unnamed(place, options)
+
+
+def crops(place: None, options: Mapping[str, Any], source_id: str) -> str | None:
+    """Transparency only where the format has it."""
+    if options["cutout"] and options["format"] != "png":
+        return "cutout makes the rest transparent, which jpg cannot; add format=png"
+    return None
+
+
+def encrypted(place: ServicePlace, options: Mapping[str, Any]) -> str | None:
+    """Certificates, and that they are asked for; without these they would count for nothing."""
+    given = [key for key in ("tls_ca_file", "tls_cert_file", "tls_key_file") if options.get(key)]
+    if given and not options.get("tls", True):
+        return f"{given[0]} is given and nothing is encrypted; add tls=1, or leave it out"
+    if given == ["tls_key_file"] or given == ["tls_ca_file", "tls_key_file"]:
+        return "tls_key_file is the key of a tls_cert_file, which is not given"
+    return None
+
+
+def _no_path(place: ServicePlace, key: str) -> str | None:
+    if place.path:
+        return f"nothing stands behind the host; the {key} is named by ?{key}="
+    return None
+
+
+def _unnamed(place: ServicePlace, options: Mapping[str, Any]) -> str | None:
+    """A password without a name would not be sent."""
+    named = place.username or options["username"]
+    secret = place.password or options["password_env"] or options["password_file"]
+    return "a password is given and no username" if secret and not named else None
