@@ -53,6 +53,8 @@ def check_plan(plan: RunPlan, *, config: str | os.PathLike[str] | None) -> None:
     _check_sinks(plan)
     refuse_in_the_way(plan)
     keep_apart(reads(plan, config=config), writes(plan))
+    for url in plan.sinks:
+        sinks.look_into(url)
     for stream in plan.streams:
         sources.check_trust(stream.source.options.tls_ca_file, name=f"source {stream.id}")
     _check_classes(plan)

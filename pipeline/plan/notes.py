@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
-from pipeline import sources, tracking
+from pipeline import sinks, sources, tracking
 from pipeline.errors import SourceError
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import StreamPlan
+from pipeline.secrets import mask_url
 
 _SLOW_FPS = 10.0
 """Cameras that are slower are rare."""
@@ -15,7 +17,27 @@ _SLOW_FPS = 10.0
 
 def notes(plan: RunPlan) -> list[str]:
     """One line each."""
-    return [text for stream in plan.streams if (text := _gaps(stream)) is not None]
+    gaps = [text for stream in plan.streams if (text := _gaps(stream)) is not None]
+    return [*gaps, *_missing_variables(plan)]
+
+
+def _missing_variables(plan: RunPlan) -> list[str]:
+    """Of secrets; a worker on another machine may have what is not here."""
+    named = [
+        (f"sink {mask_url(url.partition('?')[0])}", key, name)
+        for url in plan.sinks
+        for key, name in sinks.variables(url).items()
+    ]
+    named += [
+        (f"source {stream.id}", "password_env", stream.source.password.env)
+        for stream in plan.streams
+        if stream.source.password.env is not None
+    ]
+    return [
+        f"{who}: the environment has no {name} here ({key})"
+        for who, key, name in named
+        if name not in os.environ
+    ]
 
 
 def _gaps(stream: StreamPlan) -> str | None:

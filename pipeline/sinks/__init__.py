@@ -39,11 +39,13 @@ __all__ = [
     "is_service",
     "is_unsigned",
     "look_at",
+    "look_into",
     "manner",
     "needs_tracks",
     "open_sink",
     "register",
     "targets",
+    "variables",
     "writes_folder",
 ]
 
@@ -148,6 +150,28 @@ def files_read(url: str) -> list[str]:
 def data_read(url: str) -> list[str]:
     """Those of them that what is written depends on, not who is allowed in."""
     return files_read(url) if parse_sink(url).scheme.writes in ("file", "directory") else []
+
+
+def look_into(url: str) -> None:
+    """Refuse files a sink reads that hold no certificates, no list of pictures.
+
+    Raises:
+        ConfigError: names the file and what is wrong with it.
+    """
+    parsed = parse_sink(url)
+    for key, option in parsed.scheme.options.items():
+        if option.look is not None and (path := parsed.options[key]) is not None:
+            option.look(path)
+    if any(parsed.options.get(key) for key in ("tls_ca_file", "tls_cert_file")):
+        from pipeline.sinks.services import ServicePlace, tls_of
+
+        tls_of(ServicePlace.parse(parsed.scheme.name, parsed.location), parsed.options)
+
+
+def variables(url: str) -> dict[str, str]:
+    """The environment variables a sink takes secrets from, by the option that names each."""
+    options = parse_sink(url).options
+    return {key: value for key, value in options.items() if key.endswith("_env") and value}
 
 
 def manner(url: str, min_score: float | None = None) -> str:

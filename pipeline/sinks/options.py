@@ -23,6 +23,8 @@ class Option:
     help: str
     reads: bool = False
     """The value is the path of a file that is read."""
+    look: Callable[[str], object] | None = None
+    """Reads that file; ConfigError where it is not what is wanted."""
     words: tuple[str, ...] = ()
     """All that may be said, where it is one of these or several with commas between."""
 
@@ -78,9 +80,9 @@ def period(default_s: float, help: str) -> Option:
     return Option(_period, default_s, "a period such as 10s or 5min", help)
 
 
-def file(expected: str, help: str) -> Option:
+def file(expected: str, help: str, look: Callable[[str], object] | None = None) -> Option:
     """The path of a file that is read."""
-    return Option(_path, None, expected, help, reads=True)
+    return Option(_path, None, expected, help, reads=True, look=look)
 
 
 def identifier(default: str, help: str) -> Option:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pipeline.catalogue import Catalogue, Entry
 from pipeline.events.log import EventLog
+from pipeline.formats.image_ids import read_image_ids
 from pipeline.formats.selected import Selection
 from pipeline.sinks import rules
 from pipeline.sinks.options import (
@@ -176,6 +177,7 @@ _BUILT_IN = [
             "images": file(
                 "the path of a COCO file",
                 "for pictures: `image_id` is that of the image with the same `file_name` in there",
+                read_image_ids,
             )
         },
     ),

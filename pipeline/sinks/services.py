@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.delivery.client import Client
@@ -77,7 +79,7 @@ def place_of(target: SinkTarget) -> ServicePlace:
         ConfigError: the password is not there, or a certificate cannot be used.
     """
     place, options = ServicePlace.parse(target.scheme, target.location), target.options
-    tls = _tls_of(target, place)
+    tls = tls_of(place, options)
     try:
         word = SecretRef(options["password_env"], options["password_file"]).read()
     except ValueError as error:
@@ -87,8 +89,12 @@ def place_of(target: SinkTarget) -> ServicePlace:
     return replace(place, username=username, password=password, tls=tls)
 
 
-def _tls_of(target: SinkTarget, place: ServicePlace) -> Tls | None:
-    options = target.options
+def tls_of(place: ServicePlace, options: Mapping[str, Any]) -> Tls | None:
+    """How the connection is encrypted; None: it is not.
+
+    Raises:
+        ConfigError: a certificate cannot be used.
+    """
     if "tls_ca_file" not in options or not options.get("tls", True):
         return None
     tls = Tls(options["tls_ca_file"], options["tls_cert_file"], options["tls_key_file"])

@@ -26,6 +26,22 @@ def test_a_segmented_frame_that_comes_later_than_tracks_are_carried_is_noted() -
     ]
 
 
+def test_secrets_that_are_not_in_the_environment_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THERE", "q7-Word")
+    hook = "https://h/x?secret_env=NOT_THERE&password_env=THERE"
+    values: dict[str, Any] = {
+        "model": {"name": "blob"},
+        "sources": [
+            {"id": "gate", "url": "rtsp://h/1", "username": "u", "password_env": "NOR_HERE"}
+        ],
+        "sinks": [hook],
+    }
+    assert notes(resolve(parse(values))) == [
+        "sink https://h/x: the environment has no NOT_THERE here (secret_env)",
+        "source gate: the environment has no NOR_HERE here (password_env)",
+    ]
+
+
 @pytest.mark.parametrize(
     "given",
     [
