@@ -69,6 +69,12 @@ def writes(plan: RunPlan) -> list[Use]:
         for sink in stream.sinks
         if sink.path is not None
     ]
+    outputs += [
+        Use(path, f"the sink {sink.url!r}")
+        for stream in plan.streams
+        for sink in stream.sinks
+        for path in sinks.written_before(sink.url, stream.id)
+    ]
     return outputs + [
         Use(path, f"the state of the source {stream.id!r}")
         for stream in plan.streams

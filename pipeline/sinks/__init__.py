@@ -18,9 +18,9 @@ from pipeline.results import FrameResult
 from pipeline.secrets import mask_url
 from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.sinks.destination import refuse_kind, refuse_unready
-from pipeline.sinks.options import EVENTS, RECORDS, Option, choice, flag, integer
+from pipeline.sinks.options import EVENTS, RECORDS, ROLLING, Option, choice, flag, integer
 from pipeline.sinks.schemes import SCHEMES, Scheme, SinkTarget, register
-from pipeline.sinks.urls import parse_sink
+from pipeline.sinks.urls import SinkUrl, parse_sink
 from pipeline.stages import Position, Sink
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "targets",
     "variables",
     "writes_folder",
+    "written_before",
 ]
 
 
@@ -137,7 +138,7 @@ def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
     parsed = parse_sink(url)
     if parsed.scheme.writes not in ("file", "directory"):
         return {}
-    return {id_: os.path.abspath(parsed.located(id_)) for id_ in source_ids}
+    return {id_: os.path.abspath(parsed.output(id_)) for id_ in source_ids}
 
 
 def files_read(url: str) -> list[str]:
@@ -185,12 +186,18 @@ def manner(url: str, min_score: float | None = None) -> str:
     options |= {key: v for key, v in (("only", choice.only), ("every_s", choice.every_s)) if v}
     if parsed.events:
         options |= {"every": "event", **{key: parsed.options[key] for key in EVENTS}}
-    later = {**RECORDS, "crop": EVENTS["crop"]}
-    for key, option in later.items():  # unsaid, as in states of before there were any
-        if options.get(key) == option.default:
-            options.pop(key, None)
+    options = {key: value for key, value in options.items() if _tells(parsed, key, value)}
     said = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
     return f"{parsed.scheme.name}?{said}"
+
+
+def _tells(parsed: SinkUrl, key: str, value: object) -> bool:
+    """Whether an option is named in a state; unsaid are those of before there were any."""
+    option = parsed.scheme.options.get(key)
+    if option is not None and not option.shapes:
+        return False
+    later = {**RECORDS, "crop": EVENTS["crop"], **(ROLLING if parsed.scheme.rolls else {})}
+    return key not in later or value != later[key].default
 
 
 def is_service(url: str) -> bool:
@@ -201,6 +208,11 @@ def is_service(url: str) -> bool:
 def is_unsigned(url: str) -> bool:
     """Whether its lines do not say which model has found what."""
     return parse_sink(url).scheme.unsigned
+
+
+def written_before(url: str, source_id: str) -> list[str]:
+    """The files of ours that are there already and may be removed or replaced, by their list."""
+    return [os.path.abspath(path) for path in parse_sink(url).written_before(source_id)]
 
 
 def writes_folder(url: str) -> bool:
@@ -234,8 +246,10 @@ def look_at(url: str, source_id: str, *, now: bool) -> None:
     parsed = parse_sink(url)
     if (writes := parsed.scheme.writes) not in ("file", "directory", "database"):
         return
-    path, folder = os.path.abspath(parsed.located(source_id)), writes == "directory"
+    path, folder = os.path.abspath(parsed.output(source_id)), writes == "directory"
     refuse_kind(path, root=parsed.root, folder=folder)
+    if (example := parsed.example(source_id)) is not None:
+        refuse_kind(example, root=parsed.root, folder=False)
     if now:
         refuse_unready(path, folder=folder, shared=writes == "database")
 

@@ -75,6 +75,19 @@ class FragmentFile:
         """
         self._write_pending(end - self._origin)
 
+    def end(self, end: int) -> None:
+        """Write the last fragment.
+
+        Args:
+            end: ticks at which its last sample ends, which was not known where it is written
+                already.
+        """
+        if self._pending:
+            self.write_rest(end)
+        elif self.file.size:
+            offset, ticks = mp4.last_duration(self.file.read, self.file.size)
+            self.file.patch(offset, mp4.duration(end - self._origin - ticks))
+
     def position(self, **more: Any) -> dict[str, Any]:
         """Where the file stands."""
         return self.file.position(fragments=self.fragments, **more)
@@ -87,6 +100,22 @@ class FragmentFile:
             if self._sets is None:
                 self._sets = mp4.parameter_sets(self._front())
 
+    def mend(self, position: Position) -> int | None:
+        """Cut off what a killed process left torn behind `position`.
+
+        Returns:
+            Ticks at which what is whole behind it ends; None: there is nothing.
+        """
+
+        def whole(rest: bytes) -> int:
+            head = mp4.whole_header(rest)
+            fragments = mp4.whole_fragments(rest[head:])
+            return head + fragments.size if fragments.number else 0
+
+        kept = self.file.resume(position, whole=whole)
+        found = mp4.whole_fragments(kept[mp4.whole_header(kept) :])
+        return found.end + self._origin if found.number else None
+
     def index(self, end: int) -> None:
         """Put index and duration to a file that is whole.
 
@@ -94,8 +123,8 @@ class FragmentFile:
             end: ticks at which the last sample ends.
         """
         self.file.append(mp4.index(self.file.read, self.file.size))
-        duration = end - self._origin
-        self.file.patch(mp4.duration_offset(self._front()), duration.to_bytes(8, "big"))
+        length = (end - self._origin).to_bytes(8, "big")
+        self.file.patch(mp4.duration_offset(self._front()), length)
 
     def _write_pending(self, end: int) -> None:
         samples, self._pending = self._pending, []

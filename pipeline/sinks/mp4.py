@@ -141,6 +141,16 @@ def whole_fragments(data: bytes) -> Fragments:
     return Fragments(offset, count, samples, end)
 
 
+def whole_header(data: bytes) -> int:
+    """Length of the header that data begins with; 0: it is torn, or there is none."""
+    offset = 0
+    for kind in (b"ftyp", b"moov"):
+        if data[offset + 4 : offset + 8] != kind:
+            return 0
+        offset += int.from_bytes(data[offset : offset + 4], "big")
+    return offset if offset <= len(data) else 0
+
+
 def unit(nal: bytes) -> bytes:
     """A NAL unit as it stands in a sample, behind its length."""
     return len(nal).to_bytes(4, "big") + nal
@@ -161,17 +171,43 @@ def parameter_sets(head: bytes) -> tuple[bytes, bytes]:
     return sps, head[at + 2 : at + 2 + length]
 
 
+def last_duration(read: Callable[[int, int], bytes], size: int) -> tuple[int, int]:
+    """Offset of the four bytes that say how long the last sample is shown, and its time.
+
+    Args:
+        read: offset and length to bytes of the file.
+        size: bytes of header and fragments; there is at least one.
+    """
+    *_, (offset, front) = _fragments(read, size)
+    (ticks,) = struct.unpack_from(">Q", front, _MOOF_TO_TFDT)
+    (count,) = struct.unpack_from(">I", front, _MOOF_TO_ROWS - 8)
+    rows = read(offset + _MOOF_TO_ROWS, 12 * count)
+    ticks += sum(struct.unpack_from(">I", rows, 12 * row)[0] for row in range(count - 1))
+    return offset + _MOOF_TO_ROWS + 12 * (count - 1), ticks
+
+
+def duration(ticks: int) -> bytes:
+    """How long a sample is shown, as its row says it."""
+    return struct.pack(">I", min(ticks, _LONGEST_TICKS))
+
+
 def _key_fragments(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[int, int]]:
     """Time and offset of every fragment that begins with a key picture."""
+    for offset, front in _fragments(read, size):
+        (ticks,) = struct.unpack_from(">Q", front, _MOOF_TO_TFDT)
+        (flags,) = struct.unpack_from(">I", front, _MOOF_TO_FIRST_FLAGS)
+        if flags == 0x02000000:
+            yield ticks, offset
+
+
+def _fragments(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[int, bytes]]:
+    """Offset and first bytes of every fragment."""
     offset = 0
     while offset < size:
         front = read(offset, _MOOF_TO_FIRST_FLAGS + 4)
         length, kind = struct.unpack_from(">I4s", front)
         if kind == b"moof":
-            (ticks,) = struct.unpack_from(">Q", front, _MOOF_TO_TFDT)
-            (flags,) = struct.unpack_from(">I", front, _MOOF_TO_FIRST_FLAGS)
-            if flags == 0x02000000:
-                yield ticks, offset
+            yield offset, front
         offset += length
 
 

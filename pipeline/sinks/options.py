@@ -27,6 +27,8 @@ class Option:
     """Reads that file; ConfigError where it is not what is wanted."""
     words: tuple[str, ...] = ()
     """All that may be said, where it is one of these or several with commas between."""
+    shapes: bool = True
+    """Output begun with another value of it cannot be continued with this one."""
 
 
 def integer(low: int, high: int, *, default: int | None, help: str) -> Option:
@@ -75,9 +77,40 @@ def several(*names: str, help: str) -> Option:
     return Option(parse, None, f"some of {', '.join(names)}", help, words=names)
 
 
-def period(default_s: float, help: str) -> Option:
-    """A length of time."""
-    return Option(_period, default_s, "a period such as 10s or 5min", help)
+def period(default_s: float | None, help: str, *, least_s: float = 0.0) -> Option:
+    """A length of time; `least_s`: at least so long."""
+
+    def parse(text: str) -> float:
+        if (length_s := _period(text)) < least_s:
+            raise ValueError
+        return length_s
+
+    least = f", at least {least_s:g}s" if least_s else ""
+    return Option(parse, default_s, f"a period such as 10s or 5min{least}", help)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of what was written stays; one of the two."""
+
+    seconds: float | None = None
+    size: int | None = None
+    """Bytes."""
+
+
+def keep(help: str) -> Option:
+    """A length of time or an amount of bytes; by default all."""
+
+    def parse(text: str) -> Keep:
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?)([MGT])B", text):
+            size = int(float(found[1]) * {"M": 1e6, "G": 1e9, "T": 1e12}[found[2]])
+            if not size:
+                raise ValueError
+            return Keep(size=size)
+        return Keep(seconds=_period(text))
+
+    expected = "a period such as 24h or 7d, or a size such as 500MB or 20GB"
+    return Option(parse, None, expected, help, shapes=False)
 
 
 def file(expected: str, help: str, look: Callable[[str], object] | None = None) -> Option:
@@ -125,10 +158,11 @@ def _update(text: str) -> float:
 
 
 def _period(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min)", text)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|min|h|d)", text)
     if found is None or not float(found[1]):
         raise ValueError
-    return float(found[1]) * {"ms": 0.001, "s": 1.0, "min": 60.0}[found[2]]
+    units = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+    return float(found[1]) * units[found[2]]
 
 
 def text(default: str | None, expected: str, help: str) -> Option:
@@ -239,6 +273,12 @@ CODING = {
     "annotated": ANNOTATED,
 }
 """Options of every scheme that codes video."""
+
+ROLLING = {
+    "segment": period(None, "a file for each such period; needs {start} in the path", least_s=1.0),
+    "keep": keep("the oldest files go where there is more"),
+}
+"""Options of every scheme that may write one file after the other."""
 
 LIVE = {
     **CODING,

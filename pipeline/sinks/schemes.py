@@ -20,6 +20,7 @@ from pipeline.sinks.options import (
     LIVE,
     MESSAGES,
     RECORDS,
+    ROLLING,
     SERVICE,
     TABLES,
     TLS,
@@ -51,6 +52,9 @@ class Scheme(Entry):
     """Its lines hold ids of classes and not whose they are: two models must not share a file."""
     rule: Rule | None = None
     """What is wrong with a place and options, as far as their words tell."""
+    rolls: bool = False
+    """It may write one file after the other, and a list of them; where it writes a file, that takes
+    `{start}` in its path and the options `ROLLING`."""
     tracked: bool = False
     """It needs instances with track ids."""
     needs: str | None = None
@@ -165,8 +169,23 @@ _BUILT_IN = [
         "video",
         "pipeline.sinks.video:open_video",
         "annotated H.264 video that plays while it is written",
-        options=CODING,
+        options={**CODING, **ROLLING},
         suffixes=(".mp4", ".m4v", ".mov"),
+        rolls=True,
+    ),
+    Scheme(
+        "hls",
+        "pipeline.sinks.hls:open_hls",
+        "annotated video for browsers and players, as a folder for a web server",
+        writes="directory",
+        rolls=True,
+        options={
+            **CODING,
+            "segment": period(4.0, "of video in a file", least_s=1.0),
+            "keep": replace(
+                period(None, "of video in the playlist; all if unsaid", least_s=1.0), shapes=False
+            ),
+        },
     ),
     Scheme(
         "coco",

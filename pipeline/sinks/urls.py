@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,14 @@ from pipeline.sinks import rules
 from pipeline.sinks.chosen import Choice
 from pipeline.sinks.options import COMMON, EVENT, EVENTS, RECORDS, Option
 from pipeline.sinks.schemes import SCHEMES, Scheme
+from pipeline.sinks.segments import LIST, files_of
+from pipeline.sinks.template import (
+    filled,
+    has_start,
+    list_of,
+    without_start,
+    wrong_start,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class SinkUrl:
     @property
     def root(self) -> str:
         """The folder everything stays in: what stands before the part that `{source}` fills."""
-        return os.path.dirname(self.location.partition("{source}")[0]) or "."
+        return os.path.dirname(re.split(r"\{source\}|\{start", self.location)[0]) or "."
 
     def located(self, source_id: str) -> str:
         """The location for one source.
@@ -77,6 +86,39 @@ class SinkUrl:
         if self.scheme.rule and (wrong := self.scheme.rule(place, self.options, source_id)):
             raise ConfigError(f"sink {place or f'{self.scheme.name}:{location}'}: {wrong}")
 
+    def output(self, source_id: str) -> str:
+        """The file or folder that stands for all it writes: of files that roll their list.
+
+        Raises:
+            ConfigError: as `located`.
+        """
+        located = self.located(source_id)
+        return list_of(located) if has_start(located) else located
+
+    def example(self, source_id: str) -> str | None:
+        """The path of a file that its start is in; None: it has no such files.
+
+        Raises:
+            ConfigError: as `located`.
+        """
+        located = self.located(source_id)
+        return filled(located, 0.0) if has_start(located) else None
+
+    def written_before(self, source_id: str) -> list[str]:
+        """The files a list says are of this sink, or of one before it.
+
+        Raises:
+            ConfigError: as `located`.
+        """
+        if not self.scheme.rolls:
+            return []
+        place = self.output(source_id)
+        if self.scheme.writes == "directory":
+            place = os.path.join(place, LIST)
+        elif not has_start(self.location):
+            return []
+        return files_of(Path(place))
+
 
 def parse_sink(url: str) -> SinkUrl:
     """Read `scheme:location?options` without touching anything.
@@ -101,6 +143,8 @@ def parse_sink(url: str) -> SinkUrl:
     if scheme.writes in ("service", "address"):
         _check_service(scheme, location, query)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
+    if scheme.rolls and scheme.writes == "file" and (wrong := wrong_start(location, values)):
+        raise ConfigError(f"sink {shown!r}: {wrong}")
     common = {key: values.pop(key, None) for key in COMMON if key not in scheme.options}
     events = common.get("every") == EVENT
     if events:
@@ -121,6 +165,11 @@ def parse_sink(url: str) -> SinkUrl:
 def _scheme(name: str, shown: str) -> Scheme:
     if name in SCHEMES:
         return SCHEMES[name]
+    if name == "srt":
+        raise ConfigError(
+            f"sink {shown!r}: SRT is not in the FFmpeg of PyAV's wheels; publish rtsp://HOST/PATH "
+            "to a media server that passes it on as SRT"
+        )
     raise ConfigError(
         f"sink {shown!r}: unknown scheme {name!r}{hint(name, SCHEMES)}; "
         f"schemes are {', '.join(sorted(SCHEMES))}"
@@ -133,9 +182,12 @@ def _check_location(scheme: Scheme, location: str, shown: str) -> None:
             f"sink {shown!r}: no usable path after {scheme.name!r}; expected for example "
             f"{scheme.name}:out/{{source}}{scheme.suffixes[0] if scheme.suffixes else ''}"
         )
-    if unknown := re.findall(r"\{[^{}]*\}?|\}", location.replace("{source}", "")):
+    takes_start = scheme.rolls and scheme.writes == "file"
+    known = without_start(location) if takes_start else location
+    if unknown := re.findall(r"\{[^{}]*\}?|\}", known.replace("{source}", "")):
         raise ConfigError(
-            f"sink {shown!r}: unknown placeholder {unknown[0]!r}; the only one is {{source}}"
+            f"sink {shown!r}: unknown placeholder {unknown[0]!r}; "
+            + ("known are {source} and {start}" if takes_start else "the only one is {source}")
         )
     if scheme.writes in ("elsewhere", "service", "address"):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -14,6 +15,9 @@ from pipeline.sinks.mp4 import TIMESCALE
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.timing import VideoTimeline
 from pipeline.stages import Position, StreamEnd
+
+if TYPE_CHECKING:
+    from pipeline.sinks.rolling import RollingSink
 
 
 class VideoSink:
@@ -120,12 +124,16 @@ class VideoSink:
         self._fragments.write_rest(self._timeline.end)
 
 
-def open_video(target: SinkTarget) -> VideoSink:
+def open_video(target: SinkTarget) -> VideoSink | RollingSink:
     """Open `video:PATH`.
 
     Raises:
         ConfigError: the encoder is not to be had, output exists or cannot be written.
     """
+    if target.options["segment"] is not None:
+        from pipeline.sinks.segmented import open_segmented
+
+        return open_segmented(target)
     coder = open_coder(target.options, fps_hint=target.fps_hint)
     return VideoSink(
         OutputFile(target),

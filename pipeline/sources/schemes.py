@@ -124,6 +124,11 @@ def check_url(url: str) -> Kind:
         ConfigError: the scheme is unknown, or the host or path is missing.
     """
     scheme = scheme_of(url)
+    if scheme == "srt" and scheme not in SCHEMES:
+        raise ConfigError(
+            "srt:// is not read, SRT is not in the FFmpeg of PyAV's wheels; let a media server "
+            "take it in and name its rtsp://HOST/PATH"
+        )
     if scheme is not None and scheme not in SCHEMES:
         near = nearest(scheme, SCHEMES)
         hint = f"; did you mean {near}://?" if near else ""

@@ -12,6 +12,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -85,6 +86,7 @@ SPLIT_OFF.set_forkserver_preload(
     [
         *("pipeline.runner", "pipeline.sources.images.images", "pipeline.models.blob.segmenter"),
         *("pipeline.sinks.jsonl", "pipeline.sinks.coco", "pipeline.sinks.mots"),
+        *("pipeline.sinks.segmented", "pipeline.sinks.hls"),
         *("pipeline.tracking.tracker", "pipeline.render.pictures"),
     ]
 )
@@ -139,6 +141,43 @@ def test_killed_and_started_again_a_run_ends_with_the_bytes_of_an_undisturbed_on
     assert json.loads(state.read_text())["at"]["index"] >= 20
     assert run_local(resolve(settings_of())).exit_code == 0
     assert files_in("out") == whole
+
+
+def played(path: Path) -> list[tuple[int, int]]:
+    """Time and left edge of the red square of each picture."""
+    with av.open(str(path)) as container:
+        found = []
+        for frame in container.decode(video=0):
+            row = frame.to_ndarray(format="rgb24")[20, :, 0] > 140
+            found.append((frame.pts or 0, int(np.flatnonzero(row)[0])))
+        return found
+
+
+def test_killed_and_started_again_video_that_rolls_has_every_picture_once(kill: Kill) -> None:
+    url = "video:out/{source}-{start:%H%M%S}.mp4?segment=20s&annotated=0"
+    settings = settings_of("jsonl:out/clip.jsonl", url, "hls:out/live?segment=20s&annotated=0")
+    names = ["clip-000000.mp4", "clip-000020.mp4", "clip-000040.mp4"]
+    kill(settings, 30)
+    first = Path("out", names[0]).read_bytes()
+    segment = Path("out/live/00000000.m4s").read_bytes()
+    assert played(Path("out", names[1]))  # as far as it had come
+    kill(settings, 45)
+    assert run_local(resolve(settings)).exit_code == 0
+    assert Path("out", names[0]).read_bytes() == first
+    assert Path("out/live/00000000.m4s").read_bytes() == segment
+    assert sorted(path.name for path in Path("out").glob("*.mp4")) == names
+    expected = [(90_000 * index, 5 + index % 30) for index in range(COUNT)]
+    rolled = [
+        (time + 20 * 90_000 * number, left)
+        for number, name in enumerate(names)
+        for time, left in played(Path("out", name))
+    ]
+    assert [time for time, _ in rolled] == [time for time, _ in expected]
+    assert np.abs(np.subtract(rolled, expected)).max() <= 1  # colours are coded by two pixels
+    live = played(Path("out/live/index.m3u8"))
+    assert [time for time, _ in live] == [time for time, _ in expected]
+    assert np.abs(np.subtract(live, expected)).max() <= 1
+    assert not Path("out/.maskstream").exists()
 
 
 DIES = """

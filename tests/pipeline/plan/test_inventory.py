@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,24 @@ def test_the_source_is_never_written_over(url: str, sink: str, tmp_path: Path) -
         resolve(settings)
     assert "--overwrite" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listed", "url", "sink"),
+    [
+        ("out/a.segments", "out/a-1.mp4", "video:out/{source}-{start}.mp4?segment=1h"),
+        ("out/a/.maskstream-segments", "out/a/a-1.mp4", "hls:out/{source}"),
+    ],
+)
+def test_nor_is_a_file_of_before_that_would_go(listed: str, url: str, sink: str) -> None:
+    segment = {"number": 0, "file": "a-1.mp4", "epoch": 0, "frame": 0, "pts_s": 0.0, "ticks": 0}
+    Path(listed).parent.mkdir(parents=True)
+    Path(listed).write_text(json.dumps(segment | {"size": [2, 2], "breaks": 0}) + "\n")
+    shutil.copy("clip.mp4", url)
+    with pytest.raises(ConfigError, match="over what is read, the source 'a'"):
+        resolve(settings_of(url, sink))
+    Path(listed).unlink()
+    resolve(settings_of(url, sink))
 
 
 @pytest.mark.parametrize(

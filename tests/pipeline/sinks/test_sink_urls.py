@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.sinks import SCHEMES, Scheme, check_sink, check_targets, open_sink, register, targets
+from pipeline.sinks import (
+    SCHEMES,
+    Scheme,
+    check_sink,
+    check_targets,
+    look_at,
+    manner,
+    open_sink,
+    register,
+    targets,
+)
 from pipeline.sinks.chosen import Choice
+from pipeline.sinks.template import filled
 from pipeline.sinks.urls import parse_sink
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -26,6 +37,8 @@ def test_a_url_gives_scheme_location_and_options_with_their_defaults() -> None:
         "bitrate_kbps": None,
         "threads": 2,
         "annotated": False,
+        "segment": None,
+        "keep": None,
     }
     assert parsed.choice == Choice(min_score=0.7)
 
@@ -82,7 +95,8 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         (
             "video:out.mp4?crff=3",
             "sink 'video:out.mp4': unknown option 'crff', did you mean 'crf'?; video knows "
-            "annotated, bitrate_kbps, codec, crf, every, min_score, only, preset, threads",
+            "annotated, bitrate_kbps, codec, crf, every, keep, min_score, only, preset, segment, "
+            "threads",
         ),
         (
             "video:out.mp4?crf=high",
@@ -193,6 +207,50 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
             "sink 'video:out.avi': video writes .mp4, .m4v, .mov; end the path with .mp4",
         ),
         ("coco:out/", "sink 'coco:out/': coco writes one file, got a folder"),
+        (
+            "video:out/{source}.mp4?segment=10min",
+            "sink 'video:out/{source}.mp4': segment makes many files and the path names one; say "
+            "where each begins, such as video:out/{source}-{start:%Y%m%d-%H%M%S}.mp4",
+        ),
+        (
+            "video:out/{source}-{start}.mp4",
+            "sink 'video:out/{source}-{start}.mp4': {start} is of files that follow each other; "
+            "add ?segment=10min, or leave it out of the path",
+        ),
+        (
+            "video:out/{source}.mp4?keep=24h",
+            "sink 'video:out/{source}.mp4': keep is of files that follow each other; add "
+            "segment=10min, or leave it out",
+        ),
+        (
+            "video:{start:%H-%Q}.mp4?segment=1h",
+            "sink 'video:{start:%H-%Q}.mp4': {start} has '%Q', which is no time; known are %Y, %m, "
+            "%d, %H, %M, %S, %j, %y, %f",
+        ),
+        (
+            "video:{begin}.mp4",
+            "sink 'video:{begin}.mp4': unknown placeholder '{begin}'; known are {source} and "
+            "{start}",
+        ),
+        (
+            "hls:out/{start}",
+            "sink 'hls:out/{start}': unknown placeholder '{start}'; the only one is {source}",
+        ),
+        (
+            "video:{start}.mp4?segment=900ms",
+            "sink 'video:{start}.mp4': segment must be a period such as 10s or 5min, at least 1s, "
+            "got '900ms'",
+        ),
+        (
+            "video:{start}.mp4?segment=1h&keep=0GB",
+            "sink 'video:{start}.mp4': keep must be a period such as 24h or 7d, or a size such as "
+            "500MB or 20GB, got '0GB'",
+        ),
+        (
+            "srt://example.org:9000",
+            "sink 'srt://example.org:9000': SRT is not in the FFmpeg of PyAV's wheels; publish "
+            "rtsp://HOST/PATH to a media server that passes it on as SRT",
+        ),
         (
             "jsonl://data/a",
             "sink 'jsonl://data/a': expected a path after the colon, jsonl:/data/a or jsonl:data/a",
@@ -467,3 +525,50 @@ def test_standard_output_is_refused_by_name(scheme: str) -> None:
     with pytest.raises(ConfigError, match=rf"{scheme}:-'.*name a file \({scheme}:\./- for one of"):
         check_sink(f"{scheme}:-")
     check_sink(f"{scheme}:./-")
+
+
+@pytest.mark.parametrize(
+    ("path", "listed", "at_noon"),
+    [
+        ("o/{source}-{start}.mp4", "o/gate.segments", "o/gate-20251129-120000.mp4"),
+        (
+            "o/{source}/{start:%Y-%m-%d/%H-%M}.mp4",
+            "o/gate/video.segments",
+            "o/gate/2025-11-29/12-00.mp4",
+        ),
+        ("o/{start:%Y}/{source}_{start:%j}.mp4", "o/gate.segments", "o/2025/gate_333.mp4"),
+        ("{start}.mp4", "video.segments", "20251129-120000.mp4"),
+    ],
+)
+def test_files_that_roll_are_stood_for_by_their_list(
+    path: str, listed: str, at_noon: str, tmp_path: Path
+) -> None:
+    parsed = parse_sink(f"video:{path}?segment=1h")
+    assert parsed.output("gate") == listed
+    assert filled(parsed.located("gate"), 1_764_417_600.0) == at_noon
+    assert targets(f"video:{tmp_path}/{path}?segment=1h", ["gate"]) == {
+        "gate": f"{tmp_path}/{listed}"
+    }
+
+
+def test_sources_that_would_share_a_list_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"put \{source\} into the path"):
+        check_targets([("video:out/{start}.mp4?segment=1h", ["a", "b"])])
+    check_targets([("video:out/{start:%Y}/{source}.mp4?segment=1h", ["a", "b"])])
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["{start:../%H}.mp4", "o/{source}/{start:%Y/../../../%H}.mp4", "o/{source}/../../{start}.mp4"],
+)
+def test_a_start_that_leads_out_of_the_folder_is_refused(path: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"its `\.\.` leads out of"):
+        look_at(f"video:{tmp_path}/{path}?segment=1h", "gate", now=False)
+
+
+def test_options_of_rolling_files_change_nothing_for_states_of_before_there_were_any() -> None:
+    assert "segment" not in manner("video:o/{source}.mp4")
+    assert "keep" not in manner("video:o/{source}.mp4")
+    rolling = "video:o/{source}-{start}.mp4?segment=1h"
+    assert "segment=3600.0" in manner(rolling)
+    assert manner(rolling) == manner(f"{rolling}&keep=24h") == manner(f"{rolling}&keep=20GB")
