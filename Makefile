@@ -69,6 +69,7 @@ bench: $(READY_DEV) ## the benchmarks that take a few minutes on a laptop
 	$(BIN)/python -m benchmarks.segment --quick
 	$(BIN)/python -m benchmarks.tracking --quick
 	$(BIN)/python -m benchmarks.outputs
+	$(BIN)/python -m benchmarks.slow_sink
 
 bench-gpu: $(READY_DEV) ## everything about a GPU, in 300 seconds; figures in out/gpu
 	$(BIN)/python -m benchmarks.gpu

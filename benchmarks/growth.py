@@ -14,12 +14,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, resident_mb
 from pipeline.models import load_segmenter, local_weights
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
 from pipeline.sources import open_source
@@ -85,12 +84,6 @@ def cut(pictures: Sequence[NDArray[np.uint8]], generator: np.random.Generator) -
         first = int(generator.integers(side - length + 1))
         parts.append(slice(first, first + length))
     return image[parts[0], parts[1]]
-
-
-def resident_mb() -> float:
-    """Of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 1e6
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One line that says on what, with what and from which commit a figure was measured."""
+"""On what, with what and from which commit a figure was measured, and what this process holds."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ def machine(*packages: str) -> str:
         except PackageNotFoundError:
             parts.append(f"{package} absent")
     return "; ".join([*parts, f"commit {_commit()}"])
+
+
+def resident_mb() -> float:
+    """Of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
 
 
 def _cpu() -> str:

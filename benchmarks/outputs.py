@@ -56,7 +56,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print(machine("numpy", "cv2", "av", "confluent_kafka", "supervision"))
     cv2.setNumThreads(1)  # as in a stream's worker
-    scene = shots(FPS)
+    scene = shots(min(FPS, arguments.frames))
     kept = drawing(scene)
     with _broker() as address:
         kept &= leaving(scene, address, arguments.frames, arguments.repeats, arguments.fps)
