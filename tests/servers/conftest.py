@@ -186,6 +186,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def make_camera() -> Callable[[Path], Camera]:
+    """Starts a camera; whoever asks for it ends it."""
+    return lambda clip: Camera(clip, "S3cret-w0rd")
+
+
 @pytest.fixture
 def camera(gstreamer: None, numbered_clip: Path) -> Iterator[Camera]:
     """A camera of 25 frames a second."""

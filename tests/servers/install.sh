@@ -4,6 +4,7 @@
 set -euo pipefail
 
 packages=(
+  chromium
   ffmpeg
   redis-server
   mosquitto

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 
@@ -18,6 +19,7 @@ UNDER_WAY = 2
 """Messages sent to a client and not confirmed; what waits in between is never older than these."""
 CLOSED_UNKNOWN = 4404
 """Code of the closing frame: there is no such stream, or none any more."""
+GONE = "there is no such stream"
 LOOKS_UP_EVERY_S = 0.5
 """So often who sends pictures looks whether anybody is still there, and the service is."""
 _BOUNDARY = "picture"
@@ -74,7 +76,7 @@ def routes(service: Service) -> APIRouter:
             async with broadcasts.viewer(source_id, look, fps=fps) as viewer:
                 await _send(viewer, socket)
         except NotFound:
-            await socket.close(CLOSED_UNKNOWN, "there is no such stream")
+            await socket.close(CLOSED_UNKNOWN, GONE)
 
     return router
 
@@ -93,7 +95,7 @@ async def _parts(viewer: Viewer, request: Request, service: Service) -> AsyncIte
 
 
 async def _send(viewer: Viewer, socket: WebSocket) -> None:
-    """Send the newest whenever fewer than `UNDER_WAY` are unconfirmed; ends with the client."""
+    """Send the newest whenever fewer than `UNDER_WAY` are unconfirmed; ends with either side."""
     room = asyncio.Event()
     under_way = 0
     room.set()
@@ -114,19 +116,15 @@ async def _send(viewer: Viewer, socket: WebSocket) -> None:
                 room.clear()
             await socket.send_bytes(shot.message)
 
-    await _whichever_ends_first(confirmed(), pictures())
+    async def ends_both(work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except NotFound:
+            await socket.close(CLOSED_UNKNOWN, GONE)
+        except (WebSocketDisconnect, OSError):
+            pass  # it went while something was sent to it
+        both.cancel_scope.cancel()
 
-
-async def _whichever_ends_first(*works: Awaitable[None]) -> None:
-    """Do all of them at once, until one has ended; the others are left."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    except (WebSocketDisconnect, OSError):
-        return  # it went while something was sent to it
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with anyio.create_task_group() as both:
+        both.start_soon(ends_both, confirmed)
+        both.start_soon(ends_both, pictures)

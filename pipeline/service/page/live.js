@@ -36,7 +36,9 @@ export class Live {
   close() {
     this._closed = true;
     clearTimeout(this._timer);
-    this._socket?.close();
+    const socket = this._socket;
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
   }
 
   _open() {
@@ -45,7 +47,7 @@ export class Live {
     socket.onmessage = async ({ data }) => {
       this._tries = 0;
       try {
-        await this._show(parse(data));
+        if (!this._closed) await this._show(parse(data));
       } catch (error) {
         if (!this._closed) console.error("a picture could not be shown", error);
       }

@@ -2,7 +2,7 @@
 
 import { h, say } from "./dom.js";
 import { Live, address, hasSockets } from "./live.js";
-import { figure, milliseconds, tone, total, trouble } from "./words.js";
+import { duration, figure, milliseconds, toneOf, total, trouble, unasked } from "./words.js";
 
 const FPS = 8;
 const MJPEG_AT_MOST = 3; // a browser keeps six connections to a server; API and events need theirs
@@ -36,19 +36,21 @@ export class Tile {
     if (!visible) this._leave();
   }
 
-  show(stream) {
+  show(stream, still) {
     const { state, rates, accounting } = stream;
     say(this._state, state);
-    this._state.dataset.tone = tone(state);
-    const age = rates?.stages.end_to_end?.p99_ms;
-    const lost = total(rates?.lost);
-    const parts = [`${figure(rates?.fps_out)} fps`, milliseconds(age)];
-    if (lost) parts.push(`−${lost}`);
+    const words = trouble(stream) ?? (still === null ? null : `no new picture for ${duration(still)}`);
+    const kind = still === null ? toneOf(stream) : "bad";
+    this._state.dataset.tone = kind;
+    const lost = total(unasked(rates?.lost)) / (rates?.seconds || 1);
+    const parts = [`${figure(rates?.fps_out)} fps`];
+    parts.push(milliseconds(rates?.stages.end_to_end?.p99_ms));
+    if (lost >= 0.1) parts.push(`${figure(lost)}/s lost`);
     say(this._figures, accounting ? parts.join(" · ") : "");
-    const words = trouble(stream);
     this._trouble.hidden = words === null;
+    this._trouble.dataset.tone = kind;
     say(this._trouble, words ?? "");
-    this.element.dataset.tone = tone(state);
+    this.element.dataset.tone = kind;
     this.element.setAttribute("aria-label", [this._id, state, words].filter(Boolean).join(", "));
   }
 

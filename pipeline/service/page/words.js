@@ -3,19 +3,21 @@
 const TONES = {
   streaming: "good", ready: "good", ended: "idle", paused: "idle", suspended: "idle",
   queued: "wait", starting: "wait", connecting: "wait", draining: "wait",
-  stalled: "bad", reconnecting: "bad", failed: "bad", lost: "bad", waiting: "bad",
+  stalled: "bad", reconnecting: "bad", failed: "bad", lost: "bad",
 };
 
 const SAID = {
   stalled: "no pictures from the camera",
   reconnecting: "connection to the camera lost",
   connecting: "connecting to the camera",
-  waiting: "could not be taken in",
   failed: "failed",
 };
 
 /** good, wait, idle or bad. */
 export const tone = (state) => TONES[state] ?? "wait";
+
+/** The same of a stream, which may be waiting for a reason. */
+export const toneOf = ({ state, trouble: reason }) => (reason ? "bad" : tone(state));
 
 /** A state in words; null where nothing needs to be said. */
 export const trouble = (stream) => stream.trouble ?? SAID[stream.state] ?? null;
@@ -42,5 +44,11 @@ export function duration(seconds) {
 
 /** Of unix seconds, in the time zone of who looks. */
 export const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour12: false });
+
+const CHOSEN = new Set(["stride", "max_fps", "paused", "stopped"]);
+
+/** Of counts by cause those that nobody asked for. */
+export const unasked = (counts) =>
+  Object.fromEntries(Object.entries(counts ?? {}).filter(([cause]) => !CHOSEN.has(cause)));
 
 export const total = (counts) => Object.values(counts ?? {}).reduce((sum, one) => sum + one, 0);

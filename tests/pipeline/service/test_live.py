@@ -68,6 +68,19 @@ def test_messages_hold_the_record_and_the_picture_and_wait_until_they_are_confir
     assert house.run.looked[0] == Viewing(annotated=False, width=320)
 
 
+def test_a_stream_that_is_removed_closes_the_socket_with_its_code(client, house) -> None:
+    publishing(house, frames=2)
+    with client.websocket_connect("/v1/streams/a/live?fps=60") as socket:
+        socket.receive_bytes()
+        client.delete("/v1/streams/a")
+        house.run.latest = type(house.run)().latest  # that knows no stream
+        closing = {}
+        while closing.get("type") != "websocket.close":
+            socket.send_text("got it")
+            closing = socket.receive()
+    assert closing["code"] == live.CLOSED_UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [

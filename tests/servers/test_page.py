@@ -1,0 +1,361 @@
+"""The live page in a real Chromium, on a service of four cameras."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from pipeline.masks import Masks
+from pipeline.render.palette import colour, ink
+
+sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.timeout(120),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # pycocotools
+]
+
+CAMERAS = ("north", "south", "yard")
+SOON_MS = 10_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium command; install it with tests/servers/install.sh")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def cameras(
+    gstreamer: None, numbered_clip: Path, make_camera: Callable[[Path], Any]
+) -> Iterator[dict[str, Any]]:
+    """One for most of the streams, and one that may be stopped."""
+    started = {name: make_camera(numbered_clip) for name in ("usual", "gate")}
+    yield started
+    for camera in started.values():
+        camera.thaw()
+        camera.kill()
+
+
+@dataclass
+class Served:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def streams(self) -> dict[str, Any]:
+        with urlopen(f"{self.url}/v1/streams", timeout=5) as answer:
+            return {one["id"]: one for one in json.load(answer)}
+
+
+@pytest.fixture(scope="module")
+def service(cameras: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("service")
+    urls = dict.fromkeys(CAMERAS, cameras["usual"].url) | {"gate": cameras["gate"].url}
+    settings = {
+        "model": {"name": "blob"},
+        "sources": [{"id": name, "url": url} for name, url in urls.items()],
+        "sinks": [f"jsonl:{folder}/{{source}}.jsonl"],
+        "run": {"state_dir": str(folder / "state")},
+    }
+    config = folder / "service.yaml"
+    config.write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "maskstream", "serve", str(config), "--local", "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = ""
+    while (found := re.search(r"listening on (http://[\w.:]+)", said)) is None:
+        said += process.stderr.readline()
+        assert process.poll() is None, said
+    served = Served(process, found[1])
+    while {one["state"] for one in served.streams().values()} != {"streaming"}:
+        assert process.poll() is None
+        time.sleep(0.1)
+    yield served
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@dataclass
+class Opened:
+    """A page, what its console said, and what it was sent."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    records: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def until(self, script: str, *, within_s: float = 10.0) -> None:
+        """Wait; asked from outside, as the page's policy lets nobody evaluate text inside."""
+        deadline = time.monotonic() + within_s
+        while not self.page.evaluate(script):
+            assert time.monotonic() < deadline, script
+            self.page.wait_for_timeout(50)
+
+    def shown(self, count: int) -> None:
+        """Wait until the view of a stream has shown so many pictures."""
+        self.until(f"document.querySelector('.stage')?.dataset.shown > {count}")
+
+    def tile(self, name: str) -> Any:
+        return self.page.locator(f".tile[data-stream={name}]")
+
+    def note(self, message: bytes) -> None:
+        length = int.from_bytes(message[:4], "big")
+        record = json.loads(message[4 : 4 + length])
+        self.records[record["frame"]] = record
+
+
+@pytest.fixture
+def opened(browser: Any, service: Served) -> Iterator[Callable[..., Opened]]:
+    """Opens the page; at the end nothing may have gone wrong in any that was not told it may."""
+    contexts: list[Any] = []
+    strict: list[Opened] = []
+
+    def open_page(
+        path: str = "",
+        *,
+        size: tuple[int, int] = (1440, 900),
+        before: str | None = None,
+        quiet: bool = True,
+    ) -> Opened:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme="dark"
+        )
+        contexts.append(context)
+        if before:
+            context.add_init_script(before)
+        one = Opened(context.new_page())
+        one.page.set_default_timeout(SOON_MS)
+        kinds = ("error", "warning")
+        one.page.on("console", lambda m: one.said.append(m.text) if m.type in kinds else None)
+        one.page.on("pageerror", lambda error: one.said.append(str(error)))
+        one.page.on("websocket", lambda socket: socket.on("framereceived", one.note))
+        if quiet:
+            strict.append(one)
+        one.page.goto(f"{service.url}/{path}")
+        return one
+
+    yield open_page
+    said = [one.said for one in strict]
+    for context in contexts:
+        context.close()
+    assert said == [[] for _ in strict]
+
+
+def shown(page: Any, selector: str) -> dict[str, int]:
+    """Pictures shown so far, by stream."""
+    script = "all => all.map(one => [one.dataset.stream ?? '', Number(one.dataset.shown ?? 0)])"
+    return dict(page.locator(selector).evaluate_all(script))
+
+
+def test_the_page_is_there_within_a_second_and_shows_four_streams_live(opened, figures) -> None:
+    loaded_ms = []
+    for _ in range(3):
+        one = opened()
+        script = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+        one.until(f"{script} > 0")
+        loaded_ms.append(one.page.evaluate(script))
+        if len(loaded_ms) < 3:
+            one.page.close()
+    page, tiles = one.page, "[...document.querySelectorAll('.tile')]"
+    one.until(f"{tiles}.filter(one => one.dataset.shown > 2).length === 4")
+    before, began_s = shown(page, ".tile"), time.monotonic()
+    page.wait_for_timeout(3000)
+    after, seconds = shown(page, ".tile"), time.monotonic() - began_s
+    rates = {name: (after[name] - before[name]) / seconds for name in after}
+    figures("page", f"loaded in {min(loaded_ms):.0f} ms", f"{min(rates.values()):.1f} pictures/s")
+    assert min(loaded_ms) <= 1000
+    assert min(rates.values()) >= 5, rates
+
+
+def test_a_mask_that_is_pointed_at_shows_the_track_of_its_record(opened) -> None:
+    one = opened("#/stream/north")
+    page, stage = one.page, one.page.locator(".stage")
+    one.shown(12)
+    page.keyboard.press("Space")
+    page.wait_for_timeout(300)
+    frame = int(stage.get_attribute("data-frame"))
+    page.wait_for_timeout(500)
+    assert int(stage.get_attribute("data-frame")) == frame  # it is frozen
+    record = one.records[frame]
+    instance = max(record["instances"], key=lambda found: found["area"])
+    rows, columns = np.nonzero(coco.decode(instance["mask"]))
+    middle = len(rows) // 2
+    box = page.locator(".overlay").bounding_box()
+    scale = box["width"] / record["width"]
+    x, y = box["x"] + (columns[middle] + 0.5) * scale, box["y"] + (rows[middle] + 0.5) * scale
+    card = page.locator(".card")
+    assert not card.is_visible()
+    page.mouse.move(x, y)
+    card.wait_for(state="visible")
+    assert f"{instance['label']} #{instance['track']}" in card.inner_text()
+    assert f"{instance['score']:.2f}" in card.inner_text()
+    page.mouse.click(x, y)
+    page.mouse.move(5, 5)
+    assert card.is_visible()  # it is kept
+    page.keyboard.press("Escape")
+    card.wait_for(state="hidden")
+    page.keyboard.press("ArrowLeft")
+    one.until(f"document.querySelector('.stage').dataset.frame < {frame}")
+    page.get_by_role("button", name=re.compile("^" + instance["label"])).first.click()
+    page.get_by_role("button", name="Go on").click()
+    one.until(f"document.querySelector('.stage').dataset.frame > {frame}")
+
+
+def masks_to_decode() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    noise = [rng.random((37, 53)) < share for share in (0.02, 0.5, 0.98)]
+    whole, empty = np.ones((5, 7), bool), np.zeros((5, 7), bool)
+    corner = np.zeros((1080, 1920), bool)
+    corner[1079, 1919] = corner[0, 0] = corner[500:900, 300:1500] = True
+    return [*noise, whole, empty, corner]
+
+
+def test_masks_decoded_in_the_browser_have_every_pixel(opened) -> None:
+    page = opened().page
+    decode = """async (mask) => {
+        const { decode } = await import(new URL("page/rle.js", document.baseURI));
+        const found = decode(mask);
+        return { ...found, bits: new TextDecoder().decode(found.bits.map((bit) => 48 + bit)) };
+    }"""
+    for mask in masks_to_decode():
+        (text,) = Masks.from_dense(mask[None]).to_coco()
+        assert (coco.decode(text) == mask).all()
+        found = page.evaluate(decode, text)
+        whole = np.zeros_like(mask)
+        x, y, width, height = (found[key] for key in ("x", "y", "width", "height"))
+        bits = np.frombuffer(found["bits"].encode(), np.uint8).reshape(height, width) == 49
+        whole[y : y + height, x : x + width] = bits
+        assert (whole == mask).all()
+        assert (bits.shape == (0, 0)) == (not mask.any())
+
+
+def test_the_colours_of_tracks_are_those_the_service_draws(opened) -> None:
+    numbers = [*range(40), 997, 123_456_789]
+    script = """async (numbers) => {
+        const { colour, ink } = await import(new URL("page/palette.js", document.baseURI));
+        return numbers.map((number) => [colour(number), ink(colour(number))]);
+    }"""
+    found = opened().page.evaluate(script, numbers)
+    inks = {(255, 255, 255): "#ffffff", (16, 16, 16): "#101010"}
+    assert found == [[[*colour(n)[::-1]], inks[ink(colour(n))]] for n in numbers]
+
+
+def test_a_stream_is_added_paused_and_removed_by_the_page(opened, service, cameras) -> None:
+    one = opened(quiet=False)  # the browser notes that a request was refused
+    page = one.page
+    page.get_by_role("button", name="Add stream").click()
+    dialog = page.get_by_role("dialog", name="Add a stream")
+    dialog.get_by_label("Address").fill("rstp://127.0.0.1/cam")
+    dialog.get_by_label("Id").fill("door")
+    dialog.get_by_role("button", name="Add").click()
+    said = dialog.get_by_role("alert")
+    said.wait_for(state="visible")
+    assert "did you mean rtsp://?" in said.inner_text()
+    dialog.get_by_label("Address").fill(cameras["usual"].url)
+    dialog.get_by_label("Least score").fill("0,4")
+    dialog.get_by_role("button", name="Add").click()
+    page.wait_for_url("**/#/stream/door")
+    assert service.streams()["door"]["settings"]["min_score"] == 0.4
+    one.shown(2)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").wait_for()
+    assert service.streams()["door"]["paused"] is True
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    page.wait_for_url("**/#/")
+    page.locator(".tile[data-stream=door]").wait_for(state="detached")
+    assert "door" not in service.streams()
+
+
+def test_a_camera_that_stops_is_said_within_six_seconds_and_so_is_its_return(
+    opened, cameras, figures
+) -> None:
+    grid, view = opened(), opened("#/stream/gate")
+    view.shown(2)
+    began_s = time.monotonic()
+    cameras["gate"].freeze()
+    words = re.compile("no pictures from the camera|connection to the camera lost", re.I)
+    said = grid.tile("gate").locator(".trouble", has_text=words)
+    said.wait_for(state="visible", timeout=6000)
+    after_s = time.monotonic() - began_s
+    view.page.locator(".notice", has_text=words).wait_for(state="visible", timeout=3000)
+    figures("page", "a camera stopped, said after", f"{after_s:.1f} s")
+    assert after_s <= 6
+    grid.page.locator(".happened li", has_text="gate").filter(has_text="stalled").wait_for()
+    assert grid.page.title() == "(1) maskstream"
+    assert not grid.tile("north").locator(".trouble").is_visible()
+    cameras["gate"].thaw()
+    said.wait_for(state="hidden", timeout=15_000)
+
+
+def test_a_service_that_answers_no_more_is_said_within_six_seconds(opened, service) -> None:
+    one = opened(quiet=False)
+    page = one.page
+    page.locator("[data-link=there]").wait_for()
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        page.get_by_text("connection to the service lost").wait_for(timeout=6000)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
+    page.locator("[data-link=there]").wait_for()
+    one.until("document.querySelectorAll('.tile').length === 4")
+
+
+def test_without_websocket_pictures_are_drawn_by_the_service(opened) -> None:
+    one = opened(before="delete window.WebSocket")
+    page = one.page
+    one.until("document.querySelectorAll('.tile img[data-loaded]').length === 4")
+    page.goto(f"{page.url}#/stream/north")
+    page.locator(".stage img[data-loaded]").wait_for()
+    assert page.get_by_text("This browser has no WebSocket").is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_every_view_fits_the_screen(opened, width: int, tmp_path: Path) -> None:
+    page = opened(size=(width, 844)).page
+    for name in ("", "stream/north", "workers", "events"):
+        page.evaluate(f"location.hash = '#/{name}'")
+        page.locator("main > *").wait_for()
+        page.wait_for_timeout(300)
+        too_wide = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+        assert too_wide <= 0, name
+        nameless = page.evaluate(
+            "[...document.querySelectorAll('button, a, input, meter')].filter(one => "
+            "!one.textContent.trim() && !one.ariaLabel && !one.ariaHidden && !one.labels?.length"
+            ").map(one => one.outerHTML)"
+        )
+        assert nameless == [], name
+
+
+def test_dark_and_light_are_chosen_and_kept(opened) -> None:
+    page = opened().page
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    page.get_by_role("button", name="Dark or light").click()
+    light = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    page.locator("[data-link=there]").wait_for()
+    assert page.evaluate(ground) == light
