@@ -24,7 +24,7 @@ ServiceUrl = Annotated[
     str,
     typer.Option("--service", envvar="MASKSTREAM_SERVICE", metavar="URL", help="Of the service."),
 ]
-TokenFile = Annotated[
+ServiceToken = Annotated[
     str | None,
     typer.Option(
         envvar="MASKSTREAM_TOKEN_FILE", metavar="FILE", help="Holds the token of the service."

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, TokenFile
+from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, ServiceToken
 from pipeline.cli.telling import give, say
 from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
@@ -26,7 +26,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Of the stream.")]
 def service(
     context: typer.Context,
     address: ServiceUrl = DEFAULT,
-    token_file: TokenFile = None,
+    token_file: ServiceToken = None,
     ca_file: CaFile = None,
 ) -> None:
     """Say which service."""

@@ -12,13 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, TokenFile
+from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, ServiceToken
 from pipeline.plain import plain
 
 
 def top(
     address: ServiceUrl = DEFAULT,
-    token_file: TokenFile = None,
+    token_file: ServiceToken = None,
     ca_file: CaFile = None,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
