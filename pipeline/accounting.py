@@ -87,6 +87,8 @@ class StreamCounts:
     reconnects: int = 0
     stages: Mapping[str, Histogram] = field(default_factory=dict)
     sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
+    changed: tuple[int, int, int] | None = None
+    """Number of the last change of its settings, epoch and index of the first frame with it."""
     every_frame: bool = field(default=False, compare=False)
     """It is a file, known once it is looked at: after a crash it goes on from its checkpoint."""
 
@@ -124,6 +126,7 @@ class StreamCounts:
                 name: self.sinks.get(name, SinkCounts()) + later.sinks.get(name, SinkCounts())
                 for name in [*self.sinks, *(n for n in later.sinks if n not in self.sinks)]
             },
+            changed=later.changed,
             every_frame=later.every_frame,
         )
 
@@ -210,6 +213,7 @@ class StreamAccount:
         self.source_id = source_id
         self.lock = threading.RLock()
         self.every_frame = False
+        self.changed: tuple[int, int, int] | None = None
         """See `StreamCounts`."""
         self._state = "starting"
         self._captured = self._published = 0
@@ -336,5 +340,6 @@ class StreamAccount:
                 reconnects=self._places.get("reconnects", _nothing)(),
                 stages={s: Histogram(tuple(self._buckets[s]), self._sums[s]) for s in STAGES},
                 sinks={name: tally.counts() for name, tally in self._sinks.items()},
+                changed=self.changed,
                 every_frame=self.every_frame,
             )

@@ -6,7 +6,8 @@ joins them is `pipeline.stream`. One contract a file:
 `pipeline.contracts.source`     `Source` gives frames; `Reporting` ones say what they are doing
 `pipeline.contracts.segmenter`  `Segmenter` finds instances; it may be `Overlapping`, `Warm` or
                                 `Measured`; `AsyncSegmenter` is one somewhere else
-`pipeline.contracts.tracking`   `Tracker` and `CameraMotion` remember from frame to frame
+`pipeline.contracts.tracking`   `Tracker` and `CameraMotion` remember from frame to frame; a
+                                `Tunable` one takes other settings between two of them
 `pipeline.contracts.region`     `Region` says which part of the picture counts
 `pipeline.contracts.sink`       `Sink` takes results; `ChecksResume` and `KeepsOwnEnd` ones resume
                                 with more care; `StreamEnd` is the last it is told
@@ -39,7 +40,7 @@ from pipeline.contracts.sink import (
     resume_keeping,
 )
 from pipeline.contracts.source import Outcome, Position, Reporting, Source, Status
-from pipeline.contracts.tracking import CameraMotion, SnapshotRefused, Tracker
+from pipeline.contracts.tracking import CameraMotion, SnapshotRefused, Tracker, Tunable
 
 __all__ = [
     "AsyncSegmenter",
@@ -60,6 +61,7 @@ __all__ = [
     "Status",
     "StreamEnd",
     "Tracker",
+    "Tunable",
     "Warm",
     "check_resume",
     "resume_keeping",

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, ServiceToken
+from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceToken, ServiceUrl
 from pipeline.cli.telling import give, say
 from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceUrl, ServiceToken
+from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceToken, ServiceUrl
 from pipeline.plain import plain
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,18 @@ class Tracker(Protocol):
 
         Raises:
             SnapshotRefused: an older version took it, or a tracker with other settings.
+        """
+
+
+@runtime_checkable
+class Tunable(Tracker, Protocol):
+    """A tracker whose settings may change between two frames."""
+
+    def tune(self, *, min_score: float) -> None:
+        """Publish tracks from another score on; called between two frames.
+
+        Args:
+            min_score: a track whose best score so far has reached it is published, 0 to 1.
         """
 
 

@@ -71,6 +71,19 @@ class RunControl(Protocol):
             MaskstreamError: the source cannot be read, or another process writes its output.
         """
 
+    def change(self, plan: StreamPlan) -> int:
+        """Have a camera go on with other settings, from one frame on; returns at once.
+
+        Which frame that is stands in `StreamCounts.changed`, with the number that is returned.
+
+        Args:
+            plan: as `resolve` made it; of the stream of its id.
+
+        Raises:
+            ConfigError: there is no such stream, or something differs that cannot change while it
+                runs, see `pipeline.runtime.changes`. It goes on as it was.
+        """
+
     def tell(self, source_id: str, command: Command) -> None:
         """Have a stream obey; returns at once. A stream that is over obeys `Remove` alone.
 

@@ -17,6 +17,7 @@ from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import prepare_added
+from pipeline.runtime.changes import change_of, changed_plan
 from pipeline.runtime.latest import Latest, Viewing
 from pipeline.stream import Command, Drain, End, Leave, Remove
 
@@ -46,6 +47,9 @@ class ControlledRun(ABC):
         self._closed: str | None = None
         self._leaving: set[str] = set()
         self._told: set[Command] = set()
+        self._begun: dict[str, StreamPlan] = {}
+        """What each stream was opened with."""
+        self._changes = 0
 
     def streams(self) -> list[StreamPlan]:
         """See `RunControl`."""
@@ -67,6 +71,18 @@ class ControlledRun(ABC):
                 self._plan = replace(self._plan, streams=(*self._plan.streams, ready))
                 self._asked.append(ready)
         self._news.set()
+
+    def change(self, plan: StreamPlan) -> int:
+        """See `RunControl`."""
+        with self._lock:
+            self._check_known(plan.id)
+            now = next(one for one in self._plan.streams if one.id == plan.id)
+            changed = changed_plan(now, plan, begun=self._begun.get(plan.id, now))
+            streams = tuple(changed if one is now else one for one in self._plan.streams)
+            self._plan = replace(self._plan, streams=streams)
+            self._changes += 1
+            self.tell(plan.id, change_of(changed, number=self._changes))
+            return self._changes
 
     def tell(self, source_id: str, command: Command) -> None:
         """See `RunControl`."""
@@ -108,6 +124,7 @@ class ControlledRun(ABC):
         while self._asked:
             asked = self._asked.popleft()
             if isinstance(asked, StreamPlan):
+                self._begun[asked.id] = asked
                 self._begin(asked)
                 continue
             source_id, command = asked
@@ -130,6 +147,7 @@ class ControlledRun(ABC):
             log.info("%s: removed: %s, %s", source_id, end.why_stopped, end.outcome.status)
             with self._lock:  # in one step: the id is free when nothing of it is left
                 self._forget(source_id)
+                self._begun.pop(source_id, None)
                 streams = tuple(one for one in self._plan.streams if one.id != source_id)
                 self._plan = replace(self._plan, streams=streams)
                 self._leaving.discard(source_id)

@@ -102,6 +102,8 @@ class Capture:
             last=(after.pts_s, after.index) if after else None,
             sampled=after.sampled if after else Sampled(),
         )
+        self._thinning: tuple[int, float | None] | None = None
+        """How to choose from the next picture on; None: as before."""
         self._epoch = after.epoch if after else None
         self._kept = after.kept if after else 0
         self._captured = after.captured if after else 0
@@ -114,6 +116,11 @@ class Capture:
         self._thread = threading.Thread(
             target=self._run, name=f"capture-{source.source_id}", daemon=True
         )
+
+    def thin(self, *, stride: int, max_fps: float | None) -> None:
+        """Choose otherwise from the next picture on; from any thread."""
+        with self._account.lock:
+            self._thinning = stride, max_fps
 
     @property
     def ended(self) -> bool:
@@ -198,6 +205,9 @@ class Capture:
         if frame.epoch != self._epoch:
             self._epoch, self._kept = frame.epoch, 0
             self._sampling.reset()
+        if self._thinning is not None:
+            stride, max_fps = self._thinning
+            self._sampling, self._thinning = Sampling(stride=stride, max_fps=max_fps), None
         cause = self._sampling.cause_to_drop(frame.pts_s, frame.index)
         with self._account.lock:  # counted and placed in one step: the balance always holds
             self._captured += 1

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from pipeline.stream.settings import StreamSettings
+
+Corners: TypeAlias = tuple[tuple[float, float], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Drain:
@@ -53,7 +57,23 @@ class Remove:
     reason: str
 
 
-Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Go on with other settings, from one frame on: what is in flight is published before."""
+
+    verb: ClassVar[str] = "change"
+    reason: str
+    number: int
+    """Of this run, so that it can be seen when it is done; a later one is larger."""
+    settings: StreamSettings
+    """All of them; `classes` is filled in where the labels of the model are known."""
+    classes: tuple[str, ...] | None
+    """Names of those to follow and publish; None for all."""
+    include: tuple[Corners, ...]
+    ignore: tuple[Corners, ...]
+
+
+Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove | Change
 
 
 def still_wanted(told: Iterable[Command], command: Command) -> tuple[Command, ...]:

@@ -63,6 +63,12 @@ class Filling:
         """Whether all that was captured is settled."""
         return not len(self.window) and not len(self.buffer)
 
+    @property
+    def next_place(self) -> tuple[int, int] | None:
+        """Epoch and index of the frame that is submitted next, if it is there."""
+        captured = self.buffer.peek()
+        return None if captured is None else (captured.mark.epoch, captured.mark.index)
+
     def fill(self) -> int:
         """Move what waits and fits into the window, and submit it in one call."""
         taken = self._taken()

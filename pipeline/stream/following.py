@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.stages import CameraMotion, Region, SnapshotRefused, Tracker
+from pipeline.stages import CameraMotion, Region, SnapshotRefused, Tracker, Tunable
 from pipeline.stream.settings import StreamSettings
 
 
@@ -43,6 +43,14 @@ class Following:
         self._region = region
         self._last: Masks | None = None
         self._first_id = 1
+
+    def change(self, settings: StreamSettings, region: Region | None) -> None:
+        """Go on with other settings; tracks stay."""
+        self._min_score = settings.min_score
+        self._classes = None if settings.classes is None else np.array(sorted(settings.classes))
+        self._region = region
+        if isinstance(self._tracker, Tunable):
+            self._tracker.tune(min_score=settings.min_score)
 
     @property
     def tracks(self) -> bool:

@@ -33,6 +33,7 @@ from pipeline.stages import (
     Tracker,
 )
 from pipeline.stream.capture import Capture, outcome_of
+from pipeline.stream.changing import Changing
 from pipeline.stream.checkpoint import Checkpoint
 from pipeline.stream.commands import Command
 from pipeline.stream.end import End
@@ -98,6 +99,13 @@ class Stream:
         following = Following(settings, tracker=tracker, camera=camera, region=region)
         self._filling = Filling(
             segmenter, following, settings=settings, account=account, wake=wake.set, clock=clock
+        )
+        self._changing = Changing(
+            self._orders,
+            filling=self._filling,
+            following=following,
+            info=lambda: segmenter.info,
+            account=account,
         )
         self._publisher = Publisher(
             sinks,
@@ -201,7 +209,8 @@ class Stream:
         self._orders.begin()
         while not self._orders.left.is_set():
             self._wake.clear()
-            moved = self._filling.fill() + self._publish_ready()
+            moved = 0 if self._changing.waits(capture) else self._filling.fill()
+            moved += self._publish_ready()
             if self._publisher.lost_all:
                 raise MaskstreamError("every sink is lost")
             if capture.ended and self._filling.empty:

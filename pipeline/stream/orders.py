@@ -10,7 +10,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.errors import in_one_line
 from pipeline.stages import Source
-from pipeline.stream.commands import Command, Drain, Leave, Remove, Resume, Suspend
+from pipeline.stream.commands import Change, Command, Drain, Leave, Remove, Resume, Suspend
 from pipeline.stream.pausing import Pausing
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ class Orders:
         self.left = threading.Event()
         """What is in flight is to be dropped."""
         self.pausing = Pausing()
+        self.change: Change | None = None
+        """Settings to go on with, until the loop has taken them."""
         self.why: str | None = None
         """Why it is to end, once it was told to."""
         self._source = source
@@ -72,6 +74,10 @@ class Orders:
             case Leave():
                 self.left.set()
                 self._end(command.reason)
+            case Change():
+                with self._account.lock:
+                    self.change = command
+                self._wake()
             case Suspend() | Resume():
                 self._pause(isinstance(command, Suspend))
 

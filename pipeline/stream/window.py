@@ -122,18 +122,24 @@ class Window:
     def __init__(
         self, settings: StreamSettings, *, live: bool, tracked: bool, clock: Clock
     ) -> None:
-        self._settings = settings
-        self._max_latency_s = settings.max_latency_s if live else None
-        self._every = settings.segment_every if tracked else 1
-        self._adaptive = settings.adaptive and tracked
+        self._live = live
+        self._tracked = tracked
         self._clock = clock
+        self.change(settings)
         self._flights: deque[Flight] = deque()
         self._segmented = 0
         self._forecast = Forecast()
 
+    def change(self, settings: StreamSettings) -> None:
+        """Go on with other limits."""
+        self._settings = settings
+        self._max_latency_s = settings.max_latency_s if self._live else None
+        self._every = settings.segment_every if self._tracked else 1
+        self._adaptive = settings.adaptive and self._tracked
+
     def take_every_frame(self) -> None:
         """No frame may be dropped, as if it had been made for a file."""
-        self._max_latency_s = None
+        self._live, self._max_latency_s = False, None
 
     def __len__(self) -> int:
         """Frames in flight."""

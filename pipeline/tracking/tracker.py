@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -256,6 +256,10 @@ class StreamTracker:
         self._pts_s = None
         self._segmented_s = -1.0
         self._size = None
+
+    def tune(self, *, min_score: float) -> None:
+        """See `pipeline.stages.Tunable`."""
+        self.settings = replace(self.settings, min_score=min_score)
 
     @property
     def _settings_text(self) -> str:
