@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 from pipeline.errors import ConfigError
 from pipeline.plan import StreamPlan
-from pipeline.stream.commands import Change
+from pipeline.stream.commands import Adjust
 from pipeline.stream.settings import StreamSettings
 
 WORDS = {
@@ -56,9 +56,9 @@ def changed_plan(now: StreamPlan, asked: StreamPlan, *, begun: StreamPlan) -> St
     return changed
 
 
-def change_of(plan: StreamPlan, *, number: int) -> Change:
+def change_of(plan: StreamPlan, *, number: int) -> Adjust:
     """The command for a stream to go on with this plan."""
-    return Change(
+    return Adjust(
         reason="asked for",
         number=number,
         settings=plan.settings,

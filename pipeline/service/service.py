@@ -16,22 +16,23 @@ from typing import Any
 from pipeline.catalogue import hint
 from pipeline.clock import Clock
 from pipeline.config import ServiceSettings
-from pipeline.errors import ConfigError, MaskstreamError
+from pipeline.errors import ConfigError
 from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
 from pipeline.service.desired import Desired, DesiredStream, Difference
 from pipeline.service.history import History, Standing
 from pipeline.service.recent import Recent, WorkerRates
+from pipeline.service.reconciling import Reconciler
 from pipeline.service.spec import plan_of, specs_of
-from pipeline.service.status import StreamStatus, Trouble
-from pipeline.stream.commands import Remove, Resume, Suspend
+from pipeline.service.status import ChangeStatus, StreamStatus
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
-TRY_AGAIN_S = (2.0, 5.0, 15.0, 60.0)
-"""After so long a stream that could not be taken in is tried again; the last one for ever."""
+CHANGES_WITHIN_S = 2.0
+LOOK_AGAIN_S = 0.02
+OVER = ("ended", "failed")
 
 
 class Conflict(ConfigError):
@@ -70,9 +71,7 @@ class Service:
         self._news = threading.Event()
         self._closed = threading.Event()
         self._control: RunControl | None = None
-        self._carried: dict[str, DesiredStream] = {}
-        """What the run was told of each stream it has."""
-        self._troubles: dict[str, Trouble] = {}
+        self._reconciler = Reconciler(self._planned, clock)
         self._recent = Recent(clock)
         self._thread = threading.Thread(target=self._keep_going, name="service", daemon=True)
         desired.follow(specs_of(settings))
@@ -112,7 +111,8 @@ class Service:
         if control is None or not self.alive:
             return False
         with self._changing:
-            missing = set(self._desired.streams()) - set(self._carried) - set(self._troubles)
+            known = {*self._reconciler.carried, *self._reconciler.troubles}
+            missing = set(self._desired.streams()) - known
         counts = control.counts()
         loaded = any(worker.state == "ready" for worker in counts.workers)
         return loaded and not missing
@@ -127,7 +127,7 @@ class Service:
         seen = {stream.source_id: stream for stream in counts.streams}
         rates = self._recent.streams(counts)
         with self._changing:
-            troubles = dict(self._troubles)
+            troubles = dict(self._reconciler.troubles)
             wanted = self._desired.streams()
         return [
             StreamStatus(
@@ -172,26 +172,40 @@ class Service:
                 raise Conflict(f"stream {plan.id!r} is there already; remove it, or change it")
             if any(one.id == plan.id for one in self._steered().streams()):
                 raise Conflict(f"stream {plan.id!r} is being removed; ask again in a moment")
-            self._steered().add(plan)
-            self._carried[plan.id] = wanted
+            self._reconciler.add(self._steered(), wanted, plan)
             self._desired.put(wanted)
         log.info("stream %s was added", plan.id)
         return self.stream(plan.id)
 
-    def change(self, source_id: str, spec: Mapping[str, Any]) -> StreamStatus:
-        """Give a stream other settings: it is drained, and begins anew with them.
+    def change(self, source_id: str, spec: Mapping[str, Any], *, whole: bool) -> ChangeStatus:
+        """Give a stream other settings: while it runs, or else it is drained and begins anew.
+
+        Args:
+            source_id: of the stream.
+            spec: keys of a source as in YAML, and its own `sinks`.
+            whole: what is not in it goes back to its default; False: it stays as it was.
 
         Raises:
             NotFound: there is no such stream.
+            Conflict: it is a file that is being read, or the run is not there.
             MaskstreamError: the settings are wrong; everything is as it was.
         """
-        plan = self._planned({**spec, "id": source_id})
         with self._changing:
-            paused = self._known(source_id).paused
-            self._desired.put(DesiredStream({**spec, "id": plan.id}, paused))
-            self._troubles.pop(plan.id, None)
+            before = self._known(source_id)
+            values = {**({} if whole else before.spec), **spec, "id": source_id}
+            wanted = DesiredStream(values, before.paused)
+            plan = self._planned(values)
+            number = self._reconciler.adapt(self._steered(), wanted, plan)
+            if number is None and self._is_being_read(source_id):
+                raise Conflict(
+                    f"stream {source_id!r} is a file that is being read, its settings cannot "
+                    "change; remove it and add it again with other sinks"
+                )
+            self._desired.put(wanted)
+            self._reconciler.troubles.pop(source_id, None)
         self._news.set()
-        return self.stream(source_id)
+        place = None if number is None else self._place_of(source_id, number)
+        return ChangeStatus(self.stream(source_id), number is not None, place)
 
     def pause(self, source_id: str, *, paused: bool) -> StreamStatus:
         """Take in no frames of a stream, or go on.
@@ -213,7 +227,7 @@ class Service:
         with self._changing:
             self._known(source_id)
             self._desired.remove(source_id)
-            self._troubles.pop(source_id, None)
+            self._reconciler.troubles.pop(source_id, None)
         self._news.set()
 
     def reload(self) -> Difference:
@@ -228,7 +242,7 @@ class Service:
         with self._changing:
             self._settings = settings
             difference = self._desired.follow(specs_of(settings))
-            self._troubles.clear()
+            self._reconciler.troubles.clear()
         self._news.set()
         return difference
 
@@ -243,6 +257,23 @@ class Service:
         except ConfigError:
             self._known(source_id)
             return None
+
+    def _is_being_read(self, source_id: str) -> bool:
+        """Whether it is a file, and not over: its results would be of two runs."""
+        files = {plan.id for plan in self._steered().streams() if not plan.source.live}
+        over = {one.source_id for one in self.counts().streams if one.state in OVER}
+        return source_id in files - over
+
+    def _place_of(self, source_id: str, number: int) -> tuple[int, int] | None:
+        """Epoch and index of the first frame with a change; None: it has not come yet."""
+        until_s = time.monotonic() + CHANGES_WITHIN_S
+        while True:
+            seen = {one.source_id: one.changed for one in self.counts().streams}
+            changed = seen.get(source_id)
+            if changed is not None and changed[0] >= number:
+                return changed[1:]
+            if time.monotonic() >= until_s or self._closed.wait(LOOK_AGAIN_S):
+                return None
 
     def _known(self, source_id: str) -> DesiredStream:
         streams = self._desired.streams()
@@ -264,7 +295,7 @@ class Service:
             self._news.clear()
             try:
                 with self._changing:
-                    self._reconcile(self._steered())
+                    self._reconciler.step(self._steered(), self._desired.streams())
             except Exception:
                 log.exception("the service could not be made what is desired")
             self._recent.note(self.counts())
@@ -280,47 +311,3 @@ class Service:
         }
         workers = {one.worker: Standing(one.state) for one, _ in self.workers()}
         self.history.look(streams, workers, at_s=time.time())
-
-    def _reconcile(self, control: RunControl) -> None:
-        """One step from what there is to what is to be."""
-        wanted = self._desired.streams()
-        there = {plan.id for plan in control.streams()}
-        for gone in set(self._carried) - there:
-            del self._carried[gone]
-        for name in there - set(wanted):
-            self._let_go(control, name, "it was removed")
-        for name, one in wanted.items():
-            carried = self._carried.get(name)
-            if name not in there:
-                self._take_in(control, one)
-            elif carried is not None and carried.spec != one.spec:
-                self._let_go(control, name, "its settings were changed")
-            elif carried is not None and carried.paused != one.paused:
-                control.tell(name, PAUSE if one.paused else GO_ON)
-                self._carried[name] = one
-
-    def _let_go(self, control: RunControl, name: str, reason: str) -> None:
-        """Have a stream removed, told once; the id is free when it has gone."""
-        if self._carried.pop(name, None) is not None:
-            control.tell(name, Remove(reason))
-
-    def _take_in(self, control: RunControl, wanted: DesiredStream) -> None:
-        trouble = self._troubles.get(wanted.id)
-        if trouble is not None and self._clock() < trouble.again_at_s:
-            return
-        try:
-            control.add(self._planned(wanted.spec))
-        except MaskstreamError as error:
-            tries = 0 if trouble is None else trouble.tries + 1
-            wait_s = TRY_AGAIN_S[min(tries, len(TRY_AGAIN_S) - 1)]
-            if trouble is None or trouble.reason != str(error):
-                log.warning("%s: not taken in: %s", wanted.id, error)
-            self._troubles[wanted.id] = Trouble(str(error), tries, self._clock() + wait_s)
-            return
-        self._troubles.pop(wanted.id, None)
-        if wanted.paused:
-            control.tell(wanted.id, PAUSE)
-        self._carried[wanted.id] = wanted
-
-
-PAUSE, GO_ON = Suspend("asked for"), Resume("asked for")

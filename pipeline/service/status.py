@@ -36,3 +36,14 @@ class StreamStatus:
     def state(self) -> str:
         """Of the stream in the run; `waiting` while the run does not have it."""
         return "waiting" if self.counts is None else self.counts.state
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeStatus:
+    """What became of a change."""
+
+    status: StreamStatus
+    running: bool
+    """It holds while the stream runs; False: the stream is drained and begins anew."""
+    first_frame: tuple[int, int] | None
+    """Epoch and index of the first frame with it; None: it has not come yet."""

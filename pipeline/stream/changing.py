@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.accounting import StreamAccount
-from pipeline.stages import ModelInfo
+from pipeline.stages import AsyncSegmenter
 from pipeline.stream.capture import Capture
 from pipeline.stream.filling import Filling
 from pipeline.stream.following import Following
@@ -21,23 +20,22 @@ class Changing:
         orders: where it is asked for.
         filling: what is in flight, and goes on with it.
         following: goes on with it.
-        info: of the model, for the names of its classes.
+        segmenter: knows the names of the classes.
         account: told from which frame on it holds.
     """
 
     def __init__(
         self,
         orders: Orders,
-        *,
         filling: Filling,
         following: Following,
-        info: Callable[[], ModelInfo],
+        segmenter: AsyncSegmenter,
         account: StreamAccount,
     ) -> None:
         self._orders = orders
         self._filling = filling
         self._following = following
-        self._info = info
+        self._segmenter = segmenter
         self._account = account
 
     def waits(self, capture: Capture) -> bool:
@@ -47,14 +45,16 @@ class Changing:
         in everything, and every later one the new.
         """
         change = self._orders.change
-        if change is None or capture.ended:
+        if change is None:
             return False
-        place = self._filling.next_place
-        if len(self._filling.window) or place is None:
+        if len(self._filling.window):
             return True
+        place = self._filling.next_place
+        if place is None:
+            return not capture.ended
         classes = None
         if change.classes is not None:
-            labels = self._info().labels
+            labels = self._segmenter.info.labels
             classes = frozenset(i for i, name in labels.items() if name in change.classes)
         settings = replace(change.settings, classes=classes)
         region = None

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeAlias
 
 from pipeline.stream.settings import StreamSettings
 
-Corners: TypeAlias = tuple[tuple[float, float], ...]
+_Corners: TypeAlias = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Adjust:
     """Go on with other settings, from one frame on: what is in flight is published before."""
 
-    verb: ClassVar[str] = "change"
+    verb: ClassVar[str] = "adjust"
     reason: str
     number: int
     """Of this run, so that it can be seen when it is done; a later one is larger."""
@@ -69,11 +69,11 @@ class Change:
     """All of them; `classes` is filled in where the labels of the model are known."""
     classes: tuple[str, ...] | None
     """Names of those to follow and publish; None for all."""
-    include: tuple[Corners, ...]
-    ignore: tuple[Corners, ...]
+    include: tuple[_Corners, ...]
+    ignore: tuple[_Corners, ...]
 
 
-Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove | Change
+Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove | Adjust
 
 
 def still_wanted(told: Iterable[Command], command: Command) -> tuple[Command, ...]:

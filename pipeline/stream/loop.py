@@ -69,6 +69,8 @@ class Stream:
         clock: seconds, monotonic.
     """
 
+    _capture: Capture | None = None
+
     def __init__(
         self,
         source: Source,
@@ -100,13 +102,7 @@ class Stream:
         self._filling = Filling(
             segmenter, following, settings=settings, account=account, wake=wake.set, clock=clock
         )
-        self._changing = Changing(
-            self._orders,
-            filling=self._filling,
-            following=following,
-            info=lambda: segmenter.info,
-            account=account,
-        )
+        self._changing = Changing(self._orders, self._filling, following, segmenter, account)
         self._publisher = Publisher(
             sinks,
             account=account,
@@ -134,7 +130,6 @@ class Stream:
             make_picture=make_picture,
             clock=clock,
         )
-        self._capture: Capture | None = None
         self._be_watched()
 
     @property

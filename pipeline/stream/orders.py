@@ -10,7 +10,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.errors import in_one_line
 from pipeline.stages import Source
-from pipeline.stream.commands import Change, Command, Drain, Leave, Remove, Resume, Suspend
+from pipeline.stream.commands import Adjust, Command, Drain, Leave, Remove, Resume, Suspend
 from pipeline.stream.pausing import Pausing
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Orders:
         self.left = threading.Event()
         """What is in flight is to be dropped."""
         self.pausing = Pausing()
-        self.change: Change | None = None
+        self.change: Adjust | None = None
         """Settings to go on with, until the loop has taken them."""
         self.why: str | None = None
         """Why it is to end, once it was told to."""
@@ -74,7 +74,7 @@ class Orders:
             case Leave():
                 self.left.set()
                 self._end(command.reason)
-            case Change():
+            case Adjust():
                 with self._account.lock:
                     self.change = command
                 self._wake()

@@ -12,7 +12,7 @@ from pipeline.histogram import Histogram
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.secrets import mask_url, scrub
 from pipeline.service.recent import StreamRates, WorkerRates
-from pipeline.service.status import StreamStatus
+from pipeline.service.status import ChangeStatus, StreamStatus
 
 
 class Accounting(BaseModel):
@@ -124,6 +124,34 @@ class StreamAnswer(BaseModel):
             accounting=None if counts is None else Accounting.of(counts),
             rates=None if status.rates is None else RatesAnswer.of(status.rates),
             sinks=[] if counts is None else _sinks(counts),
+        )
+
+
+class FrameAnswer(BaseModel):
+    """One frame of a stream."""
+
+    epoch: int
+    frame: int
+
+
+class AdjustAnswer(StreamAnswer):
+    """A stream, and what became of a change of its settings."""
+
+    running: bool = Field(
+        description="It holds while the stream runs; false: the stream begins anew."
+    )
+    first_frame: FrameAnswer | None = Field(
+        description="From this one on it holds; null: that frame has not come yet."
+    )
+
+    @staticmethod
+    def of_change(change: ChangeStatus) -> AdjustAnswer:
+        """What is told of it."""
+        place = change.first_frame
+        return AdjustAnswer(
+            **StreamAnswer.of(change.status).model_dump(),
+            running=change.running,
+            first_frame=None if place is None else FrameAnswer(epoch=place[0], frame=place[1]),
         )
 
 

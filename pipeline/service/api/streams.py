@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated, Any
 
-from pipeline.service.api.answers import DifferenceAnswer, StreamAnswer
+from fastapi import APIRouter, Body
+
+from pipeline.service.api.answers import AdjustAnswer, DifferenceAnswer, StreamAnswer
 from pipeline.service.api.problems import documented
 from pipeline.service.service import Service
 from pipeline.service.spec import StreamRequest
@@ -29,11 +31,21 @@ def routes(service: Service) -> APIRouter:
         """One stream."""
         return StreamAnswer.of(service.stream(source_id))
 
-    @router.put("/streams/{source_id}", responses=documented(404, 422))
-    def change_stream(source_id: str, spec: StreamRequest) -> StreamAnswer:
-        """Give a stream other settings: it is drained, and begins anew with them."""
+    @router.put("/streams/{source_id}", responses=documented(404, 409, 422))
+    def replace_stream(source_id: str, spec: StreamRequest) -> AdjustAnswer:
+        """Give a stream other settings; what is left out goes back to its default.
+
+        A camera's `min_score`, `classes`, `include`, `ignore`, `max_latency_ms`, `segment_every`,
+        `adaptive`, `stride` and `max_fps` change while it runs, from one frame on; with anything
+        else it is drained and begins anew. A file that is being read keeps its settings.
+        """
         values = spec.model_dump(mode="json", exclude_unset=True)
-        return StreamAnswer.of(service.change(source_id, values))
+        return AdjustAnswer.of_change(service.change(source_id, values, whole=True))
+
+    @router.patch("/streams/{source_id}", responses=documented(404, 409, 422))
+    def change_stream(source_id: str, values: Annotated[dict[str, Any], Body()]) -> AdjustAnswer:
+        """Change some settings of a stream, as `PUT` does; the others stay."""
+        return AdjustAnswer.of_change(service.change(source_id, values, whole=False))
 
     @router.delete("/streams/{source_id}", status_code=204, responses=documented(404))
     def remove_stream(source_id: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, Viewing
+from pipeline.runtime.changes import changed_plan
 from pipeline.service import Desired, Service
 from pipeline.stream.commands import Command, Remove
 
@@ -25,6 +26,7 @@ class NotedRun:
 
     healthy: bool = True
     slow: bool = False
+    changes: int = 0
     refuse: dict[str, str] = field(default_factory=dict)
     told: list[tuple[str, Command]] = field(default_factory=list)
     last: dict[str, Latest] = field(default_factory=dict)
@@ -35,7 +37,10 @@ class NotedRun:
         return list(self._plans.values())
 
     def counts(self) -> RunCounts:
-        streams = tuple(StreamCounts(name, "streaming", captured=3) for name in self._plans)
+        streams = tuple(
+            StreamCounts(name, "streaming", captured=3, changed=(self.changes, 0, 7))
+            for name in self._plans
+        )
         return RunCounts(streams=streams, workers=(WorkerCounts("local", "ready"),))
 
     def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
@@ -49,6 +54,11 @@ class NotedRun:
             raise ConfigError(self.refuse[plan.id])
         assert plan.id not in self._plans
         self._plans[plan.id] = plan
+
+    def change(self, plan: StreamPlan) -> int:
+        self._plans[plan.id] = changed_plan(self._plans[plan.id], plan, begun=self._plans[plan.id])
+        self.changes += 1
+        return self.changes
 
     def tell(self, source_id: str, command: Command) -> None:
         self.told.append((source_id, command))
@@ -90,7 +100,7 @@ class House:
 
     def step(self) -> None:
         with self.service._changing:
-            self.service._reconcile(self.run)
+            self.service._reconciler.step(self.run, self.service._desired.streams())
 
     @property
     def there(self) -> list[str]:

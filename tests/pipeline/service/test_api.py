@@ -54,7 +54,6 @@ def test_a_stream_comes_is_told_of_pauses_and_goes(client, house) -> None:
     assert added.json() == client.get("/v1/streams/a").json() == expected
     assert client.post("/v1/streams/a/pause").json()["paused"] is True
     assert client.post("/v1/streams/a/resume").json()["paused"] is False
-    assert client.put("/v1/streams/a", json={**body, "stride": 3}).json()["settings"]["stride"] == 3
     assert client.delete("/v1/streams/a").status_code == 204
     assert client.get("/v1/streams").json() == []
 
@@ -72,7 +71,7 @@ def test_what_is_wrong_is_told_as_a_problem_of_one_line(client, house) -> None:
     )
     assert problem(client.post("/v1/streams", json={"id": "b", "url": "nix://x"}))[0] == 422
     assert problem(client.get("/nowhere")) == (404, "Not Found")
-    assert problem(client.patch("/v1/streams/gate")) == (405, "Method Not Allowed")
+    assert problem(client.post("/v1/streams/gate")) == (405, "Method Not Allowed")
     house.run.counts = lambda: 1 // 0
     assert problem(client.get("/v1/streams"))[0] == 500
 
@@ -112,3 +111,20 @@ def test_health_and_metrics_are_those_of_the_run(client, house) -> None:
     assert (worker["worker"], worker["state"]) == ("local", "ready")
     house.run.healthy = False
     assert (client.get("/livez").status_code, client.get("/readyz").status_code) == (503, 503)
+
+
+def test_a_change_is_answered_with_the_first_frame_it_holds_for(client) -> None:
+    body = {"id": "a", "url": "rtsp://127.0.0.1:1/gate"}
+    client.post("/v1/streams", json=body)
+    changed = client.patch("/v1/streams/a", json={"min_score": 0.25}).json()
+    assert changed["settings"] == {**body, "min_score": 0.25}
+    assert (changed["running"], changed["first_frame"]) == (True, {"epoch": 0, "frame": 7})
+    whole = client.put("/v1/streams/a", json={**body, "classes": ["red"]}).json()
+    assert whole["settings"] == {**body, "classes": ["red"]}
+    assert whole["running"] is True
+    anew = client.patch("/v1/streams/a", json={"transport": "udp"}).json()
+    assert (anew["running"], anew["first_frame"]) == (False, None)
+    assert problem(client.patch("/v1/streams/a", json={"min_scor": 1}))[0] == 422
+    assert problem(client.patch("/v1/streams/b", json={"min_score": 1}))[0] == 404
+    client.post("/v1/streams", json={"id": "f", "url": STREET})
+    assert problem(client.patch("/v1/streams/f", json={"min_score": 1}))[0] == 409

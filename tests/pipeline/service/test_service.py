@@ -72,20 +72,50 @@ def test_pausing_is_told_once_and_again_the_other_way(house) -> None:
     assert [type(command) for _, command in house.run.told] == [Suspend, Resume]
 
 
-def test_changed_settings_drain_a_stream_and_begin_it_anew(house) -> None:
+CAMERA = {"id": "a", "url": "rtsp://127.0.0.1:1/gate", "min_score": 0.5}
+
+
+def test_a_cameras_settings_change_while_it_runs_and_the_frame_is_named(house) -> None:
     service = house.begin()
-    service.add(street("a"))
+    service.add(CAMERA)
+    changed = service.change("a", {"min_score": 0.75}, whole=False)
+    house.step()
+    assert (changed.running, changed.first_frame, house.run.told) == (True, (0, 7), [])
+    assert changed.status.wanted.spec == {**CAMERA, "min_score": 0.75}
+    (plan,) = house.run.streams()
+    assert plan.settings.min_score == 0.75
+    house.run = type(house.run)()  # the service is started again
+    house.begin()
+    house.step()
+    (plan,) = house.run.streams()
+    assert plan.settings.min_score == 0.75
+
+
+def test_what_cannot_change_while_a_camera_runs_drains_it_and_begins_it_anew(house) -> None:
+    service = house.begin()
+    service.add(CAMERA)
     house.run.slow = True
-    service.change("a", {"url": STREET, "stride": 2})
+    changed = service.change("a", {"url": "rtsp://127.0.0.1:1/yard"}, whole=True)
+    assert (changed.running, changed.first_frame) == (False, None)
     house.step()
     house.step()
     assert [(name, type(command)) for name, command in house.run.told] == [("a", Remove)]
     with pytest.raises(ConfigError, match="stride"):
-        service.change("a", {"url": STREET, "stride": 0})
+        service.change("a", {"stride": 0}, whole=False)
     del house.run._plans["a"]  # it has drained
     house.step()
     (plan,) = house.run.streams()
-    assert plan.settings.stride == 2
+    assert (plan.source.url, plan.settings.min_score) == ("rtsp://127.0.0.1:1/yard", 0.5)
+
+
+def test_a_file_that_is_being_read_keeps_its_settings(house) -> None:
+    service = house.begin()
+    service.add(street("a"))
+    with pytest.raises(Conflict, match=r"^stream 'a' is a file that is being read"):
+        service.change("a", {"stride": 2}, whole=False)
+    house.step()
+    (plan,) = house.run.streams()
+    assert (plan.settings.stride, house.run.told) == (1, [])
 
 
 def test_a_removed_stream_frees_its_id_when_it_has_drained(house) -> None:
