@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_as_a_problem_of_one_line(client, house) -> None:
 
 def test_passwords_in_urls_never_come_back(client) -> None:
     url = "rtsp://guard:S3cret@127.0.0.1:1/gate?token=T0ken"
-    sink = "redis://me:Hidd3n@localhost/results"
+    sink = "redis://me:Hidd3n@localhost/0"
     added = client.post("/v1/streams", json={"id": "a", "url": url, "sinks": [{"url": sink}]})
     assert added.status_code == 201, added.text
     pages = added.text + client.get("/v1/streams").text + client.get("/v1/streams/a").text
