@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pipeline.errors import SinkError
 
@@ -24,16 +24,23 @@ class Message:
     same when a message comes twice."""
     body: bytes
     """The record as JSON."""
+    slot: str = ""
+    """Names what it becomes a part of, with those beside it that have the same; see `Gathering`."""
 
     def dumps(self) -> bytes:
         """As bytes for a spool."""
-        return b"\0".join((self.source.encode(), self.key.encode(), self.body))
+        key = f"{self.key}{_BEFORE_SLOT}{self.slot}" if self.slot else self.key
+        return b"\0".join((self.source.encode(), key.encode(), self.body))
 
     @staticmethod
     def loads(data: bytes) -> Message:
         """What `dumps` wrote."""
-        source, key, body = data.split(b"\0", 2)
-        return Message(source.decode(), key.decode(), body)
+        source, named, body = data.split(b"\0", 2)
+        key, _, slot = named.decode().partition(_BEFORE_SLOT)
+        return Message(source.decode(), key, body, slot)
+
+
+_BEFORE_SLOT = "\x1f"
 
 
 def numbered(key: str) -> tuple[str, tuple[int, int, int]]:
@@ -147,3 +154,17 @@ class Client(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; safe to call twice, whatever state it is in."""
+
+
+@runtime_checkable
+class Gathering(Client, Protocol):
+    """A client that is given all messages of a slot in one call: what comes together stays so.
+
+    A batch has one slot. It is handed over when a message of another is behind it, when it is as
+    large as may be, when the stream has ended, or when nothing has come for a while.
+    """
+
+    batch_bytes: int
+    """Bytes of messages it is given in one call, about; the rest of their slot follows."""
+    patience_s: float
+    """For how long a slot waits for more while nothing comes."""

@@ -7,8 +7,16 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.delivery.client import Client, Message, Rejected, Unreachable, Unwelcome
+from pipeline.delivery.client import (
+    Client,
+    Gathering,
+    Message,
+    Rejected,
+    Unreachable,
+    Unwelcome,
+)
 from pipeline.delivery.dead import DeadLetters
+from pipeline.delivery.gathering import Gathered
 from pipeline.delivery.spool import MessageSpool
 from pipeline.errors import SinkError
 from pipeline.secrets import scrub
@@ -48,6 +56,8 @@ class Courier:
     ) -> None:
         self.state = "connecting"
         """connecting, connected, or behind: what is sent is not taken."""
+        self.over = False
+        """Nothing more comes: what waits is waited with no longer."""
         self._client = client
         self._spool = spool
         self._name = name
@@ -56,15 +66,29 @@ class Courier:
         self._rng = rng or random.Random()
         self._dead = DeadLetters(Path(spool.folder, "refused.jsonl"))
         self._connected = self._worked = False
-        self._failures = self._damaged = 0
+        self._failures = self._damaged = self._held = 0
+        self._gathered = Gathered(client) if isinstance(client, Gathering) else None
 
-    def step(self) -> float:
+    @property
+    def patience_s(self) -> float | None:
+        """For how long it holds back what may get more, where nothing comes; None: it does not."""
+        return None if self._gathered is None else self._gathered.patience_s
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to send, as far as is known."""
+        return self._spool.waiting > 0 and (self.over or self._spool.last != self._held)
+
+    def step(self, *, quiet: bool = False) -> float:
         """Send what waits, one batch of it; how many seconds to wait before the next step.
+
+        Args:
+            quiet: nothing has come for `patience_s`.
 
         Raises:
             SinkError: the service was never willing to take anything.
         """
-        batch = self._spool.peek(records=self._client.batch, size=BATCH_BYTES)
+        batch = self._batch(now=quiet or self.over)
         if damaged := self._spool.damaged - self._damaged:
             self._damaged += damaged
             self._settle("damaged", damaged)
@@ -94,6 +118,18 @@ class Courier:
     def close(self) -> None:
         """Let go of the service."""
         self._client.close()
+
+    def _batch(self, *, now: bool) -> list[tuple[int, bytes]]:
+        """What is sent next; nothing where it is held back for more of its slot."""
+        size = BATCH_BYTES if self._gathered is None else self._gathered.size
+        waiting = self._spool.peek(records=self._client.batch, size=size)
+        self._held = 0
+        if self._gathered is None or not waiting:
+            return waiting
+        count = self._gathered.ripe(waiting, now=now)
+        if not count:
+            self._held = waiting[-1][0]
+        return waiting[:count]
 
     def _taken(self, batch: list[tuple[int, bytes]]) -> None:
         if batch:

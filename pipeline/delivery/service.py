@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from pipeline.accounting import SinkState
 from pipeline.buffers import WhenFull
 from pipeline.delivery.client import Client, Message
+from pipeline.delivery.gathering import END, slot_of
 from pipeline.delivery.promise import Promise
 from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
 from pipeline.delivery.teller import Teller
@@ -37,17 +38,21 @@ class ServiceSink:
         client: of the service; used by the outbox alone.
         spool: closed here.
         teller: makes records of results.
+        slice_s: what goes together is of one such period of the source's own time; None: each
+            record goes for itself.
     """
 
     promise = Promise(may_wait_s=CALL_S)
 
-    def __init__(self, client: Client, spool: MessageSpool, teller: Teller) -> None:
+    def __init__(
+        self, client: Client, spool: MessageSpool, teller: Teller, *, slice_s: int | None = None
+    ) -> None:
         self.client = client
         self.spool = spool
         self.when_full = WhenFull.DROP_OLDEST
         self.on_drop: Callable[[int], None] = lambda _: None
         """Told how many messages were given up to make room."""
-        self._teller = teller
+        self._teller, self._slice_s = teller, slice_s
         self._complete = False
         self._disk_full = False
 
@@ -66,8 +71,9 @@ class ServiceSink:
             told = self._teller.tell(result, picture)
         except ValueError as error:
             raise SinkError(f"events are of tracks and {error}; choose a tracker") from error
+        slot = "" if self._slice_s is None else slot_of(result, self._slice_s)
         for telling in told:
-            self._put(Message(result.source_id, telling.key, telling.body))
+            self._put(Message(result.source_id, telling.key, telling.body, slot))
 
     def flush(self) -> Position:
         """Wait until the spool is on the disk."""
@@ -97,9 +103,10 @@ class ServiceSink:
     def finish(self, end: StreamEnd) -> None:
         """The end record is a message, too."""
         source = end.counts.source_id
+        slot = "" if self._slice_s is None else f"{end.run}/{END}"
         for telling in self._teller.end():
-            self._put(Message(source, telling.key, telling.body))
-        self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end)))
+            self._put(Message(source, telling.key, telling.body, slot))
+        self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end), slot))
         self._complete = end.outcome.status is Status.COMPLETE
 
     def close(self) -> None:

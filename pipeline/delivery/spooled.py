@@ -95,6 +95,7 @@ class SpooledOutbox(Outbox):
         take is left to the next run.
         """
         self._begin()
+        self._courier.over = True
         every = self._when_full is WhenFull.BLOCK and end.outcome.status is Status.COMPLETE
         self._drain(math.inf if every else self._end_timeout_s)
         before = self._spool.last
@@ -123,12 +124,12 @@ class SpooledOutbox(Outbox):
 
     def _step(self) -> bool:
         with self._changed:
-            self._changed.wait_for(self._has_to_go_on)
+            news = self._changed.wait_for(self._has_to_go_on, self._courier.patience_s)
             if self._aborted.is_set() or self._closing or self.error is not None:
                 self._courier.close()
                 return False
         try:
-            pause_s = self._courier.step()
+            pause_s = self._courier.step(quiet=not news)
         except Exception as error:  # noqa: BLE001 - the sink is lost, as with any other
             self._writer.lose(error)
             pause_s = 0.0
@@ -139,7 +140,7 @@ class SpooledOutbox(Outbox):
         return True
 
     def _has_to_go_on(self) -> bool:
-        return self._spool.waiting > 0 or self._courier.state != "connected" or self._has_to_end()
+        return self._courier.due or self._courier.state != "connected" or self._has_to_end()
 
     def _has_to_end(self) -> bool:
         return self._closing or self._aborted.is_set() or self.error is not None

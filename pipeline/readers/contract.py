@@ -100,6 +100,7 @@ READERS = Catalogue(
         _row("amqp", "amqp:read_amqp", "RabbitMQ: a stream, or what comes from now on"),
         _row("amqps", "amqp:read_amqp", "RabbitMQ, over TLS"),
         _row("mqtt", "mqtt:read_mqtt", "an MQTT topic, from now on"),
+        _row("s3", "s3:read_s3", "objects in a bucket"),
         _row("mqtts", "mqtt:read_mqtt", "an MQTT topic, over TLS"),
     ],
 )

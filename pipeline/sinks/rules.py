@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pipeline.sinks.services import ServicePlace
@@ -17,6 +18,9 @@ Rule: TypeAlias = Callable[[Any, Mapping[str, Any], str], str | None]
 """The place is a `ServicePlace`, None where the kind of sink is no service."""
 
 _HOST_PORT = re.compile(r"([^\s/@:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+_PREFIX = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9!_.*'()=+-]+")
+_LONGEST_PREFIX = 500
+_HERE = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _LONGEST_TOPIC_BYTES = 65_535
 _LONGEST_NAME_BYTES = 255
 """Of AMQP."""
@@ -93,6 +97,50 @@ def amqp(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str
             "dots between, without * and #"
         )
     return _unnamed(place, options)
+
+
+def s3(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A bucket, a prefix that leads nowhere else, whole seconds, and a store."""
+    if place.port is not None:
+        return "a bucket has no port; a store of your own is s3://BUCKET?endpoint=http://HOST:PORT"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", place.host):
+        return (
+            f"{place.host!r} is no name of a bucket; expected 3 to 63 small letters, digits, '-' "
+            "and '.'"
+        )
+    prefix = place.path.rstrip("/")
+    parts = prefix.split("/") if prefix else []
+    if len(prefix) > _LONGEST_PREFIX or not all(map(_PREFIX.fullmatch, parts)):
+        return (
+            f"{prefix[:80]!r} is no prefix; expected names with '/' between, of letters, digits "
+            f"and !_.*'()=+-, none of them '.' or '..', at most {_LONGEST_PREFIX}"
+        )
+    if options["slice"] % 1:
+        return "slice must be of whole seconds"
+    return _no_store(options["endpoint"], plain=options["unencrypted"]) or _unnamed(place, options)
+
+
+def _no_store(endpoint: str | None, *, plain: bool) -> str | None:
+    if endpoint is None:
+        return None
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        bare = parts.path in ("", "/") and "@" not in endpoint and endpoint.isprintable()
+        bare = bare and not (parts.query or parts.fragment)
+    except ValueError:
+        good = bare = False
+    if not (good and bare):
+        return (
+            "endpoint must be https://HOST[:PORT] and nothing more; who we are is said with "
+            "username= and password_env="
+        )
+    if parts.scheme == "http" and not (plain or _HERE.fullmatch(parts.hostname or "")):
+        return (
+            f"{endpoint} is not encrypted, everybody on the way can read what is sent; use "
+            "https://, or say unencrypted=1"
+        )
+    return None
 
 
 def udp(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:

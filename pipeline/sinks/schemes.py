@@ -298,6 +298,23 @@ _BUILT_IN = [
             },
         ),
     ),
+    Scheme(
+        "s3",
+        "pipeline.sinks.s3:open_s3",
+        "records as objects in a bucket, one for each period",
+        rule=rules.s3,
+        writes="service",
+        needs="boto3",
+        options={
+            **MESSAGES,
+            **{key: option for key, option in TLS.items() if key != "tls"},
+            "slice": period(60.0, "an object is of one such period of the source's own time"),
+            "endpoint": text(None, "a URL", "of a store that is not Amazon's"),
+            "region": text(None, "a name", "of where the bucket is, as boto3 finds it if unsaid"),
+            "create": flag(default=False, help="make the bucket where there is none"),
+            "unencrypted": flag(default=False, help="endpoint may be http: on another machine"),
+        },
+    ),
     _webhook("http", {}),
     _webhook("https", {key: option for key, option in TLS.items() if key != "tls"}),
 ]

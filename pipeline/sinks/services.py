@@ -110,7 +110,11 @@ def tls_of(place: ServicePlace, options: Mapping[str, Any]) -> Tls | None:
 
 
 def open_service(
-    target: SinkTarget, client: Client, selection: Selection | None = None
+    target: SinkTarget,
+    client: Client,
+    selection: Selection | None = None,
+    *,
+    slice_s: int | None = None,
 ) -> ServiceSink:
     """A sink that delivers to this client.
 
@@ -118,12 +122,14 @@ def open_service(
         target: of the sink.
         client: of the service.
         selection: what is in a record; None: what the target's options say.
+        slice_s: what goes together is of one such period of the source's own time; None: each
+            record goes for itself.
 
     Raises:
         SinkError: its spool cannot be used.
     """
     folder = target.spool or Path(".maskstream", f"{target.source_id}-{target.scheme}.spool")
     spool = MessageSpool(folder, limit_bytes=target.options["spool_mb"] * 1_000_000)
-    if target.events:
-        return ServiceSink(client, spool, EventTeller(log_of(target)))
-    return ServiceSink(client, spool, FrameTeller(selection or selection_of(target)))
+    told = FrameTeller(selection or selection_of(target))
+    teller = EventTeller(log_of(target)) if target.events else told
+    return ServiceSink(client, spool, teller, slice_s=slice_s)

@@ -335,7 +335,9 @@ def test_who_is_not_let_in_is_told_so_without_the_password(
 def send_one(sink: Any) -> None:
     try:
         sink.client.connect()
-        sink.client.send([Message("gate", "r:gate:0:0", RECORD)])
+        sink.write(*result(0))
+        (first, *_) = sink.spool.peek(records=1, size=1)
+        sink.client.send([Message.loads(first[1])])
     finally:
         sink.client.close()
 

@@ -9,6 +9,7 @@ from brokers.mqtt import Mqtt
 from brokers.nats import Nats
 from brokers.postgresql import Postgresql
 from brokers.redis import Redis
+from brokers.s3 import S3
 from brokers.webhook import Webhook
 
 BROKERS: dict[str, type[Broker]] = {
@@ -17,6 +18,7 @@ BROKERS: dict[str, type[Broker]] = {
     "mqtt": Mqtt,
     "nats": Nats,
     "redis": Redis,
+    "s3": S3,
     "webhook": Webhook,
     "postgresql": Postgresql,
 }

@@ -1,0 +1,73 @@
+"""Records in the objects of a bucket, while it fills or later."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from pipeline.delivery.client import NotSent
+from pipeline.errors import SourceError
+from pipeline.readers.contract import Records, Wanted
+from pipeline.sinks.bucket import Bucket
+from pipeline.sinks.s3 import BEGIN, LAST, SUFFIX, bucket_of, folder_of
+
+_POLL_S = 2.0
+
+
+def read_s3(wanted: Wanted) -> Records:
+    """Of one source, or of all below the prefix.
+
+    Raises:
+        ConfigError: the URL cannot be one, or the password is not where it says.
+    """
+    bucket, prefix = bucket_of(wanted.target)
+    return _records(wanted, bucket, prefix)
+
+
+def _records(wanted: Wanted, bucket: Bucket, prefix: str) -> Records:
+    """Yield the records of one run after the other, and of each what has come since."""
+    began: dict[str, datetime] = {}
+    last: dict[str, str] = {}
+    with closing(bucket):
+        try:
+            while True:
+                for run in _runs(bucket, prefix, wanted.source):
+                    if run not in began:
+                        began[run] = bucket.made_at(f"{run}/{BEGIN}")
+                for run in sorted(began, key=lambda run: (began[run], run)):
+                    for name in bucket.names(run, last.get(run, "")):
+                        if name.endswith(SUFFIX):
+                            yield from _objects(bucket, f"{run}/{name}")
+                            last[run] = name
+                if not (began or wanted.follow):
+                    raise SourceError(
+                        f"{bucket.where}: cannot read records: there is no run of "
+                        f"{wanted.source or 'any source'} below {prefix!r}"
+                    )
+                ended = began and all(last.get(run) == LAST for run in began)
+                if ended or not wanted.follow:
+                    return
+                yield None
+                wanted.pause(_POLL_S)
+        except NotSent as error:
+            raise SourceError(f"cannot read records: {error}") from error
+
+
+def _runs(bucket: Bucket, prefix: str, source: str | None) -> Iterator[str]:
+    above = f"{prefix}/" if prefix else ""
+    sources = (f"{above}{name}" for name in bucket.folders(prefix))
+    for folder in sources if source is None else [folder_of(prefix, source)]:
+        yield from (f"{folder}/{run}" for run in bucket.folders(folder))
+
+
+def _objects(bucket: Bucket, name: str) -> Iterator[dict[str, Any]]:
+    try:
+        lines = gzip.decompress(bucket.get(name)).splitlines()
+        yield from map(json.loads, lines)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise SourceError(f"{bucket.where}: {name}: no records in it: {error}") from error
