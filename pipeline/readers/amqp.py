@@ -28,7 +28,7 @@ class _Listener(AmqpClient):
     """Gets what a queue has."""
 
     _hints: ClassVar[dict[int, str]] = AmqpClient._hints | {
-        404: "is the run sent there, and this its queue?",
+        404: "name the exchange and the queue that a run is sent to",
         406: "type=stream is for a queue that is one",
     }
 

@@ -71,7 +71,7 @@ class AmqpClient:
         403: "check user name, password and rights",
         404: "make it, or leave create=0 out",
         406: "name another, or take it as it is with create=0",
-        530: "name a virtual host that is there for this user behind the host",
+        530: "name one behind the host that is there and open to this user",
     }
     """What to do, by AMQP's numbers for why a connection or channel is ended."""
 

@@ -88,7 +88,9 @@ def test_what_waits_for_others_in_a_queue_is_left_to_them(broker: Amqp, client: 
 
 
 def test_who_reads_needs_neither_queue_nor_right_to_make_the_exchange(broker: Amqp) -> None:
-    with pytest.raises(SourceError, match="no exchange 'maskstream' in vhost '/'; is the run sent"):
+    with pytest.raises(
+        SourceError, match="no exchange 'maskstream' in vhost '/'; name the exchange"
+    ):
         frames(broker.url("create=0"))
     assert frames(broker.url()) == []  # it makes the exchange, the run may begin later
 
@@ -152,8 +154,8 @@ def test_what_nobody_gets_and_what_is_not_there_is_said(broker: Amqp, client: An
         "'masks.gate'; bind one, or leave create=0 out"
     )
     assert refused(broker.url().replace("?", "/nowhere?")) == (
-        f"{where}: NOT_ALLOWED - vhost nowhere not found; name a virtual host that is there for "
-        "this user behind the host"
+        f"{where}: NOT_ALLOWED - vhost nowhere not found; name one behind the host that is "
+        "there and open to this user"
     )
     assert refused(broker.url("type=quorum")).endswith(
         "but current is none; name another, or take it as it is with create=0"
