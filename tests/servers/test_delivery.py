@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -47,6 +48,7 @@ from pipeline.testing import ListSink, make_end, make_frame, make_instances
 
 HERE = Path(__file__).parent
 SCHEMA = HERE.parents[1] / "docs" / "maskstream.frame.schema.json"
+JPEG = b"\xff\xd8\xff"
 STREET = "synthetic://street?size=160x120"
 
 pytestmark = [
@@ -150,14 +152,31 @@ def test_events_arrive_as_a_file_of_them_has_them(
     broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ("update=1s", "gone=1s")
+    options = ("update=1s", "gone=1s", "crop=48")
     sinks = [broker.url("every=event", *options), "events:events.jsonl?" + "&".join(options)]
     for _ in maskstream.track(f"{STREET}&frames=100", model="blob", sinks=sinks):
         pass
     received = broker.messages("street")
     assert [body for _, body in received] == (tmp_path / "events.jsonl").read_bytes().splitlines()
     assert len({key for key, _ in received}) == len(received) > 5
-    assert {json.loads(body).get("event") for _, body in received[:-1]} == {"new", "update", "end"}
+    events = [json.loads(body) for _, body in received[:-1]]
+    assert {event["event"] for event in events} == {"new", "update", "end"}
+    assert all(b64decode(event["best"]["jpeg"]).startswith(JPEG) for event in events)
+
+
+@only(lambda kind: kind is Postgresql)
+def test_a_database_holds_what_was_chosen_and_nothing_else(
+    broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = "fields=track,score,mask,pts_s,width,height"  # size and time: a table has them anyhow
+    sinks = [broker.url("fields=track,score,mask"), f"jsonl:r.jsonl?{chosen}"]
+    for _ in maskstream.track(f"{STREET}&frames=40", model="blob", sinks=sinks, min_score=0):
+        pass
+    with closing(records(broker.url(), source="street")) as found:
+        lines = [jsonl.dumps(record) for record in found if record is not None]
+    assert lines == (tmp_path / "r.jsonl").read_bytes().splitlines()
+    assert b'"mask"' in lines[20]
 
 
 @only(lambda kind: kind in (Amqp, Mqtt))
