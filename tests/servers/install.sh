@@ -17,12 +17,14 @@ packages=(
   gstreamer1.0-plugins-bad
   aardvark-dns
   buildah
+  caddy
   iptables
   mmdebstrap
   netavark
   podman
   prometheus
   runc
+  systemd
 )
 
 missing=()

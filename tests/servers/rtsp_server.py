@@ -1,9 +1,9 @@
 """A camera for tests: GStreamer's RTSP server, run by the system's Python in a process of its own.
 
 Sends access units that were encoded beforehand, paced in real time, so that it costs next to
-nothing. Paths: /cam (endless), /clip (ends), /wrap (its RTP time stamps begin anew after two
-seconds), /sound (no video). A second port has /cam behind a
-password. Prints one line, `ready PORT CLOSED_PORT`, once both listen.
+nothing. Paths: /cam and /street (endless), /clip (ends), /wrap (its RTP time stamps begin anew
+after two seconds), /sound (no video). A second port has /cam behind a password. Prints one line,
+`ready PORT CLOSED_PORT`, once both listen.
 """
 
 import argparse
@@ -54,9 +54,9 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         source.emit("end-of-stream")
 
 
-def listen(port, factories):
+def listen(address, port, factories):
     server = GstRtspServer.RTSPServer()
-    server.set_address("127.0.0.1")
+    server.set_address(address)
     server.set_service(port)
     for path, factory in factories.items():
         server.get_mount_points().add_factory(path, factory)
@@ -82,6 +82,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--file", required=True, help="raw H.264 with access unit delimiters")
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", default="0")
     parser.add_argument("--closed-port", default="0")
     parser.add_argument("--user", default="user")
@@ -94,16 +95,18 @@ def main():
     sound.set_launch("( audiotestsrc is-live=true ! mulawenc ! rtppcmupay name=pay0 pt=0 )")
     endless = {"loops": 10**6}
     open_server = listen(
+        options.address,
         options.port,
         {
             "/cam": Camera(units, options.fps, **endless),
+            "/street": Camera(units, options.fps, **endless),
             "/clip": Camera(units, options.fps, loops=1),
             "/wrap": Camera(units, options.fps, **endless, first_stamp=2**32 - 2 * 90_000),
             "/sound": sound,
         },
     )
     guarded = allow_viewers(Camera(units, options.fps, **endless))
-    closed_server = listen(options.closed_port, {"/cam": guarded})
+    closed_server = listen(options.address, options.closed_port, {"/cam": guarded})
     ask_for_password(closed_server, options.user, options.password)
     for server in (open_server, closed_server):
         if server.attach(None) == 0:
