@@ -80,9 +80,9 @@ def run(
 
 def _served(plan: RunPlan, watched: Sequence[Supervisor]) -> AbstractContextManager[int | None]:
     """Metrics and health while the run goes on, from before its supervisor is there."""
-    from workers.http import serve
+    from workers.answering import answering
 
-    return serve(
+    return answering(
         plan.metrics_host,
         plan.metrics_port,
         counts=lambda: watched[0].counts() if watched else RunCounts(),

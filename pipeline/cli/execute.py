@@ -170,7 +170,7 @@ def _run_local(
 ) -> RunSummary:
     from pipeline.metrics.counts import RunCounts
     from pipeline.runner import run_local
-    from workers.http import serve
+    from workers.answering import answering
     from workers.signals import drained_by_signals
 
     latest = RunCounts()
@@ -181,7 +181,7 @@ def _run_local(
         progress(counts)
 
     drained = drained_by_signals(stop, abort, end_now=partial(os._exit, 1))
-    served = serve(plan.metrics_host, plan.metrics_port, counts=lambda: latest)
+    served = answering(plan.metrics_host, plan.metrics_port, counts=lambda: latest)
     with ProgressLine(quiet=quiet) as progress, served, drained:
         return run_local(plan, on_progress=on_progress, stop=stop, abort=abort)
 

@@ -219,14 +219,14 @@ address only:
 | path | |
 | --- | --- |
 | `/metrics` | everything below, of all workers, in Prometheus' text format |
-| `/healthz` | 200 while the run is watched over and gets on, 503 once it does not (below) |
+| `/livez`, `/healthz` | 200 while the run is watched over and gets on, else 503 (below) |
 | `/readyz` | 200 once a segment worker takes frames and every stream has begun, else 503 |
 
 Two balances hold at every moment. Per stream: captured = published + Σ dropped + Σ failed + in
 flight. Per sink: offered = delivered + Σ dropped + Σ failed + queued. No counter falls when a
 worker is replaced: what a file's next worker does again is in flight until it is done.
 
-A run gets on while a segment worker is ready or a stream publishes something: `/healthz` is 503
+A run gets on while a segment worker is ready or a stream publishes something: `/livez` is 503
 once neither was so for five minutes.
 
 This page is made from `pipeline/metrics/names.py` by `make docs`.

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from uvicorn import Config
+from pipeline.service.entrance import Entrance, EntranceConfig
 
 log = logging.getLogger(__name__)
+logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no HTTP is no news
 
 _BACKLOG = 128
 _STARTS_WITHIN_S = 10.0
-_WS_MESSAGE = 4096
-"""Bytes; clients of a live stream only confirm what they got."""
 _ENDS_WITHIN_S = 2
 """Seconds for answers under way; pictures and events have no end of their own."""
 
@@ -44,10 +45,8 @@ def listening(
     Raises:
         ConfigError: the port cannot be had.
     """
-    import uvicorn
-
-    taken = _socket(host, port, key=key)
-    server = uvicorn.Server(_config(app, tls))
+    taken = Entrance.of(_socket(host, port, key=key))
+    server = _server(app, taken, tls)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [taken]}, name="http", daemon=True
     )
@@ -61,12 +60,11 @@ def listening(
         taken.close()
 
 
-def _config(app: Any, tls: tuple[str, str] | None) -> Config:
-    import uvicorn
-
+def _server(app: Any, entrance: Entrance, tls: tuple[str, str] | None) -> uvicorn.Server:
     cert, key = tls or (None, None)
-    return uvicorn.Config(
-        app,
+    config = EntranceConfig(
+        _in_one_line(app),
+        entrance,
         ssl_certfile=cert,
         ssl_keyfile=key,
         log_config=None,
@@ -76,9 +74,23 @@ def _config(app: Any, tls: tuple[str, str] | None) -> Config:
         timeout_graceful_shutdown=_ENDS_WITHIN_S,
         proxy_headers=False,
         ws="websockets-sansio",
-        ws_max_size=_WS_MESSAGE,
         ws_per_message_deflate=False,  # of pictures it would gain nothing
     )
+    return uvicorn.Server(config)
+
+
+def _in_one_line(app: ASGIApp) -> ASGIApp:
+    """The application, whose own faults are one line in the log; its client has got a 500."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except Exception as error:
+            what = f"{scope.get('method', 'WebSocket')} {scope.get('path')}"
+            log.error("no answer to %s: %r", what, error)
+            log.debug("where it comes from", exc_info=error)
+
+    return answer
 
 
 def _socket(host: str, port: int, *, key: str) -> socket.socket:
@@ -87,9 +99,16 @@ def _socket(host: str, port: int, *, key: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise ConfigError(
-            f"{key}: cannot listen on {host}:{port}: {error.strerror}; "
+            f"{key}: cannot listen on {host}:{port}: {_reason(error)}; "
             "choose another, or 0 for a free one"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """In the system's words; those of `create_server` say the address once more."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return str(error.strerror)
+    return os.strerror(error.errno)
 
 
 def _wait_until_started(server: Any, thread: threading.Thread) -> None:

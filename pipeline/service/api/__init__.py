@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from pipeline._version import __version__
+from pipeline.config import ServeSettings
 from pipeline.service.access.door import Door
 from pipeline.service.access.gate import Gate
 from pipeline.service.access.limits import AccessLimits
@@ -21,7 +22,7 @@ from pipeline.service.api import (
 )
 from pipeline.service.service import Service
 
-__all__ = ["build_api"]
+__all__ = ["build_api", "build_health"]
 
 
 def build_api(
@@ -47,4 +48,13 @@ def build_api(
         api.include_router(session.routes(door))
         session.tell(api)
         api.add_middleware(Gate, door=door, limits=limits)
+    return api
+
+
+def build_health(watched: health.Watched) -> FastAPI:
+    """The application that answers for a run that nobody steers: its health alone, to anybody."""
+    api = FastAPI(title="maskstream", openapi_url=None)
+    problems.explain(api)
+    api.include_router(health.routes(watched))
+    api.add_middleware(Gate, door=Door(ServeSettings()))
     return api

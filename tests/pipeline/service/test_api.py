@@ -104,6 +104,7 @@ def test_the_last_record_and_picture_are_there_once_something_is_published(clien
 
 def test_health_and_metrics_are_those_of_the_run(client, house) -> None:
     assert (client.get("/livez").status_code, client.get("/readyz").status_code) == (200, 200)
+    assert client.get("/healthz").text == client.get("/livez").text == "ok\n"
     client.post("/v1/streams", json={"id": "a", "url": STREET})
     line = 'maskstream_frames_captured_total{source_id="a"} 3.0'
     assert line in client.get("/metrics").text.splitlines()
