@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.section import LocalPath, Section
+
+_PATTERN = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*:"
+    r"(?://(?:[\w*.-]+|[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*)(?:/\d{1,3})?|(?!//)[^\s?][^?]*)"
+)
+"""A scheme, and a host or network or a folder."""
 
 
 class MetricsSettings(Section):
@@ -62,6 +69,33 @@ class ServeSettings(Section):
         description="Names by which this service is asked for, beside `localhost` and addresses; "
         "`*.example.org` stands for all below.",
     )
+
+    allow: tuple[str, ...] = Field(
+        ("rtsp://*", "rtsps://*", "http://*", "https://*", "synthetic://*"),
+        description="Sources that may be named over the API, as `SCHEME://HOST` or `file:FOLDER`. "
+        "A host is a name, an address or a network (`10.0.0.0/8`); `*` and `*.example.org` leave "
+        "out this machine itself and link-local and metadata addresses.",
+    )
+    allow_sinks: tuple[str, ...] = Field(
+        (),
+        description="Sinks that may be named over the API beside those of the configuration, as "
+        "`jsonl:FOLDER/` or `redis://HOST`.",
+    )
+    allow_secrets: bool = Field(
+        False,
+        description="Whether the API may name files and environment variables of this machine: "
+        "`password_file`, `password_env`, `tls_ca_file` and the like.",
+    )
+
+    @field_validator("allow", "allow_sinks")
+    @classmethod
+    def _patterns(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for one in values:
+            if not _PATTERN.fullmatch(one):
+                raise ValueError(
+                    f"{one!r} is no SCHEME://HOST, without port and path, and no SCHEME:FOLDER"
+                )
+        return values
 
     @model_validator(mode="after")
     def _pairs(self) -> ServeSettings:

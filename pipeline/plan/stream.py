@@ -31,6 +31,8 @@ class SourceOptions:
     tls_verify: bool | None = None
     tls_ca_file: str | None = None
     username: str | None = None
+    reach: tuple[str, ...] | None = None
+    """Hosts it may ask; None: any, as the user of this machine has named it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
+from pipeline.service.access.allowed import check_addresses
 from pipeline.service.desired import Desired, DesiredStream, Difference
 from pipeline.service.history import History, Standing
 from pipeline.service.recent import Recent, WorkerRates
@@ -166,6 +167,7 @@ class Service:
             MaskstreamError: as of `RunControl.add`; everything is as it was.
         """
         plan = self._planned(spec)
+        check_addresses(plan.source.url, plan.source.options.reach)
         wanted = DesiredStream({**spec, "id": plan.id})
         with self._changing:
             if plan.id in self._desired.streams():
@@ -190,6 +192,9 @@ class Service:
             Conflict: it is a file that is being read, or the run is not there.
             MaskstreamError: the settings are wrong; everything is as it was.
         """
+        values = {**({} if whole else self._known(source_id).spec), **spec, "id": source_id}
+        source = self._planned(values).source
+        check_addresses(source.url, source.options.reach)  # slow, so nobody waits for it
         with self._changing:
             before = self._known(source_id)
             values = {**({} if whole else before.spec), **spec, "id": source_id}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from pipeline.config import ServiceSettings, SinkSettings, SourceSettings, valid
 from pipeline.errors import ConfigError
 from pipeline.plan import StreamPlan
 from pipeline.plan.resolve import resolve
+from pipeline.service.access.allowed import check_named
 
 
 class StreamRequest(SourceSettings):
@@ -32,10 +34,12 @@ def plan_of(settings: ServiceSettings, spec: Mapping[str, Any]) -> StreamPlan:
     """What becomes of one stream beside the settings of the service.
 
     Raises:
+        NotAllowed: it names what the configuration does not, and what may not come over the API.
         ConfigError: something is wrong with it, or nothing would be kept of it.
         ModelError: labels are needed to check class names, and the weights cannot be read.
     """
     stream = validated(StreamRequest, spec, origin="stream")
+    reach = check_named(settings, stream.model_dump())
     shared = [s for s in settings.sinks if s.sources is None or stream.id in s.sources]
     sinks = (*(s.model_copy(update={"sources": None}) for s in shared), *stream.sinks)
     if not sinks:
@@ -45,4 +49,5 @@ def plan_of(settings: ServiceSettings, spec: Mapping[str, Any]) -> StreamPlan:
         )
     alone = settings.model_copy(update={"sources": (stream,), "sinks": sinks})
     (plan,) = resolve(alone).streams
-    return plan
+    options = replace(plan.source.options, reach=reach)
+    return replace(plan, source=replace(plan.source, options=options))

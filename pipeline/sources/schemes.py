@@ -38,7 +38,7 @@ class SourceScheme(Entry):
 _LIVE = (
     *("max_pixels", "stride", "max_fps", "threads", "transport", "username", "password"),
     *("open_timeout_s", "read_timeout_s", "stall_timeout_s", "first_connect_s"),
-    *("tls_verify", "tls_ca_file"),
+    *("tls_verify", "tls_ca_file", "reach"),
 )
 FILE = SourceScheme(
     name="file",

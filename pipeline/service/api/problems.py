@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import MaskstreamError, in_one_line
+from pipeline.service.access.allowed import NotAllowed
 from pipeline.service.problem import TYPE, problem
 from pipeline.service.service import Conflict, NotFound
 
@@ -37,7 +38,7 @@ def explain(api: FastAPI) -> None:
 
     @api.exception_handler(MaskstreamError)
     def refused(request: Request, error: MaskstreamError) -> JSONResponse:
-        kinds: dict[type, int] = {NotFound: 404, Conflict: 409}
+        kinds: dict[type, int] = {NotAllowed: 403, NotFound: 404, Conflict: 409}
         return problem(kinds.get(type(error), REFUSED), str(error))
 
     @api.exception_handler(RequestValidationError)

@@ -21,7 +21,7 @@ def routes(service: Service) -> APIRouter:
         """All streams, in the order they came in."""
         return [StreamAnswer.of(status) for status in service.streams()]
 
-    @router.post("/streams", status_code=201, responses=documented(409, 422))
+    @router.post("/streams", status_code=201, responses=documented(403, 409, 422))
     def add_stream(spec: StreamRequest) -> StreamAnswer:
         """Take in one stream more, for good: it comes back after a restart."""
         return StreamAnswer.of(service.add(spec.model_dump(mode="json", exclude_unset=True)))
@@ -31,7 +31,7 @@ def routes(service: Service) -> APIRouter:
         """One stream."""
         return StreamAnswer.of(service.stream(source_id))
 
-    @router.put("/streams/{source_id}", responses=documented(404, 409, 422))
+    @router.put("/streams/{source_id}", responses=documented(403, 404, 409, 422))
     def replace_stream(source_id: str, spec: StreamRequest) -> AdjustAnswer:
         """Give a stream other settings; what is left out goes back to its default.
 
@@ -42,7 +42,7 @@ def routes(service: Service) -> APIRouter:
         values = spec.model_dump(mode="json", exclude_unset=True)
         return AdjustAnswer.of_change(service.change(source_id, values, whole=True))
 
-    @router.patch("/streams/{source_id}", responses=documented(404, 409, 422))
+    @router.patch("/streams/{source_id}", responses=documented(403, 404, 409, 422))
     def change_stream(source_id: str, values: Annotated[dict[str, Any], Body()]) -> AdjustAnswer:
         """Change some settings of a stream, as `PUT` does; the others stay."""
         return AdjustAnswer.of_change(service.change(source_id, values, whole=False))

@@ -65,6 +65,7 @@ class LiveSource:
         transport: of RTSP.
         tls_verify: check the certificate of an encrypted connection.
         tls_ca_file: certificates to trust instead of the system's.
+        reach: hosts that may be asked, see `reach.is_allowed`; None: any.
         open_timeout_s: for connecting, and again for the first look at the stream.
         read_timeout_s: without a picture for so long the connection is given up.
         stall_timeout_s: without a picture for so long it counts as stalled.
@@ -94,6 +95,7 @@ class LiveSource:
         transport: Literal["tcp", "udp"] = "tcp",
         tls_verify: bool = True,
         tls_ca_file: str | None = None,
+        reach: tuple[str, ...] | None = None,
         open_timeout_s: float = 5.0,
         read_timeout_s: float = 5.0,
         stall_timeout_s: float = 2.0,
@@ -120,6 +122,7 @@ class LiveSource:
             transport=transport,
             max_pixels=max_pixels,
             trust=Trust(tls_verify, tls_ca_file),
+            reach=reach,
         )
         self._silence = Silence.of(open_timeout_s, read_timeout_s, stall_timeout_s)
         of_it = partial(pictures, self.address, how=self.how, ends=ends)

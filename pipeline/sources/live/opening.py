@@ -17,6 +17,7 @@ from pipeline.sources.live.ceiling import limit_pieces
 from pipeline.sources.network.address import Address
 from pipeline.sources.network.body import Body
 from pipeline.sources.network.link import LinkError, Opening
+from pipeline.sources.network.reach import HomeRange
 from pipeline.sources.network.rtsp import resolve
 from pipeline.sources.network.web import Web
 
@@ -54,6 +55,8 @@ def open_stream(address: Address, how: Opening) -> InputContainer:
     if address.scheme in ("rtsp", "rtsps"):
         address = resolve(address, how)
         left_s = max(_SOME_S, began_s + how.open_timeout_s - time.monotonic())
+    elif how.reach is not None and address.host is not None:
+        HomeRange(how.reach).judge(address.host)
     timeout = (left_s, how.read_timeout_s)
     try:
         try:

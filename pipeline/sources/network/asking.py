@@ -34,7 +34,7 @@ class Asking:
 
     def __init__(self, address: Address, how: Opening) -> None:
         self._how = how
-        self._reach = HomeRange()
+        self._reach = HomeRange(how.reach)
         self._connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if address.username is not None or address.password is not None:

@@ -37,3 +37,5 @@ class Opening:
     """Of RTSP: tcp or udp."""
     max_pixels: int
     trust: Trust
+    reach: tuple[str, ...] | None = None
+    """Hosts that may be asked, see `reach.is_allowed`; None: any."""

@@ -42,14 +42,14 @@ def resolve(address: Address, how: Opening) -> Address:
     Raises:
         LinkError: nothing answers, it refuses, or leads where it may not.
     """
-    reach, here = HomeRange(), address
+    reach, here = HomeRange(how.reach), address
     until_s = time.monotonic() + how.open_timeout_s
     try:
         for _ in range(MAX_REDIRECTS + 1):
             with _Look(here, how, reach, until_s) as look:
                 target = look.leads_to()
             if target is None:
-                return here
+                return here if how.reach is None else _pinned(here, reach.place)
             here = _there(address, check_step(here.bare, target, _SCHEMES))
     except ssl.SSLCertVerificationError as error:
         raise LinkError(how.trust.refusal(error), patient=True) from None
@@ -58,6 +58,19 @@ def resolve(address: Address, how: Opening) -> Address:
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise LinkError(words_for(error, within_s=how.open_timeout_s, speaks="RTSP")) from None
     raise LinkError(f"it redirects more than {MAX_REDIRECTS} times", patient=True)
+
+
+def _pinned(address: Address, place: str | None) -> Address:
+    """With the address that was judged instead of the name, which may lead elsewhere next time.
+
+    Where it is encrypted the name stays: the certificate is checked against it.
+    """
+    parts = urlsplit(address.bare)
+    if parts.scheme != "rtsp" or place is None:
+        return address
+    host = f"[{place}]" if ":" in place else place
+    netloc = host if parts.port is None else f"{host}:{parts.port}"
+    return replace(address, bare=urlunsplit(parts._replace(netloc=netloc)))
 
 
 def _there(first: Address, url: str) -> Address:

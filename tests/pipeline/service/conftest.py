@@ -79,6 +79,7 @@ class House:
     folder: Path
     run: NotedRun = field(default_factory=NotedRun)
     sources: list[dict[str, Any]] = field(default_factory=list)
+    serve: dict[str, Any] = field(default_factory=dict)
     now_s: float = 0.0
 
     def settings(self) -> ServiceSettings:
@@ -86,6 +87,7 @@ class House:
             "model": {"name": "blob"},
             "sources": self.sources,
             "sinks": [f"jsonl:{self.folder}/{{source}}.jsonl"],
+            "serve": self.serve,
             "run": {"state_dir": str(self.folder / "state")},
         }
         return parse_as(ServiceSettings, values)

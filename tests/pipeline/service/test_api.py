@@ -70,19 +70,29 @@ def test_what_is_wrong_is_told_as_a_problem_of_one_line(client, house) -> None:
         "body.url: Field required",
     )
     assert problem(client.post("/v1/streams", json={"id": "b", "url": "nix://x"}))[0] == 422
+    assert problem(client.post("/v1/streams", json={"id": "b", "url": "/etc/passwd"}))[0] == 403
     assert problem(client.get("/nowhere")) == (404, "Not Found")
     assert problem(client.post("/v1/streams/gate")) == (405, "Method Not Allowed")
     house.run.counts = lambda: 1 // 0
     assert problem(client.get("/v1/streams"))[0] == 500
 
 
-def test_passwords_in_urls_never_come_back(client) -> None:
+def test_passwords_in_urls_never_come_back(house) -> None:
+    house.serve = {"allow": ["rtsp://127.0.0.1"], "allow_sinks": ["redis://localhost"]}
+    house.begin()
+    client = TestClient(build_api(house.service))
     url = "rtsp://guard:S3cret@127.0.0.1:1/gate?token=T0ken"
     sink = "redis://me:Hidd3n@localhost/0"
     added = client.post("/v1/streams", json={"id": "a", "url": url, "sinks": [{"url": sink}]})
     assert added.status_code == 201, added.text
     pages = added.text + client.get("/v1/streams").text + client.get("/v1/streams/a").text
     wrong = client.post("/v1/streams", json={"id": "b", "url": url, "transport": "pigeon"})
+    house.serve = {}
+    house.begin()
+    client = TestClient(build_api(house.service))
+    pages += client.get("/v1/streams").text
+    for more in ({}, {"sinks": [{"url": sink}]}, {"sinks": [{"url": f"{sink}?password_env=X"}]}):
+        pages += client.post("/v1/streams", json={"id": "c", "url": url, **more}).text
     for secret in ("S3cret", "T0ken", "Hidd3n"):
         assert secret not in pages + wrong.text
 
