@@ -49,10 +49,16 @@ def doctor(
     output: Annotated[
         Path, typer.Option(callback=home, metavar="DIR", help="Where outputs would be written.")
     ] = Path("out"),
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            callback=home, metavar="CONFIG.yaml", help="Of a service: say what of it is open."
+        ),
+    ] = None,
 ) -> None:
     """Show versions, devices, precision, decoders and what would be chosen, and why."""
     problems = 0
-    for finding in examine(output):
+    for finding in (*examine(output), *(() if config is None else _opened(config))):
         mark = "!" if finding.problem else " "
         give(f"{mark} {finding.name:<14} {finding.value}")
         if finding.problem:
@@ -238,6 +244,26 @@ def _network() -> Iterator[Finding]:
     wanted = os.environ.get("TMPDIR", base)
     why = "" if wanted == base else f"; TMPDIR {wanted} {unfit(wanted)}"
     yield Finding("ray files", f"in {base}, for nobody else to read{why}")
+
+
+def _opened(config: Path) -> Iterator[Finding]:
+    """Who could reach a service, and what it would do for them."""
+    from pipeline.cli.sources import load_service_settings
+    from pipeline.errors import ConfigError
+    from pipeline.service.access import Door
+
+    try:
+        serve = load_service_settings(config).serve
+        door = Door(serve)
+    except ConfigError as error:
+        yield Finding("serve", f"{config} would not start", str(error))
+        return
+    hidden = "behind a proxy" if serve.behind_proxy else "in plain text"
+    yield Finding("serve", f"{door.url(serve.port)}, {door.asks}; {'TLS' if door.tls else hidden}")
+    sinks = ", ".join(serve.allow_sinks) or "those of the configuration"
+    secrets = "any" if serve.allow_secrets else "none"
+    named = f"sources {', '.join(serve.allow) or 'none'}; sinks {sinks}"
+    yield Finding("over the API", f"{named}; files and variables that hold secrets: {secrets}")
 
 
 def _disk(output: Path) -> Finding:

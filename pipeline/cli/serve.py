@@ -38,7 +38,7 @@ def _new_token(path: Path | None) -> None:
     raise typer.Exit
 
 
-TokenFile = Annotated[
+ServeTokens = Annotated[
     Path | None, typer.Option(callback=home, metavar="FILE", help="Tokens that may do everything.")
 ]
 NewToken = Annotated[
@@ -63,7 +63,7 @@ def serve(
         typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
-    token_file: TokenFile = None,
+    token_file: ServeTokens = None,
     tls_cert: Annotated[
         Path | None, typer.Option(callback=home, metavar="PEM", help="Certificate to answer with.")
     ] = None,

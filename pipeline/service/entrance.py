@@ -27,6 +27,11 @@ IDLE_S = 5
 HEADER_BYTES = 16 << 10
 MESSAGE_BYTES = 4096
 """Of what is said over a WebSocket; clients of a live stream only confirm what they got."""
+_AT_A_TIME = 32
+"""Connections taken in before it is looked again at what the others say: were it all that wait, who
+has asked already would be the oldest of a flood before anybody had read it."""
+_WAITING = 1024
+"""To be taken in; the system lets nobody wait beyond that, and makes them try again."""
 _SEND_BUFFER = 256 << 10
 """In the system; left alone it grows to megabytes for each client that does not read."""
 
@@ -50,6 +55,10 @@ class Entrance(socket.socket):
         """Descriptors of connections on which somebody is being answered now."""
         self._open: dict[int, socket.socket] = {}
 
+    def listen(self, backlog: int = _WAITING) -> None:
+        """As many may wait, whatever is asked for: asyncio takes in as many at a time."""
+        super().listen(_WAITING)
+
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection; another may be cut off for it."""
         connection, address = super().accept()
@@ -70,15 +79,16 @@ class EntranceConfig(uvicorn.Config):
         self.entrance = entrance
         super().__init__(
             app,
-            http=Client,
+            http=Visitor,
             h11_max_incomplete_event_size=HEADER_BYTES,
             ws_max_size=MESSAGE_BYTES,
             timeout_keep_alive=IDLE_S,
+            backlog=_AT_A_TIME,
             **more,
         )
 
 
-class Client(H11Protocol):
+class Visitor(H11Protocol):
     """One connection, which is cut off where nothing comes of it."""
 
     _fd = -1

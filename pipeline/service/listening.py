@@ -20,7 +20,6 @@ from pipeline.service.entrance import Entrance, EntranceConfig
 log = logging.getLogger(__name__)
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no HTTP is no news
 
-_BACKLOG = 128
 _STARTS_WITHIN_S = 10.0
 _ENDS_WITHIN_S = 2
 """Seconds for answers under way; pictures and events have no end of their own."""
@@ -96,7 +95,7 @@ def _in_one_line(app: ASGIApp) -> ASGIApp:
 def _socket(host: str, port: int, *, key: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigError(
             f"{key}: cannot listen on {host}:{port}: {_reason(error)}; "

@@ -77,6 +77,7 @@ def service(cameras: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
         "sources": [{"id": name, "url": url} for name, url in urls.items()],
         "sinks": [f"jsonl:{folder}/{{source}}.jsonl"],
         "run": {"state_dir": str(folder / "state")},
+        "serve": {"allow": ["rtsp://127.0.0.1"]},
     }
     config = folder / "service.yaml"
     config.write_text(json.dumps(settings))

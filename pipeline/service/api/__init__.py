@@ -51,7 +51,7 @@ def build_api(
     return api
 
 
-def build_health(watched: health.Watched) -> FastAPI:
+def build_health(watched: health.HasHealth) -> FastAPI:
     """The application that answers for a run that nobody steers: its health alone, to anybody."""
     api = FastAPI(title="maskstream", openapi_url=None)
     problems.explain(api)

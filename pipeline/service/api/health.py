@@ -16,7 +16,7 @@ _AT_ONCE = 4
 """Threads for each of them alone: whoever watches over the service waits for none of its users."""
 
 
-class Watched(Protocol):
+class HasHealth(Protocol):
     """What can be asked how it is; from any thread."""
 
     @property
@@ -31,7 +31,7 @@ class Watched(Protocol):
         """What there is to see."""
 
 
-def routes(watched: Watched) -> APIRouter:
+def routes(watched: HasHealth) -> APIRouter:
     """What watchers ask."""
     router = APIRouter(tags=["health"])
     alive, ready, counted = (anyio.CapacityLimiter(_AT_ONCE) for _ in range(3))

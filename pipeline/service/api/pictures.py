@@ -67,5 +67,5 @@ def routes(service: Service) -> APIRouter:
 
 def _published(latest: Latest | None) -> Latest:
     if latest is None:
-        raise HTTPException(503, "the stream has published nothing yet, or is over")
+        raise HTTPException(404, "the stream has published nothing yet, or is over")
     return latest

@@ -73,3 +73,21 @@ def test_what_cannot_be_closed_is_named_with_the_line_of_the_page_that_closes_it
     page = Path(__file__).parents[3] / "docs" / "reliability.md"
     assert doctor.FIREWALL in page.read_text(encoding="utf-8")
     assert doctor.FIREWALL in findings()["of --address"].value
+
+
+def test_what_is_open_of_a_service_is_said(tmp_path: Path) -> None:
+    config = tmp_path / "service.yaml"
+    config.write_text("sinks: ['jsonl:out/{source}.jsonl']\nserve: {allow: ['rtsp://*.lan']}\n")
+    assert list(doctor._opened(config)) == [
+        Finding("serve", "http://127.0.0.1:8710, no token is asked for; in plain text"),
+        Finding(
+            "over the API",
+            "sources rtsp://*.lan; sinks those of the configuration; files and variables that "
+            "hold secrets: none",
+        ),
+    ]
+    config.write_text("serve: {host: 0.0.0.0}\n")
+    (finding,) = doctor._opened(config)
+    assert finding.value == f"{config} would not start"
+    assert finding.problem is not None
+    assert "no token is asked for; make one with `maskstream serve --new-token" in finding.problem

@@ -1,5 +1,8 @@
 """What the service answers over HTTP."""
 
+import socket
+from urllib.parse import quote
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -97,10 +100,39 @@ def test_passwords_in_urls_never_come_back(house) -> None:
         assert secret not in pages + wrong.text
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/etc/x", "a%2fb", "a\0b", "x" * 300, "türe", "", ".hidden", "a/b", "{source}", "a b"],
+)
+def test_no_name_of_a_stream_leads_out_of_a_folder(client, house, name: str) -> None:
+    answer = client.post("/v1/streams", json={"id": name, "url": STREET})
+    assert problem(answer)[0] == 422
+    assert house.there == []
+    quoted = quote(name or "%20", safe="")
+    assert client.get(f"/v1/streams/{quoted}").status_code in (404, 405)
+    assert client.put(f"/v1/streams/{quoted}", json={"id": "a", "url": STREET}).status_code in (
+        404,
+        405,
+        422,
+    )
+    assert house.there == []
+
+
+def test_what_is_refused_is_not_connected_to(client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        for url in (f"http://{place}/", f"rtsp://{place}/x", f"http://localhost:{place[10:]}/"):
+            answer = client.post("/v1/streams", json={"id": "a", "url": url})
+            assert problem(answer)[0] == 403
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 def test_the_last_record_and_picture_are_there_once_something_is_published(client, house) -> None:
     client.post("/v1/streams", json={"id": "a", "url": STREET})
-    assert problem(client.get("/v1/streams/a/latest"))[0] == 503
-    assert problem(client.get("/v1/streams/a/snapshot.jpg"))[0] == 503
+    assert problem(client.get("/v1/streams/a/latest"))[0] == 404
+    assert problem(client.get("/v1/streams/a/snapshot.jpg"))[0] == 404
     frame = Frame("a", 0, 7, 0.28, np.zeros((4, 6, 3), np.uint8))
     result = FrameResult.of(frame, Instances.empty((4, 6)), run="r", model="blob", labels={})
     house.run.last["a"] = Latest(result, b"JPEG")
@@ -125,7 +157,7 @@ def test_health_and_metrics_are_those_of_the_run(client, house) -> None:
 
 
 def test_a_change_is_answered_with_the_first_frame_it_holds_for(client) -> None:
-    body = {"id": "a", "url": "rtsp://127.0.0.1:1/gate"}
+    body = {"id": "a", "url": "rtsp://10.0.0.7/gate"}
     client.post("/v1/streams", json=body)
     changed = client.patch("/v1/streams/a", json={"min_score": 0.25}).json()
     assert changed["settings"] == {**body, "min_score": 0.25}

@@ -72,7 +72,7 @@ def test_pausing_is_told_once_and_again_the_other_way(house) -> None:
     assert [type(command) for _, command in house.run.told] == [Suspend, Resume]
 
 
-CAMERA = {"id": "a", "url": "rtsp://127.0.0.1:1/gate", "min_score": 0.5}
+CAMERA = {"id": "a", "url": "rtsp://10.0.0.7/gate", "min_score": 0.5}
 
 
 def test_a_cameras_settings_change_while_it_runs_and_the_frame_is_named(house) -> None:
@@ -95,7 +95,7 @@ def test_what_cannot_change_while_a_camera_runs_drains_it_and_begins_it_anew(hou
     service = house.begin()
     service.add(CAMERA)
     house.run.slow = True
-    changed = service.change("a", {"url": "rtsp://127.0.0.1:1/yard"}, whole=True)
+    changed = service.change("a", {"url": "rtsp://10.0.0.7/yard"}, whole=True)
     assert (changed.running, changed.first_frame) == (False, None)
     house.step()
     house.step()
@@ -105,7 +105,7 @@ def test_what_cannot_change_while_a_camera_runs_drains_it_and_begins_it_anew(hou
     del house.run._plans["a"]  # it has drained
     house.step()
     (plan,) = house.run.streams()
-    assert (plan.source.url, plan.settings.min_score) == ("rtsp://127.0.0.1:1/yard", 0.5)
+    assert (plan.source.url, plan.settings.min_score) == ("rtsp://10.0.0.7/yard", 0.5)
 
 
 def test_a_file_that_is_being_read_keeps_its_settings(house) -> None:

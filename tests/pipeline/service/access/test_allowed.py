@@ -162,7 +162,7 @@ def test_secrets_of_this_machine_are_named_by_the_configuration_alone(key: str) 
 @pytest.mark.parametrize(
     "sink",
     [
-        *("jsonl:/etc/cron.d/x", "jsonl:out/other/{source}.jsonl", "redis://broker.lan/x"),
+        *("jsonl:/etc/cron.d/x", "jsonl:out/other/{source}.jsonl", "redis://broker.lan/0"),
         *("http://169.254.169.254/x", "https://evil.example/x", "udp://10.0.0.1:5"),
     ],
 )
@@ -183,14 +183,14 @@ def test_and_of_the_folders_and_hosts_that_are_allowed(tmp_path: Path) -> None:
         return True
 
     assert takes(f"jsonl:{tmp_path}/{{source}}.jsonl")
-    assert takes("redis://u:p@broker.lan:6379/x?maxlen=5")
+    assert takes("redis://u:p@broker.lan:6379/0?maxlen=5")
     assert takes("http://camera.example/hook")
     assert not takes(f"video:{tmp_path}/x.mp4")
     assert not takes(f"jsonl:{tmp_path}/../x.jsonl")
-    assert not takes("redis://camera.example/x")
+    assert not takes("redis://camera.example/0")
     assert not takes("http://localhost/hook")
     assert not takes("http://rebound.example/hook")
-    assert not takes("redis://broker.lan/x?password_file=/etc/shadow")
+    assert not takes("redis://broker.lan/0?password_file=/etc/shadow")
     assert not takes("http://camera.example/hook?secret_env=HOME")
     assert not takes(f"coco:{tmp_path}/x.json?images=/etc/passwd")
 
