@@ -26,6 +26,7 @@ class FragmentFile:
         origin: ticks that are time 0 in the file.
         head: called with the header before the first fragment; None: the file begins with it.
         sets: the parameter sets that players have already; None: there is no header yet.
+        repeats: the parameter sets come with every key picture all the same.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class FragmentFile:
         origin: int = 0,
         head: Callable[[bytes], None] | None = None,
         sets: tuple[bytes, bytes] | None = None,
+        repeats: bool = False,
     ) -> None:
         self.file = file
         self.fragments = 0
         self._origin = origin
         self._head = file.append if head is None else head
-        self._sets = sets
+        self._sets, self._repeats = sets, repeats
         self._header: bytes | None = None
         """Still to be written."""
         self._pending: list[Sample] = []
@@ -61,7 +63,7 @@ class FragmentFile:
             if self._sets is None:
                 self._sets = form.sps, form.pps
                 self._header = mp4.header(form.size, *self._sets)
-            elif sample.key and (form.sps, form.pps) != self._sets:
+            if sample.key and (self._repeats or (form.sps, form.pps) != self._sets):
                 # Another version of the encoder continues the file: its parameters come along.
                 sets = mp4.unit(form.sps) + mp4.unit(form.pps)
                 sample = sample._replace(data=sets + sample.data)

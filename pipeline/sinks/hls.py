@@ -63,7 +63,12 @@ class Hls:
         file = OutputFile(replace(self._target, location=place, overwrite=again))
         init = self._target.path / (segment.init or "")
         sets = mp4.parameter_sets(init.read_bytes()) if init.is_file() else None
-        return FragmentFile(file, head=partial(_put, init, durable=True), sets=sets)
+        return FragmentFile(
+            file,
+            head=partial(_put, init, durable=True),
+            sets=sets,
+            repeats=segment.breaks > 0,  # FFmpeg keeps the first header it has seen
+        )
 
     def ended(self, file: FragmentFile, end: int) -> None:
         """It is whole as it is."""

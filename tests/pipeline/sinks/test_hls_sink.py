@@ -73,7 +73,7 @@ def served(folder: Path) -> Iterator[str]:
 
 def seen(url: str) -> list[tuple[int, float]]:
     """Number (by its grey) and time of each picture a player gets."""
-    with av.open(url) as container:
+    with av.open(url, options={"live_start_index": "0"}) as container:
         return [
             (
                 round((float(frame.to_ndarray(format="bgr24").mean()) - 110) / 4),
@@ -239,6 +239,11 @@ def test_a_new_size_has_a_header_of_its_own_and_an_interruption_is_told(
         "#EXT-X-PROGRAM-DATE-TIME:2025-11-29T12:01:31.800Z",
         "00000003.m4s",
     ]
+    with av.open(str(folder / "index.m3u8")) as container:
+        pictures = [(f.width, f.to_ndarray(format="bgr24")) for f in container.decode(video=0)]
+    assert [width for width, _ in pictures] == [64] * 9 + [40] * 3
+    greys = [round((float(pixels.mean()) - 110) / 4) for _, pixels in pictures]
+    assert greys == list(range(12))
 
 
 def _segment(number: int, start_s: float, *, breaks: int = 0) -> VideoSegment:
