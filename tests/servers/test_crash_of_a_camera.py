@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from pipeline.formats import jsonl
@@ -38,7 +39,8 @@ def run(camera: Any, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     (tmp_path / "run.yaml").write_text(
         "model: {name: blob}\nsources:\n"
         f"  - {{id: dies, url: '{camera.url}'}}\n  - {{id: stays, url: '{camera.url}'}}\n"
-        "sinks: ['jsonl:{source}.jsonl']\n"
+        "sinks: ['jsonl:{source}.jsonl', 'video:{source}/{start}.mp4?segment=2s', "
+        "'hls:hls/{source}?segment=1s']\n"
     )
     # a short path: Ray puts sockets there
     with tempfile.TemporaryDirectory(prefix="ms-", ignore_cleanup_errors=True) as ray_folder:
@@ -100,6 +102,23 @@ def test_a_killed_camera_goes_on_and_the_other_does_not_notice(
     assert {result.epoch for result in undisturbed.results} == {0}
     assert undisturbed.end is not None
     assert undisturbed.end["accounting"]["reconnects"] == 0
+    assert pictures_in(tmp_path, "stays") == [len(undisturbed.results)] * 2
+    for count in pictures_in(tmp_path, "dies"):
+        assert len(results.results) - 13 <= count <= len(results.results)  # half a second
+
+
+def pictures_in(folder: Path, source: str) -> list[int]:
+    """How many play of a source, of all its files together and of its playlist."""
+    lines = (folder / source / "video.segments").read_text().splitlines()
+    files = [str(folder / source / json.loads(line)["file"]) for line in lines]
+    playlist = folder / "hls" / source / "index.m3u8"
+    assert playlist.read_text().endswith("#EXT-X-ENDLIST\n")
+
+    def count(path: str) -> int:
+        with av.open(path) as container:
+            return sum(1 for _ in container.decode(video=0))
+
+    return [sum(map(count, files)), count(str(playlist))]
 
 
 def ids_of(results: Sequence[FrameResult], epoch: int) -> set[int]:
