@@ -41,10 +41,8 @@ def test_the_image_has_the_clients_of_all_services() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     found = re.search(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
     assert found is not None
-    assert set(found[1].split(",")) == set(project()["optional-dependencies"]) - {
-        "dev",
-        "supervision",
-    }
+    services = set(project()["optional-dependencies"]) - {"dev", "supervision"}
+    assert set(found[1].split(",")) == services  # ARG EXTRAS of deploy/Dockerfile
 
 
 def test_the_image_has_the_torch_of_the_project() -> None:
