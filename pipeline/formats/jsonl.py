@@ -158,6 +158,11 @@ def parse_record(fields: Mapping[str, Any]) -> FrameResult:
     Raises:
         ValueError: the schema is another one, or a field is missing or of the wrong kind.
     """
+    if fields.get("schema") == SELECTED_SCHEMA:
+        raise ValueError(
+            "its records have chosen fields; whole ones are needed, from a sink without `fields` "
+            "and `mask`"
+        )
     if fields.get("schema") != FRAME_SCHEMA:
         raise ValueError(f"schema must be {FRAME_SCHEMA!r}, got {fields.get('schema')!r}")
     try:

@@ -16,7 +16,7 @@ import polars
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipeline.errors import ConfigError, SinkFull
+from pipeline.errors import ConfigError, SinkFull, SourceError
 from pipeline.formats import jsonl, parquet
 from pipeline.formats.selected import Selection
 from pipeline.picture import Picture
@@ -114,6 +114,8 @@ def test_what_is_not_chosen_has_no_column(
     assert [jsonl.dumps(record) for record in parquet.records(part)] == [
         chosen.dumps(make_result(index)) for index in range(3)
     ]
+    with pytest.raises(SourceError, match="its records have chosen fields; whole ones are needed"):
+        list(parquet.read(part))
 
 
 def selection(options: str) -> Selection:
