@@ -58,7 +58,7 @@ class Gate:
         self._limits = limits = limits or AccessLimits()
         self._changes = Allowance(limits.changes, limits.changes_per_s)
         self._wrong = Allowance(limits.wrong_tokens, limits.wrong_tokens_per_s)
-        self._under_way = 0
+        self._under_way = {True: 0, False: 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request or WebSocket through, or answer it here."""
@@ -66,21 +66,22 @@ class Gate:
             await self._app(scope, receive, send)
             return
         caller = self._caller(scope)
-        if scope["path"] not in HEALTH and self._under_way >= self._limits.at_once:
-            refusal = NotAdmitted(
-                503, "too much is being asked for at once", **{"Retry-After": "1"}
-            )
+        changing = scope.get("method", "GET") not in READING
+        most = self._limits.changing_at_once if changing else self._limits.at_once
+        if scope["path"] not in HEALTH and self._under_way[changing] >= most:
+            refusal = NotAdmitted(503, "too much is asked for at once", **{"Retry-After": "1"})
             await _refuse(scope, receive, send, refusal)
             return
-        self._under_way += 1
+        self._under_way[changing] += 1
         try:
-            await self._admit(scope, receive, send, caller)
+            await self._admit(scope, receive, send, caller, changing=changing)
         finally:
-            self._under_way -= 1
+            self._under_way[changing] -= 1
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
+    async def _admit(
+        self, scope: Scope, receive: Receive, send: Send, caller: Caller, *, changing: bool
+    ) -> None:
         method = scope.get("method", "GET")
-        changing = method not in READING
         body, status = b"", [0]
         headers = _headers(scope)
         try:

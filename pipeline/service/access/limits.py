@@ -19,7 +19,9 @@ class AccessLimits:
     body_within_s: float = 10.0
     """For all of it (408)."""
     at_once: int = 128
-    """Requests being answered, health apart (503); each holds some memory."""
+    """Requests that look and are being answered, health apart (503); some go on for hours."""
+    changing_at_once: int = 32
+    """The same of those that change something: who looks on keeps nobody from it."""
     changes: int = 100
     """Changing requests of one address in a row (429)..."""
     changes_per_s: float = 10.0

@@ -133,4 +133,5 @@ def _life(service: Service) -> str:
 def _number(last_event_id: str | None, service: Service) -> int:
     """Of the change a client had last; 0 where it is of another life, or no such thing."""
     life, _, number = (last_event_id or "").rpartition("-")
-    return int(number) if life == _life(service) and number.isdecimal() else 0
+    known = life == _life(service) and number.isdecimal() and len(number) < 19
+    return int(number) if known else 0

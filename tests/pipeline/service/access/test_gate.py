@@ -1,6 +1,7 @@
 """What every request passes: its host, its origin, its token, its size."""
 
 import logging
+from contextlib import suppress
 
 import pytest
 from starlette.testclient import TestClient
@@ -32,6 +33,13 @@ def enter(house, monkeypatch: pytest.MonkeyPatch):
             await socket.accept()
             await socket.send_text("here")
             await socket.close()
+
+        @app.websocket("/v1/held")
+        async def held(socket: WebSocket) -> None:
+            await socket.accept()
+            await socket.send_text("here")
+            with suppress(WebSocketDisconnect):
+                await socket.receive_text()
 
         return TestClient(app, base_url=base, raise_server_exceptions=False)
 
@@ -294,3 +302,15 @@ def test_what_is_known_of_addresses_is_bounded() -> None:
     for number in range(5000):
         allowance.takes(str(number))
     assert len(allowance._left) == 1024
+
+
+def test_who_looks_on_keeps_nobody_from_changing_and_health_is_always_answered(enter) -> None:
+    client = enter(limits=AccessLimits(at_once=1))
+    with client, client.websocket_connect("/v1/held", headers={"Host": "127.0.0.1"}) as socket:
+        assert socket.receive_text() == "here"
+        answer = client.get("/v1/streams")
+        assert problem(answer) == (503, "too much is asked for at once")
+        assert answer.headers["retry-after"] == "1"
+        assert client.get("/livez").status_code == 200
+        assert client.post("/v1/streams", json=STREET).status_code == 201
+    assert client.get("/v1/streams").status_code == 200
