@@ -10,7 +10,6 @@ from pipeline.stream.capture import Capture
 from pipeline.stream.filling import Filling
 from pipeline.stream.following import Following
 from pipeline.stream.orders import Orders
-from pipeline.stream.region import PolygonRegion
 
 
 class Changing:
@@ -59,6 +58,8 @@ class Changing:
         settings = replace(change.settings, classes=classes)
         region = None
         if change.include or change.ignore:
+            from pipeline.stream.region import PolygonRegion  # and OpenCV: not for a plan
+
             region = PolygonRegion(change.include, change.ignore)
         self._following.change(settings, region)
         self._filling.window.change(settings)
