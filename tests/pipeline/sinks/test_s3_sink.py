@@ -39,6 +39,7 @@ class Shelf:
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, str | None, datetime]] | None = {}
         self.puts: list[str] = []
+        self.questions = 0
         self.away = self.forgets_answer = self.replaces = False
 
     def put(
@@ -57,6 +58,7 @@ class Shelf:
         return True
 
     def last_in(self, name: str) -> str | None:
+        self.questions += 1
         return self._there[name][1]
 
     def made_at(self, name: str) -> datetime:
@@ -129,6 +131,7 @@ def test_what_comes_later_of_a_slot_is_its_next_piece_without_a_question(shelf: 
     one = client(shelf)
     one.send(messages(0, 1))
     one.send(messages(2))
+    assert shelf.questions == 0
     assert shelf.frames() == [
         ("0000-0000000000-000.jsonl.gz", [0, 1]),
         ("0000-0000000000-001.jsonl.gz", [2]),

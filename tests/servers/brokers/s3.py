@@ -53,18 +53,31 @@ class S3(Shared):
 
     def messages(self, source: str) -> list[tuple[str, bytes]]:
         s3, found = self._client(), []
-        for page in s3.get_paginator("list_objects_v2").paginate(
-            Bucket="shelf", Prefix=f"masks/{source}/"
-        ):
-            for one in page.get("Contents", []):
-                if one["Key"].endswith(".jsonl.gz"):
-                    body = s3.get_object(Bucket="shelf", Key=one["Key"])["Body"].read()
-                    lines = gzip.decompress(body).splitlines()
-                    found += [
-                        (_key(line, f"{one['Key']}:{n}"), line) for n, line in enumerate(lines)
-                    ]
+        for name in self.names(f"masks/{source}/"):
+            if name.endswith(".jsonl.gz"):
+                body = s3.get_object(Bucket="shelf", Key=name)["Body"].read()
+                lines = gzip.decompress(body).splitlines()
+                found += [
+                    (_key(line, f"{name}:{number}"), line) for number, line in enumerate(lines)
+                ]
         s3.close()
         return found
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Of all objects, in order; there are no more than a thousand."""
+        s3 = self._client()
+        try:
+            page = s3.list_objects_v2(Bucket="shelf", Prefix=prefix)
+            return [one["Key"] for one in page.get("Contents", [])]
+        except s3.exceptions.NoSuchBucket:
+            return []
+        finally:
+            s3.close()
+
+    def has(self, count: int) -> bool:
+        """Whether so many objects are there; asked often, while others work."""
+        time.sleep(0.2)
+        return len(self.names()) >= count
 
     @property
     def _endpoint(self) -> str:
