@@ -58,7 +58,7 @@ class _Listener(AmqpClient):
             made = await channel.ask(channel.pika.queue_declare, queue="", exclusive=True)
             queue = made.queue
             await self._bind(queue)
-        await channel.ask(channel.pika.basic_qos, prefetch_count=_UNDER_WAY)
+        await self._qos()
         await channel.ask(
             channel.pika.basic_consume,
             queue=queue,
@@ -66,13 +66,15 @@ class _Listener(AmqpClient):
             arguments={"x-stream-offset": "first"} if kept else None,
         )
 
+    async def _qos(self) -> None:
+        await self._there.ask(self._there.pika.basic_qos, prefetch_count=_UNDER_WAY)
+
     async def _next(self) -> bytes | None:
         try:
             async with asyncio.timeout(_WAIT_S):
                 number, body = await self._came.get()
         except TimeoutError:
-            if self._there.gone.done():
-                raise self._there.gone.result() from None
+            await self._qos()  # nothing that comes and a broker that has gone look alike
             return None
         if not self._there.gone.done():
             self._there.pika.basic_ack(number)

@@ -45,7 +45,8 @@ class ReadBack(Protocol):
         everything.
 
         Raises:
-            SourceError: it cannot be read, or is damaged; names the place, holds no secrets.
+            SourceError: it cannot be read, is damaged, or has not answered for 20 s, also where it
+                is followed; names the place, holds no secrets.
         """
 
 

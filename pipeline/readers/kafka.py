@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import Message
 
-from pipeline.delivery.client import NotSent
+from pipeline.delivery.client import NotSent, Unreachable
 from pipeline.errors import SourceError
 from pipeline.readers.contract import Records, Wanted, each_once, is_end
 from pipeline.sinks.kafka import OF_CONNECTIONS, TIMEOUT_S, KafkaClient, client_of
 
 _WAIT_S = 1.0
+_SILENT_S, _STUCK_S = 5.0, 20.0
+"""After so long it is looked whether the brokers answer, and given up if they have more."""
 
 
 class _Listener(KafkaClient):
     """Gets the messages of a topic, from the first one on; of no group, so it changes nothing."""
 
     _consumer: Consumer | None = None
+    _silent_s = 0.0
+    """How long nothing has come."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.at_end: set[int] = set()
+        """Partitions of which there is no more just now."""
 
     def connect(self) -> None:
         """See that the topic is there, and ask for all there is and comes."""
@@ -44,10 +54,27 @@ class _Listener(KafkaClient):
         """
         assert self._consumer is not None  # noqa: S101 - it is connected
         message = self._consumer.poll(_WAIT_S)
+        self._silent_s = 0.0 if message is not None else self._silent_s + _WAIT_S
+        if self._silent_s and self._silent_s % _SILENT_S == 0:
+            self._see_that_it_answers()
         error = None if message is None else message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise self._told(error)
         return message
+
+    def _see_that_it_answers(self) -> None:
+        """A topic in which nothing comes and a broker that has gone look alike.
+
+        Raises:
+            NotSent: nobody answers, or there is more and nobody hands it out.
+        """
+        assert self._consumer is not None  # noqa: S101 - it is connected
+        try:
+            self._consumer.list_topics(self._topic, timeout=TIMEOUT_S)
+        except KafkaException as error:
+            raise self._told(error.args[0]) from error
+        if self._silent_s >= _STUCK_S and self.at_end != self.partitions:
+            raise Unreachable(f"{self._place}: it hands out nothing of the topic {self._topic!r}")
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -68,7 +95,7 @@ def read_kafka(wanted: Wanted) -> Records:
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
     source = None if wanted.source is None else wanted.source.encode()
-    at_end: set[int] = set()
+    at_end = listener.at_end
     under_way: dict[str, bool] = {}
     with closing(listener):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import closing
 from queue import Empty, Queue
 
@@ -11,7 +12,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from pipeline.delivery.client import NotSent, Unreachable
 from pipeline.errors import SourceError
 from pipeline.readers.contract import Records, Wanted, each_once, is_end
-from pipeline.sinks.mqtt import MqttClient, Topics
+from pipeline.sinks.mqtt import TIMEOUT_S, MqttClient, Topics
 from pipeline.sinks.services import place_of
 
 _WAIT_S = 1.0
@@ -22,12 +23,18 @@ _WAITING = 1000
 class _Listener(MqttClient):
     """Gets what comes on the topic."""
 
+    keep_alive_s = 5
+    """A broker that has gone is noticed after twice that."""
+
     def connect(self) -> None:
         """Ask for what comes from now on."""
         self._heard: Queue[bytes] = Queue(_WAITING)
+        self._subscribed = threading.Event()
         super().connect()
         assert self._mqtt is not None  # noqa: S101 - it is connected
         self._mqtt.subscribe(self._topics.records, qos=1)
+        if not self._subscribed.wait(TIMEOUT_S):
+            raise Unreachable(f"{self._place}: no answer within {TIMEOUT_S:g} s")
 
     def next(self) -> bytes | None:
         """The next one; None: there is none just now.
@@ -50,6 +57,7 @@ class _Listener(MqttClient):
     def _client(self) -> Client:
         client = super()._client()
         client.on_message = self._on_message
+        client.on_subscribe = lambda *_: self._subscribed.set()
         return client
 
     def _on_message(self, _: Client, __: object, message: MQTTMessage) -> None:

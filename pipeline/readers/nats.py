@@ -12,7 +12,7 @@ from nats.js.client import JetStreamContext
 from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
 from pipeline.readers.contract import Records, Wanted, is_end
-from pipeline.sinks.nats import NatsClient
+from pipeline.sinks.nats import TIMEOUT_S, NatsClient
 from pipeline.sinks.services import place_of
 
 _WAIT_S = 1.0
@@ -37,7 +37,15 @@ class _Listener(NatsClient):
         try:
             return await self._subscription.next_msg(_WAIT_S)
         except errors.TimeoutError:
+            await self._see_that_it_answers()
             return None
+
+    async def _see_that_it_answers(self) -> None:
+        """A subject on which nothing comes and a server that has gone look alike."""
+        try:
+            await self._nats.flush(round(TIMEOUT_S))
+        except errors.TimeoutError as error:
+            raise TimeoutError(f"no answer within {TIMEOUT_S:g} s") from error
 
 
 def read_nats(wanted: Wanted) -> Records:

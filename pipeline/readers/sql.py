@@ -5,21 +5,55 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Row, Select, Table, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
+from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
 from pipeline.formats import tables
 from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS
 from pipeline.readers.contract import Records, Wanted
+from pipeline.sinks.sql import answered
 
 _FRAMES_AT_ONCE = 200
 _POLL_S = 0.5
-_Told = Callable[[DBAPIError], Exception]
 _BEGINNING = (-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """Where records are."""
+
+    engine: Engine
+    where: str
+    """As messages call it."""
+    told: Callable[[DBAPIError], Exception]
+    """What an error of it means."""
+    hang_up: Callable[[Connection], None] | None = None
+    """Breaks off what a connection waits for; None: that is not needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A connection to a database, over which it is asked."""
+
+    connection: Connection
+    database: _Database
+
+    def all(self, question: Select[Any]) -> list[Row[Any]]:
+        """The answer as of now: a transaction of its own.
+
+        Raises:
+            Unreachable: there is none in time.
+        """
+        where, hang_up = self.database.where, self.database.hang_up
+        with answered(self.connection, where, hang_up), self.connection.begin():
+            return list(self.connection.execute(question).all())
 
 
 def read_sqlite(wanted: Wanted) -> Records:
@@ -28,7 +62,7 @@ def read_sqlite(wanted: Wanted) -> Records:
 
     path = str(wanted.target.path)
     engine = sqlite.engine_of(path, read_only=True)
-    return _records(wanted, engine, path, lambda error: sqlite.told(path, error))
+    return _records(wanted, _Database(engine, path, partial(sqlite.told, path)))
 
 
 def read_postgresql(wanted: Wanted) -> Records:
@@ -42,22 +76,23 @@ def read_postgresql(wanted: Wanted) -> Records:
 
     place, schema = place_of(wanted.target), wanted.target.options["schema"]
     engine = postgresql.engine_of(place).execution_options(schema_translate_map={None: schema})
-    return _records(
-        wanted, engine, f"{place}/{place.path}", lambda error: postgresql.told(place, error)
-    )
+    where = f"{place}/{place.path}"
+    told, hang_up = partial(postgresql.told, place), postgresql.hang_up
+    return _records(wanted, _Database(engine, where, told, hang_up))
 
 
-def _records(wanted: Wanted, engine: Engine, where: str, told: _Told) -> Records:
+def _records(wanted: Wanted, database: _Database) -> Records:
     """Yield the records of one run after the other, and of each what has come since."""
     last: dict[int, tuple[int, int]] = {}
     ended: set[int] = set()
     try:
-        with closing(engine.connect()) as connection:
-            _check_version(connection, where)
+        with closing(database.engine.connect()) as connection:
+            asked = _Asked(connection, database)
+            _check_version(asked)
             while True:
-                runs = _runs(connection, wanted.source)
+                runs = _runs(asked, wanted.source)
                 for run in runs:
-                    for found in _behind(connection, run, last.get(run.id, _BEGINNING)):
+                    for found in _behind(asked, run, last.get(run.id, _BEGINNING)):
                         last[run.id] = found["epoch"], found["frame"]
                         yield found
                     if run.end_record is not None and run.id not in ended:
@@ -68,42 +103,43 @@ def _records(wanted: Wanted, engine: Engine, where: str, told: _Told) -> Records
                 yield None
                 wanted.pause(_POLL_S)
     except DBAPIError as error:
-        raise SourceError(f"cannot read records: {told(error)}") from error
+        raise SourceError(f"cannot read records: {database.told(error)}") from error
+    except NotSent as error:
+        raise SourceError(f"cannot read records: {error}") from error
     finally:
-        engine.dispose()
+        database.engine.dispose()
 
 
-def _check_version(connection: Connection, where: str) -> None:
-    with connection.begin():
-        version = connection.scalar(select(MADE.c.version))
-    if version != tables.VERSION:
+def _check_version(asked: _Asked) -> None:
+    versions = [row.version for row in asked.all(select(MADE.c.version))]
+    if versions != [tables.VERSION]:
+        version = versions[0] if versions else None
         raise SourceError(
-            f"{where}: cannot read records: its tables are of version {version}, read are those "
-            f"of version {tables.VERSION}; read them with the version that wrote them"
+            f"{asked.database.where}: cannot read records: its tables are of version {version}, "
+            f"read are those of version {tables.VERSION}; read them with the version that wrote "
+            "them"
         )
 
 
-def _runs(connection: Connection, source: str | None) -> list[Row[Any]]:
+def _runs(asked: _Asked, source: str | None) -> list[Row[Any]]:
     question = select(RUNS).order_by(RUNS.c.id)
     if source is not None:
         question = question.where(RUNS.c.source == source)
-    return _all(connection, question)
+    return asked.all(question)
 
 
-def _behind(
-    connection: Connection, run: Row[Any], last: tuple[int, int]
-) -> Iterator[dict[str, Any]]:
+def _behind(asked: _Asked, run: Row[Any], last: tuple[int, int]) -> Iterator[dict[str, Any]]:
     """The records of a run behind a frame, some hundred at a time."""
     while True:
         behind = FRAMES.c.run_id == run.id, _place(FRAMES) > tuple_(*last)
         question = select(FRAMES).where(*behind).order_by(FRAMES.c.epoch, FRAMES.c.frame)
-        frames = _all(connection, question.limit(_FRAMES_AT_ONCE))
+        frames = asked.all(question.limit(_FRAMES_AT_ONCE))
         if not frames:
             return
         first, last = _frame_of(frames[0]), _frame_of(frames[-1])
         inside = INSTANCES.c.run_id == run.id, _place(INSTANCES) >= tuple_(*first)
         question = select(INSTANCES).where(*inside, _place(INSTANCES) <= tuple_(*last))
-        rows = _all(connection, question.order_by(*INSTANCES.primary_key))
+        rows = asked.all(question.order_by(*INSTANCES.primary_key))
         found = {key: list(group) for key, group in groupby(rows, _frame_of)}
         for frame in frames:
             instances = [_mapping(row) for row in found.get(_frame_of(frame), [])]
@@ -121,9 +157,3 @@ def _frame_of(row: Row[Any]) -> tuple[int, int]:
 def _mapping(row: Row[Any]) -> Mapping[str, Any]:
     """A row by the names of its columns."""
     return cast(Mapping[str, Any], row._mapping)
-
-
-def _all(connection: Connection, question: Select[Any]) -> list[Row[Any]]:
-    """The answer as of now: a transaction of its own."""
-    with connection.begin():
-        return list(connection.execute(question).all())

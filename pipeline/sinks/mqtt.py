@@ -29,7 +29,7 @@ from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.tls import distrust
 
-TIMEOUT_S, KEEP_ALIVE_S = 5.0, 30
+TIMEOUT_S = 5.0
 _HEADER_BYTES = 64
 _NOT_AUTHORIZED = {134, 135, 138, 140}
 _NEVER = {144, 149, 153}
@@ -61,6 +61,7 @@ class MqttClient:
     """
 
     batch = 64
+    keep_alive_s = 30
 
     def __init__(
         self, place: ServicePlace, *, topics: Topics, source_id: str, retain: bool
@@ -78,7 +79,7 @@ class MqttClient:
         """Connect, and tell those who want to know that we are there."""
         self._mqtt = mqtt = self._client()
         try:
-            mqtt.connect(self._place.host, self._place.port or self._port, KEEP_ALIVE_S)
+            mqtt.connect(self._place.host, self._place.port or self._port, self.keep_alive_s)
         except OSError as error:
             if reason := distrust(error):
                 raise Unwelcome(f"{self._place}: {reason}") from error

@@ -27,6 +27,42 @@ _INSERT: dict[str, Callable[[Table], Any]] = {
 Diagnosis = Callable[[DBAPIError], NotSent]
 
 
+@contextmanager
+def answered(
+    connection: Connection, where: str, hang_up: Callable[[Connection], None] | None
+) -> Iterator[None]:
+    """What is asked inside is given up when it takes too long.
+
+    Args:
+        connection: over which it is asked.
+        where: the database, as messages call it.
+        hang_up: breaks off what the connection waits for, from another thread; None: it need not.
+
+    Raises:
+        Unreachable: there was no answer in time.
+    """
+    if hang_up is None:
+        yield
+        return
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        hang_up(connection)
+
+    watch = threading.Timer(CALL_S, give_up)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except DBAPIError as error:
+        if late.is_set():
+            raise Unreachable(f"{where}: no answer within {CALL_S:g} s") from error
+        raise
+    finally:
+        watch.cancel()
+
+
 class SqlClient:
     """Taken means committed, as durable as the database makes that.
 
@@ -107,17 +143,8 @@ class SqlClient:
         connection = self._connection
         if connection is None:
             raise Unreachable(f"{self._where}: not connected")
-        watch = None
-        if self._hang_up is not None:
-            watch = threading.Timer(CALL_S, self._hang_up, [connection])
-            watch.daemon = True
-            watch.start()
-        try:
-            with connection.begin():
-                yield connection
-        finally:
-            if watch is not None:
-                watch.cancel()
+        with answered(connection, self._where, self._hang_up), connection.begin():
+            yield connection
 
     def _prepare(self, connection: Connection) -> None:
         names = inspect(connection).get_table_names(schema=self._schema)
