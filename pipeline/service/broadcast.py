@@ -24,7 +24,9 @@ from pipeline.service.service import NotFound
 WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)
 """Pixels; whoever wants another width gets the next larger, so that more of them share."""
 AGAIN_S = 0.04
-"""From one fetching of a stream to the next."""
+"""From one fetching of a stream to the next..."""
+AGAIN_AT_MOST_S = 0.25
+"""...doubled while there is nothing new, to no more than this."""
 FRESH_S = 0.2
 """What was fetched so long ago is handed out only when there is nothing newer."""
 FETCHES_AT_ONCE = 16
@@ -113,6 +115,7 @@ class Broadcast:
         self._threads = threads
         self._shot: Shot | None = None
         self._shot_at_s = self._asked_at_s = -1e9
+        self._again_s = AGAIN_S
         self._gone: NotFound | None = None
         self._fetching: asyncio.Task[None] | None = None
 
@@ -138,12 +141,14 @@ class Broadcast:
 
     async def _fetch(self) -> None:
         try:
-            await asyncio.sleep(max(self._asked_at_s + AGAIN_S - self._clock(), 0.0))
+            await asyncio.sleep(max(self._asked_at_s + self._again_s - self._clock(), 0.0))
             self._asked_at_s = self._clock()
             known = None if self._shot is None else self._shot.key
             shot = await anyio.to_thread.run_sync(self._take, known, limiter=self._threads)
-            if shot is not None:
-                self._shot, self._shot_at_s = shot, self._clock()
+            if shot is None:
+                self._again_s = min(2 * self._again_s, AGAIN_AT_MOST_S)
+            else:
+                self._shot, self._shot_at_s, self._again_s = shot, self._clock(), AGAIN_S
         except NotFound as error:
             self._gone = error
         finally:

@@ -24,6 +24,11 @@ LOOKS_UP_EVERY_S = 0.5
 """So often who sends pictures looks whether anybody is still there, and the service is."""
 _BOUNDARY = "picture"
 
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Cross-Origin-Resource-Policy": "same-site",  # in pages of other servers of this place too
+}
 _MJPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"multipart/x-mixed-replace": {}}, "description": "pictures without an end"}
 }
@@ -57,7 +62,7 @@ def routes(service: Service) -> APIRouter:
         return StreamingResponse(
             parts(),
             media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            headers=_HEADERS,
         )
 
     @router.websocket("/live")

@@ -1,6 +1,6 @@
 // The page: which view is shown, whether the service is there, who looks.
 
-import { addStream, removeStream } from "./dialogs.js";
+import { addStream, changeStream, removeStream } from "./dialogs.js";
 import { say } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Grid } from "./grid.js";
@@ -30,7 +30,7 @@ function made(name, id) {
   if (name === "events") return new Happened(feed);
   if (name !== "stream") return new Grid(feed, series, { add: asked, mayChange });
   return new StreamView(id, {
-    feed, series, mayChange, remove: (one) => removeStream(one, () => go("#/")),
+    feed, series, mayChange, change: changeStream, remove: (one) => removeStream(one, () => go("#/")),
   });
 }
 
@@ -110,7 +110,10 @@ async function begin() {
   feed = new Feed();
   feed.addEventListener("overview", updated);
   feed.addEventListener("link", linked);
-  window.addEventListener("hashchange", route);
+  window.addEventListener("hashchange", () => {
+    route();
+    main.focus();
+  });
   route();
 }
 

@@ -34,6 +34,15 @@ function open(title, parts, { submit, verb, kind = "main", done }) {
   dialog.showModal();
 }
 
+/** What may be changed of a stream; a camera's holds from its next frame on. */
+const CHANGED = {
+  min_score: ["Least score", "0.5"],
+  max_fps: ["Frames a second at most", "all"],
+  stride: ["Every so many-th frame", "1"],
+  segment_every: ["Segment every so many-th", "1"],
+  max_latency_ms: ["Oldest, in milliseconds", "any"],
+};
+
 function field(name, label, attributes = {}, hint = null) {
   const control = attributes.rows
     ? h("textarea", { name, id: `field-${name}`, spellcheck: "false", ...attributes })
@@ -63,6 +72,21 @@ export function addStream(done) {
   open("Add a stream", parts, { verb: "Add", submit: (form) => ask("POST", "streams", spec(form)), done });
 }
 
+/** Ask for other settings of a stream, those it has filled in; `done` gets the answer. */
+export function changeStream({ id, url, settings }, done) {
+  const numbers = Object.entries(CHANGED).map(([name, [label, placeholder]]) =>
+    field(name, label, { inputmode: "decimal", placeholder, value: settings[name] ?? "" }));
+  const adaptive = h("input", { type: "checkbox", name: "adaptive", id: "field-adaptive", checked: settings.adaptive });
+  const parts = [
+    field("url", "Address", { value: url }, "Another address begins the stream anew."),
+    h("div", { class: "pair" }, ...numbers),
+    field("classes", "Classes", { placeholder: "all", value: (settings.classes ?? []).join(", ") }),
+    h("div", { class: "tick" }, adaptive, h("label", { for: adaptive.id }, "Carry by the tracker what would be dropped")),
+  ];
+  const submit = (form) => ask("PATCH", streamPath(id), changes(form, { url, ...settings }));
+  open(`Settings of ${id}`, parts, { verb: "Change", submit, done });
+}
+
 /** Ask whether to remove one. */
 export function removeStream(id, done) {
   const words = h("p", {}, `What ${id} has in flight is still published; what it has published stays.`);
@@ -70,18 +94,40 @@ export function removeStream(id, done) {
   open(`Remove ${id}?`, [words], { verb: "Remove", kind: "danger", submit, done });
 }
 
+/** What a form says otherwise than the settings; null where it was emptied. */
+function changes(form, settings) {
+  const found = {};
+  const note = (name, value) => {
+    if (JSON.stringify(value ?? null) !== JSON.stringify(settings[name] ?? null)) found[name] = value ?? null;
+  };
+  for (const name of Object.keys(CHANGED)) note(name, number(form.get(name)));
+  note("url", form.get("url").trim());
+  note("classes", listed(form.get("classes"), ","));
+  if (form.has("adaptive") !== Boolean(settings.adaptive)) found.adaptive = form.has("adaptive");
+  return found;
+}
+
+/** A number, what is none as it is, undefined for nothing. */
+function number(text) {
+  const value = Number(text.trim().replace(",", "."));
+  return text.trim() ? (Number.isNaN(value) ? text.trim() : value) : undefined;
+}
+
+/** What stands between separators, undefined for nothing. */
+function listed(text, separator) {
+  const found = text.split(separator).map((one) => one.trim()).filter(Boolean);
+  return found.length ? found : undefined;
+}
+
 /** A stream as the API takes it; what was left empty is left out. */
 function spec(form) {
-  const text = (name) => form.get(name).trim();
-  const found = { id: text("id"), url: text("url") };
-  if (!found.id) delete found.id;
-  for (const name of ["min_score", "max_fps"]) {
-    const number = Number(text(name).replace(",", "."));
-    if (text(name)) found[name] = Number.isNaN(number) ? text(name) : number;
-  }
-  const classes = text("classes").split(",").map((one) => one.trim()).filter(Boolean);
-  if (classes.length) found.classes = classes;
-  const sinks = text("sinks").split("\n").map((one) => one.trim()).filter(Boolean);
-  if (sinks.length) found.sinks = sinks;
-  return found;
+  const found = {
+    id: form.get("id").trim() || undefined,
+    url: form.get("url").trim(),
+    min_score: number(form.get("min_score")),
+    max_fps: number(form.get("max_fps")),
+    classes: listed(form.get("classes"), ","),
+    sinks: listed(form.get("sinks"), "\n"),
+  };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }

@@ -13,9 +13,10 @@ import { clock, duration, toneOf, trouble } from "./words.js";
 const SWITCHES = { masks: "m", boxes: "b", ids: "i", trails: "t" };
 const SEEN_AT_MOST = 24;
 const SEEN_PX = 56;
+const SAID_MS = 8000;
 
 export class StreamView {
-  constructor(id, { feed, series, remove, mayChange }) {
+  constructor(id, { feed, series, change, remove, mayChange }) {
     this._id = id;
     this._feed = feed;
     this._series = series;
@@ -26,8 +27,10 @@ export class StreamView {
     this._pauseFrame = h("button", { type: "button", "aria-pressed": "false", onclick: () => this._freeze() }, "Freeze");
     this._pauseStream = h("button", { type: "button", onclick: () => this._suspend() }, "Pause");
     this._problem = h("p", { class: "problem", role: "alert", hidden: true });
-    const change = [
+    this._said = h("p", { class: "muted said", role: "status" });
+    const buttons = [
       this._pauseStream,
+      h("button", { type: "button", onclick: () => change(feed.stream(id), (answer) => this._changed(answer)) }, "Settings"),
       h("button", { type: "button", class: "danger", onclick: () => remove(id) }, "Remove"),
     ];
     this._facts = new Facts();
@@ -38,8 +41,9 @@ export class StreamView {
       "section",
       { class: "view", "aria-label": `Stream ${id}` },
       h("header", { class: "head" }, h("a", { class: "back", href: "#/" }, "← All"), h("h1", {}, id),
-        this._state, this._frame, h("span", { class: "actions" }, ...(mayChange() ? change : []))),
+        this._state, this._frame, h("span", { class: "actions" }, ...(mayChange() ? buttons : []))),
       this._problem,
+      this._said,
       h("div", { class: "left" }, picture, this._tools ?? null, this._seenPart),
       h("aside", { class: "right" }, this._roster?.element ?? null, this._facts.element),
     );
@@ -162,6 +166,13 @@ export class StreamView {
       this._problem.hidden = false;
       say(this._problem, error.message);
     }
+  }
+
+  _changed({ running, first_frame: first }) {
+    if (!running) say(this._said, "The stream begins anew with these settings.");
+    else if (first) say(this._said, `These settings hold from frame ${first.frame} on.`);
+    else say(this._said, "These settings hold from the next frame on.");
+    setTimeout(() => say(this._said, ""), SAID_MS);
   }
 
   _notify(text) {

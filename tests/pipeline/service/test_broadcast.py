@@ -104,6 +104,34 @@ def test_those_who_look_the_same_way_share_what_is_fetched(street) -> None:
     assert [look.width for _, look in street.asked] == [640, None]
 
 
+def test_a_stream_that_shows_nothing_new_is_asked_more_and_more_seldom(
+    street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    sleep = asyncio.sleep
+    monkeypatch.setattr(broadcast, "AGAIN_AT_MOST_S", 0.008)
+
+    async def noted(seconds: float) -> None:
+        waited.append(seconds)
+        await sleep(0)
+
+    async def work() -> None:
+        async with Broadcasts(street, clock=lambda: 1.0).viewer("a", Viewing(), fps=1) as viewer:
+            shared = viewer._broadcast
+            shared._shot_at_s = 1.0
+            monkeypatch.setattr(asyncio, "sleep", noted)
+            waiting = asyncio.create_task(shared.other_than("r:a:0:0"))
+            while len(street.asked) < 7:
+                await sleep(0.001)
+            waiting.cancel()
+
+    run(work)
+    assert [round(seconds, 3) for seconds in waited[:7]] == [
+        *(0, 0.001, 0.002, 0.004),
+        *(0.008, 0.008, 0.008),
+    ]
+
+
 def test_nothing_is_fetched_while_nobody_waits(street) -> None:
     async def work() -> None:
         async with Broadcasts(street).viewer("a", Viewing(), fps=1000) as viewer:

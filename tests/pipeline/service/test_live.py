@@ -100,6 +100,7 @@ def test_mjpeg_is_one_part_a_picture_until_the_service_ends(client, house) -> No
     answer = client.get("/v1/streams/a/live.mjpg?fps=60")
     assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=picture"
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cross-origin-resource-policy"] == "same-site"
     parts = answer.content.split(b"--picture\r\n")[1:]
     assert parts == [
         b"Content-Type: image/jpeg\r\nContent-Length: 6\r\nX-Frame: r:a:0:%d\r\n\r\nJPEG %d\r\n"
