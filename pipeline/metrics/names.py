@@ -229,6 +229,8 @@ worker is replaced: what a file's next worker does again is in flight until it i
 A run gets on while a segment worker is ready or a stream publishes something: `/livez` is 503
 once neither was so for five minutes.
 
+A dashboard for Grafana and alert rules made of them are in `deploy/monitoring`.
+
 This page is made from `pipeline/metrics/names.py` by `make docs`.
 
 | name | kind | labels | |
