@@ -11,7 +11,8 @@ import sys
 from collections import Counter
 
 PORT, SECONDS = int(sys.argv[1]), float(sys.argv[2])
-IDLE, SLOW, WRONG_A_SECOND = 1000, 100, 100
+IDLE, SLOW = 1000, 100
+GUESSERS, WRONG_A_SECOND = 5, 100
 BODY = 10_000_000
 got: Counter[str] = Counter()
 
@@ -58,7 +59,7 @@ async def wrong() -> None:
                 rest = await reader.readuntil(b"\r\n\r\n")
                 length = rest.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
                 await reader.readexactly(int(length))
-                await asyncio.sleep(1 / WRONG_A_SECOND)
+                await asyncio.sleep(GUESSERS / WRONG_A_SECOND)
             writer.close()
         except (OSError, IndexError, asyncio.IncompleteReadError):
             got["wrong: cut off"] += 1
@@ -71,11 +72,10 @@ async def big(token: str) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
             more = (f"Authorization: Bearer {token}", "Transfer-Encoding: chunked")
             writer.write(request("POST", "/v1/streams", *more))
-            status = asyncio.ensure_future(reader.readline())
             for _ in range(BODY // 65536):
                 writer.write(b"10000\r\n" + bytes(65536) + b"\r\n")
                 await writer.drain()
-            got[f"big: {(await status).split()[1].decode()}"] += 1
+            got[f"big: {(await reader.readline()).split()[1].decode()}"] += 1
             writer.close()
         except (OSError, IndexError):
             got["big: cut off"] += 1
@@ -84,7 +84,8 @@ async def big(token: str) -> None:
 
 async def main(token: str) -> None:
     people = [idle() for _ in range(IDLE)] + [slow(token) for _ in range(SLOW)]
-    tasks = [asyncio.ensure_future(one) for one in (*people, wrong(), big(token))]
+    guessers = [wrong() for _ in range(GUESSERS)]
+    tasks = [asyncio.ensure_future(one) for one in (*people, *guessers, big(token))]
     await asyncio.wait(tasks, timeout=SECONDS)
     print(json.dumps(got))
 

@@ -188,7 +188,7 @@ def test_a_crowd_that_means_no_good_costs_the_streams_nothing(served: Served) ->
     assert most_mb <= memory_mb + 100
     assert got["idle: cut off"] >= 1000 - MOST
     assert got["wrong: 429"] > got["wrong: 401"] >= 20
-    assert got["big: 413"] + got["big: cut off"] > 0
+    assert got["big: 413"] > 0
 
 
 def test_nobody_is_answered_too_late_while_many_wait_for_a_picture(served: Served) -> None:
@@ -235,7 +235,7 @@ def test_no_secret_comes_back_in_any_answer(served: Served) -> None:
     command = Path(f"/proc/{served.process.pid}/cmdline").read_text()
     assert "camera" not in command
     text = command + "".join(text for _, text in texts)
-    assert "connection refused" in text
+    assert "rtsp://***@127.0.0.1:1/y" in text
     for secret in (*SECRETS, served.token):
         assert secret not in text
 

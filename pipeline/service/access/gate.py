@@ -151,7 +151,8 @@ class Gate:
     async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
         """All of the body; whoever sends too much of it, or too slowly, is answered before."""
         most = self._limits.body_bytes
-        too_much = NotAdmitted(413, f"a body has at most {most} bytes", Connection="close")
+        # not closed at once, or the answer would be lost: the server reads on for a while
+        too_much = NotAdmitted(413, f"a body has at most {most} bytes")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > most:
             raise too_much
