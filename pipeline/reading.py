@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import Protocol
 
 _UNSAID = 1 << 16
 """Bytes to look for where the system says 0: files it makes up when they are read."""
@@ -50,7 +51,14 @@ def read_small(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     return data
 
 
-def lines_of(file: BufferedReader, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
+class HasLines(Protocol):
+    """A file, or what is read like one."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line, or so much of it."""
+
+
+def lines_of(file: HasLines, *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes]:
     """The lines of a file, none of which fills the memory.
 
     Raises:

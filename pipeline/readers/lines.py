@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import SourceError
@@ -31,7 +30,7 @@ def read_lines(wanted: Wanted) -> Records:
                 raise SourceError(f"{path} line {number + 1}: longer than {MAX_LINE_BYTES:,} bytes")
             if line.endswith(b"\n"):
                 head, number = head or line, number + 1
-                record = _parsed(path, number, line)
+                record = parsed(path, number, line)
                 yield record
                 if is_end(record) and wanted.follow and not _more(file):
                     return
@@ -54,12 +53,17 @@ def _begun_anew(file: BinaryIO, head: bytes) -> bool:
     return len(there) == len(head) and there != head
 
 
-def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def parsed(place: object, number: int, line: bytes) -> dict[str, Any]:
+    """The record in a line.
+
+    Raises:
+        SourceError: it is none; names place and line.
+    """
     try:
         record = json.loads(line)
         schema = record["schema"]
     except (ValueError, RecursionError, TypeError, KeyError) as error:
-        raise SourceError(f"{path} line {number}: not a record: {error}") from error
+        raise SourceError(f"{place} line {number}: not a record: {error}") from error
     if not str(schema).startswith("maskstream."):
-        raise SourceError(f"{path} line {number}: not a maskstream record, its schema is {schema}")
+        raise SourceError(f"{place} line {number}: not a maskstream record, its schema is {schema}")
     return dict(record)

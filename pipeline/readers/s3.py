@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +13,8 @@ from typing import Any
 from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
 from pipeline.readers.contract import Records, Wanted
+from pipeline.readers.lines import parsed
+from pipeline.reading import lines_of
 from pipeline.sinks.bucket import Bucket
 from pipeline.sinks.s3 import BEGIN, LAST, SUFFIX, bucket_of, folder_of
 
@@ -42,7 +44,7 @@ def _records(wanted: Wanted, bucket: Bucket, prefix: str) -> Records:
                 for run in sorted(began, key=lambda run: (began[run], run)):
                     for name in bucket.names(run, last.get(run, "")):
                         if name.endswith(SUFFIX):
-                            yield from _objects(bucket, f"{run}/{name}")
+                            yield from _lines(bucket, f"{run}/{name}")
                             last[run] = name
                 if not (began or wanted.follow):
                     raise SourceError(
@@ -65,9 +67,13 @@ def _runs(bucket: Bucket, prefix: str, source: str | None) -> Iterator[str]:
         yield from (f"{folder}/{run}" for run in bucket.folders(folder))
 
 
-def _objects(bucket: Bucket, name: str) -> Iterator[dict[str, Any]]:
+def _lines(bucket: Bucket, name: str) -> Iterator[dict[str, Any]]:
+    """The records of an object; memory for one of them, whatever it says it is."""
+    place, number = f"{bucket.where}: {name}", 0
     try:
-        lines = gzip.decompress(bucket.get(name)).splitlines()
-        yield from map(json.loads, lines)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise SourceError(f"{bucket.where}: {name}: no records in it: {error}") from error
+        with gzip.open(io.BytesIO(bucket.get(name))) as file:
+            for number, line in enumerate(lines_of(file), 1):
+                yield parsed(place, number, line)
+    except (OSError, EOFError, zlib.error) as error:
+        said = getattr(error, "strerror", None) or error
+        raise SourceError(f"{place}: damaged behind line {number}: {said}") from error

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.formats import jsonl
 from pipeline.readers import contract, records
 from pipeline.readers.opening import what_is_wanted
 from pipeline.readers.s3 import read_s3
+from pipeline.reading import lines_of
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink, s3
 from pipeline.sinks.bucket import NoBucket
@@ -352,11 +354,37 @@ def test_what_grows_is_followed_to_its_end(shelf: Shelf) -> None:
         assert [one.get("frame", "end") for one in found if one] == [10, 11, 12, 13, 14, "end"]
 
 
-def test_an_object_of_something_else_is_said(shelf: Shelf) -> None:
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"rubbish", ": damaged behind line 0: Not a gzipped file (b'ru')"),
+        (gzip.compress(b"{}\n")[:-4], " line 1: not a record: 'schema'"),
+        (
+            gzip.compress(jsonl.dumps(jsonl.record(result(0))) + b"\n")[:-1],
+            ": damaged behind line 1: Compressed file ended before the end-of-stream marker was "
+            "reached",
+        ),
+        (
+            gzip.compress(b'{"schema":"theirs/1"}'),
+            " line 1: not a maskstream record, its schema is theirs/1",
+        ),
+        (
+            gzip.compress(b" " * 5000 + b"{}"),
+            ": damaged behind line 0: a line of it is longer than 4,096 bytes",
+        ),
+    ],
+    ids=["rubbish", "no record", "torn", "others", "endless"],
+)
+def test_an_object_of_something_else_is_said(
+    shelf: Shelf, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = partial(lines_of, max_bytes=4096)
+    monkeypatch.setattr("pipeline.readers.s3.lines_of", short)
     put(shelf, range(1))
-    shelf.put("cams/gate/r/0000-0000000009-000.jsonl.gz", b"rubbish")
-    with pytest.raises(SourceError, match=r"009-000\.jsonl\.gz: no records in it: Not a gzipped"):
-        list(maskstream.read(PLACE, source="gate"))
+    shelf.put("cams/gate/r/0000-0000000009-000.jsonl.gz", body)
+    with pytest.raises(SourceError) as error:
+        list(records(PLACE, source="gate"))
+    assert str(error.value) == f"s3://shelf: cams/gate/r/0000-0000000009-000.jsonl.gz{said}"
 
 
 def test_it_passes_the_kit(shelf: Shelf, tmp_path: Path) -> None:
