@@ -69,7 +69,7 @@ class Containers:
             f"{folder}/at_hand.pth:{SITE}/at_hand.pth:ro",
         )
 
-    def command(self, *words: str, timeout_s: float = 60, **environ: str) -> str:
+    def command(self, *words: str, timeout_s: float = 150, **environ: str) -> str:
         """What a command prints.
 
         Raises:
@@ -88,11 +88,11 @@ class Containers:
             raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}:\n{told}")
         return done.stdout
 
-    def podman(self, *words: str, timeout_s: float = 60) -> str:
+    def podman(self, *words: str, timeout_s: float = 150) -> str:
         """What one command of podman prints."""
         return self.command("podman", *words, timeout_s=timeout_s)
 
-    def run(self, *words: str, timeout_s: float = 60) -> str:
+    def run(self, *words: str, timeout_s: float = 150) -> str:
         """Run a container of the image to its end; `words` follow `podman run`."""
         options = ("--rm", "--shm-size=512m", *self.volumes())
         return self.podman("run", *options, *words, timeout_s=timeout_s)
@@ -146,7 +146,8 @@ class Containers:
 
     def close(self) -> None:
         """End every container and remove the folder."""
-        self.podman("rm", "--all", "--force", "--time=0", timeout_s=60)
+        if left := self.podman("ps", "--all", "--quiet").split():
+            self.podman("rm", "--force", "--depend", "--ignore", "--time=0", *left)
         self.podman("network", "prune", "--force")
         mounts = Path("/proc/self/mounts").read_text().splitlines()
         places = [

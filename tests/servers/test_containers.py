@@ -65,7 +65,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory, gstreamer: None) -> Iterat
 
 
 def test_the_demo_runs_unprivileged_on_a_read_only_root(machine: Any) -> None:
-    told = machine.run(*UNPRIVILEGED, containers.IMAGE, "demo", "--frames", "10", "--quiet")
+    demo = ("demo", "--local", "--frames", "10", "--quiet")
+    told = machine.run(*UNPRIVILEGED, containers.IMAGE, *demo)
     assert "10 frames tracked" in told
     assert "out/demo/street.jsonl" in told
 
@@ -114,10 +115,13 @@ def test_the_service_joins_the_ray_beside_it_as_in_a_pod_of_kubernetes(machine: 
         *(*serve, f"--address={address}:6379"),
     )
     written = folder / "state" / "out" / "street.jsonl"
-    until(lambda: written.is_file() and written.read_text().count("\n") > 3)
-    machine.podman("stop", "--time=60", "service", timeout_s=70)
-    assert machine.podman("inspect", "--format={{.State.ExitCode}}", "service") == "0\n"
-    machine.podman("rm", "--force", "--volumes", "--time=0", "service", "head")
+    try:
+        until(lambda: written.is_file() and written.read_text().count("\n") > 3)
+        machine.podman("stop", "--time=60", "service")
+        assert machine.podman("inspect", "--format={{.State.ExitCode}}", "service") == "0\n"
+    finally:
+        for name in ("service", "head"):  # its network goes last
+            machine.podman("rm", "--force", "--volumes", "--ignore", "--time=0", name)
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,12 @@ def composed(machine: Any) -> Iterator[Composed]:
     up = ("up", "--detach", "proxy", "prometheus")
     asker = ("--name=asker", "--network=maskstream_watchers", "--entrypoint=sleep")
     try:
-        machine.command(*compose, *up, timeout_s=150, **ports)
+        machine.command(*compose, *up, **ports)
         machine.podman("run", "--detach", *asker, containers.IMAGE, "600")
         yield Composed(machine, int(ports["MASKSTREAM_PORT"]))
         machine.podman("rm", "--force", "--volumes", "--time=0", "asker")
     finally:
-        machine.command(*compose, "down", "--volumes", timeout_s=120, **ports)
+        machine.command(*compose, "down", "--volumes", **ports)
     assert machine.podman("ps", "--all", "--quiet") == ""
     assert machine.podman("volume", "ls", "--quiet") == ""
 
@@ -239,7 +243,7 @@ def test_who_shows_a_token_gets_in_by_the_proxy_as_a_browser_does(composed: Comp
 
 def test_a_service_that_is_stopped_drains_within_its_time(composed: Composed) -> None:
     until(lambda: composed.published() > 0)
-    composed.machine.podman("stop", "--time=60", SERVICE, timeout_s=70)
+    composed.machine.podman("stop", "--time=60", SERVICE)
     try:
         code = composed.machine.podman("inspect", "--format={{.State.ExitCode}}", SERVICE)
         assert code == "0\n"
