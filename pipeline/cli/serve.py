@@ -19,6 +19,7 @@ from pipeline.cli.home import home
 from pipeline.cli.sources import load_service_settings
 from pipeline.cli.telling import say
 from pipeline.errors import ConfigError
+from pipeline.heap import one_heap
 
 if TYPE_CHECKING:
     from pipeline.config import ServiceSettings
@@ -76,6 +77,7 @@ def serve(
     new_token: NewToken = None,
 ) -> None:
     """Run streams until told to stop; add, change, pause and remove them over HTTP."""
+    one_heap()
     log_to_stderr(quiet=False)
     logging.getLogger("maskstream.audit").setLevel(logging.INFO)  # each change is told
     flags = {
