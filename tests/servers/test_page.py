@@ -218,6 +218,7 @@ def test_a_mask_that_is_pointed_at_shows_the_track_of_its_record(opened) -> None
     middle = len(rows) // 2
     box = page.locator(".overlay").bounding_box()
     scale = box["width"] / record["width"]
+    assert box["height"] == pytest.approx(scale * record["height"], abs=1)  # nothing is stretched
     x, y = box["x"] + (columns[middle] + 0.5) * scale, box["y"] + (rows[middle] + 0.5) * scale
     card = page.locator(".card")
     assert not card.is_visible()

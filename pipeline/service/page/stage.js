@@ -27,7 +27,9 @@ export class Stage {
     this._items = [];
     this._shots = [];
     this._pointer = null;
-    this._picture = h("canvas", { class: "shot", width: 16, height: 9 });
+    this._picture = h("canvas", {
+      class: "shot", width: 16, height: 9, role: "img", "aria-label": `Live picture of ${id}`,
+    });
     this._overlay = h("canvas", { class: "overlay" });
     this.element = h(
       "div",
@@ -120,7 +122,7 @@ export class Stage {
 
   /** What is shown has changed: which classes, what of them. */
   async refilter() {
-    if (this._shot) await this._paint(this._shot, []);
+    if (this._shot && !this._painting) await this._paint(this._shot, []);
   }
 
   _follow(follow) {
@@ -146,8 +148,14 @@ export class Stage {
 
   async _paint(shot, fresh) {
     const { record, jpeg } = shot;
-    const [bitmap, shapes] = await Promise.all([createImageBitmap(jpeg), this._masks.of(record.instances)]);
-    if (this._closed) return;
+    this._painting = shot;
+    const made = Promise.all([createImageBitmap(jpeg), this._masks.of(record.instances)]);
+    const [bitmap, shapes] = await made.catch((error) => {
+      this._painting = null;
+      throw error;
+    });
+    if (this._closed || this._painting !== shot) return; // another was asked for meanwhile
+    this._painting = null;
     const picture = this._picture;
     if (picture.width !== bitmap.width) picture.width = bitmap.width;
     if (picture.height !== bitmap.height) picture.height = bitmap.height;
@@ -157,7 +165,7 @@ export class Stage {
     this._shot = shot;
     this.record = record;
     this._items = visible(record, shapes, this._show);
-    this.element.style.aspectRatio = `${record.width} / ${record.height}`;
+    this.element.style.setProperty("--ratio", record.width / record.height);
     this.element.dataset.frame = record.frame;
     this.element.dataset.shown = Number(this.element.dataset.shown ?? 0) + 1;
     this.redraw();
