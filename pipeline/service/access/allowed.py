@@ -75,8 +75,9 @@ def check_addresses(url: str, reach: Sequence[str] | None) -> None:
         return
     for place in addresses_of(host):
         if not is_allowed(reach, host, place):
+            through = "" if place == host else f" {place},"
             raise NotAllowed(
-                f"{mask_url(url)}: {host} is {place}, a {range_of(place)} address; "
+                f"{mask_url(url)}: {host} is{through} a {range_of(place)} address; "
                 f"name it in serve.allow as {scheme_of(url)}://{place} where it is meant"
             )
 

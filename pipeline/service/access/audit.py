@@ -18,12 +18,14 @@ def note(caller: Caller, method: str, path: str, body: bytes, status: int) -> No
     """Write down a change that was asked for; which keys it sets, never their values."""
     role = caller.role or "nobody"
     what = f"{method} {path}{_told(body) if path != '/v1/session' else ''}"
-    log.info("%s at %s: %s: %d", role, plain(caller.address), plain(scrub(what)), status)
+    log.info("audit: %s at %s: %s: %d", role, plain(caller.address), plain(scrub(what)), status)
 
 
 def note_wrong_token(caller: Caller, method: str, path: str) -> None:
     """Somebody has shown a token that is none."""
-    log.warning("wrong token from %s: %s %s", plain(caller.address), method, plain(path[:_SHOWN]))
+    log.warning(
+        "audit: wrong token from %s: %s %s", plain(caller.address), method, plain(path[:_SHOWN])
+    )
 
 
 def _told(body: bytes) -> str:

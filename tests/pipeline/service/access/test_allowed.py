@@ -105,7 +105,7 @@ def test_what_is_no_source_is_told_as_such() -> None:
     ],
 )
 def test_nor_is_what_only_this_machine_may_ask(host: str, kind: str) -> None:
-    assert f", a {kind} address; name it in serve.allow" in refused(f"http://{host}/latest")
+    assert f" a {kind} address; name it in serve.allow" in refused(f"http://{host}/latest")
 
 
 def test_a_name_with_one_address_of_this_machine_is_refused() -> None:

@@ -245,7 +245,7 @@ def test_wrong_tokens_are_answered_and_noted_so_often_and_lock_nobody_out(
         wrong = {"Authorization": "Bearer guessed"}
         statuses = [client.get("/v1/streams", headers=wrong).status_code for _ in range(50)]
     assert statuses == [401] * 5 + [429] * 45
-    assert caplog.messages == ["wrong token from testclient: GET /v1/streams"] * 5
+    assert caplog.messages == ["audit: wrong token from testclient: GET /v1/streams"] * 5
     assert client.get("/v1/streams", headers=AS_ADMIN).status_code == 200
 
 
@@ -262,12 +262,12 @@ def test_every_change_leaves_one_line_with_keys_and_no_values(
         locked.post("/v1/session", json={"token": READ})
         locked.post("/v1/reload")
     assert caplog.messages == [
-        r"admin at testclient: POST /v1/streams a\x1b[2J (url, username, password_env): 422",
-        "admin at testclient: POST /v1/streams a (url): 201",
-        "read at testclient: DELETE /v1/streams/a: 403",
-        "admin at testclient: DELETE /v1/streams/a: 204",
-        "nobody at testclient: POST /v1/session: 200",
-        "read at testclient: POST /v1/reload: 403",
+        r"audit: admin at testclient: POST /v1/streams a\x1b[2J (url, username, password_env): 422",
+        "audit: admin at testclient: POST /v1/streams a (url): 201",
+        "audit: read at testclient: DELETE /v1/streams/a: 403",
+        "audit: admin at testclient: DELETE /v1/streams/a: 204",
+        "audit: nobody at testclient: POST /v1/session: 200",
+        "audit: read at testclient: POST /v1/reload: 403",
     ]
 
 
@@ -285,7 +285,7 @@ def test_behind_a_proxy_its_word_counts_for_who_asks_and_how(
     with caplog.at_level(logging.INFO, "maskstream.audit"):
         answer = client.post("/v1/session", json={"token": ADMIN}, headers=headers)
     assert "secure" in answer.headers["set-cookie"].lower()
-    assert caplog.messages == ["nobody at 10.0.0.9: POST /v1/session: 200"]
+    assert caplog.messages == ["audit: nobody at 10.0.0.9: POST /v1/session: 200"]
 
 
 def test_an_allowance_comes_back_with_time_for_each_address_by_itself() -> None:
