@@ -41,6 +41,18 @@ def test_every_alert_fires_on_what_it_is_for_and_on_nothing_else() -> None:
     assert "SUCCESS" in told("promtool", "test", "rules", "monitoring/alerts.test.yml")
 
 
+def test_prometheus_takes_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    board = json.loads((DEPLOY / "monitoring" / "grafana" / "maskstream.json").read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    rules = [
+        {"record": f"panel:query:{number}", "expr": query.replace("$source", ".*")}
+        for number, query in enumerate(queries)
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"{len(queries)} rules found" in told("promtool", "check", "rules", str(file))
+
+
 def test_the_dockerfile_has_nothing_to_be_said_about() -> None:
     assert told("hadolint", "--config", "hadolint.yaml", "Dockerfile") == ""
 
