@@ -20,6 +20,8 @@ Rule: TypeAlias = Callable[[Any, Mapping[str, Any], str], str | None]
 _HOST_PORT = re.compile(r"([^\s/@:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 _PREFIX = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9!_.*'()=+-]+")
 _LONGEST_PREFIX = 500
+_LONGEST_SLICE_S = 3600.0
+"""Its pieces have numbers of four digits."""
 _HERE = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _LONGEST_TOPIC_BYTES = 65_535
 _LONGEST_NAME_BYTES = 255
@@ -115,8 +117,8 @@ def s3(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str |
             f"{prefix[:80]!r} is no prefix; expected names with '/' between, of letters, digits "
             f"and !_.*'()=+-, none of them '.' or '..', at most {_LONGEST_PREFIX}"
         )
-    if options["slice"] % 1:
-        return "slice must be of whole seconds"
+    if options["slice"] % 1 or options["slice"] > _LONGEST_SLICE_S:
+        return "slice must be of whole seconds, at most 1h"
     return _no_store(options["endpoint"], plain=options["unencrypted"]) or _unnamed(place, options)
 
 

@@ -103,8 +103,8 @@ class S3Client:
                 f"slice={self._begin.slice_s}s; name those until it is sent"
             )
         piece = self._next[1] if self._next[0] == slot else 0
-        while not self._put(f"{slot}-{piece:03d}", batch):
-            batch = self._behind(f"{slot}-{piece:03d}", batch)
+        while not self._put(f"{slot}-{piece:04d}", batch):
+            batch = self._behind(f"{slot}-{piece:04d}", batch)
             if not batch:  # this piece may have more of what comes
                 break
             piece += 1

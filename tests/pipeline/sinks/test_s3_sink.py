@@ -122,8 +122,8 @@ def messages(*numbers: int, slot: str = "r/0000-0000000000") -> list[Message]:
 
 def test_a_slot_is_an_object_of_lines_that_says_which_record_is_its_last(shelf: Shelf) -> None:
     client(shelf).send(messages(0, 1, 2))
-    assert shelf.frames() == [("0000-0000000000-000.jsonl.gz", [0, 1, 2])]
-    assert shelf.last_in("cams/gate/r/0000-0000000000-000.jsonl.gz") == "r:gate:0:2"
+    assert shelf.frames() == [("0000-0000000000-0000.jsonl.gz", [0, 1, 2])]
+    assert shelf.last_in("cams/gate/r/0000-0000000000-0000.jsonl.gz") == "r:gate:0:2"
     assert json.loads(shelf.get("cams/gate/r/begin.json")) == {
         "schema": "maskstream.objects/1", "run": "r", "source": "gate", "slice_s": 1,
     }  # fmt: skip
@@ -135,8 +135,8 @@ def test_what_comes_later_of_a_slot_is_its_next_piece_without_a_question(shelf: 
     one.send(messages(2))
     assert shelf.questions == 0
     assert shelf.frames() == [
-        ("0000-0000000000-000.jsonl.gz", [0, 1]),
-        ("0000-0000000000-001.jsonl.gz", [2]),
+        ("0000-0000000000-0000.jsonl.gz", [0, 1]),
+        ("0000-0000000000-0001.jsonl.gz", [2]),
     ]
 
 
@@ -147,8 +147,8 @@ def test_an_object_whose_answer_was_lost_is_not_put_again(shelf: Shelf) -> None:
         one.send(messages(0, 1))
     one.send(messages(0, 1, 2))  # a third has come meanwhile
     assert shelf.frames() == [
-        ("0000-0000000000-000.jsonl.gz", [0, 1]),
-        ("0000-0000000000-001.jsonl.gz", [2]),
+        ("0000-0000000000-0000.jsonl.gz", [0, 1]),
+        ("0000-0000000000-0001.jsonl.gz", [2]),
     ]
 
 
@@ -192,7 +192,7 @@ def test_what_is_told_at_the_end_is_replaced_by_a_later_end(shelf: Shelf) -> Non
 
 def test_runs_of_the_same_source_lie_beside_each_other(shelf: Shelf) -> None:
     client(shelf).send(messages(0, slot="before/0000-0000000000"))
-    assert shelf.frames("cams/gate/before") == [("0000-0000000000-000.jsonl.gz", [0])]
+    assert shelf.frames("cams/gate/before") == [("0000-0000000000-0000.jsonl.gz", [0])]
 
 
 def test_what_does_not_hold_is_refused(shelf: Shelf) -> None:
@@ -204,8 +204,8 @@ def test_what_does_not_hold_is_refused(shelf: Shelf) -> None:
     other = client(Shelf(), slice_s=2)
     with pytest.raises(Unwelcome, match="what waits in the spool is of other slices than slice=2s"):
         other.send(messages(0, slot="r/0000-0000000001"))
-    shelf.put("cams/gate/r/0000-0000000000-000.jsonl.gz", b"", last="r:yard:0:1")
-    with pytest.raises(Unwelcome, match=r"000\.jsonl\.gz is there and not of this source; remove"):
+    shelf.put("cams/gate/r/0000-0000000000-0000.jsonl.gz", b"", last="r:yard:0:1")
+    with pytest.raises(Unwelcome, match=r"0000\.jsonl\.gz is there and not of this source; remove"):
         one.send(messages(0))
     shelf.replaces = True
     shelf.make()
@@ -223,7 +223,7 @@ def test_a_bucket_that_is_not_there_is_made_if_that_is_asked_for(shelf: Shelf) -
         one.send(messages(0))
     one.connect()
     one.send(messages(0))
-    assert shelf.frames() == [("0000-0000000000-000.jsonl.gz", [0])]
+    assert shelf.frames() == [("0000-0000000000-0000.jsonl.gz", [0])]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,13 @@ def test_a_bucket_that_is_not_there_is_made_if_that_is_asked_for(shelf: Shelf) -
             "sink s3://shelf: http://store.lan is not encrypted, everybody on the way can read "
             "what is sent; use https://, or say unencrypted=1",
         ),
-        ("s3://shelf?slice=1500ms", "sink s3://shelf: slice must be of whole seconds"),
+        *[
+            (
+                f"s3://shelf?slice={wrong}",
+                "sink s3://shelf: slice must be of whole seconds, at most 1h",
+            )
+            for wrong in ("1500ms", "1.5s", "61min")
+        ],
         ("s3://shelf?password_env=X", "sink s3://shelf: a password is given and no username"),
     ],
 )
@@ -381,10 +387,10 @@ def test_an_object_of_something_else_is_said(
     short = partial(lines_of, max_bytes=4096)
     monkeypatch.setattr("pipeline.readers.s3.lines_of", short)
     put(shelf, range(1))
-    shelf.put("cams/gate/r/0000-0000000009-000.jsonl.gz", body)
+    shelf.put("cams/gate/r/0000-0000000009-0000.jsonl.gz", body)
     with pytest.raises(SourceError) as error:
         list(records(PLACE, source="gate"))
-    assert str(error.value) == f"s3://shelf: cams/gate/r/0000-0000000009-000.jsonl.gz{said}"
+    assert str(error.value) == f"s3://shelf: cams/gate/r/0000-0000000009-0000.jsonl.gz{said}"
 
 
 def test_it_passes_the_kit(shelf: Shelf, tmp_path: Path) -> None:
