@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from pipeline.errors import ConfigError, SinkError
 from pipeline.sinks.mp4 import TIMESCALE, Sample, unit
 
-_START_CODE = re.compile(rb"\x00{2,}\x01")
+_START_CODE = b"\0\0\1"
+"""Of a unit; zeros before it belong to nobody."""
 _SPS, _PPS, _AUD = 7, 8, 9
 _OTHER_KBPS = 8000
 """Of encoders without a constant quality that means the same everywhere."""
@@ -170,4 +170,4 @@ def _open(
 
 def _nal_units(data: bytes) -> list[bytes]:
     """NAL units of a byte stream with start codes."""
-    return [nal.rstrip(b"\0") for nal in _START_CODE.split(data) if nal.strip(b"\0")]
+    return [nal for piece in data.split(_START_CODE) if (nal := piece.rstrip(b"\0"))]
