@@ -24,6 +24,11 @@ pytestmark = [
 ALARM = "{resource_limit, memory, 'maskstream@localhost'}"
 
 
+@pytest.fixture(autouse=True)
+def _readers_wait_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.readers.amqp._WAIT_S", 0.3)
+
+
 @pytest.fixture
 def client(broker: Amqp, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
     """Makes clients of a sink's URL."""
