@@ -86,7 +86,7 @@ class AmqpClient:
 
     def connect(self) -> None:
         """Connect, see that the exchange is there, and make it and the queue where we may."""
-        self._largest = 0
+        self._largest, self._limit = 0, None
         self._loop = EventLoop("amqp")
         self._call(self._connect(), CALL_S / 2)
         self._call(self._declare(), CALL_S / 2)
@@ -160,9 +160,9 @@ class AmqpClient:
             return Unreachable(f"{self._place}: {_silence()}", number)
         ended = channel.gone.result()
         if found := _TOO_LARGE.search(ended.text):
-            self._limit = int(found[1])
             self.close()
             self.connect()  # the channel is gone, and who asks will go on without that message
+            self._limit = int(found[1])
             return Rejected(too_large(self._place, size, self._limit), number)
         return self._told(ended, number)
 

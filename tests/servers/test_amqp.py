@@ -11,7 +11,7 @@ import pika
 import pytest
 
 from brokers.amqp import Amqp
-from pipeline.delivery.client import Message, Unreachable, Unwelcome
+from pipeline.delivery.client import Message, Rejected, Unreachable, Unwelcome
 from pipeline.errors import SourceError
 from pipeline.readers import records
 from pipeline.sinks import open_sink
@@ -120,6 +120,22 @@ def test_a_queue_that_is_full_refuses_and_gets_the_rest_in_order_once_there_is_r
         assert [one[1].message_id for one in got] == [f"r:gate:0:{n}" for n in range(done)]
         sent.send(messages(9)[done:])
     assert keys(broker) == [f"r:gate:0:{n}" for n in range(done, 9)]
+
+
+def test_what_is_too_large_ends_one_channel_only(broker: Amqp, client: Any) -> None:
+    sent = client(broker.url())
+    sent.connect()
+    large = Message("gate", "r:gate:0:9", b"x" * (broker.limit + 1))
+    before, said = sent._channel, f"of 200001 bytes is too large, at most {broker.limit} are taken$"
+    with pytest.raises(Rejected, match=said) as error:
+        sent.send([*messages(3), large])
+    again = sent._channel
+    assert (error.value.acknowledged, again is before) == (3, False)
+    with pytest.raises(Rejected, match=said):
+        sent.send([large])
+    sent.send(messages(4)[3:])
+    assert sent._channel is again
+    assert keys(broker) == [f"r:gate:0:{n}" for n in range(4)]
 
 
 def test_a_broker_out_of_memory_says_so_and_little_comes_twice(
