@@ -182,7 +182,7 @@ class Gate:
 
 def _is_open(path: str, scope: Scope) -> bool:
     """Whether it is answered without a token; the page's files hold nothing of the streams."""
-    page = path in ("/", "/favicon.ico") or path.startswith("/page/")
+    page = path in ("/", "/docs", "/favicon.ico") or path.startswith("/page/")
     return scope["type"] == "http" and (path in HEALTH or path == SESSION or page)
 
 

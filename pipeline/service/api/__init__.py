@@ -39,6 +39,7 @@ def build_api(
         title="maskstream",
         version=__version__,
         description="Steer and watch a run of streams.",
+        docs_url=None,  # FastAPI's own loads scripts from elsewhere, beside our cookies
         redoc_url=None,
     )
     problems.explain(api)

@@ -1,4 +1,4 @@
-"""`/`: the live page, static files of the package; it uses the same API as everybody else."""
+"""`/`, the live page, and `/docs`, where the API is told: static files of the package."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ def routes(service: Service) -> APIRouter:
     @router.get("/", response_class=Response)
     def page() -> Response:
         return answer("index.html")
+
+    @router.get("/docs", response_class=Response)
+    def reference() -> Response:
+        return answer("reference.html")
 
     @router.get("/page/{name}", response_class=Response)
     def part(name: str) -> Response:

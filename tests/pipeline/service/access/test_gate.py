@@ -66,7 +66,9 @@ def test_on_loopback_without_tokens_everybody_may_do_everything(enter) -> None:
     assert client.delete("/v1/streams/a").status_code == 204
 
 
-@pytest.mark.parametrize("path", ["/v1/streams", "/metrics", "/openapi.json", "/docs", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/v1/streams", "/metrics", "/openapi.json", "/docs/x", "/nowhere"]
+)
 def test_without_a_token_nothing_is_told(locked, path: str) -> None:
     answer = locked.get(path)
     assert problem(answer) == (
@@ -84,6 +86,15 @@ def test_no_method_gets_past_the_gate(locked, method: str) -> None:
 
 def test_health_is_open_to_those_that_start_services_again(locked) -> None:
     assert locked.get("/livez").status_code == 200
+
+
+def test_the_files_of_the_page_hold_nothing_of_the_streams_and_are_open(locked) -> None:
+    for path in ("/", "/docs", "/page/reference.js"):
+        answer = locked.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
+        assert "http://" not in answer.text + answer.headers["content-security-policy"]
+        assert "https://" not in answer.text
 
 
 @pytest.mark.parametrize("shown", ["Bearer x", f"Basic {ADMIN}", ADMIN, f"Bearer {ADMIN}x", ""])
