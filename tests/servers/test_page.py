@@ -407,3 +407,10 @@ def test_a_service_that_asks_for_a_token_gets_it_once_and_who_may_look_changes_n
             assert not page.get_by_role("button", name=change).is_visible()
         page.reload()
         one.shown(3)
+
+
+def test_the_api_is_told_from_its_own_document(opened) -> None:
+    page = opened("docs").page
+    add = page.locator("details", has_text="/v1/streams").filter(has_text="Take in one stream more")
+    add.click()
+    assert add.get_by_text("min_score").is_visible()
