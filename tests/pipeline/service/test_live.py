@@ -164,6 +164,16 @@ def test_the_page_is_served_with_a_policy_that_lets_nothing_foreign_in(client) -
     assert client.get("/page/app.js").headers["content-type"].startswith("text/javascript")
 
 
+def test_no_text_becomes_part_of_the_page_as_html_or_code() -> None:
+    ways = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(")
+    found = {
+        script.name: ways.findall(text)
+        for script in PAGE.iterdir()
+        if ways.search(text := script.read_text("utf-8"))
+    }
+    assert found == {}
+
+
 def test_every_file_the_page_names_is_there_and_every_file_is_named() -> None:
     named = set(re.findall(r'"page/([\w.-]+)"', (PAGE / "index.html").read_text("utf-8")))
     for script in PAGE.glob("*.js"):
