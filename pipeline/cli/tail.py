@@ -30,7 +30,12 @@ def tail(
     ] = True,
     last: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Of what is there only so many, and all that comes."),
+        typer.Option(
+            min=0,
+            max=1_000_000_000,
+            metavar="N",
+            help="Of what is there only so many, and all that comes.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The records as they are.")] = False,
 ) -> None:

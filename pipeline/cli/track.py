@@ -78,7 +78,7 @@ def track(
     """Segment and follow everything in videos, cameras or pictures."""
     flags = {
         "min_score": min_score,
-        "classes": [name.strip() for name in classes.split(",")] if classes else None,
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
         "stride": stride,
         "max_fps": max_fps,
         "start": start,

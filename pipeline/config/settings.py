@@ -20,7 +20,10 @@ from pipeline.config.serving import MetricsSettings, ServeSettings
 from pipeline.paths import SOURCE_ID
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+"""Beyond these nothing is meant, and clocks and libraries count no further."""
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 """Far beyond every picture, and small enough that polygons are drawn exactly."""
 
@@ -93,23 +96,23 @@ class SourceSettings(Section):
     min_score: Fraction = Field(
         0.5, description="Publish an instance once its track has reached this score."
     )
-    classes: tuple[str, ...] | None = Field(
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="Names of the classes to follow and publish; by default all."
     )
     tracker: str | None = Field(
         None, description="A tracker preset or `none` for this source alone."
     )
-    stride: Annotated[int, Field(ge=1)] = Field(
+    stride: Count = Field(
         1,
         description="Take every k-th picture, counted by time stamps; the rest is dropped as "
         "`stride`.",
     )
-    max_fps: Positive | None = Field(
+    max_fps: Annotated[float, Field(ge=1e-5, le=1e6)] | None = Field(
         None,
         description="Thin to this rate by time stamps, after `stride`; the rest is dropped as "
         "`max_fps`.",
     )
-    segment_every: Annotated[int, Field(ge=1)] = Field(
+    segment_every: Count = Field(
         1,
         description="Segment every k-th frame; the tracker carries the instances between, marked "
         "`predicted`.",
@@ -121,11 +124,9 @@ class SourceSettings(Section):
     max_latency_ms: Positive | None = Field(
         None, description="Drop a live frame that would be older than this when segmented."
     )
-    start: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Seconds into a file at which to begin."
-    )
+    start: NotNegative | None = Field(None, description="Seconds into a file at which to begin.")
     duration: Positive | None = Field(None, description="Seconds of a file to take.")
-    max_pixels: Annotated[int, Field(gt=0)] = Field(
+    max_pixels: Annotated[int, Field(gt=0, lt=1 << 31)] = Field(
         8192 * 4320, description="Refuse larger pictures before the first is decoded."
     )
     include: tuple[Corners, ...] = Field(
@@ -151,7 +152,7 @@ class SourceSettings(Section):
     stall_timeout_s: Positive = Field(
         2.0, description="A live source without a picture for this long counts as stalled."
     )
-    first_connect_s: Annotated[float, Field(ge=0)] | None = Field(
+    first_connect_s: NotNegative | None = Field(
         None,
         description="A live source without a first picture by then has failed; by default it is "
         "asked for ever.",
@@ -209,11 +210,11 @@ class SinkSettings(Section):
 class WorkerSettings(Section):
     """How many workers, and how they batch."""
 
-    segment: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    segment: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto", description="Number of segment workers; `auto` is one a GPU, or one on the CPU."
     )
     max_batch: Annotated[int, Field(ge=1, le=256)] = Field(8, description="Frames in one batch.")
-    max_wait_ms: Annotated[float, Field(ge=0)] = Field(
+    max_wait_ms: NotNegative = Field(
         10, description="How long the first frame of a batch waits for others."
     )
     batch_timeout_s: Positive = Field(
@@ -221,7 +222,7 @@ class WorkerSettings(Section):
         description="A segment worker that works on one batch for longer than this, plus three "
         "times what a full batch took lately, is killed and replaced.",
     )
-    streams_per_worker: Annotated[int, Field(ge=1)] = Field(
+    streams_per_worker: Count = Field(
         1, description="Streams that share one process; fewer isolate, more save memory."
     )
     stream_memory_mb: Positive = Field(
@@ -240,7 +241,7 @@ class RunSettings(Section):
     executor: Literal["ray", "local"] = Field(
         "ray", description="`ray`, or `local`: everything in one process."
     )
-    state_dir: LocalPath | None = Field(
+    state_dir: Annotated[LocalPath, Field(min_length=1)] | None = Field(
         None,
         description="Where checkpoints are kept, so that a run that was cut off goes on when it is "
         "started again; for cameras too, and for good. Without it those of files lie in "

@@ -22,7 +22,7 @@ from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.plan.inventory import Use, keep_apart
 from pipeline.results import FrameResult
-from pipeline.tracking import make_tracker
+from pipeline.tracking import PRESETS, make_tracker
 
 if TYPE_CHECKING:
     from pipeline.tracking.tracker import StreamTracker
@@ -99,6 +99,8 @@ def retrack(
         raise ConfigError(f"--format {format}: expected one of {', '.join(FORMATS)}")
     if format != "jsonl" and not (fps and 0 < fps < math.inf and mot.MAX_FRAME / fps < math.inf):
         raise ConfigError(f"--fps: {format} text carries no times; give its frames a second")
+    if preset == "none":
+        raise ConfigError(f"--preset none: it follows nobody; take one of {', '.join(PRESETS)}")
     keep_apart(inputs(source, affines), [Use(str(output), "--output")])
     steps, names = _read(source, format, fps or 1.0, image_size)
     motions = _read_affines(affines) if affines is not None else {}

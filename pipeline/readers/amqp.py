@@ -16,7 +16,7 @@ from pika.spec import Basic, BasicProperties
 from pipeline.delivery.client import NotSent
 from pipeline.delivery.service import CALL_S
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, Wanted, each_once, is_end
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once
 from pipeline.sinks.amqp import AmqpClient, client_of
 
 _WAIT_S = 1.0
@@ -96,7 +96,7 @@ def read_amqp(wanted: Wanted) -> Records:
 
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
-    under_way: dict[str, bool] = {}
+    under_way = UnderWay(wanted.source)
     with closing(listener):
         try:
             listener.connect()
@@ -104,10 +104,9 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                 body = listener.next()
                 if body is not None:
                     record = json.loads(body)
-                    if wanted.source in (None, record["source"]):
-                        under_way[record["source"]] = not is_end(record)
+                    if under_way.takes(record):
                         yield record
-                elif not wanted.follow or (under_way and not any(under_way.values())):
+                elif not wanted.follow or under_way.over:
                     return
                 if not listener.waiting:
                     yield None

@@ -60,6 +60,31 @@ def is_end(record: dict[str, Any]) -> bool:
     return record.get("schema") == jsonl.END_SCHEMA
 
 
+class UnderWay:
+    """Which streams go on, where several may be in one place, and which of them are asked for.
+
+    Args:
+        source: the only one that is; None: all.
+    """
+
+    def __init__(self, source: str | None) -> None:
+        self._source = source
+        self._going: dict[str, bool] = {}
+
+    def takes(self, record: dict[str, Any]) -> bool:
+        """Whether it is asked for; the end of its stream, or that it goes on, is noted."""
+        source = str(record.get("source", ""))
+        if self._source not in (None, source):
+            return False
+        self._going[source] = not is_end(record)
+        return True
+
+    @property
+    def over(self) -> bool:
+        """Whether something was there, and all of it has ended."""
+        return bool(self._going) and not any(self._going.values())
+
+
 def each_once(found: Records) -> Records:
     """What a service that was away is sent a second time, left out; a frame has several events."""
     last: dict[tuple[str, str], tuple[int, int]] = {}

@@ -11,7 +11,7 @@ from confluent_kafka.cimpl import Message
 
 from pipeline.delivery.client import NotSent, Unreachable
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, Wanted, each_once, is_end
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once
 from pipeline.sinks.kafka import OF_CONNECTIONS, TIMEOUT_S, KafkaClient, client_of
 
 _WAIT_S = 1.0
@@ -94,9 +94,7 @@ def read_kafka(wanted: Wanted) -> Records:
 
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
-    source = None if wanted.source is None else wanted.source.encode()
-    at_end = listener.at_end
-    under_way: dict[str, bool] = {}
+    at_end, under_way = listener.at_end, UnderWay(wanted.source)
     with closing(listener):
         try:
             listener.connect()
@@ -107,14 +105,13 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                     continue
                 if message.error() is not None:
                     at_end.add(message.partition() or 0)
-                elif source is None or message.key() == source:
+                else:
                     at_end.discard(message.partition() or 0)
                     record = json.loads(message.value() or b"")
-                    under_way[record["source"]] = not is_end(record)
-                    yield record
-                over = bool(under_way) and not any(under_way.values())
+                    if under_way.takes(record):
+                        yield record
                 if at_end == listener.partitions:
-                    if over or not wanted.follow:
+                    if under_way.over or not wanted.follow:
                         return
                     yield None
         except NotSent as error:

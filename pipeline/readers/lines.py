@@ -7,7 +7,7 @@ import os
 from typing import Any, BinaryIO
 
 from pipeline.errors import SourceError
-from pipeline.readers.contract import POLL_S, Records, Wanted, is_end
+from pipeline.readers.contract import POLL_S, Records, UnderWay, Wanted
 from pipeline.reading import MAX_LINE_BYTES, open_regular
 
 
@@ -23,7 +23,7 @@ def read_lines(wanted: Wanted) -> Records:
     except OSError as error:
         raise SourceError(f"{path}: cannot read records: {error.strerror}") from error
     with file:
-        head, number = b"", 0
+        head, number, under_way = b"", 0, UnderWay(wanted.source)
         while True:
             line = file.readline(MAX_LINE_BYTES + 1)
             if len(line) > MAX_LINE_BYTES:
@@ -31,8 +31,14 @@ def read_lines(wanted: Wanted) -> Records:
             if line.endswith(b"\n"):
                 head, number = head or line, number + 1
                 record = parsed(path, number, line)
-                yield record
-                if is_end(record) and wanted.follow and not _more(file):
+                if under_way.takes(record):
+                    yield record
+                elif wanted.source is not None:
+                    raise SourceError(
+                        f"{path}: holds records of {record.get('source')!r}, not of "
+                        f"{wanted.source!r}"
+                    )
+                if under_way.over and wanted.follow and not _more(file):
                     return
             elif not wanted.follow:
                 return

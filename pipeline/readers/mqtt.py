@@ -11,7 +11,7 @@ from paho.mqtt.client import Client, MQTTMessage
 
 from pipeline.delivery.client import NotSent, Unreachable
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, Wanted, each_once, is_end
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once
 from pipeline.sinks.mqtt import TIMEOUT_S, MqttClient, Topics
 from pipeline.sinks.services import place_of
 
@@ -65,7 +65,7 @@ class _Listener(MqttClient):
 
 
 def read_mqtt(wanted: Wanted) -> Records:
-    """Of the topic of one source.
+    """Of the topic, and of one source where one is named.
 
     Raises:
         ConfigError: the password is not where the URL says.
@@ -79,7 +79,7 @@ def read_mqtt(wanted: Wanted) -> Records:
 
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
-    ended = False
+    under_way = UnderWay(wanted.source)
     with closing(listener):
         try:
             listener.connect()
@@ -87,9 +87,9 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                 body = listener.next()
                 if body is not None:
                     record = json.loads(body)
-                    ended = is_end(record)
-                    yield record
-                elif ended or not wanted.follow:
+                    if under_way.takes(record):
+                        yield record
+                elif under_way.over or not wanted.follow:
                     return
                 if not listener.waiting:
                     yield None

@@ -11,7 +11,7 @@ from nats.js.client import JetStreamContext
 
 from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, Wanted, is_end
+from pipeline.readers.contract import Records, UnderWay, Wanted
 from pipeline.sinks.nats import TIMEOUT_S, NatsClient
 from pipeline.sinks.services import place_of
 
@@ -49,7 +49,7 @@ class _Listener(NatsClient):
 
 
 def read_nats(wanted: Wanted) -> Records:
-    """Of the subject of one source.
+    """Of the subject, and of one source where one is named.
 
     Raises:
         ConfigError: the password is not where the URL says.
@@ -59,6 +59,7 @@ def read_nats(wanted: Wanted) -> Records:
 
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
+    under_way = UnderWay(wanted.source)
     with closing(listener):
         try:
             listener.connect()
@@ -66,10 +67,11 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                 message = listener.next()
                 if message is not None:
                     record = json.loads(message.data)
-                    yield record
+                    if under_way.takes(record):
+                        yield record
                     if message.metadata.num_pending:
                         continue
-                    if is_end(record):
+                    if under_way.over:
                         return
                 if not wanted.follow:
                     return

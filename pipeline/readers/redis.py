@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, Wanted, is_end
+from pipeline.readers.contract import Records, UnderWay, Wanted
 from pipeline.sinks.redis import connection
 from pipeline.sinks.services import place_of
 
@@ -18,7 +18,7 @@ _WAIT_MS = 1000
 
 
 def read_redis(wanted: Wanted) -> Records:
-    """Of the stream of one source.
+    """Of the stream, and of one source where one is named.
 
     Raises:
         ConfigError: the password is not where the URL says.
@@ -29,7 +29,7 @@ def read_redis(wanted: Wanted) -> Records:
 
 
 def _records(wanted: Wanted, client: redis.Redis, stream: str, where: str) -> Records:
-    after, ended = b"0", False
+    after, under_way = b"0", UnderWay(wanted.source)
     block = _WAIT_MS if wanted.follow else None
     with closing(client):
         while True:
@@ -40,10 +40,10 @@ def _records(wanted: Wanted, client: redis.Redis, stream: str, where: str) -> Re
                 raise SourceError(f"{where}: cannot read records: {said}") from error
             entries = answer[0][1] if answer else []
             for entry, fields in entries:
-                record = json.loads(fields[b"record"])
-                after, ended = entry, is_end(record)
-                yield record
-            if not entries and (ended or not wanted.follow):
+                record, after = json.loads(fields[b"record"]), entry
+                if under_way.takes(record):
+                    yield record
+            if not entries and (under_way.over or not wanted.follow):
                 return
             if len(entries) < _AT_ONCE:
                 yield None

@@ -51,6 +51,10 @@ __all__ = [
 ]
 
 
+_SLOWEST_FPS = 0.01
+"""What encoders can be told; pictures may come more slowly."""
+
+
 def open_sink(
     url: str | Callable[[FrameResult], object],
     *,
@@ -95,7 +99,7 @@ def open_sink(
             source_id=source_id,
             run=run,
             labels=labels,
-            fps_hint=fps_hint,
+            fps_hint=None if fps_hint is None else max(fps_hint, _SLOWEST_FPS),
             overwrite=overwrite or resume is not None,
             events=parsed.events,
             spool=None if spool is None else Path(spool),

@@ -1,6 +1,7 @@
 """What sinks have written is read back as it was published, while it grows or later."""
 
 import importlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,7 +17,7 @@ from pipeline.delivery.client import Message
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl
 from pipeline.readers import records
-from pipeline.readers.contract import READERS, Records, each_once
+from pipeline.readers.contract import READERS, Records, UnderWay, each_once
 from pipeline.readers.opening import what_is_wanted
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
@@ -115,6 +116,27 @@ def test_what_grows_is_followed_to_its_end_each_record_once(url: str, tmp_path: 
         assert until_nothing(found) == [1, 2]
         kept.finish()
         assert [record["outcome"] for record in found if record is not None] == ["complete"]
+
+
+def test_of_several_streams_in_one_place_only_the_one_that_is_asked_for_counts() -> None:
+    frame, end = jsonl.dumps(result(0)), jsonl.dumps(END)
+    gate, gone = json.loads(frame), json.loads(end)
+    yard = gate | {"source": "yard"}
+    one, every = UnderWay("gate"), UnderWay(None)
+    assert [one.takes(record) for record in (yard, gate, yard)] == [False, True, False]
+    assert [every.takes(record) for record in (yard, gate)] == [True, True]
+    assert (one.over, every.over) == (False, False)
+    assert one.takes(gone)
+    assert every.takes(gone)
+    assert (one.over, every.over) == (True, False)  # the yard goes on
+
+
+def test_a_file_of_another_source_is_not_that_of_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(jsonl.dumps(result(0)) + b"\n")
+    with pytest.raises(SourceError) as told, closing(records(path, source="yard")) as found:
+        next(found)
+    assert str(told.value) == f"{path}: holds records of 'gate', not of 'yard'"
 
 
 def test_a_plain_path_is_enough(url: str, tmp_path: Path) -> None:
