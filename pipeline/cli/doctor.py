@@ -19,7 +19,9 @@ import typer
 
 from pipeline._version import __version__
 from pipeline.cli.home import home
+from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceToken, ServiceUrl
 from pipeline.cli.telling import give
+from pipeline.cli.top import held_up
 
 FLOORS = {"torch": (2, 10), "ray": (2, 59)}
 """Below these, known holes are open: see docs/decisions/0004-version-floors.md."""
@@ -55,8 +57,17 @@ def doctor(
             callback=home, metavar="CONFIG.yaml", help="Of a service: say what of it is open."
         ),
     ] = None,
+    run: Annotated[
+        bool, typer.Option("--run", help="Ask a running service what holds it up, no more.")
+    ] = False,
+    address: ServiceUrl = DEFAULT,
+    token_file: ServiceToken = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Show versions, devices, precision, decoders and what would be chosen, and why."""
+    if run:
+        give(held_up(RemoteService(address, token_file, ca_file)))
+        return
     problems = 0
     for finding in (*examine(output), *(() if config is None else _opened(config))):
         mark = "!" if finding.problem else " "

@@ -40,7 +40,17 @@ def top(
 
 def looked(asking: RemoteService) -> Group:
     """Both tables of this moment."""
-    return Group(streams(asking.get("/v1/streams")), workers(asking.get("/v1/workers")))
+    return Group(
+        streams(asking.get("/v1/streams")),
+        workers(asking.get("/v1/workers")),
+        Text(plain(held_up(asking))),
+    )
+
+
+def held_up(asking: RemoteService) -> str:
+    """What holds the run up, in a line."""
+    found = asking.get("/v1/bottleneck")
+    return f"held up by {found['kind']}: {found['figure']}; {found['next_step']}"
 
 
 def streams(answers: Sequence[Mapping[str, Any]]) -> Table:

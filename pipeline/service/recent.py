@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
 from pipeline.histogram import Histogram
 from pipeline.metrics.counts import RunCounts, WorkerCounts
+from pipeline.service.cores import CoreTime
 
 WITHIN_S = 10.0
 EVERY_S = 1.0
@@ -53,15 +54,15 @@ class Recent:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._moments: deque[tuple[float, RunCounts]] = deque()
+        self._moments: deque[tuple[float, RunCounts, CoreTime]] = deque()
 
-    def note(self, counts: RunCounts) -> None:
+    def note(self, counts: RunCounts, cores: Callable[[], CoreTime] = CoreTime) -> None:
         """Take in the counters of this moment, if the last ones are old enough."""
         now = self._clock()
         with self._lock:
             if self._moments and now - self._moments[-1][0] < EVERY_S:
                 return
-            self._moments.append((now, counts))
+            self._moments.append((now, counts, cores()))
             while now - self._moments[0][0] > WITHIN_S:
                 self._moments.popleft()
 
@@ -85,11 +86,21 @@ class Recent:
             if now.worker in earlier and seconds > 0
         }
 
+    def cores(self) -> CoreTime:
+        """How the threads fared between the oldest moment that is remembered and the newest."""
+        with self._lock:
+            if not self._moments:
+                return CoreTime()
+            first, last = self._moments[0][2], self._moments[-1][2]
+        return CoreTime(
+            max(last.ran_s - first.ran_s, 0.0), max(last.waited_s - first.waited_s, 0.0)
+        )
+
     def _before(self) -> tuple[float, RunCounts]:
         with self._lock:
             if not self._moments:
                 return 0.0, RunCounts()
-            at_s, counts = self._moments[0]
+            at_s, counts, _ = self._moments[0]
         return self._clock() - at_s, counts
 
 

@@ -8,6 +8,7 @@ carries it out at its next start.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
 from pipeline.service.access.allowed import check_addresses
+from pipeline.service.bottleneck import Bottleneck, bottleneck
+from pipeline.service.cores import core_time
 from pipeline.service.desired import Desired, DesiredStream, Difference
 from pipeline.service.history import History, Standing
 from pipeline.service.recent import Recent, WorkerRates
@@ -146,6 +149,20 @@ class Service:
         counts = self.counts()
         rates = self._recent.workers(counts)
         return [(worker, rates.get(worker.worker)) for worker in counts.workers]
+
+    def bottleneck(self) -> Bottleneck:
+        """What holds the run up, from the last seconds."""
+        counts = self.counts()
+        running = {one.source_id for one in counts.streams if one.state not in OVER}
+        files = frozenset(one.source_id for one in counts.streams if one.every_frame)
+        rates = self._recent.streams(counts)
+        return bottleneck(
+            {name: one for name, one in rates.items() if name in running},
+            list(self._recent.workers(counts).values()),
+            cores=self._recent.cores(),
+            files=files,
+            max_wait_s=self._settings.workers.max_wait_ms / 1000,
+        )
 
     def stream(self, source_id: str) -> StreamStatus:
         """One of them.
@@ -303,7 +320,7 @@ class Service:
                     self._reconciler.step(self._steered(), self._desired.streams())
             except Exception:
                 log.exception("the service could not be made what is desired")
-            self._recent.note(self.counts())
+            self._recent.note(self.counts(), lambda: core_time(os.getpid()))
             self._note_states()
             self._news.wait(LOOK_EVERY_S)
 

@@ -11,6 +11,7 @@ from pipeline.accounting import StreamCounts
 from pipeline.histogram import Histogram
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.secrets import mask_url, scrub
+from pipeline.service.bottleneck import Bottleneck
 from pipeline.service.recent import StreamRates, WorkerRates
 from pipeline.service.status import ChangeStatus, StreamStatus
 
@@ -185,6 +186,27 @@ class WorkerAnswer(BaseModel):
             busy=None if rates is None else round(rates.busy, 3),
             fps=None if rates is None else round(rates.fps, 2),
             frames_a_batch=None if rates is None else round(rates.frames_a_batch, 2),
+        )
+
+
+class BottleneckAnswer(BaseModel):
+    """What holds a run up."""
+
+    kind: str = Field(
+        description="nothing, unknown, cpu, model, sink, postprocess, decode, wait or transfer."
+    )
+    figure: str = Field(description="What shows it.")
+    source: str | None = Field(description="The stream it is of; null: the run as a whole.")
+    next_step: str
+
+    @staticmethod
+    def of(found: Bottleneck) -> BottleneckAnswer:
+        """What is told of it."""
+        return BottleneckAnswer(
+            kind=found.kind,
+            figure=found.figure,
+            source=found.source,
+            next_step=found.next_step,
         )
 
 

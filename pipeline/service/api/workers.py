@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from pipeline.service.api.answers import WorkerAnswer
+from pipeline.service.api.answers import BottleneckAnswer, WorkerAnswer
 from pipeline.service.service import Service
 
 
@@ -16,5 +16,10 @@ def routes(service: Service) -> APIRouter:
     def list_workers() -> list[WorkerAnswer]:
         """All segment workers."""
         return [WorkerAnswer.of(counts, rates) for counts, rates in service.workers()]
+
+    @router.get("/bottleneck")
+    def bottleneck() -> BottleneckAnswer:
+        """What holds the run up, the figure of the last seconds that shows it, the next step."""
+        return BottleneckAnswer.of(service.bottleneck())
 
     return router

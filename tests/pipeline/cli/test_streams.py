@@ -42,6 +42,9 @@ WORKER = {
 }
 
 
+HELD_UP = {"kind": "model", "figure": "busy 96% of the time", "next_step": "add GPUs"}
+
+
 class Service(ThreadingHTTPServer):
     """Answers as a service does and notes what it is asked."""
 
@@ -55,6 +58,7 @@ class Service(ThreadingHTTPServer):
             ("POST", "/v1/streams/gate/resume"): (200, STREAM),
             ("DELETE", "/v1/streams/gate"): (204, None),
             ("GET", "/v1/workers"): (200, [WORKER]),
+            ("GET", "/v1/bottleneck"): (200, HELD_UP),
             ("GET", "/v1/streams/gate/snapshot.jpg?annotated=false&width=320"): (200, b"JPEG"),
         }
 
@@ -187,3 +191,5 @@ def test_top_shows_what_was_done_lately(service: Service) -> None:
     assert rows[3] == [
         *("segment-0", "ready", "36.9", "8.0", "96%", "16", "1", "error", "2"),
     ]
+    assert " ".join(rows[4]) == "held up by model: busy 96% of the time; add GPUs"
+    assert said("doctor", "--run") == " ".join(rows[4])
