@@ -22,13 +22,17 @@ Where: TypeAlias = Literal[
 BUSY = 0.75
 """Share of the time from which on somebody holds up the others."""
 STARVED = 1.0
-"""Seconds threads waited for a core, for each they ran; those of one model alone wait less."""
+"""Seconds threads waited for a core, for each they ran, from which on they are starved by others."""
+CROWDED = 4.0
+"""The same from which on there are too few cores, whoever has them."""
+OTHERS = 0.5
+"""What others ran, for each second ours did, from which on it is they who have the cores."""
 LATE = ("stale", "buffer_full", "sink_full")
 """Causes of frames a camera has lost because something was too slow."""
 NEXT_STEP: Mapping[Where, str] = {
     "nothing": "every frame that comes is published",
     "unknown": "look again once frames were published",
-    "cpu": "others take the cores of this machine: give it more, or fewer streams",
+    "cpu": "give this machine more cores, fewer streams, or nothing else to do",
     "model": "add segment workers or GPUs, a smaller model, max_fps, or segment_every",
     "sink": "write to a faster place, or less: every, fields, a smaller video",
     "postprocess": "fewer classes, a higher min_score, or an include polygon",
@@ -76,9 +80,8 @@ def bottleneck(
         return Bottleneck("unknown", "nothing was published lately")
     if not held:
         return Bottleneck("nothing", _keeps_up(streams))
-    if cores.ran_s > 0 and cores.waited_s / cores.ran_s > STARVED:
-        share = cores.waited_s / cores.ran_s
-        return Bottleneck("cpu", f"threads waited {share:.1f} s for a core for each they ran")
+    if (starved := _starved(cores)) is not None:
+        return starved
     places = [place for name, one in held.items() for place in _places(name, one)]
     busiest = max(places, key=itemgetter(0))
     model = max((worker.busy for worker in workers), default=0.0)
@@ -87,6 +90,17 @@ def bottleneck(
     if busiest[0] >= BUSY:
         return busiest[1]
     return _between(held, workers, max_wait_s)
+
+
+def _starved(cores: CoreTime) -> Bottleneck | None:
+    """Whether there are too few cores for all, or others have them."""
+    if cores.ran_s <= 0:
+        return None
+    waited, others = cores.waited_s / cores.ran_s, cores.others_s / cores.ran_s
+    if waited <= STARVED or (waited <= CROWDED and others <= OTHERS):
+        return None
+    text = f"threads waited {waited:.1f} s for a core for each second they ran"
+    return Bottleneck("cpu", f"{text}, others on this machine ran {others:.1f} s")
 
 
 def _late(rates: StreamRates) -> bool:

@@ -93,7 +93,9 @@ class Recent:
                 return CoreTime()
             first, last = self._moments[0][2], self._moments[-1][2]
         return CoreTime(
-            max(last.ran_s - first.ran_s, 0.0), max(last.waited_s - first.waited_s, 0.0)
+            max(last.ran_s - first.ran_s, 0.0),
+            max(last.waited_s - first.waited_s, 0.0),
+            max(last.others_s - first.others_s, 0.0),
         )
 
     def _before(self) -> tuple[float, RunCounts]:

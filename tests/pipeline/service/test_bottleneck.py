@@ -1,5 +1,6 @@
 """What holds a run up is named, with the figure that shows it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,28 @@ def worker(busy: float, *, frames_a_batch: float = 1.0) -> WorkerRates:
         pytest.param(
             stream(segment=0.4),
             0.97,
-            CoreTime(ran_s=10.0, waited_s=25.0),
+            CoreTime(ran_s=10.0, waited_s=25.0, others_s=8.0),
             "cpu",
-            "threads waited 2.5 s for a core for each they ran",
-            id="starved-cores",
+            "threads waited 2.5 s for a core for each second they ran, others on this machine ran "
+            "0.8 s",
+            id="starved-by-others",
+        ),
+        pytest.param(
+            stream(segment=0.4),
+            0.97,
+            CoreTime(ran_s=10.0, waited_s=25.0, others_s=3.0),
+            "model",
+            "segment workers were in the model 97% of the time",
+            id="threads-of-the-model-that-wait-for-each-other",
+        ),
+        pytest.param(
+            stream(segment=0.4),
+            0.97,
+            CoreTime(ran_s=10.0, waited_s=55.0, others_s=0.0),
+            "cpu",
+            "threads waited 5.5 s for a core for each second they ran, others on this machine ran "
+            "0.0 s",
+            id="far-too-few-cores",
         ),
     ],
 )
@@ -134,4 +153,7 @@ def test_core_time_is_that_of_all_threads_of_all_that_descend(tmp_path: Path) ->
         folder.mkdir(parents=True)
         (folder / "schedstat").write_text(stat + "\n")
         (folder / "children").write_text(children)
-    assert core_time(1, proc=tmp_path) == CoreTime(ran_s=3.0, waited_s=2.0)
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    jiffies = [int(seconds / tick) for seconds in (2, 0, 1, 99, 99, 0, 0, 4)]  # 99 idle
+    (tmp_path / "stat").write_text(f"cpu  {' '.join(map(str, jiffies))} 0 0\ncpu0 1\n")
+    assert core_time(1, proc=tmp_path) == CoreTime(ran_s=3.0, waited_s=2.0, others_s=4.0)
