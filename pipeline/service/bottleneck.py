@@ -22,7 +22,7 @@ Where: TypeAlias = Literal[
 BUSY = 0.75
 """Share of the time from which on somebody holds up the others."""
 STARVED = 1.0
-"""Seconds threads waited for a core, for each they ran, from which on they are starved by others."""
+"""Seconds threads waited for a core for each they ran, from which on others starve them."""
 CROWDED = 4.0
 """The same from which on there are too few cores, whoever has them."""
 OTHERS = 0.5
