@@ -356,6 +356,23 @@ def test_without_websocket_pictures_are_drawn_by_the_service(opened) -> None:
     assert page.get_by_text("This browser has no WebSocket").is_visible()
 
 
+def test_of_many_tiles_the_first_are_live_and_the_others_have_stills(opened) -> None:
+    one = opened("#/workers")
+    page = one.page
+
+    def fewer(route: Any) -> None:
+        answer = route.fetch()
+        assert "socket: 24" in answer.text()
+        route.fulfill(response=answer, body=answer.text().replace("socket: 24", "socket: 1"))
+
+    page.route("**/watching.js", fewer)
+    page.reload()
+    page.evaluate("location.hash = '#/'")
+    one.until("document.querySelectorAll('.tile img[data-loaded]').length === 3")
+    one.until("document.querySelector('.tile[data-shown]')?.dataset.shown > 2")
+    assert page.locator(".tile canvas").count() == 1
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_every_view_fits_the_screen(opened, width: int, tmp_path: Path) -> None:
     page = opened(size=(width, 844)).page

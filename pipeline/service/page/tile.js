@@ -1,20 +1,15 @@
 // One stream in the grid: its picture as the service draws it, and how it is.
 
 import { h, say } from "./dom.js";
-import { Live, address, hasSockets } from "./live.js";
+import { Watching } from "./watching.js";
 import { duration, figure, milliseconds, toneOf, total, trouble, unasked } from "./words.js";
 
 const FPS = 8;
-const MJPEG_AT_MOST = 3; // a browser keeps six connections to a server; API and events need theirs
-const REFRESH_MS = 1000;
-
-let mjpegs = 0;
 
 export class Tile {
   constructor(id, seen) {
     this._id = id;
-    this._canvas = h("canvas", { width: 16, height: 9 });
-    this._picture = h("div", { class: "picture" }, this._canvas);
+    this._picture = h("div", { class: "picture" });
     this._state = h("span", { class: "state" });
     this._figures = h("span", { class: "figures" });
     this._trouble = h("p", { class: "trouble", hidden: true });
@@ -32,7 +27,7 @@ export class Tile {
 
   /** It has come into sight, or gone out of it: nobody sends what nobody sees. */
   set visible(visible) {
-    if (visible && !this._live) this._live = this._look();
+    if (visible && !this._watching) this._watching = this._look();
     if (!visible) this._leave();
   }
 
@@ -60,42 +55,16 @@ export class Tile {
   }
 
   _leave() {
-    this._live?.close();
-    this._live = null;
+    this._watching?.close();
+    this._watching = null;
   }
 
   _look() {
     const width = this._picture.clientWidth * Math.min(window.devicePixelRatio, 2);
     const look = { annotated: true, width, fps: FPS };
-    return hasSockets() ? new Live(this._id, look, (shot) => this._draw(shot)) : this._image(look);
-  }
-
-  async _draw({ record, jpeg }) {
-    const bitmap = await createImageBitmap(jpeg);
-    const canvas = this._canvas;
-    if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-      canvas.width = bitmap.width;
-      canvas.height = bitmap.height;
-    }
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
-    bitmap.close();
-    this.element.dataset.frame = record.frame;
-    this.element.dataset.shown = Number(this.element.dataset.shown ?? 0) + 1;
-  }
-
-  /** Without WebSocket: MJPEG for the first few, a still once a second for the others. */
-  _image(look) {
-    const image = h("img", { alt: "" });
-    this._picture.replaceChildren(image);
-    image.addEventListener("load", () => { image.dataset.loaded = "yes"; });
-    if (mjpegs < MJPEG_AT_MOST) {
-      mjpegs += 1;
-      image.src = address(this._id, "live.mjpg", look);
-      return { close: () => { mjpegs -= 1; image.src = ""; image.remove(); } };
-    }
-    const still = () => { image.src = `${address(this._id, "snapshot.jpg", look)}&at=${Date.now()}`; };
-    still();
-    const timer = setInterval(still, REFRESH_MS);
-    return { close: () => { clearInterval(timer); image.remove(); } };
+    return new Watching(this._id, look, this._picture, ({ frame }) => {
+      this.element.dataset.frame = frame;
+      this.element.dataset.shown = Number(this.element.dataset.shown ?? 0) + 1;
+    });
   }
 }
