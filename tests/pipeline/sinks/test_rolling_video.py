@@ -1,6 +1,7 @@
 """Rolling video: files that follow each other without a gap, are called by the clock, and go."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -102,6 +103,7 @@ def test_files_follow_each_other_without_a_gap(
         [18_000 * i for i in range(8)],
     ]
     assert [duration for _, _, duration in parts] == [180_000, 180_000, 144_000]
+    assert [(tmp_path / name).read_bytes()[-12:-8] for name in names(tmp_path)] == [b"mfro"] * 3
     assert [(one["file"], one["frame"], one["pts_s"], one["ticks"]) for one in lines(tmp_path)] == [
         ("gate-19700101-000000.mp4", 0, 0.0, 0),
         ("gate-19700101-000002.mp4", 10, 2.0, 180_000),
@@ -248,6 +250,22 @@ def test_the_oldest_whole_files_go(
     sink.close()
 
 
+def test_the_last_one_stays_also_where_nothing_grows(
+    tmp_path: Path, open_for_test: Open, write: Write
+) -> None:
+    url = f"video:{tmp_path}/{TEMPLATE}?segment=1s&keep=0.001MB"
+    sink = open_for_test(url)
+    write(sink, range(10))
+    position = sink.flush()
+    sink.close()
+    again = open_for_test(url, overwrite=True)
+    resume_keeping(again, position)
+    for _ in range(3):  # the camera is not there yet
+        again.flush()
+    again.close()
+    assert names(tmp_path) == ["gate-19700101-000001.mp4"]
+
+
 def test_what_the_last_checkpoint_speaks_of_stays(
     tmp_path: Path, open_for_test: Open, write: Write
 ) -> None:
@@ -315,6 +333,20 @@ def test_a_list_that_was_meddled_with_leads_to_nobodys_files(
     sink.close()
     assert theirs.read_bytes() == b"somebody's"
     assert decoded(tmp_path / "out" / "gate-19700101-000000.mp4")[0] == [0, 1]
+
+
+def test_a_line_that_the_disk_has_no_room_for_is_not_there_in_part(
+    tmp_path: Path, open_for_test: Open, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = open_for_test(f"video:{tmp_path}/{TEMPLATE}?segment=1s")
+    write(sink, range(5))
+    half = os.write
+    monkeypatch.setattr("pipeline.sinks.listfile.os.write", lambda fd, data: half(fd, data[:9]))
+    with pytest.raises(SinkFull, match=r"gate\.segments: the disk is full"):
+        write(sink, range(5, 6))
+    monkeypatch.undo()
+    sink.close()
+    assert [one["number"] for one in lines(tmp_path)] == [0]
 
 
 def test_a_run_without_frames_leaves_nothing(tmp_path: Path, open_for_test: Open) -> None:
