@@ -18,11 +18,11 @@ _SLOW_FPS = 10.0
 def notes(plan: RunPlan) -> list[str]:
     """One line each."""
     gaps = [text for stream in plan.streams if (text := _gaps(stream)) is not None]
-    return [*gaps, *_missing_variables(plan)]
+    return [*gaps, *_missing_secrets(plan)]
 
 
-def _missing_variables(plan: RunPlan) -> list[str]:
-    """Of secrets; a worker on another machine may have what is not here."""
+def _missing_secrets(plan: RunPlan) -> list[str]:
+    """Of secrets, and files of sources; a worker on another machine may have what is not here."""
     named = [
         (f"sink {mask_url(url.partition('?')[0])}", key, name)
         for url in plan.sinks
@@ -33,11 +33,20 @@ def _missing_variables(plan: RunPlan) -> list[str]:
         for stream in plan.streams
         if stream.source.password.env is not None
     ]
-    return [
+    files = [
+        f"source {stream.id}: {path} is no file that can be read (password_file)"
+        for stream in plan.streams
+        if (path := stream.source.password.file) is not None and not _readable(path)
+    ]
+    return files + [
         f"{who}: the environment has no {name} here ({key})"
         for who, key, name in named
         if name not in os.environ
     ]
+
+
+def _readable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
 
 
 def _gaps(stream: StreamPlan) -> str | None:

@@ -140,14 +140,29 @@ def check_url(url: str) -> Kind:
         raise ConfigError("a source must be a path or URL, got an empty one or one with a NUL")
     kind = kind_of(url)
     if kind is Kind.LIVE and scheme is not None:
-        try:
-            parts = urlsplit(url)
-            complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            complete = False
-        if not complete:
-            raise ConfigError(f"{scheme}:// needs a host and, if given, a port from 1 to 65535")
+        _check_address(scheme, url)
     return kind
+
+
+def _check_address(scheme: str, url: str) -> None:
+    """Refuse what names no host, and what has taken part of a password for one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        complete = bool(parts.hostname) and port != 0
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ConfigError(f"{scheme}:// needs a host and, if given, a port from 1 to 65535")
+    if scheme == "udp" and port is None:
+        raise ConfigError("udp:// needs a host and a port from 1 to 65535")
+    behind = re.split(r"[/?#]", url.partition("//")[2].removeprefix(parts.netloc)[1:])[0]
+    may_be_path = "@" in parts.netloc or (scheme in ("http", "https") and port is None)
+    if "@" in behind[1:] and not may_be_path:
+        raise ConfigError(
+            f"{scheme}://...: in a name or password / is written %2F, # %23, ? %3F and @ %40; or "
+            "give it as password_env"
+        )
 
 
 def check_live(url: str, live: bool | None) -> None:

@@ -42,6 +42,13 @@ def test_secrets_that_are_not_in_the_environment_are_noted(monkeypatch: pytest.M
     ]
 
 
+def test_a_file_of_a_password_that_is_not_there_is_noted() -> None:
+    source = {"url": "rtsp://h/1", "username": "u", "password_file": "nothing"}
+    assert notes_of(**source) == [
+        "source gate: nothing is no file that can be read (password_file)"
+    ]
+
+
 @pytest.mark.parametrize(
     "given",
     [
