@@ -175,7 +175,8 @@ def test_no_text_becomes_part_of_the_page_as_html_or_code() -> None:
 
 
 def test_every_file_the_page_names_is_there_and_every_file_is_named() -> None:
-    named = set(re.findall(r'"page/([\w.-]+)"', (PAGE / "index.html").read_text("utf-8")))
-    for script in PAGE.glob("*.js"):
-        named |= set(re.findall(r'"\./([\w.-]+)"', script.read_text("utf-8")))
-    assert named == {path.name for path in PAGE.iterdir()} - {"index.html"}
+    named: set[str] = set()
+    for path in PAGE.iterdir():
+        named |= set(re.findall(r'"(?:page|\.)/([\w.-]+)"', path.read_text("utf-8")))
+    pages = {"index.html", "reference.html"}
+    assert named | pages == {path.name for path in PAGE.iterdir()}
