@@ -116,6 +116,12 @@ def test_every_alert_is_tried() -> None:
     assert all(set(rule["annotations"]) == {"summary", "action"} for rule in rules)
 
 
+def test_the_page_of_operations_tells_of_every_alert() -> None:
+    rules = yaml.safe_load((DEPLOY / "monitoring" / "alerts.yml").read_text())["groups"][0]["rules"]
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [rule["alert"] for rule in rules]
+
+
 def documents() -> Iterator[tuple[str, Any]]:
     """Everything in YAML, without what is text for other programs."""
     for path in FILES:
