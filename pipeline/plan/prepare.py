@@ -213,8 +213,15 @@ def _discard(stream: StreamPlan) -> None:
 
 def _refuse_existing(stream: StreamPlan) -> None:
     if not stream.overwrite and (path := existing(stream)) is not None:
+        listed = [
+            file
+            for sink in stream.sinks
+            if sink.path == path
+            for file in sinks.written_before(sink.url, stream.id)
+        ]
+        more = f", which removes {len(listed)} files," if listed else ","
         raise ConfigError(
-            f"source {stream.id}: {path} exists already; use --overwrite, or another --output"
+            f"source {stream.id}: {path} exists already; use --overwrite{more} or another --output"
         )
 
 

@@ -197,9 +197,8 @@ def manner(url: str, min_score: float | None = None) -> str:
 
 def _tells(parsed: SinkUrl, key: str, value: object) -> bool:
     """Whether an option is named in a state; unsaid are those of before there were any."""
-    option = parsed.scheme.options.get(key)
-    if option is not None and not option.shapes:
-        return False
+    if parsed.rolls:  # each file may be coded in its own way, and none has to go for that
+        return key not in parsed.scheme.options
     later = {**RECORDS, "crop": EVENTS["crop"], **(ROLLING if parsed.scheme.rolls else {})}
     return key not in later or value != later[key].default
 

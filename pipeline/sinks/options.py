@@ -27,8 +27,6 @@ class Option:
     """Reads that file; ConfigError where it is not what is wanted."""
     words: tuple[str, ...] = ()
     """All that may be said, where it is one of these or several with commas between."""
-    shapes: bool = True
-    """Output begun with another value of it cannot be continued with this one."""
 
 
 def integer(low: int, high: int, *, default: int | None, help: str) -> Option:
@@ -110,7 +108,7 @@ def keep(help: str) -> Option:
         return Keep(seconds=_period(text))
 
     expected = "a period such as 24h or 7d, or a size such as 500MB or 20GB"
-    return Option(parse, None, expected, help, shapes=False)
+    return Option(parse, None, expected, help)
 
 
 def file(expected: str, help: str, look: Callable[[str], object] | None = None) -> Option:

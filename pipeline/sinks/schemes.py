@@ -110,9 +110,7 @@ _BUILT_IN = [
         options={
             **CODING,
             "segment": period(4.0, "of video in a file", least_s=1.0),
-            "keep": replace(
-                period(None, "of video in the playlist; all if unsaid", least_s=1.0), shapes=False
-            ),
+            "keep": period(None, "of video in the playlist; all if unsaid", least_s=1.0),
         },
     ),
     Scheme(

@@ -86,6 +86,11 @@ class SinkUrl:
         if self.scheme.rule and (wrong := self.scheme.rule(place, self.options, source_id)):
             raise ConfigError(f"sink {place or f'{self.scheme.name}:{location}'}: {wrong}")
 
+    @property
+    def rolls(self) -> bool:
+        """Whether it writes one file after the other, and a list of them."""
+        return self.scheme.rolls and (self.scheme.writes == "directory" or has_start(self.location))
+
     def output(self, source_id: str) -> str:
         """The file or folder that stands for all it writes: of files that roll their list.
 
@@ -110,14 +115,10 @@ class SinkUrl:
         Raises:
             ConfigError: as `located`.
         """
-        if not self.scheme.rolls:
+        if not self.rolls:
             return []
-        place = self.output(source_id)
-        if self.scheme.writes == "directory":
-            place = os.path.join(place, LIST)
-        elif not has_start(self.location):
-            return []
-        return files_of(Path(place))
+        folder = self.scheme.writes == "directory"
+        return files_of(Path(self.output(source_id), LIST if folder else ""))
 
 
 def parse_sink(url: str) -> SinkUrl:

@@ -155,14 +155,19 @@ def played(path: Path) -> list[tuple[int, int]]:
 
 def test_killed_and_started_again_video_that_rolls_has_every_picture_once(kill: Kill) -> None:
     url = "video:out/{source}-{start:%H%M%S}.mp4?segment=20s&annotated=0"
-    settings = settings_of("jsonl:out/clip.jsonl", url, "hls:out/live?segment=20s&annotated=0")
+    settings = settings_of(url, "jsonl:out/clip.jsonl", "hls:out/live?segment=20s&annotated=0")
+    smaller = settings_of(
+        *(f"{url}&crf=30", "jsonl:out/clip.jsonl", "hls:out/live?segment=20s&annotated=0&crf=30")
+    )
     names = ["clip-000000.mp4", "clip-000020.mp4", "clip-000040.mp4"]
     kill(settings, 30)
     first = Path("out", names[0]).read_bytes()
     segment = Path("out/live/00000000.m4s").read_bytes()
     assert played(Path("out", names[1]))  # as far as it had come
     kill(settings, 45)
-    assert run_local(resolve(settings)).exit_code == 0
+    assert run_local(resolve(smaller)).exit_code == 0
+    with pytest.raises(ConfigError, match="use --overwrite, which removes 3 files, or another"):
+        run_local(resolve(smaller))
     assert Path("out", names[0]).read_bytes() == first
     assert Path("out/live/00000000.m4s").read_bytes() == segment
     assert sorted(path.name for path in Path("out").glob("*.mp4")) == names

@@ -570,6 +570,10 @@ def test_a_start_that_leads_out_of_the_folder_is_refused(path: str, tmp_path: Pa
 def test_options_of_rolling_files_change_nothing_for_states_of_before_there_were_any() -> None:
     assert "segment" not in manner("video:o/{source}.mp4")
     assert "keep" not in manner("video:o/{source}.mp4")
-    rolling = "video:o/{source}-{start}.mp4?segment=1h"
-    assert "segment=3600.0" in manner(rolling)
-    assert manner(rolling) == manner(f"{rolling}&keep=24h") == manner(f"{rolling}&keep=20GB")
+
+
+def test_files_that_follow_each_other_go_on_however_the_next_one_is_to_be() -> None:
+    for url in ("video:o/{start}.mp4?segment=1h", "hls:o?segment=4s"):
+        assert manner(url) == manner(f"{url}&keep=24h&crf=30&annotated=0")
+        assert manner(url) == manner(url.replace("=1h", "=5min").replace("=4s", "=2s"))
+        assert manner(url) != manner(f"{url}&only=car")
