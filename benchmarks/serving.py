@@ -159,6 +159,7 @@ def write_config(folder: Path) -> Path:
         "model": {"name": "blob"},
         "sinks": [f"jsonl:{folder}/out/{{source}}.jsonl"],
         "run": {"state_dir": f"{folder}/state"},
+        "serve": {"allow": ["http://127.0.0.1"]},
     }
     path = folder / "service.yaml"
     path.write_text(json.dumps(values))  # JSON is YAML

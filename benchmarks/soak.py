@@ -165,6 +165,8 @@ def look(root: int, at_s: float) -> Iterator[tuple[int, str, Sample]]:
 def name_of(command: bytes) -> str:
     """The program, for interpreters the script."""
     words = [word.decode(errors="replace") for word in command.split(b"\0") if word]
+    if not words:
+        return "ended"  # and still in the books
     program = next((word for word in words if word.endswith((".py", "maskstream"))), words[0])
     return Path(program).name if "/" in program else program
 
