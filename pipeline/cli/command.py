@@ -49,6 +49,9 @@ def _run(asked: Callable[[], int | None]) -> int:
             # a folder nobody may look into, a name that is too long: not worth a traceback anywhere
             telling.say(f"maskstream: {os.fsdecode(error.filename)}: {error.strerror}")
             code = 2
+        elif isinstance(error, FileNotFoundError) and _folder_is_gone():
+            telling.say("maskstream: the folder it was started in is gone; change to another")
+            code = 2
         elif telling.failure() is None:
             raise
     if (unwritten := telling.failure()) is None:
@@ -56,6 +59,14 @@ def _run(asked: Callable[[], int | None]) -> int:
     if unwritten.errno != errno.EPIPE:  # a reader that has enough, as `| head`, need not be told
         telling.say(f"maskstream: standard output cannot be written: {unwritten.strerror}")
     return 1
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _explain(message: str, error: Exception) -> None:

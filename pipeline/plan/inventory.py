@@ -7,7 +7,7 @@ writing the path is the same file. What is read is never written over, `--overwr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,6 +27,8 @@ from pipeline.sources.schemes import (
     local_path,
 )
 
+_OF_FOLDERS = (".jpg", ".png", ".parquet")
+"""What sinks that write folders put into them."""
 _PICTURES = ("00000000.jpg", "00000000.png")
 """Stand for whatever is written into a folder of pictures."""
 
@@ -75,6 +77,13 @@ def writes(plan: RunPlan) -> list[Use]:
         for sink in stream.sinks
         for path in sinks.written_before(sink.url, stream.id)
     ]
+    databases = {
+        path: Use(path, f"the sink {sink.url!r}")  # streams share one
+        for stream in plan.streams
+        for sink in stream.sinks
+        for path in sinks.database_files(sink.url, stream.id)
+    }
+    outputs += databases.values()
     return outputs + [
         Use(path, f"the state of the source {stream.id!r}")
         for stream in plan.streams
@@ -97,6 +106,8 @@ def keep_apart(read: Iterable[Use], written: Sequence[Use]) -> None:
                 "different paths"
             )
     folders = {place: use for place, use in places.items() if use.folder}
+    for use in written:
+        _keep_out(use, places, folders)
     for use in read:
         hit = None if use.pattern else places.get(place_of(use.path))
         if hit is None and folders and use.path.lower().endswith((".jpg", ".png")):
@@ -110,6 +121,27 @@ def keep_apart(read: Iterable[Use], written: Sequence[Use]) -> None:
                 f"{hit.what} would write {hit.path} over what is read, {use.what}: {use.path}; "
                 "input is never written over, name another path"
             )
+
+
+def _keep_out(use: Use, places: Mapping[Place, Use], folders: Mapping[Place, Use]) -> None:
+    """Refuse a file that would lie below another file, or among those of a folder of files.
+
+    Raises:
+        ConfigError: names both.
+    """
+    if use.folder:
+        return
+    above = os.path.dirname(use.path)
+    other = folders.get(place_of(above)) if use.path.lower().endswith(_OF_FOLDERS) else None
+    while other is None and above != os.path.dirname(above):
+        found = places.get(place_of(above))
+        other = None if found is None or found.folder else found
+        above = os.path.dirname(above)
+    if other is not None:
+        raise ConfigError(
+            f"{use.what} would write {use.path}, where {other.what} writes; give them different "
+            "paths"
+        )
 
 
 def _pixels(source: SourcePlan) -> list[Use]:

@@ -33,6 +33,7 @@ __all__ = [
     "choice",
     "classes_of",
     "data_read",
+    "database_files",
     "files_read",
     "flag",
     "integer",
@@ -143,6 +144,15 @@ def targets(url: str, source_ids: Iterable[str]) -> dict[str, str]:
     if parsed.scheme.writes not in ("file", "directory"):
         return {}
     return {id_: os.path.abspath(parsed.output(id_)) for id_ in source_ids}
+
+
+def database_files(url: str, source_id: str) -> list[str]:
+    """A database in a file and what lies beside it while it is written; empty for what is none."""
+    parsed = parse_sink(url)
+    if parsed.scheme.writes != "database":
+        return []
+    path = os.path.abspath(parsed.located(source_id))
+    return [path, *(f"{path}-{word}" for word in ("wal", "shm", "journal"))]
 
 
 def files_read(url: str) -> list[str]:

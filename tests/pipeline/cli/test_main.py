@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +260,17 @@ def test_ctrl_c_later_is_the_exit_code_of_shells_without_a_word(
 
     monkeypatch.setattr(app_module, "app", interrupted)
     assert maskstream("models") == Answer(130, "", "")
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    code = (
+        "import os; os.chdir('gone'); os.rmdir('../gone')\n"
+        "import sys; sys.argv = ['maskstream', 'track', 'a.mp4', '--local', '--model', 'blob']\n"
+        "from pipeline.cli.main import main; main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == "maskstream: the folder it was started in is gone; change to another\n"
+    assert done.returncode == 2

@@ -57,6 +57,32 @@ def settings_of(url: str, *sinks: str, model: Any = None, **source: Any) -> Sett
 
 
 @pytest.mark.parametrize(
+    "sinks",
+    [
+        ("sqlite:a.db", "jsonl:a.db"),
+        ("sqlite:a.db", "jsonl:a.db-wal"),
+        ("jsonl:a.db-journal", "sqlite:a.db"),
+        ("jsonl:a.jsonl", "coco:a.jsonl/b.json"),
+        ("jsonl:a.jsonl", "coco:a.jsonl/deep/b.json"),
+        ("frames:fr/", "jsonl:fr/00000001.jpg"),
+        ("crops:cr/", "jsonl:cr/1.png"),
+        ("parquet:pq/", "jsonl:pq/part-00000000.parquet"),
+    ],
+    ids=" and ".join,
+)
+def test_what_a_sink_keeps_beside_and_inside_is_its_own(sinks: tuple[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"give them different paths"):
+        resolve(settings_of("clip.mp4", *sinks))
+
+
+def test_sinks_stand_side_by_side_and_streams_share_a_database() -> None:
+    two = [{"id": name, "url": "clip.mp4"} for name in "ab"]
+    sinks = ["sqlite:a.db", "jsonl:{source}.jsonl"]
+    resolve(parse({"model": {"name": "blob"}, "sources": two, "sinks": sinks}))
+    resolve(settings_of("clip.mp4", "frames:out/a", "jsonl:out/a/a.jsonl", "coco:out/a/a.json"))
+
+
+@pytest.mark.parametrize(
     ("url", "sink"),
     [
         ("clip.mp4", "video:clip.mp4"),
