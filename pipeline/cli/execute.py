@@ -9,19 +9,25 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.log_lines import JsonLines
 from pipeline.cli.progress import ProgressLine
 from pipeline.cli.sources import check_kept
-from pipeline.cli.telling import say
+from pipeline.cli.telling import say, says_json
 from pipeline.config import Settings
 from pipeline.secrets import hide_in_logs
 
 if TYPE_CHECKING:
     from pipeline.plan import RunPlan
     from pipeline.stream import End, RunSummary
+
+
+LogJson = Annotated[
+    bool, typer.Option("--log-json", help="Every line on standard error is a JSON object.")
+]
 
 
 def execute(
@@ -194,3 +200,6 @@ def log_to_stderr(*, quiet: bool) -> None:
         format="%(levelname)s %(message)s",
         stream=sys.stderr,
     )
+    if says_json():
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())

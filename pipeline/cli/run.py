@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.execute import execute
+from pipeline.cli.execute import LogJson, execute
 from pipeline.cli.home import home
 from pipeline.cli.sources import load_settings
+from pipeline.cli.telling import say_json
 
 
 def run(
@@ -23,8 +24,11 @@ def run(
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
+    log_json: LogJson = False,
 ) -> None:
     """Run a configuration: many streams, many workers."""
+    if log_json:
+        say_json()
     settings = load_settings(config)
     run_settings = settings.run.model_copy(
         update={

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.execute import headline, log_to_stderr, tell
+from pipeline.cli.execute import LogJson, headline, log_to_stderr, tell
 from pipeline.cli.home import home
 from pipeline.cli.sources import load_service_settings
-from pipeline.cli.telling import say
+from pipeline.cli.telling import say, say_json
 from pipeline.errors import ConfigError
 from pipeline.heap import one_heap
 
@@ -75,9 +75,12 @@ def serve(
         bool, typer.Option("--behind-proxy", help="A proxy that encrypts hands everything on.")
     ] = False,
     new_token: NewToken = None,
+    log_json: LogJson = False,
 ) -> None:
     """Run streams until told to stop; add, change, pause and remove them over HTTP."""
     one_heap()
+    if log_json:
+        say_json()
     log_to_stderr(quiet=False)
     logging.getLogger("maskstream.audit").setLevel(logging.INFO)  # each change is told
     flags = {

@@ -13,6 +13,7 @@ import os
 import select
 import sys
 import threading
+import time
 import traceback
 import warnings
 from typing import TYPE_CHECKING, TextIO
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 from pipeline import descriptors
+from pipeline.cli.log_lines import json_line
 from pipeline.plain import plain
 from pipeline.secrets import mask_url, scrub
 
@@ -29,7 +31,22 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """One line for the user, on standard error; dropped where nobody hears it."""
-    typer.echo(_shown(text), err=True)
+    shown = _shown(text)
+    typer.echo(json_line(time.time(), "INFO", "maskstream", shown) if _json else shown, err=True)
+
+
+def say_json() -> None:
+    """From now on every line that is said is a JSON object."""
+    global _json
+    _json = True
+
+
+def says_json() -> bool:
+    """Whether every line is a JSON object."""
+    return _json
+
+
+_json = False
 
 
 def give(line: str = "") -> None:

@@ -87,7 +87,7 @@ class Settling:
         self._progress.settled(flight.captured.mark)
 
     def _fail(self, flight: Flight, error: Exception) -> None:
-        where = {"source_id": flight.frame.source_id}
+        where = {"source_id": flight.frame.source_id, "frame": flight.frame.index}
         log.warning("frame %d was not segmented: %s", flight.frame.index, error, extra=where)
         # Time and camera move on for the tracks all the same.
         self._following.follow(flight.frame, None, flight.motion)
