@@ -17,6 +17,7 @@ import pytest
 
 import maskstream
 from pipeline.delivery.client import Message, Unreachable, Unwelcome
+from pipeline.delivery.courier import Courier
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl
 from pipeline.readers import contract, records
@@ -358,6 +359,42 @@ def test_what_grows_is_followed_to_its_end(shelf: Shelf) -> None:
         assert next(found) is None
         put(shelf, range(10, 15))
         assert [one.get("frame", "end") for one in found if one] == [10, 11, 12, 13, 14, "end"]
+
+
+def test_what_a_killed_camera_had_of_a_slice_is_put_by_the_next_start(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    def sink() -> Any:
+        return open_sink(PLACE, source_id="gate", run="r", labels={}, spool=str(tmp_path))
+
+    def bring(one: Any) -> None:
+        courier = Courier(
+            one.client, one.spool, name="s3", source_id="gate", settle=lambda *_: None
+        )
+        courier.step()
+        while courier.due:
+            courier.step()
+
+    killed = sink()
+    for number in range(13):
+        killed.write(result(number), None)
+        if number == 11:
+            position = killed.flush()
+    bring(killed)
+    killed.spool.close()
+    again = sink()
+    again.resume_keeping(position)
+    for number in (200, 201):  # numbers leap ahead, behind a new connection
+        again.write(replace(result(number), epoch=1, pts_s=0.5), None)
+    again.finish(END)
+    bring(again)
+    again.client.close()
+    assert shelf.frames() == [
+        ("0000-0000000000-0000.jsonl.gz", list(range(10))),
+        ("0000-0000000001-0000.jsonl.gz", [10, 11, 12]),
+        ("0001-0000000000-0000.jsonl.gz", [200, 201]),
+    ]
+    again.close()
 
 
 @pytest.mark.parametrize(
