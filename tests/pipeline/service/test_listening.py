@@ -32,6 +32,9 @@ class App:
         if scope["path"] == "/held":
             self.asked.release()
             await asyncio.to_thread(self.held.wait, 20)
+        if scope["path"] == "/blocked":  # and so is everybody else
+            self.asked.release()
+            self.held.wait(20)
         length = str(len(self.body)).encode()
         head = {"type": "http.response.start", "status": 200}
         await send({**head, "headers": [(b"content-length", length)]})
@@ -86,6 +89,19 @@ def test_a_thousand_idle_connections_keep_nobody_waiting(port, connect) -> None:
     idle = [connect() for _ in range(1000)]
     assert ask(port) == b"here"
     assert all(is_cut_off(client) for client in idle[: 1000 - entrance.MOST])
+
+
+def test_who_has_asked_is_heard_before_all_of_a_flood_is_let_in(port, connect, app: App) -> None:
+    app.held.clear()
+    blocker = connect()
+    blocker.sendall(b"GET /blocked HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert app.asked.acquire(timeout=5)
+    late = connect()
+    late.sendall(KEEP_ALIVE.encode())
+    flood = [connect() for _ in range(3 * entrance.MOST)]
+    app.held.set()
+    assert late.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
+    assert is_cut_off(flood[0])
 
 
 def test_who_is_being_answered_does_not_give_way(port, connect, app: App) -> None:

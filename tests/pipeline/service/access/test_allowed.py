@@ -173,7 +173,7 @@ def test_sinks_are_those_of_the_configuration(sink: str) -> None:
 
 
 def test_and_of_the_folders_and_hosts_that_are_allowed(tmp_path: Path) -> None:
-    by = settings(allow_sinks=[f"jsonl:{tmp_path}/", "redis://*.lan", "http://*"])
+    by = settings(allow_sinks=[f"jsonl:{tmp_path}/", "redis://*.lan", "kafka://*.lan", "http://*"])
 
     def takes(sink: str) -> bool:
         try:
@@ -187,6 +187,8 @@ def test_and_of_the_folders_and_hosts_that_are_allowed(tmp_path: Path) -> None:
     assert takes("http://camera.example/hook")
     assert not takes(f"video:{tmp_path}/x.mp4")
     assert not takes(f"jsonl:{tmp_path}/../x.jsonl")
+    assert takes("kafka://broker.lan:9092")
+    assert not takes("kafka://broker.lan:9092?brokers=evil.example:9092")
     assert not takes("redis://camera.example/0")
     assert not takes("http://localhost/hook")
     assert not takes("http://rebound.example/hook")

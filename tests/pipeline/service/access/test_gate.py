@@ -213,7 +213,7 @@ def test_browsers_are_told_to_keep_others_out(enter) -> None:
 
 
 def test_head_is_answered_as_get_is(enter) -> None:
-    assert enter().head("/livez").status_code == 200
+    assert [enter().head(path).status_code for path in ("/livez", "/v1/streams", "/")] == [200] * 3
 
 
 def test_a_body_is_bounded_whatever_its_length_is_said_to_be(enter) -> None:
