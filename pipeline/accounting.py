@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.histogram import BUCKETS_S, Histogram
+from pipeline.spans import TakeSpans
 
 STAGES = ("decode", "queue", "segment", "track", "sink", "end_to_end")
 """The stages whose time is measured, in the order a frame passes them."""
@@ -215,6 +216,8 @@ class StreamAccount:
         self.every_frame = False
         self.changed: tuple[int, int, int] | None = None
         """See `StreamCounts`."""
+        self.take_spans: TakeSpans | None = None
+        """Told of every frame that was published; None: nobody wants to know."""
         self._state = "starting"
         self._captured = self._published = 0
         self._dropped: Counter[str] = Counter()

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from pipeline import models, sinks, sources, tracking
+from pipeline import models, sinks, sources, telemetry, tracking
 from pipeline.errors import ConfigError, SourceError, SourceOpenError
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.state import existing, kept, unaccounted
@@ -85,6 +85,7 @@ def build_stream(
             _claim_output(checkpoint, names)
             undo.callback(checkpoint.discard)
         opened = _open_sinks(plan, labels=labels, ours=ours, undo=undo)
+        account.take_spans = telemetry.frame_traces()
         stream = Stream(
             _source(plan),
             segmenter,

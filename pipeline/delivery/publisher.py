@@ -54,6 +54,7 @@ class Publisher:
         clock: Clock,
     ) -> None:
         self._closed = False
+        self._clock = clock
         self._ways: dict[str, SinkWriter | Outbox] = {}
         for name, sink in sinks:
             account.open_sink(name)
@@ -106,10 +107,14 @@ class Publisher:
         """Whether there were sinks and none is left."""
         return bool(self._ways) and len(self.errors) == len(self._ways)
 
-    def publish(self, result: FrameResult, picture: Picture) -> None:
-        """Offer one result to every sink."""
-        for way in self._ways.values():
+    def publish(self, result: FrameResult, picture: Picture) -> list[tuple[str, float, float]]:
+        """Offer one result to every sink; name of each, when that began and ended."""
+        took = []
+        for name, way in self._ways.items():
+            began_s = self._clock()
             way.offer(result, picture)
+            took.append((f"sink {name}", began_s, self._clock()))
+        return took
 
     def flush(self) -> dict[str, Position]:
         """Make everything durable; where each sink stands that is not lost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipeline import models, sinks, sources, tracking
+from pipeline import models, sinks, sources, telemetry, tracking
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.plan.inventory import keep_apart, reads, writes
@@ -50,6 +50,7 @@ def check_plan(plan: RunPlan, *, config: str | os.PathLike[str] | None) -> None:
     """
     for stream in plan.streams:
         _check_tracker(stream)
+    telemetry.check()
     _check_sinks(plan)
     refuse_in_the_way(plan)
     keep_apart(reads(plan, config=config), writes(plan))

@@ -12,6 +12,7 @@ from pipeline.errors import SegmentFailed
 from pipeline.instances import Instances
 from pipeline.picture import MakePicture, Picture
 from pipeline.results import FrameResult
+from pipeline.spans import FrameSpans
 from pipeline.stages import ModelInfo
 from pipeline.stream.following import Following
 from pipeline.stream.progress import Progress
@@ -113,7 +114,7 @@ class Settling:
             },
         )
         picture = self._make_picture(flight.frame.image, instances, info.labels)
-        self._publisher.publish(result, picture)
+        sinks = self._publisher.publish(result, picture)
         self.latest = result, picture
         written = self._clock()
         with self._account.lock:  # leaves the window and is published in one step
@@ -124,3 +125,25 @@ class Settling:
             self._account.observe("track", tracked - began)
             self._account.observe("sink", written - tracked)
             self._account.observe("end_to_end", written - captured.at_s)
+        if self._account.take_spans is not None:
+            stages = (
+                ("decode", captured.at_s - captured.decode_s, captured.at_s),
+                ("queue", captured.at_s, flight.submitted_at_s),
+                ("segment", flight.submitted_at_s, flight.submitted_at_s + segment_s),
+                ("track", began, tracked),
+            )
+            self._account.take_spans(_spans(result, (*stages, *sinks), written))
+
+
+def _spans(
+    result: FrameResult, spans: tuple[tuple[str, float, float], ...], now_s: float
+) -> FrameSpans:
+    return FrameSpans(
+        key=result.key,
+        source_id=result.source_id,
+        epoch=result.epoch,
+        index=result.index,
+        instances=len(result.instances),
+        spans=spans,
+        now_s=now_s,
+    )
