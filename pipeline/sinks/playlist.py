@@ -29,7 +29,7 @@ def playlist(
     longest = max(math.ceil(length_s), *(round(span / TIMESCALE) for span in spans))
     first = 0
     if window is not None:
-        while len(spans) - first > _AT_LEAST and sum(spans[first + 1 :]) >= window:
+        while len(whole) - first > _AT_LEAST and end - whole[first + 1].ticks >= window:
             first += 1
     lines = [
         "#EXTM3U",

@@ -18,6 +18,9 @@ from pipeline.sinks.segments import Segments, VideoSegment, utc
 from pipeline.sinks.timing import VideoTimeline
 from pipeline.stages import Position, Status, StreamEnd
 
+_AT_ONCE = 100
+"""Of so many one may be too many: a list that is long is not written anew for each that goes."""
+
 
 class RollingLayout(Protocol):
     """What kinds of rolling video differ in."""
@@ -247,8 +250,10 @@ class RollingSink:
 
     def _remove_old(self) -> None:
         """What a position speaks of stays until the next one is kept."""
-        wanted = self._layout.kept_from(self._segments.all, self._timeline.end)
-        self._keep(range(min(wanted, self._spoken_of), self._segments.next))
+        there = self._segments.all
+        wanted = min(self._layout.kept_from(there, self._timeline.end), self._spoken_of)
+        if there and wanted - there[0].number > len(there) // _AT_ONCE:
+            self._keep(range(wanted, self._segments.next))
         self._spoken_of = self._segments.next if self._open is None else self._last.number
 
     def _keep(self, numbers: range) -> None:

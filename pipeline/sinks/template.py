@@ -54,6 +54,11 @@ def wrong_start(location: str, options: Mapping[str, Any]) -> str | None:
             if directive[1:] not in _DIRECTIVES:
                 known = ", ".join(f"%{one}" for one in _DIRECTIVES)
                 return f"{{start}} has {directive!r}, which is no time; known are {known}"
+    if rolls and filled(location, 0.0) == filled(location, options["segment"]):
+        return (
+            "{start} is the same in two files that follow each other; let its format tell them "
+            f"apart, such as {{start:{_USUAL}}}"
+        )
     return None
 
 

@@ -228,6 +228,11 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
             "%d, %H, %M, %S, %j, %y, %f",
         ),
         (
+            "video:{start:%Y-%m-%d}.mp4?segment=10min",
+            "sink 'video:{start:%Y-%m-%d}.mp4': {start} is the same in two files that follow each "
+            "other; let its format tell them apart, such as {start:%Y%m%d-%H%M%S}",
+        ),
+        (
             "video:{begin}.mp4",
             "sink 'video:{begin}.mp4': unknown placeholder '{begin}'; known are {source} and "
             "{start}",
@@ -544,10 +549,10 @@ def test_standard_output_is_refused_by_name(scheme: str) -> None:
 def test_files_that_roll_are_stood_for_by_their_list(
     path: str, listed: str, at_noon: str, tmp_path: Path
 ) -> None:
-    parsed = parse_sink(f"video:{path}?segment=1h")
+    parsed = parse_sink(f"video:{path}?segment=1d")
     assert parsed.output("gate") == listed
     assert filled(parsed.located("gate"), 1_764_417_600.0) == at_noon
-    assert targets(f"video:{tmp_path}/{path}?segment=1h", ["gate"]) == {
+    assert targets(f"video:{tmp_path}/{path}?segment=1d", ["gate"]) == {
         "gate": f"{tmp_path}/{listed}"
     }
 
@@ -555,7 +560,7 @@ def test_files_that_roll_are_stood_for_by_their_list(
 def test_sources_that_would_share_a_list_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"put \{source\} into the path"):
         check_targets([("video:out/{start}.mp4?segment=1h", ["a", "b"])])
-    check_targets([("video:out/{start:%Y}/{source}.mp4?segment=1h", ["a", "b"])])
+    check_targets([("video:out/{start:%Y}/{source}-{start}.mp4?segment=1h", ["a", "b"])])
 
 
 @pytest.mark.parametrize(
