@@ -7,7 +7,6 @@ it is for: a queue of our own, which goes with us, gets the same messages from t
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import closing
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ from pika.spec import Basic, BasicProperties
 from pipeline.delivery.client import NotSent
 from pipeline.delivery.service import CALL_S
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
 from pipeline.sinks.amqp import AmqpClient, client_of
 
 _WAIT_S = 1.0
@@ -103,7 +102,7 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
             while True:
                 body = listener.next()
                 if body is not None:
-                    record = json.loads(body)
+                    record = record_in(body, wanted)
                     if under_way.takes(record):
                         yield record
                 elif not wanted.follow or under_way.over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -9,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from pipeline.catalogue import Catalogue, Entry
+from pipeline.errors import SourceError
 from pipeline.formats import jsonl
+from pipeline.plain import plain
+from pipeline.secrets import mask_url
 from pipeline.sinks.schemes import SinkTarget
 
 POLL_S = 0.2
@@ -53,6 +57,26 @@ class ReadBack(Protocol):
 @dataclass(frozen=True, slots=True)
 class Readable(Entry):
     """A kind of sink that can be read, by the scheme of its URL; it `opens` its `ReadBack`."""
+
+
+def record_in(body: bytes, wanted: Wanted) -> dict[str, Any]:
+    """The record a message is.
+
+    Raises:
+        SourceError: it is none: others send there, too.
+    """
+    where = mask_url(f"{wanted.target.scheme}:{wanted.target.location}")
+    try:
+        record = json.loads(body)
+        ours = str(record["schema"]).startswith("maskstream.") and {"run", "source"} <= {*record}
+    except (ValueError, RecursionError, TypeError, KeyError):
+        ours = False
+    if not ours:
+        raise SourceError(
+            f"{where}: holds something that is no record, {plain(repr(body[:40]))}; have nothing "
+            "else sent there"
+        )
+    return dict(record)
 
 
 def is_end(record: dict[str, Any]) -> bool:

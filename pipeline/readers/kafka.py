@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +10,7 @@ from confluent_kafka.cimpl import Message
 
 from pipeline.delivery.client import NotSent, Unreachable
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
 from pipeline.sinks.kafka import OF_CONNECTIONS, TIMEOUT_S, KafkaClient, client_of
 
 _WAIT_S = 1.0
@@ -107,7 +106,7 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                     at_end.add(message.partition() or 0)
                 else:
                     at_end.discard(message.partition() or 0)
-                    record = json.loads(message.value() or b"")
+                    record = record_in(message.value() or b"", wanted)
                     if under_way.takes(record):
                         yield record
                 if at_end == listener.partitions:

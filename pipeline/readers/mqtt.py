@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from contextlib import closing
 from queue import Empty, Queue
@@ -11,7 +10,7 @@ from paho.mqtt.client import Client, MQTTMessage
 
 from pipeline.delivery.client import NotSent, Unreachable
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
 from pipeline.sinks.mqtt import TIMEOUT_S, MqttClient, Topics
 from pipeline.sinks.services import place_of
 
@@ -86,7 +85,7 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
             while True:
                 body = listener.next()
                 if body is not None:
-                    record = json.loads(body)
+                    record = record_in(body, wanted)
                     if under_way.takes(record):
                         yield record
                 elif under_way.over or not wanted.follow:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 
 from nats import errors
@@ -11,7 +10,7 @@ from nats.js.client import JetStreamContext
 
 from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted
+from pipeline.readers.contract import Records, UnderWay, Wanted, record_in
 from pipeline.sinks.nats import TIMEOUT_S, NatsClient
 from pipeline.sinks.services import place_of
 
@@ -66,7 +65,7 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
             while True:
                 message = listener.next()
                 if message is not None:
-                    record = json.loads(message.data)
+                    record = record_in(message.data, wanted)
                     if under_way.takes(record):
                         yield record
                     if message.metadata.num_pending:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from typing import Any
 
 import redis
 
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted
+from pipeline.readers.contract import Records, UnderWay, Wanted, record_in
 from pipeline.sinks.redis import connection
 from pipeline.sinks.services import place_of
 
@@ -40,7 +39,7 @@ def _records(wanted: Wanted, client: redis.Redis, stream: str, where: str) -> Re
                 raise SourceError(f"{where}: cannot read records: {said}") from error
             entries = answer[0][1] if answer else []
             for entry, fields in entries:
-                record, after = json.loads(fields[b"record"]), entry
+                record, after = record_in(fields.get(b"record", b""), wanted), entry
                 if under_way.takes(record):
                     yield record
             if not entries and (under_way.over or not wanted.follow):

@@ -234,7 +234,8 @@ def check_position(path: Path, position: Position, *counts: str) -> None:
             "start over with --overwrite"
         )
     for name in counts:
-        if not isinstance(position.get(name), int):
+        count = position.get(name)
+        if not isinstance(count, int) or count < 0:
             raise ConfigError(
                 f"{path}: cannot be resumed, the last checkpoint is of another version and says "
                 f"nothing of its {name}; start over with --overwrite or name another path"

@@ -11,7 +11,7 @@ from pipeline.stream.capture import Mark
 
 SCHEMA = "maskstream.checkpoint/2"
 
-DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
+DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What comes of reading a file that is torn, of another version, or not to be read."""
 
 AHEAD = 1000

@@ -17,7 +17,7 @@ from pipeline.delivery.client import Message
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl
 from pipeline.readers import records
-from pipeline.readers.contract import READERS, Records, UnderWay, each_once
+from pipeline.readers.contract import READERS, Records, UnderWay, each_once, record_in
 from pipeline.readers.opening import what_is_wanted
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink
@@ -129,6 +129,23 @@ def test_of_several_streams_in_one_place_only_the_one_that_is_asked_for_counts()
     assert one.takes(gone)
     assert every.takes(gone)
     assert (one.over, every.over) == (True, False)  # the yard goes on
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"no json", b"[]", b"5", b"\xff\x00", b'{"schema": "other/1"}'),
+        b'{"schema": "maskstream.frame/1"}',
+        pytest.param(b"[" * 100_000, id="deep"),
+    ],
+)
+def test_a_message_of_somebody_else_is_one_line(body: bytes) -> None:
+    wanted = what_is_wanted("redis://user:w0rd-w0rd@queue/0?stream=s", source=None, follow=False)
+    with pytest.raises(SourceError) as told:
+        record_in(body, wanted)
+    said = str(told.value)
+    assert said.startswith("redis://***@queue/0: holds something that is no record, b")
+    assert "\n" not in said
 
 
 def test_a_file_of_another_source_is_not_that_of_the_one_that_is_asked_for(tmp_path: Path) -> None:
