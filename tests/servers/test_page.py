@@ -126,7 +126,9 @@ class Opened:
     def tile(self, name: str) -> Any:
         return self.page.locator(f".tile[data-stream={name}]")
 
-    def note(self, message: bytes) -> None:
+    def note(self, message: bytes | str) -> None:
+        if isinstance(message, str):
+            return  # an event
         length = int.from_bytes(message[:4], "big")
         record = json.loads(message[4 : 4 + length])
         self.records[record["frame"]] = record
@@ -345,6 +347,16 @@ def test_a_service_that_answers_no_more_is_said_within_six_seconds(opened, servi
         service.process.send_signal(signal.SIGCONT)
     page.locator("[data-link=there]").wait_for()
     one.until("document.querySelectorAll('.tile').length === 4")
+
+
+def test_eight_windows_of_one_browser_hear_of_everything_and_can_still_ask(opened) -> None:
+    windows = [opened("#/events").page]
+    windows += [windows[0].context.new_page() for _ in range(7)]
+    for window in windows[1:]:
+        window.goto(windows[0].url)
+    for window in windows:
+        window.locator("[data-link=there]").wait_for()
+    assert windows[-1].evaluate("fetch('v1/workers').then((answer) => answer.status)") == 200
 
 
 def test_without_websocket_pictures_are_drawn_by_the_service(opened) -> None:

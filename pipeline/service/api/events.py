@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from pipeline.clock import Clock
 from pipeline.secrets import mask_url, scrub
 from pipeline.service.api.answers import StreamAnswer, WorkerAnswer
+from pipeline.service.api.sockets import while_connected
 from pipeline.service.history import Change
 from pipeline.service.service import Service
 
@@ -89,6 +91,25 @@ class Overviews:
         return overview.model_dump_json()
 
 
+class News(NamedTuple):
+    """One thing to tell."""
+
+    kind: Literal["change", "overview"]
+    data: str
+    """JSON."""
+    id: str | None = None
+    """Of a change; whoever comes back with the last one misses nothing."""
+
+    def sse(self) -> str:
+        """As a server-sent event."""
+        head = "" if self.id is None else f"id: {self.id}\n"
+        return f"{head}event: {self.kind}\ndata: {self.data}\n\n"
+
+    def message(self) -> str:
+        """The same as JSON, for a WebSocket."""
+        return f'{{"event":"{self.kind}","id":{json.dumps(self.id)},"data":{self.data}}}'
+
+
 def routes(service: Service) -> APIRouter:
     """What happens."""
     router = APIRouter(prefix="/v1", tags=["events"])
@@ -99,29 +120,51 @@ def routes(service: Service) -> APIRouter:
         request: Request, last_event_id: Annotated[str | None, Header()] = None
     ) -> StreamingResponse:
         """What happened lately, what happens, and once a second an overview, until you go."""
-        had = _number(last_event_id, service)
+
+        async def parts() -> AsyncIterator[str]:
+            yield "retry: 1000\n\n"
+            async for news in _news(service, overviews, last_event_id):
+                if news is not None:
+                    yield news.sse()
+                elif await request.is_disconnected():
+                    return
+
         return StreamingResponse(
-            _events(service, overviews, request, had),
+            parts(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
+    @router.websocket("/events")
+    async def events_by_socket(socket: WebSocket, after: str | None = None) -> None:
+        """The same, for pages of which many are open: a browser has few other connections."""
+        await socket.accept()
+
+        async def send() -> None:
+            async for news in _news(service, overviews, after):
+                if news is not None:
+                    await socket.send_text(news.message())
+
+        await while_connected(socket, send)
+
     return router
 
 
-async def _events(
-    service: Service, overviews: Overviews, request: Request, had: int
-) -> AsyncIterator[str]:
-    yield "retry: 1000\n\n"
+async def _news(
+    service: Service, overviews: Overviews, last_id: str | None
+) -> AsyncIterator[News | None]:
+    """What there is to tell after a change of this id; None where there is nothing for now."""
+    had = _number(last_id, service)
     again_at_s = 0.0
-    while not service.ending and not await request.is_disconnected():
+    while not service.ending:
         for change in service.history.since(had):
             had = change.number
             data = ChangeAnswer.of(change).model_dump_json()
-            yield f"id: {_life(service)}-{had}\nevent: change\ndata: {data}\n\n"
+            yield News("change", data, f"{_life(service)}-{had}")
         if time.monotonic() >= again_at_s:
             again_at_s = time.monotonic() + OVERVIEW_EVERY_S
-            yield f"event: overview\ndata: {await overviews.newest()}\n\n"
+            yield News("overview", await overviews.newest())
+        yield None
         await asyncio.sleep(LOOK_EVERY_S)
 
 

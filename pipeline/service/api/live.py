@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import anyio
-from fastapi import APIRouter, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Query, Request, WebSocket
 from fastapi.responses import StreamingResponse
 
 from pipeline.runtime import Viewing
 from pipeline.service.api.problems import documented
+from pipeline.service.api.sockets import while_connected
 from pipeline.service.broadcast import Broadcasts, Viewer
 from pipeline.service.service import NotFound, Service
 
 UNDER_WAY = 2
 """Messages sent to a client and not confirmed; what waits in between is never older than these."""
-CLOSED_UNKNOWN = 4404
-"""Code of the closing frame: there is no such stream, or none any more."""
-GONE = "there is no such stream"
 LOOKS_UP_EVERY_S = 0.5
 """So often who sends pictures looks whether anybody is still there, and the service is."""
 _BOUNDARY = "picture"
@@ -75,13 +72,9 @@ def routes(service: Service) -> APIRouter:
     ) -> None:
         """Binary messages, each a record and its picture; see docs/service.md."""
         await socket.accept()
-        try:
-            await asyncio.to_thread(service.stream, source_id)
-            look = Viewing(annotated=annotated, width=width)
-            async with broadcasts.viewer(source_id, look, fps=fps) as viewer:
-                await _send(viewer, socket)
-        except NotFound:
-            await socket.close(CLOSED_UNKNOWN, GONE)
+        look = Viewing(annotated=annotated, width=width)
+        async with broadcasts.viewer(source_id, look, fps=fps) as viewer:
+            await _send(viewer, socket)
 
     return router
 
@@ -105,11 +98,10 @@ async def _send(viewer: Viewer, socket: WebSocket) -> None:
     under_way = 0
     room.set()
 
-    async def confirmed() -> None:
+    def confirmed() -> None:
         nonlocal under_way
-        while (await socket.receive())["type"] != "websocket.disconnect":
-            under_way = max(under_way - 1, 0)
-            room.set()
+        under_way = max(under_way - 1, 0)
+        room.set()
 
     async def pictures() -> None:
         nonlocal under_way
@@ -121,15 +113,4 @@ async def _send(viewer: Viewer, socket: WebSocket) -> None:
                 room.clear()
             await socket.send_bytes(shot.message)
 
-    async def ends_both(work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except NotFound:
-            await socket.close(CLOSED_UNKNOWN, GONE)
-        except (WebSocketDisconnect, OSError):
-            pass  # it went while something was sent to it
-        both.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as both:
-        both.start_soon(ends_both, confirmed)
-        both.start_soon(ends_both, pictures)
+    await while_connected(socket, pictures, heard=confirmed)

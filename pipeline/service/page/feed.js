@@ -1,6 +1,9 @@
 // What the service tells of itself: an overview every second, and what happens.
 
+import { hasSockets } from "./live.js";
+
 const SILENT_MS = 3500; // an overview comes every second
+const AGAIN_MS = 1000;
 const KEPT = 500;
 
 /** Dispatches "overview", "change" and "link"; `overview` and `changes` hold what there is. */
@@ -21,20 +24,50 @@ export class Feed extends EventTarget {
   }
 
   _open() {
-    this._source?.close();
+    this._close?.();
+    this._closed = false;
     this._openedAt = performance.now();
-    this._source = new EventSource("v1/events");
-    this._source.addEventListener("overview", (event) => {
-      this.overview = JSON.parse(event.data);
+    this._close = hasSockets() ? this._bySocket() : this._bySource();
+  }
+
+  /** A browser has six other connections to a server for all its windows; sockets do not count. */
+  _bySocket() {
+    const address = new URL("v1/events", document.baseURI);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    if (this._last) address.searchParams.set("after", this._last);
+    const socket = new WebSocket(address);
+    socket.onmessage = (message) => {
+      const { event, id, data } = JSON.parse(message.data);
+      this._take(event, id, data);
+    };
+    socket.onclose = () => { this._closed = true; };
+    return () => {
+      socket.onclose = null;
+      socket.close();
+    };
+  }
+
+  _bySource() {
+    const source = new EventSource("v1/events");
+    for (const kind of ["overview", "change"]) {
+      source.addEventListener(kind, ({ lastEventId, data }) => this._take(kind, lastEventId, JSON.parse(data)));
+    }
+    source.onerror = () => { this._closed = source.readyState === EventSource.CLOSED; };
+    return () => source.close();
+  }
+
+  _take(kind, id, data) {
+    if (kind === "overview") {
+      this.overview = data;
       this._heard();
-      this.dispatchEvent(new Event("overview"));
-    });
-    this._source.addEventListener("change", (event) => {
-      if (this.changes.some((change) => change.id === event.lastEventId)) return;
-      this.changes.unshift({ id: event.lastEventId, ...JSON.parse(event.data) });
+    } else if (this.changes.some((change) => change.id === id)) {
+      return;
+    } else {
+      this._last = id;
+      this.changes.unshift({ id, ...data });
       this.changes.length = Math.min(this.changes.length, KEPT);
-      this.dispatchEvent(new Event("change"));
-    });
+    }
+    this.dispatchEvent(new Event(kind));
   }
 
   _heard() {
@@ -45,11 +78,9 @@ export class Feed extends EventTarget {
   _listen() {
     const now = performance.now();
     if (now - this._heardAt > SILENT_MS) this._link(false);
-    // A browser gives up on some answers, a proxy's say; and a half-open connection tells nothing.
+    // What is closed is opened again; and a half-open connection tells nothing.
     const silent = now - Math.max(this._heardAt, this._openedAt);
-    if (this._source.readyState === EventSource.CLOSED ? silent > 1000 : silent > 3 * SILENT_MS) {
-      this._open();
-    }
+    if (silent > (this._closed ? AGAIN_MS : 3 * SILENT_MS)) this._open();
   }
 
   _link(linked) {

@@ -30,7 +30,7 @@ export class StreamView {
     this._said = h("p", { class: "muted said", role: "status" });
     const buttons = [
       this._pauseStream,
-      h("button", { type: "button", onclick: () => change(feed.stream(id), (answer) => this._changed(answer)) }, "Settings"),
+      h("button", { type: "button", onclick: () => this._set(change) }, "Settings"),
       h("button", { type: "button", class: "danger", onclick: () => remove(id) }, "Remove"),
     ];
     this._facts = new Facts();
@@ -157,10 +157,22 @@ export class StreamView {
     say(this._pauseFrame, paused ? "Go on" : "Freeze");
   }
 
-  async _suspend() {
+  _suspend() {
     const paused = this._feed.stream(this._id)?.paused;
+    return this._try(() => ask("POST", streamPath(this._id, paused ? "/resume" : "/pause")));
+  }
+
+  /** As they are now: the last overview may not have the stream yet. */
+  _set(change) {
+    return this._try(async () => {
+      change(await ask("GET", streamPath(this._id)), (answer) => this._changed(answer));
+    });
+  }
+
+  /** Do something that the service may refuse. */
+  async _try(work) {
     try {
-      await ask("POST", streamPath(this._id, paused ? "/resume" : "/pause"));
+      await work();
       this._problem.hidden = true;
     } catch (error) {
       this._problem.hidden = false;

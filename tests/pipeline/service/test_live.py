@@ -19,7 +19,7 @@ from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.runtime import Latest, Viewing
 from pipeline.service import build_api
-from pipeline.service.api import live, page
+from pipeline.service.api import live, page, sockets
 
 PAGE = Path(str(page.FOLDER))
 
@@ -78,13 +78,13 @@ def test_a_stream_that_is_removed_closes_the_socket_with_its_code(client, house)
         while closing.get("type") != "websocket.close":
             socket.send_text("got it")
             closing = socket.receive()
-    assert closing["code"] == live.CLOSED_UNKNOWN
+    assert closing["code"] == sockets.CLOSED_UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        pytest.param("/v1/streams/b/live", live.CLOSED_UNKNOWN, id="unknown-stream"),
+        pytest.param("/v1/streams/b/live", sockets.CLOSED_UNKNOWN, id="unknown-stream"),
         pytest.param("/v1/streams/a/live?width=3", 1008, id="too-narrow"),
         pytest.param("/v1/streams/a/live?fps=nan", 1008, id="no-rate"),
     ],
@@ -151,6 +151,19 @@ def test_who_comes_back_is_told_what_it_has_missed(client, house, last: str, cha
     last = last.format(life=f"{house.service.started_at:.3f}")
     happened = events(client, house, **{"Last-Event-ID": last})
     assert [kind for kind, _, _ in happened].count("change") == changes
+
+
+def test_the_same_is_told_over_a_socket_and_no_change_twice(client, house) -> None:
+    house.service._note_states()
+    with client.websocket_connect("/v1/events") as socket:
+        told = [json.loads(socket.receive_text()) for _ in range(3)]
+    assert [one["event"] for one in told] == ["change", "change", "overview"]
+    assert (told[0]["data"]["name"], told[0]["data"]["now"]) == ("a", "streaming")
+    assert [one["id"] for one in told[2]["data"]["streams"]] == ["a"]
+    assert told[2]["id"] is None
+    with client.websocket_connect(f"/v1/events?after={told[0]['id']}") as socket:
+        again = [json.loads(socket.receive_text()) for _ in range(2)]
+    assert [one["id"] for one in again] == [told[1]["id"], None]
 
 
 def test_the_page_is_served_with_a_policy_that_lets_nothing_foreign_in(client) -> None:
