@@ -91,7 +91,7 @@ class Overviews:
         return overview.model_dump_json()
 
 
-class News(NamedTuple):
+class ServiceEvent(NamedTuple):
     """One thing to tell."""
 
     kind: Literal["change", "overview"]
@@ -123,9 +123,9 @@ def routes(service: Service) -> APIRouter:
 
         async def parts() -> AsyncIterator[str]:
             yield "retry: 1000\n\n"
-            async for news in _news(service, overviews, last_event_id):
-                if news is not None:
-                    yield news.sse()
+            async for event in _happening(service, overviews, last_event_id):
+                if event is not None:
+                    yield event.sse()
                 elif await request.is_disconnected():
                     return
 
@@ -141,18 +141,18 @@ def routes(service: Service) -> APIRouter:
         await socket.accept()
 
         async def send() -> None:
-            async for news in _news(service, overviews, after):
-                if news is not None:
-                    await socket.send_text(news.message())
+            async for event in _happening(service, overviews, after):
+                if event is not None:
+                    await socket.send_text(event.message())
 
         await while_connected(socket, send)
 
     return router
 
 
-async def _news(
+async def _happening(
     service: Service, overviews: Overviews, last_id: str | None
-) -> AsyncIterator[News | None]:
+) -> AsyncIterator[ServiceEvent | None]:
     """What there is to tell after a change of this id; None where there is nothing for now."""
     had = _number(last_id, service)
     again_at_s = 0.0
@@ -160,10 +160,10 @@ async def _news(
         for change in service.history.since(had):
             had = change.number
             data = ChangeAnswer.of(change).model_dump_json()
-            yield News("change", data, f"{_life(service)}-{had}")
+            yield ServiceEvent("change", data, f"{_life(service)}-{had}")
         if time.monotonic() >= again_at_s:
             again_at_s = time.monotonic() + OVERVIEW_EVERY_S
-            yield News("overview", await overviews.newest())
+            yield ServiceEvent("overview", await overviews.newest())
         yield None
         await asyncio.sleep(LOOK_EVERY_S)
 
