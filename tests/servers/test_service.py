@@ -289,7 +289,16 @@ run: {{state_dir: {tmp_path}/state, executor: local}}
         command = [sys.executable, "-m", "schemathesis.cli", "run"]
         command += [f"http://127.0.0.1:{port}/openapi.json", "--checks", "not_a_server_error"]
         command += ["--exclude-path-regex", r"/v1/events|live\.mjpg"]  # which do not end
-        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "1"]
+        command += [
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--max-examples",
+            "10",
+            "--workers",
+            "4",
+            "--seed",
+            "1",
+        ]
         command += ["--request-timeout", "10"]
         command += ["--generation-database", "none", "--no-color"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)

@@ -88,6 +88,12 @@ def test_health_is_open_to_those_that_start_services_again(locked) -> None:
     assert locked.get("/livez").status_code == 200
 
 
+def test_health_is_asked_by_any_name(enter) -> None:
+    for host in ("balancer-1", "10.0.0.7", ""):
+        assert enter().get("/readyz", headers={"Host": host}).status_code in (200, 503)
+        assert enter().get("/livez", headers={"Host": host}).text == "ok\n"
+
+
 def test_the_files_of_the_page_hold_nothing_of_the_streams_and_are_open(locked) -> None:
     for path in ("/", "/docs", "/page/reference.js"):
         answer = locked.get(path)
@@ -179,7 +185,7 @@ def test_a_form_of_another_site_changes_nothing(enter, locked) -> None:
 
 def test_a_name_that_was_made_to_point_here_is_refused(enter) -> None:
     client = enter(hosts=("gate.example.org",))
-    for method, path in (("GET", "/v1/streams"), ("DELETE", "/v1/streams/a"), ("GET", "/livez")):
+    for method, path in (("GET", "/v1/streams"), ("DELETE", "/v1/streams/a"), ("GET", "/metrics")):
         answer = client.request(method, path, headers={"Host": "evil.example:8710"})
         assert problem(answer) == (
             403,
