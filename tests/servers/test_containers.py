@@ -168,6 +168,7 @@ def composed(machine: Any) -> Iterator[Composed]:
         machine.command(*compose, *up, **ports)
         machine.podman("run", "--detach", *asker, containers.IMAGE, "600")
         yield Composed(machine, int(ports["MASKSTREAM_PORT"]))
+        print(machine.podman("logs", SERVICE))
         machine.podman("rm", "--force", "--volumes", "--time=0", "asker")
     finally:
         machine.command(*compose, "down", "--volumes", **ports)
@@ -259,6 +260,7 @@ def test_one_that_is_killed_has_its_streams_again_and_uses_no_number_twice(
 ) -> None:
     until(lambda: composed.published() > 0)
     composed.machine.podman("kill", "--signal=KILL", SERVICE)
+    composed.machine.podman("wait", SERVICE)  # what still counts as running is not started
     before = len(composed.records())
     composed.machine.podman("start", SERVICE)
     until(lambda: composed.published() > 5)
