@@ -49,6 +49,9 @@ class Instances:
                 raise ValueError(
                     f"Instances.{name} must have {n} rows like masks, got {len(values)}"
                 )
+        points = self.keypoints
+        if points is not None and (points.ndim != 3 or points.shape[2] != 3):
+            raise ValueError(f"Instances.keypoints must be (N, K, 3), got {points.shape}")
 
     def __len__(self) -> int:
         return len(self.masks)

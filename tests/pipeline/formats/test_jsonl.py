@@ -300,6 +300,15 @@ def test_a_record_that_no_run_writes_is_refused(change: dict[str, Any], message:
         jsonl.parse_record(fields)
 
 
+@pytest.mark.parametrize("points", [[1], [[1, 2, 3, 4]], [[[1, 2, 3]]], "x", None, [[]]])
+def test_key_points_that_are_none_are_refused(points: Any) -> None:
+    fields = json.loads(jsonl.dumps(make_result(two_instances())))
+    for row in fields["instances"]:
+        row["keypoints"] = points
+    with pytest.raises(ValueError, match=r"keypoints|could not convert|float"):
+        jsonl.parse_record(fields)
+
+
 def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path) -> None:
     with (tmp_path / "run.jsonl").open("wb") as file:
         file.truncate(10**11)
