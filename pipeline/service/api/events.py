@@ -1,4 +1,4 @@
-"""`/v1/events`: states of streams and workers as they change, as server-sent events."""
+"""`/v1/events`: states of streams and workers as they change, to read or by WebSocket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OVERVIEW_EVERY_S = 1.0
 _SSE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {"text/event-stream": {}},
-        "description": "`change` events, each an ChangeAnswer; an `overview` event every second",
+        "description": "`change` events, each a ChangeAnswer; an `overview` event every second",
     }
 }
 
