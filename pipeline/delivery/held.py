@@ -9,7 +9,7 @@ from collections import deque
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import WhenFull
 from pipeline.delivery.outbox import Outbox
-from pipeline.delivery.writer import SinkWriter
+from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Position, StreamEnd
@@ -55,11 +55,15 @@ class HeldOutbox(Outbox):
             self._waiting.append((result, picture))
             self._wake()
 
-    def flush(self) -> Position | None:
-        """Where the sink stands; what waits is written first where every result counts."""
+    def begin_flush(self) -> Flushed:
+        """Ask the thread to flush; what waits is written first where every result counts."""
         with self._changed:
             self._flush_asked = True
             self._wake()
+        return self._flushed
+
+    def _flushed(self) -> Position | None:
+        with self._changed:
             if self._when_full is WhenFull.BLOCK and self._promise.durable:
                 self._wait_until(lambda: not self._flush_asked)
             self._raise_what_it_left_with()

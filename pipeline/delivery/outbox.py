@@ -13,10 +13,10 @@ from concurrent.futures import Future
 from pipeline.accounting import StreamAccount
 from pipeline.buffers import WhenFull
 from pipeline.delivery.promise import promise_of
-from pipeline.delivery.writer import SinkWriter
+from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Position, Sink, StreamEnd
+from pipeline.stages import Sink, StreamEnd
 
 LOOK_S = 0.05
 """How often who waits looks whether all is being left."""
@@ -80,8 +80,8 @@ class Outbox(ABC):
         """Let a result wait for its turn."""
 
     @abstractmethod
-    def flush(self) -> Position | None:
-        """Where the sink stands; None: it is lost, or that is not known yet."""
+    def begin_flush(self) -> Flushed:
+        """Begin to make everything durable."""
 
     @abstractmethod
     def finish(self, end: StreamEnd) -> None:

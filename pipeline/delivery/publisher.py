@@ -13,7 +13,7 @@ from pipeline.delivery.outbox import Outbox
 from pipeline.delivery.promise import promise_of
 from pipeline.delivery.service import service_of, state_of
 from pipeline.delivery.spooled import SpooledOutbox
-from pipeline.delivery.writer import SinkWriter
+from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.errors import ConfigError, in_one_line
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
@@ -117,8 +117,19 @@ class Publisher:
         return took
 
     def flush(self) -> dict[str, Position]:
-        """Make everything durable; where each sink stands that is not lost."""
-        positions = {name: way.flush() for name, way in self._ways.items()}
+        """Make everything durable; where each sink stands that is not lost.
+
+        All flush at the same time, so that it takes as long as the slowest of them, and each is
+        waited for whatever another one raises.
+        """
+        positions: dict[str, Position | None] = {}
+
+        def note(name: str, flushed: Flushed) -> None:
+            positions[name] = flushed()
+
+        with ExitStack() as stack:
+            for name, way in reversed(self._ways.items()):
+                stack.callback(note, name, way.begin_flush())
         return {name: position for name, position in positions.items() if position is not None}
 
     def check(self, positions: Mapping[str, Position]) -> None:

@@ -11,10 +11,10 @@ from pipeline.buffers import WhenFull
 from pipeline.delivery.courier import Courier
 from pipeline.delivery.outbox import LOOK_S, Outbox
 from pipeline.delivery.service import ServiceSink
-from pipeline.delivery.writer import SinkWriter
+from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Position, Status, StreamEnd
+from pipeline.stages import Status, StreamEnd
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +82,11 @@ class SpooledOutbox(Outbox):
                 self._account.offered(name, records - 1)
             self._wake()
 
-    def flush(self) -> Position | None:
-        """Where the spool stands, once it is on the disk."""
+    def begin_flush(self) -> Flushed:
+        """Begin to bring the spool to the disk."""
         self._begin()
         self._raise_what_it_left_with()
-        return self._writer.flush()
+        return self._writer.begin_flush()
 
     def finish(self, end: StreamEnd) -> None:
         """Send what waits, and how the stream ended.

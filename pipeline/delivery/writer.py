@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
@@ -17,6 +18,9 @@ from pipeline.results import FrameResult
 from pipeline.stages import Position, Sink, StreamEnd
 
 T = TypeVar("T")
+Flushed: TypeAlias = Callable[[], Position | None]
+"""Waits for a flush that has begun and says where the sink stands; None: it is lost, or that is
+not known yet."""
 
 log = logging.getLogger(__name__)
 
@@ -101,15 +105,22 @@ class SinkWriter:
                 return True
 
     def flush(self) -> Position | None:
-        """Make everything written durable and say where the sink stands; None: it is lost.
+        """Make everything written durable and say where the sink stands; None: it is lost."""
+        return self.begin_flush()()
+
+    def begin_flush(self) -> Flushed:
+        """Begin to flush; what is returned has to be called before the sink is.
 
         It flushes in a thread beside, because a disk or a service that hangs can only be left.
         """
         if self.error is not None:
-            return None
+            return lambda: None
         answer: Future[Position] = Future()
         thread = threading.Thread(target=_answer, args=(answer, self.sink.flush), daemon=True)
         thread.start()
+        return partial(self._flushed, answer, thread)
+
+    def _flushed(self, answer: Future[Position], thread: threading.Thread) -> Position | None:
         thread.join(self._flush_timeout_s)
         if not answer.done():
             self.leave(f"flush() did not come back within {self._flush_timeout_s:g} s", answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,43 @@ def test_a_flush_that_hangs_loses_the_sink_with_one_line_and_the_stream_goes_on(
     hanging.go.set()
     assert hanging.closed.wait(20)
     assert hanging.closes == 1
+
+
+def test_all_flush_at_the_same_time(deliver: Make) -> None:
+    there = threading.Barrier(3, timeout=20)
+
+    class Meeting(ListSink):
+        def flush(self) -> dict[str, int]:
+            there.wait()
+            return super().flush()
+
+    class MeetingLater(Meeting):
+        promise = Promise(may_wait_s=5)
+
+    delivery = deliver(Meeting(), MeetingLater(), Meeting(), file=True)
+    delivery.publish(0, 1)
+    positions = delivery.publisher.flush()
+    assert list(positions.items()) == [(name, {"count": 2}) for name in ("s0", "s1", "s2")]
+
+
+def test_a_flush_that_is_under_way_is_waited_for_where_another_leaves_the_program(
+    deliver: Make, held: Make
+) -> None:
+    slow = held(holds="flush")
+
+    class Leaving(ListSink):
+        def flush(self) -> dict[str, int]:
+            assert slow.entered.wait(20)
+            threading.Timer(0.05, slow.go.set).start()
+            raise SystemExit(3)
+
+    delivery = deliver(Leaving(), slow, file=True)
+    delivery.publish(0)
+    with pytest.raises(SystemExit, match="3"):
+        delivery.publisher.flush()
+    assert slow.go.is_set()  # nobody calls a sink that is still in a call
+    delivery.publisher.close()
+    assert slow.closes == 1
 
 
 def test_what_a_flush_ends_the_program_with_is_raised(deliver: Make) -> None:
