@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.picture import Picture
-from pipeline.render.jpeg import jpeg
 from pipeline.results import FrameResult
 
 
@@ -45,5 +44,7 @@ def seen(result: FrameResult, picture: Picture, look: Viewing | None) -> Latest:
     """
     if look is None or look.newer_than == result.key:
         return Latest(result)
+    from pipeline.render.jpeg import jpeg  # OpenCV: who only starts a run does without it
+
     image = picture.annotated() if look.annotated else picture.image
     return Latest(result, jpeg(image, width=look.width, quality=look.quality))
