@@ -16,7 +16,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MOST = 256
+MOST = 512
 """Connections at one time. Beyond that the oldest gives way that is not being answered, since who
 asks does so as soon as it is connected; a newcomer where all are."""
 ASKS_WITHIN_S = 10.0
@@ -32,7 +32,7 @@ _AT_A_TIME = 32
 has asked already would be the oldest of a flood before anybody had read it."""
 _WAITING = 1024
 """To be taken in; the system lets nobody wait beyond that, and makes them try again."""
-_SEND_BUFFER = 256 << 10
+_SEND_BUFFER = 128 << 10
 """In the system; left alone it grows to megabytes for each client that does not read."""
 
 

@@ -18,8 +18,9 @@ class AccessLimits:
     """Of one request (413)."""
     body_within_s: float = 10.0
     """For all of it (408)."""
-    at_once: int = 128
-    """Requests that look and are being answered, health apart (503); some go on for hours."""
+    at_once: int = 384
+    """Requests that look and are being answered, health apart (503). A page has one for each stream
+    it shows, for hours: seven of fifty cameras."""
     changing_at_once: int = 32
     """The same of those that change something: who looks on keeps nobody from it."""
     changes: int = 100
