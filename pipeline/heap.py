@@ -1,11 +1,14 @@
-"""How much memory glibc's malloc keeps for threads that are gone."""
+"""How much memory glibc's malloc keeps that nobody uses: for threads that are gone, or in holes."""
 
 from __future__ import annotations
 
 import ctypes
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 _M_ARENA_MAX = -8  # malloc.h
+TRIM_EVERY_S = 15.0
 
 
 def one_heap() -> None:
@@ -18,3 +21,28 @@ def one_heap() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+class Trimming:
+    """Gives back to the system what malloc holds in holes; called often, does it now and then.
+
+    Frames come and go in an order of their own for months, and malloc gives back by itself only
+    what lies at the end of a heap: a process keeps what its busiest moment took, and that moment
+    is always still to come. It costs some milliseconds, in which other threads go on.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due_s = clock() + TRIM_EVERY_S
+
+    def __call__(self) -> bool:
+        """Whether it was due, and is done. Nothing where there is no glibc."""
+        if self._clock() < self._due_s:
+            return False
+        self._due_s = self._clock() + TRIM_EVERY_S
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        return True

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.heap import Trimming
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, StreamThread, Viewing
 from pipeline.stages import AsyncSegmenter, ModelInfo
@@ -81,6 +82,7 @@ class StreamWorker:
     max_wait_s: float
     spread: int = 0
     tail: LogTail = field(default_factory=LogTail)
+    _trim: Trimming = field(default_factory=Trimming)
     _streams: dict[str, _Running] = field(default_factory=dict)
     _pool: Pool = field(default_factory=lambda: Pool({}, {}))
 
@@ -112,6 +114,7 @@ class StreamWorker:
     def report(self, pool: Pool) -> StreamReport:
         """Take note of the segment workers there are now, and say how things stand."""
         self._pool = pool
+        self._trim()
         for running in self._streams.values():
             running.segmenter.set_members(pool.loads)
         ends = {sid: one.thread.ended() for sid, one in self._streams.items()}

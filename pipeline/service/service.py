@@ -18,6 +18,7 @@ from pipeline.catalogue import hint
 from pipeline.clock import Clock
 from pipeline.config import ServiceSettings
 from pipeline.errors import ConfigError
+from pipeline.heap import Trimming
 from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
@@ -77,6 +78,7 @@ class Service:
         self._control: RunControl | None = None
         self._reconciler = Reconciler(self._planned, clock)
         self._recent = Recent(clock)
+        self._trim = Trimming()
         self._thread = threading.Thread(target=self._keep_going, name="service", daemon=True)
         desired.follow(specs_of(settings))
 
@@ -322,6 +324,7 @@ class Service:
                 log.exception("the service could not be made what is desired")
             self._recent.note(self.counts(), lambda: core_time(os.getpid()))
             self._note_states()
+            self._trim()
             self._news.wait(LOOK_EVERY_S)
 
     def _note_states(self) -> None:
