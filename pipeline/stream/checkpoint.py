@@ -222,7 +222,7 @@ class Checkpoint:
         if (read := values.get("read", self._read)) != self._read:
             changes.append(("what is read", read, self._read))
         for change in changes:
-            log.warning(
+            log.error(  # with --quiet too: it is why output that is there is refused
                 "%s: %s was %s and is %s now; what is there is not continued",
                 *(self._source_id, *change),
                 extra={"source_id": self._source_id},
