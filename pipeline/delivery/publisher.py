@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from pipeline.accounting import StreamAccount
@@ -41,6 +41,7 @@ class Publisher:
         flush_timeout_s: how long a sink may take to flush; then it is lost.
         aborted: when set, nobody waits any more.
         clock: seconds, monotonic.
+        stopped: whether the stream was told to end: a service that is away is not waited for then.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Publisher:
         flush_timeout_s: float,
         aborted: threading.Event,
         clock: Clock,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._closed = False
         self._clock = clock
@@ -73,7 +75,12 @@ class Publisher:
                 account.watch_sink(name, state)
             if service is not None:
                 self._ways[name] = SpooledOutbox(
-                    writer, service, account=account, end_timeout_s=flush_timeout_s, aborted=aborted
+                    writer,
+                    service,
+                    account=account,
+                    end_timeout_s=flush_timeout_s,
+                    aborted=aborted,
+                    stopped=stopped,
                 )
             elif may_wait_s:
                 self._ways[name] = HeldOutbox(

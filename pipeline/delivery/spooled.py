@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Callable
 
 from pipeline.accounting import SinkState, StreamAccount
 from pipeline.buffers import WhenFull
@@ -33,6 +34,7 @@ class SpooledOutbox(Outbox):
     Args:
         writer: writes to the sink.
         service: the sink itself, whatever stands before it.
+        stopped: whether the stream was told to end.
     """
 
     def __init__(
@@ -43,8 +45,12 @@ class SpooledOutbox(Outbox):
         account: StreamAccount,
         end_timeout_s: float,
         aborted: threading.Event,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(writer, account=account, end_timeout_s=end_timeout_s, aborted=aborted)
+        self._stopped = stopped
+        self._waited_s = 0.0
+        """At the end, for a service that need not be waited for any longer."""
         self._service = service
         self._spool = service.spool
         self._courier = Courier(
@@ -91,17 +97,17 @@ class SpooledOutbox(Outbox):
     def finish(self, end: StreamEnd) -> None:
         """Send what waits, and how the stream ended.
 
-        For a file that has ended as long as it takes; else what a service that is away does not
-        take is left to the next run.
+        For a file that has ended as long as it takes, unless it is told to stop meanwhile; else
+        what a service that is away does not take is left to the next run.
         """
         self._begin()
         self._courier.over = True
         every = self._when_full is WhenFull.BLOCK and end.outcome.status is Status.COMPLETE
-        self._drain(math.inf if every else self._end_timeout_s)
+        self._drain(every)
         before = self._spool.last
         self._writer.finish(end)
         self._account.offered(self._writer.name, self._spool.last - before)
-        self._drain(math.inf if every else self._end_timeout_s)
+        self._drain(every)
         self._raise_what_it_left_with()
 
     def close(self) -> None:
@@ -145,21 +151,21 @@ class SpooledOutbox(Outbox):
     def _has_to_end(self) -> bool:
         return self._closing or self._aborted.is_set() or self.error is not None
 
-    def _drain(self, timeout_s: float) -> None:
+    def _drain(self, every: bool) -> None:
         """Wait for the service; not for one that is away unless every result counts."""
 
         def over() -> bool:
             return not self._spool.waiting or self._has_to_end() or self._left.done()
 
-        waited_s = 0.0
         with self._changed:
             while not over():
-                away = self._courier.state != "connected" and timeout_s < math.inf
-                if waited_s > (min(timeout_s, LAST_S) if away else timeout_s):
-                    return
+                if not every or self._stopped():
+                    away_s = math.inf if self._courier.state == "connected" else LAST_S
+                    if self._waited_s > min(self._end_timeout_s, away_s):
+                        return
+                    self._waited_s += LOOK_S
                 self._changed.notify_all()
                 self._changed.wait_for(over, LOOK_S)
-                waited_s += LOOK_S
 
     def _settle(self, what: str, count: int) -> None:
         name = self._writer.name

@@ -90,8 +90,7 @@ class Stream:
         self.source_id = source.source_id
         self._where = {"source_id": source.source_id}  # for the log
         self.account = account
-        self._source = source
-        self._run_id = run
+        self._source, self._run_id = source, run
         self._settings = settings
         self._clock = clock
         self._wake = wake = threading.Event()
@@ -110,6 +109,7 @@ class Stream:
             flush_timeout_s=settings.flush_timeout_s,
             aborted=self._orders.left,
             clock=clock,
+            stopped=lambda: self._orders.stopped,
         )
         self._progress = Progress(
             checkpoint,

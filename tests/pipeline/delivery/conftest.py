@@ -62,7 +62,7 @@ class Delivery:
         clock: Clock = time.monotonic,
     ) -> None:
         self.account = StreamAccount("cam")
-        self.aborted = threading.Event()
+        self.aborted, self.stopped = threading.Event(), False
         self.publisher = Publisher(
             [(f"s{n}", sink) for n, sink in enumerate(sinks)],
             account=self.account,
@@ -70,6 +70,7 @@ class Delivery:
             flush_timeout_s=timeout_s,
             aborted=self.aborted,
             clock=clock,
+            stopped=lambda: self.stopped,
         )
         if file:
             self.publisher.take_every_result()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.delivery.client import Message
+from pipeline.delivery.client import Message, Unreachable
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
 from pipeline.delivery.teller import FrameTeller
 from pipeline.errors import SinkBusy
 from pipeline.formats.selected import Selection
+from pipeline.testing import make_end
 
 
 class Taking:
@@ -29,6 +31,17 @@ class Taking:
     def send(self, batch: Sequence[Message]) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Away(Taking):
+    """One that is not there, and tells when it is looked for."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def connect(self) -> None:
+        self.asked.set()
+        raise Unreachable("service: away")
 
 
 @pytest.mark.parametrize(
@@ -118,4 +131,24 @@ def test_a_camera_goes_on_over_a_free_disk_and_counts_what_it_leaves_out(
         f"{tmp_path}: the disk is full; results are left out until there is room",
         f"{tmp_path}: there is room on the disk again",
     ]
+    delivery.publisher.close()
+
+
+def test_a_file_that_has_ended_waits_for_its_service_until_it_is_told_to_stop(
+    deliver: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.delivery.spooled.LAST_S", 0.0)
+    spool, client = MessageSpool(tmp_path, limit_bytes=16_000_000), Away()
+    delivery = deliver(ServiceSink(client, spool, FrameTeller(Selection())), file=True)
+    delivery.publish(0, 1)
+    finishing = threading.Thread(target=delivery.publisher.finish, args=(make_end(),))
+    finishing.start()
+    for _ in range(2):
+        assert client.asked.wait(10)
+        client.asked.clear()
+    assert finishing.is_alive()
+    delivery.stopped = True
+    finishing.join(10)
+    assert not finishing.is_alive()
+    assert (spool.waiting, delivery.counts()["queued"]) == (3, 3)  # the end, too
     delivery.publisher.close()
