@@ -49,7 +49,9 @@ def what_is_wanted(
 
 
 def _sink(url: str | os.PathLike[str]) -> tuple[str, SinkUrl]:
-    text = os.fspath(url)
+    text: object = url if isinstance(url, str) else getattr(url, "__fspath__", bytes)()
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"what is read must be the URL of a sink or a path, got {url!r}")
     word = re.match(r"([a-z][a-z0-9_]*):", text)
     if isinstance(url, str) and word is not None and (word[1] in SCHEMES or "//" in text):
         return mask_url(text.partition("?")[0]), parse_sink(text)

@@ -36,8 +36,8 @@ def read(
             installed; raised at the call.
         SourceError: what is there cannot be read; raised by the loop.
     """
-    shown = mask_url(os.fspath(url).partition("?")[0])
-    return _results(records(url, source=source, follow=follow), shown)
+    found = records(url, source=source, follow=follow)
+    return _results(found, mask_url(os.fspath(url).partition("?")[0]))
 
 
 def _results(found: Records, shown: str) -> Iterator[FrameResult]:

@@ -148,6 +148,13 @@ def test_a_message_of_somebody_else_is_one_line(body: bytes) -> None:
     assert "\n" not in said
 
 
+@pytest.mark.parametrize("url", ["", b"a.jsonl", 5, None])
+def test_what_is_neither_url_nor_path_is_said_at_the_call(url: Any) -> None:
+    with pytest.raises(ConfigError) as told:
+        maskstream.read(url)
+    assert str(told.value) == (f"what is read must be the URL of a sink or a path, got {url!r}")
+
+
 def test_a_file_of_another_source_is_not_that_of_the_one_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(jsonl.dumps(result(0)) + b"\n")
