@@ -31,7 +31,7 @@ LATE = ("stale", "buffer_full", "sink_full")
 """Causes of frames a camera has lost because something was too slow."""
 NEXT_STEP: Mapping[Where, str] = {
     "nothing": "every frame that comes is published",
-    "unknown": "look again once frames were published",
+    "unknown": "look again once frames come",
     "cpu": "give this machine more cores, fewer streams, or nothing else to do",
     "model": "add segment workers or GPUs, a smaller model, max_fps, or segment_every",
     "sink": "write to a faster place, or less: every, fields, a smaller video",
@@ -76,8 +76,8 @@ def bottleneck(
         max_wait_s: how long the first frame of a batch waits for others.
     """
     held = {name: one for name, one in streams.items() if name in files or _late(one)}
-    if not any(one.fps_out for one in streams.values()) and not any(w.fps for w in workers):
-        return Bottleneck("unknown", "nothing was published lately")
+    if not any(one.fps_in for one in streams.values()):
+        return Bottleneck("unknown", "no frame came lately")
     if not held:
         return Bottleneck("nothing", _keeps_up(streams))
     if (starved := _starved(cores)) is not None:
