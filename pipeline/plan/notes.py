@@ -18,7 +18,13 @@ _SLOW_FPS = 10.0
 def notes(plan: RunPlan) -> list[str]:
     """One line each."""
     gaps = [text for stream in plan.streams if (text := _gaps(stream)) is not None]
-    return [*gaps, *_missing_secrets(plan)]
+    return [*gaps, *_missing_secrets(plan), *_encoders(plan)]
+
+
+def _encoders(plan: RunPlan) -> list[str]:
+    """Which encoder was found by who leaves it to this machine."""
+    found = [(url, sinks.hardware_codec(url)) for url in plan.sinks]
+    return [f"sink {mask_url(url)}: coded by {codec}" for url, codec in found if codec is not None]
 
 
 def _missing_secrets(plan: RunPlan) -> list[str]:

@@ -238,6 +238,15 @@ def classes_of(url: str) -> tuple[str, ...]:
     return parse_sink(url).choice.only
 
 
+def hardware_codec(url: str) -> str | None:
+    """The encoder a sink will use that leaves it to this machine; None: it does not."""
+    if parse_sink(url).options.get("codec") != "hardware":
+        return None
+    from pipeline.sinks.h264 import hardware_codec as found
+
+    return found()
+
+
 def needs_tracks(url: str) -> bool:
     """Whether a sink can do nothing with instances that are not tracked."""
     parsed = parse_sink(url)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.sinks.fitting import even, fit
-from pipeline.sinks.h264 import Encoder, check_encoder, encoder_options
+from pipeline.sinks.h264 import Encoder, check_encoder, encoder_options, with_codec
 from pipeline.sinks.mp4 import Sample
 
 
@@ -97,6 +97,7 @@ def open_coder(options: Mapping[str, Any], *, fps_hint: float | None) -> Coder:
     Raises:
         ConfigError: the encoder is not to be had.
     """
+    options = with_codec(options)
     codec, threads, own = options["codec"], options["threads"], encoder_options(options)
     check_encoder(codec, threads=threads, options=own)
     return Coder(codec, fps=fps_hint or 25.0, threads=threads, options=own)

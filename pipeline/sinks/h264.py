@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
@@ -20,6 +22,7 @@ from pipeline.sinks.mp4 import TIMESCALE, Sample, unit
 _START_CODE = b"\0\0\1"
 """Of a unit; zeros before it belong to nobody."""
 _SPS, _PPS, _AUD = 7, 8, 9
+SOFTWARE = "libx264"
 _OTHER_KBPS = 8000
 """Of encoders without a constant quality that means the same everywhere."""
 
@@ -107,6 +110,30 @@ class Encoder:
                 self.pps = nal
 
 
+HARDWARE = ("h264_nvenc", "h264_qsv", "h264_amf", "h264_vaapi", "h264_v4l2m2m", "h264_videotoolbox")
+"""Encoders of graphics cards and the like, those that cost the processor least first."""
+
+
+@cache
+def hardware_codec() -> str:
+    """The first encoder of a device that works here; libx264 where none does.
+
+    Each is opened, as FFmpeg has most of them in it on machines that have none of their devices.
+    """
+    for codec in HARDWARE:
+        own = encoder_options({"codec": codec, "bitrate_kbps": None})
+        with suppress(ConfigError):
+            check_encoder(codec, threads=1, options=own)
+            return codec
+    return SOFTWARE
+
+
+def with_codec(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a sink with the encoder itself in them, where it was left to this machine."""
+    codec = chosen["codec"]
+    return {**chosen, "codec": hardware_codec() if codec == "hardware" else codec}
+
+
 def check_encoder(codec: str, *, threads: int, options: dict[str, str]) -> None:
     """Refuse an encoder that cannot work here, before the first picture.
 
@@ -119,7 +146,7 @@ def check_encoder(codec: str, *, threads: int, options: dict[str, str]) -> None:
 def encoder_options(chosen: Mapping[str, Any]) -> dict[str, str]:
     """What the encoder is told: no picture held back, key pictures where they are asked for."""
     kbps = chosen["bitrate_kbps"]
-    if chosen["codec"] == "libx264":
+    if chosen["codec"] == SOFTWARE:
         rate = {"crf": str(chosen["crf"])} if kbps is None else {"b": f"{kbps}k"}
         own = {"preset": chosen["preset"], "tune": "zerolatency", "sc_threshold": "0"}
         return {**own, **rate, "forced-idr": "1"}
@@ -160,7 +187,9 @@ def _open(
     except (av.error.FFmpegError, ValueError) as error:
         detail = getattr(error, "strerror", None) or error
         way_out = (
-            "choose codec=libx264" if codec != "libx264" else "it codes up to 16384 pixels a side"
+            f"choose codec={SOFTWARE}"
+            if codec != SOFTWARE
+            else "it codes up to 16384 pixels a side"
         )
         raise ConfigError(
             f"video: the encoder {codec} cannot be opened for {width}x{height}: {detail}; {way_out}"

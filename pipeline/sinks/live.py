@@ -20,7 +20,7 @@ from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.fitting import even, fit
-from pipeline.sinks.h264 import check_encoder, encoder_options
+from pipeline.sinks.h264 import check_encoder, encoder_options, with_codec
 from pipeline.sinks.outgoing import TIMESCALE, Coding, Destination, NotOut, Outgoing
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import place_of
@@ -255,6 +255,7 @@ def open_live(target: SinkTarget) -> LiveSink:
         password=place.password,
         key=None if key is None else Secret(key),
     )
+    options = with_codec(options)
     own = encoder_options(options)
     check_encoder(options["codec"], threads=options["threads"], options=own)
     fps = float(options["fps"] or min(max(target.fps_hint or 25.0, 1.0), 60.0))

@@ -256,8 +256,9 @@ ANNOTATED = flag(default=True, help="draw the instances; 0 gives the pictures as
 CODING = {
     "codec": choice(
         *("libx264", "h264_nvenc", "h264_qsv", "h264_amf", "h264_v4l2m2m"),
-        *("h264_vaapi", "h264_videotoolbox", "libopenh264"),
-        help="the encoder, where PyAV's FFmpeg has it",
+        *("h264_vaapi", "h264_videotoolbox", "libopenh264", "hardware"),
+        help="the encoder, where PyAV's FFmpeg has it; `hardware` is the first of a device that "
+        "works here, else libx264",
     ),
     "crf": integer(*(0, 51), default=23, help="quality of libx264: lower is better and larger"),
     "preset": choice(
