@@ -9,6 +9,7 @@ the dispatcher sends lost frames again.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from pipeline.stream import Command, Stream
 from workers import logs
 from workers.dispatch import Call, Member
 from workers.last_words import last_lines, pid_in, why_gone
+from workers.predecessor import when_let_go
 from workers.segment import Loaded, Refused, SegmentReport, SegmentWorker
 from workers.stream import Pool, StreamReport, StreamWorker
 from workers.transport import Answer
@@ -37,6 +39,8 @@ from workers.transport import Answer
 PING_LANES = 2
 DATA_LANES = 1000
 """Calls that may wait in one segment worker; each stream has few under way."""
+_ENDED_WITHIN_S = 20.0
+"""How long Ray may take to end a process that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,11 @@ def _build(
 ) -> Stream:
     from pipeline.assemble import build_stream
 
-    return build_stream(plan, segmenter, account=account, again=again)
+    return when_let_go(
+        lambda: build_stream(plan, segmenter, account=account, again=again),
+        patience_s=_ENDED_WITHIN_S if again else 0.0,
+        pause=time.sleep,
+    )
 
 
 def _connect(
