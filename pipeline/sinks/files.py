@@ -235,7 +235,7 @@ def check_position(path: Path, position: Position, *counts: str) -> None:
         )
     for name in counts:
         count = position.get(name)
-        if not isinstance(count, int) or count < 0:
+        if not isinstance(count, int) or count < -1:  # -1: nothing yet
             raise ConfigError(
                 f"{path}: cannot be resumed, the last checkpoint is of another version and says "
                 f"nothing of its {name}; start over with --overwrite or name another path"
