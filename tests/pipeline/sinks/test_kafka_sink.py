@@ -97,7 +97,7 @@ def test_a_topic_that_is_not_there_is_not_made_where_it_may_not_be(cluster: Clus
 def test_brokers_that_are_gone_are_unreachable_and_nothing_counts_as_taken(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(kafka, "TIMEOUT_S", 3.0)
     client = opened_at(cluster)
     client.connect()
     client.send(messages("gate", 3))
