@@ -30,8 +30,8 @@ RAW = "stderr-while-ray-starts"
 REASON = "{reason}"
 MAY_END = "!"
 """Begins a sentence with which the run may be ended where it is held up, see `may_end`."""
-HELD_UP_S = 6.0
-"""A run that can hear ends by itself long before."""
+HELD_UP_S = 14.0
+"""A run that can hear ends by itself long before, and so does Ray where it notices."""
 LOOK_EVERY_S = 0.5
 VITAL = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
 LONGEST = 200
