@@ -106,9 +106,10 @@ def _records(wanted: Wanted, listener: _Listener) -> Records:
                     at_end.add(message.partition() or 0)
                 else:
                     at_end.discard(message.partition() or 0)
-                    record = record_in(message.value() or b"", wanted)
-                    if under_way.takes(record):
-                        yield record
+                    if wanted.source in (None, (message.key() or b"").decode(errors="replace")):
+                        record = record_in(message.value() or b"", wanted)
+                        if under_way.takes(record):
+                            yield record
                 if at_end == listener.partitions:
                     if under_way.over or not wanted.follow:
                         return
