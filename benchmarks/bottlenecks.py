@@ -29,6 +29,7 @@ from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from benchmarks.serving import served
@@ -71,8 +72,10 @@ def main() -> None:
     missed = 0
     with tempfile.TemporaryDirectory(prefix="bottlenecks-") as name:
         folder = Path(name)
-        video(folder / "large.mp4", 3840, 2160, 120)
-        video(folder / "wide.mp4", 1920, 1080, 60)
+        noise = np.random.default_rng(0).integers(0, 255, (2160, 4096, 3), np.uint8)
+        video(folder / "large.mp4", noise, 3840, 120)
+        ramp = np.arange(2176)[None, :, None] + np.arange(1080)[:, None, None]
+        video(folder / "wide.mp4", np.repeat((ramp // 16 % 128).astype(np.uint8), 3, 2), 1920, 60)
         for word, slow in cases(folder).items():
             if arguments.only is None or word in arguments.only:
                 missed += not named(word, slow, folder / word)
@@ -111,17 +114,16 @@ def burning(count: int) -> Iterator[None]:
             burner.wait()
 
 
-def video(path: Path, width: int, height: int, repeats: int) -> None:
-    """A second of moving noise, again and again: coded once, copied so many times."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 255, (height, width + 256, 3), np.uint8)
+def video(path: Path, picture: NDArray[np.uint8], width: int, repeats: int) -> None:
+    """A second of a picture (H, W, 3) that moves, again and again: coded once, copied often."""
+    height = len(picture)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"preset": "ultrafast", "crf": "40", "bf": "0", "g": str(RATE)}
         packets = []
         for number in range(RATE):
-            moved = np.ascontiguousarray(noise[:, 8 * number : 8 * number + width])
+            moved = np.ascontiguousarray(picture[:, 8 * number : 8 * number + width])
             packets += stream.encode(av.VideoFrame.from_ndarray(moved, format="bgr24"))
         packets += stream.encode(None)
         for number in range(RATE * repeats):
