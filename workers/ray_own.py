@@ -138,15 +138,30 @@ def stop_ray(*, at_once: bool = False) -> None:
     """End it, and let this process believe its own environment again.
 
     Args:
-        at_once: one of its processes is gone; the others would wait for it to come back.
+        at_once: one of its processes is gone; the others would wait for it to come back. One that
+            is frozen is waited for as well, by Ray's own code and for ever: the same is done then.
     """
     import ray
 
     node: Any = ray._private.worker._global_node
-    if at_once and node is not None:
+    if node is not None and (at_once or any(map(is_frozen, _pids(node)))):
         node.kill_all_processes(check_alive=False, allow_graceful=False)
     ray.shutdown()
     look_again()
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether a process was stopped by a signal and hears nothing until another."""
+    try:
+        _, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return False  # gone, which is something else
+    return after.split()[0] in "Tt"
+
+
+def _pids(node: Any) -> list[int]:
+    """Of all processes of a node that this one has started."""
+    return [one.process.pid for kind in node.all_processes.values() for one in kind]
 
 
 def free_for_objects(folder: PrivateFolder) -> int:
