@@ -295,7 +295,7 @@ run: {{state_dir: {tmp_path}/state, executor: local}}
             "--max-examples",
             "10",
             "--workers",
-            "4",
+            "1",  # Python 3.11 counts the depth of ast.parse once for all threads, and stumbles
             "--seed",
             "1",
         ]
