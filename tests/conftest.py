@@ -15,6 +15,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from pipeline import secrets
+from pipeline.sinks.urls import parse_sink
 
 MAY_BE_SKIPPED = (
     "needs a CUDA device",
@@ -79,6 +80,12 @@ def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password of one test is an ordinary word in what the next one is told."""
     monkeypatch.setattr(secrets.PROCESS, "_forms", set())
     monkeypatch.setattr(secrets.PROCESS, "_pattern", None)
+
+
+@pytest.fixture(autouse=True)
+def unread_sink_urls() -> None:
+    """What a URL of a sink meant in one test, with its schemes and extras, is read anew."""
+    parse_sink.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -244,7 +244,7 @@ def client_of(target: SinkTarget, kind: type[K]) -> K:
     topic = options["topic"].replace("{source}", target.source_id)
     settings = {"compression.type": options["compression"]}
     if place.username is not None:
-        settings["sasl.mechanism"] = options["sasl"]
+        settings["sasl.mechanism"] = options["sasl"] or "SCRAM-SHA-512"
     if options["brokers"] is not None:
         first = f"{place.host}:{place.port or 9092}"
         settings["bootstrap.servers"] = ",".join((first, *options["brokers"]))

@@ -84,6 +84,10 @@ def kafka(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> st
     for broker in options["brokers"] or ():
         if not _HOST_PORT.fullmatch(broker):
             return f"brokers: {broker!r} is none; expected HOST:PORT"
+    if options["sasl"] and not (place.username or options["username"]):
+        return (
+            "sasl says how we say who we are, and nobody is named; add username=, or leave it out"
+        )
     return _no_path(place, "topic") or _unnamed(place, options)
 
 

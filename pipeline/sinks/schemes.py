@@ -269,7 +269,10 @@ _BUILT_IN = [
             "topic": text("maskstream", "a name", "of the messages"),
             "brokers": names("HOST:PORT of others to ask where the first is away"),
             "create": flag(default=True, help="make the topic where there is none"),
-            "sasl": choice("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", help="how we say who we are"),
+            "sasl": replace(
+                choice("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", help="how we say who we are"),
+                default=None,
+            ),
             "compression": choice("zstd", "lz4", "snappy", "gzip", "none", help="of messages"),
             "max_bytes": integer(
                 *(1000, 1_000_000_000), default=1_000_000, help="of a message, as the broker's"

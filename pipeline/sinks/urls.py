@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,12 @@ class SinkUrl:
         return files_of(Path(self.output(source_id), LIST if folder else ""))
 
 
+_READ_BEFORE = 4096
+"""URLs whose meaning is remembered: that of each sink of each source is asked for some 30 times
+while a run is planned."""
+
+
+@lru_cache(_READ_BEFORE)
 def parse_sink(url: str) -> SinkUrl:
     """Read `scheme:location?options` without touching anything.
 

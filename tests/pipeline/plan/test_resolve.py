@@ -79,6 +79,14 @@ def test_sinks_of_one_scheme_are_told_apart() -> None:
     assert [sink.name for sink in plan.streams[0].sinks] == ["jsonl", "jsonl-2", "coco"]
 
 
+def test_a_url_is_read_once_however_many_sources_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr("pipeline.sinks.urls.find_spec", lambda name: looked.append(name) or True)
+    cameras = [{"id": f"camera-{n}", "url": f"rtsp://host/{n}"} for n in range(5)]
+    plan_of(*cameras, sinks=["redis://queue?stream={source}", "parquet:out/{source}/"])
+    assert looked == ["redis", "pyarrow"]
+
+
 def test_a_plan_survives_the_way_to_a_worker(thousand: RunPlan) -> None:
     assert pickle.loads(pickle.dumps(thousand.streams[0])) == thousand.streams[0]
 

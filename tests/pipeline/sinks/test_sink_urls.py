@@ -321,6 +321,11 @@ def test_a_wrong_url_is_one_line_that_says_what_is_right(url: str, message: str)
             "sink kafka://h: brokers: 'three' is none; expected HOST:PORT",
         ),
         (
+            "kafka://h?sasl=PLAIN",
+            "sink kafka://h: sasl says how we say who we are, and nobody is named; add username=, "
+            "or leave it out",
+        ),
+        (
             f"amqp://h?exchange={'x' * 256}",
             f"sink amqp://h: '{'x' * 256}' is no name of AMQP; expected at most 255 bytes",
         ),
@@ -363,6 +368,7 @@ def test_what_no_service_has_is_known_from_its_words(url: str, message: str) -> 
         "nats://h?subject=a.{source}.b&stream=masks",
         "mqtt://u@h?topic=a/{source}&password_env=WORD&discovery=homeassistant",
         "kafka://h?brokers=two:9092,[::1]:9093&topic=a.{source}",
+        "kafka://h?sasl=PLAIN&username=me&password_env=WORD",
         "https://h/@me/{source}?password_env=WORD",
         "rtmp://h?key_env=KEY",
         "rtsp://h/live/{source}",
