@@ -21,12 +21,12 @@ from pipeline.models.mask_rcnn.engine.anchors import level_shapes, make_grid
 from pipeline.models.mask_rcnn.engine.box_head import BoxHead
 from pipeline.models.mask_rcnn.engine.dense import DensePart
 from pipeline.models.mask_rcnn.engine.detections import DetectionRules, detect
-from pipeline.models.mask_rcnn.engine.layers import conv_maker
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules, prepare
 from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout, make_table, roi_align
 from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals, propose
 from pipeline.models.mask_rcnn.found import Found
+from pipeline.models.shared.layers import conv_maker
 
 _CPU = torch.device("cpu")
 

@@ -12,7 +12,6 @@ from benchmarks.gpu_steps import planting
 from benchmarks.gpu_steps.checks import graphs_are_recorded_and_replayed
 from benchmarks.gpu_steps.kernel_cases import cases
 from benchmarks.gpu_steps.rig import Rig
-from pipeline.models.mask_rcnn.engine.cudnn import cudnn_usable
 from pipeline.models.mask_rcnn.engine.operators import (
     nms_triton,
     preprocess_triton,
@@ -21,6 +20,7 @@ from pipeline.models.mask_rcnn.engine.operators import (
 )
 from pipeline.models.mask_rcnn.engine.operators.preprocess import InputRules
 from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout
+from pipeline.models.shared.cudnn import cudnn_usable
 
 Timed = tuple[str, Callable[[], object], float]
 """Name, one launch, and the bytes it has to move."""

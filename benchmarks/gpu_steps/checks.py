@@ -15,11 +15,11 @@ from benchmarks.gpu_steps.rig import NAME, Image, Rig, shrunk
 from benchmarks.gpu_steps.standins import CpuCuda
 from benchmarks.reference import torchvision_forward
 from pipeline.models.mask_rcnn.bench import network_for, noise
-from pipeline.models.mask_rcnn.engine.cudnn import cudnn_usable
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.operators import kernels
 from pipeline.models.mask_rcnn.found import Found
 from pipeline.models.mask_rcnn.segmenter import MaskRcnnSegmenter
+from pipeline.models.shared.cudnn import cudnn_usable
 from pipeline.stages import ModelInfo
 
 

@@ -27,8 +27,6 @@ from triton.runtime.jit import JITFunction
 
 from benchmarks.gpu_steps.standins import CpuCuda
 from pipeline.models.mask_rcnn.bench import network_for
-from pipeline.models.mask_rcnn.engine import layers
-from pipeline.models.mask_rcnn.engine.convolution import PlainConv
 from pipeline.models.mask_rcnn.engine.engine import Engine, Lap
 from pipeline.models.mask_rcnn.engine.lanes import Steps
 from pipeline.models.mask_rcnn.engine.operators import (
@@ -41,6 +39,8 @@ from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
 from pipeline.models.mask_rcnn.engine.results import Results, bring
 from pipeline.models.mask_rcnn.fit import candidates_above
+from pipeline.models.shared import layers
+from pipeline.models.shared.convolution import PlainConv
 from pipeline.models.shared.devices import Placement
 
 CUDA = torch.device("cuda:0")

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
-from pipeline.models.mask_rcnn.engine.convolution import ConvMaker
-from pipeline.models.mask_rcnn.engine.layers import fold_block, linear_maker
+from pipeline.models.shared.convolution import ConvMaker
+from pipeline.models.shared.layers import fold_block, linear_maker
 
 
 class BoxHead:

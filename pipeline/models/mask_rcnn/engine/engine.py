@@ -30,7 +30,6 @@ from pipeline.models.mask_rcnn.engine.detections import (
     detect,
 )
 from pipeline.models.mask_rcnn.engine.lanes import Lane, Lanes, Pass, Steps
-from pipeline.models.mask_rcnn.engine.layers import conv_maker
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels, kernels_for
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch, InputRules
@@ -39,6 +38,7 @@ from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals,
 from pipeline.models.mask_rcnn.engine.results import Results, bring
 from pipeline.models.mask_rcnn.found import Found
 from pipeline.models.shared.devices import Placement
+from pipeline.models.shared.layers import conv_maker
 
 _SMALLEST_MASK_BATCH = 4
 _KNOWN_BUCKETS = 64

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
-from pipeline.models.mask_rcnn.engine.convolution import ConvMaker, Weights
-from pipeline.models.mask_rcnn.engine.layers import fold_block
+from pipeline.models.shared.convolution import ConvMaker, Weights
+from pipeline.models.shared.layers import fold_block
 
 
 class MaskHead:

@@ -9,8 +9,8 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.ops.misc import Conv2dNormActivation, FrozenBatchNorm2d
 
 from pipeline.models.mask_rcnn.engine.dense import DensePart
-from pipeline.models.mask_rcnn.engine.layers import conv_maker, fold, fold_block, stacked
 from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.layers import conv_maker, fold, fold_block, stacked
 
 CPU = torch.device("cpu")
 
@@ -81,9 +81,7 @@ def test_pyramid_and_proposal_head_agree_with_torchvision(
     name: str, kind: str, randomise: Callable[..., MaskRCNN], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind == "plain":
-        monkeypatch.setattr(
-            "pipeline.models.mask_rcnn.engine.layers.onednn_usable", lambda dtype: False
-        )
+        monkeypatch.setattr("pipeline.models.shared.layers.onednn_usable", lambda dtype: False)
     network = randomise(build_network(name, num_classes=5))
     x = picture(96, 160, batch=2)
     with torch.inference_mode():

@@ -7,9 +7,9 @@ import torch
 from torchvision.models.detection import MaskRCNN
 
 from pipeline.models.mask_rcnn.engine.box_head import BoxHead
-from pipeline.models.mask_rcnn.engine.layers import conv_maker
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.layers import conv_maker
 
 CPU = torch.device("cpu")
 MAKE = conv_maker(CPU, torch.float32)

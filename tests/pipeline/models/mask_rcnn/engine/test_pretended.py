@@ -13,12 +13,12 @@ from benchmarks.gpu_steps.pretend import BUCKETS, HostInStage, pretend
 from pipeline.models.mask_rcnn.bench import network_for
 from pipeline.models.mask_rcnn.engine import box_head, detections, mask_head, proposals
 from pipeline.models.mask_rcnn.engine import engine as engines
-from pipeline.models.mask_rcnn.engine.layers import fold
 from pipeline.models.mask_rcnn.engine.operators import (
     preprocess_triton,
     roi_align_triton,
     runs_triton,
 )
+from pipeline.models.shared.layers import fold
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.models.mask_rcnn.engine.convolution import PlainConv, Weights
-from pipeline.models.mask_rcnn.engine.cudnn import CudnnConv, cudnn_usable
+from pipeline.models.shared.convolution import PlainConv, Weights
+from pipeline.models.shared.cudnn import CudnnConv, cudnn_usable
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipeline.models.mask_rcnn.engine.convolution import PlainConv, Weights
+from pipeline.models.shared.convolution import PlainConv, Weights
 
 _log = logging.getLogger(__name__)
 

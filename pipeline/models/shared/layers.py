@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from pipeline.models.mask_rcnn.engine.convolution import (
+from pipeline.models.shared.convolution import (
     Conv,
     ConvMaker,
     HeightWidth,
     PlainConv,
     Weights,
 )
-from pipeline.models.mask_rcnn.engine.cudnn import CudnnConv, cudnn_usable
+from pipeline.models.shared.cudnn import CudnnConv, cudnn_usable
 
 _SIZES_KEPT = 4
 _LONGEST_ROW = 8192
