@@ -23,7 +23,6 @@ SEEN = r"x\x1b]0;T\x07\u202egpj\xad\u2066\ufff9\U000e0041\u3164y"
 
 FILTERED = {
     "pipeline/cli/app.py": ["typer.echo"],  # our own version
-    "pipeline/cli/models.py": ["Console"],  # each cell
     "pipeline/cli/progress.py": ["Console"],  # its one line
     "pipeline/cli/top.py": ["Console"],  # its tables
     "pipeline/cli/telling.py": ["typer.echo"] * 3,

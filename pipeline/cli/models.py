@@ -1,25 +1,85 @@
-"""`maskstream models`: the names `--model` takes."""
+"""`maskstream models`: the names `--model` takes, and what is published about each."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from pipeline.cli.telling import give
-from pipeline.plain import plain
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.models import Model
+
+CLOSING = (
+    "frames/s: on this machine's CPU, estimated; `maskstream bench model` measures them.",
+    "Own weights: --weights FILE.safetensors or FILE.pth, label names beside them.",
+    "`maskstream models NAME` tells all of one.",
+)
 
 
-def models() -> None:
-    """List the models and their weights."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Tell all of one.")] = None,
+) -> None:
+    """List the models: mask AP, speed here, licences of code and weights, where these come from."""
+    from pipeline.catalogue import hint
     from pipeline.models import MODELS
 
-    table = Table(box=None, header_style="bold")
-    for column in ("model", "weights", "what it is"):
-        table.add_column(column, overflow="fold")
-    for name, model in MODELS.items():
-        own = "a file" if model.family.needs_weights else "none"
-        cells = (name, ", ".join(model.published) or own, model.summary)
-        table.add_row(*(Text(plain(cell)) for cell in cells))  # a package may have said them
-    Console().print(table)
-    give("Own weights: --weights FILE.safetensors or FILE.pth, label names beside them.")
+    if name is not None and name not in MODELS:
+        raise ConfigError(f"model {name!r} is not known{hint(name, MODELS)}")
+    if name is not None:
+        for line in told(MODELS[name]):
+            give(line)
+        return
+    for model in MODELS.values():
+        for line in briefly(model):
+            give(line)
+    for line in CLOSING:
+        give(line)
+
+
+def briefly(model: Model) -> Iterator[str]:
+    """What decides which model is taken, in three lines."""
+    card = model.card
+    figures = [
+        "" if card.mask_ap is None else f"mask AP {card.mask_ap:g}",
+        f"about {_frames_per_second(model):.2g} frames/s" if model.gflop_per_frame else "",
+        f"code {card.code_licence}" if card.code_licence else "",
+        f"weights {card.weights_licence}" if card.weights_licence else "",
+    ]
+    yield f"{model.name}: {model.summary}"
+    yield f"    {', '.join(filter(None, figures)) or 'nothing is published about it'}"
+    yield f"    weights: {_origin(model)}"
+
+
+def told(model: Model) -> Iterator[str]:
+    """All that is known of one model, a line a thing."""
+    card = model.card
+    yield f"{model.name}: {model.summary}"
+    if card.mask_ap is not None:
+        yield f"mask AP    {card.mask_ap:g} ({card.ap_source})"
+    if model.gflop_per_frame:
+        yield f"work       {model.gflop_per_frame:g} GFLOP a 16:9 frame"
+        yield f"speed      about {_frames_per_second(model):.2g} frames/s on this CPU, estimated"
+    yield f"code       {card.code_licence or 'as who made it says'}"
+    if model.family.needs_weights:
+        yield f"licence    of the weights: {card.weights_licence or 'as who made them says'}"
+    yield f"weights    {_origin(model)}"
+    if model.published:
+        yield f"by name    {', '.join(model.published)}"
+    if card.files:
+        yield f"files      {', '.join(card.files)}"
+
+
+def _origin(model: Model) -> str:
+    otherwise = "a file: --weights FILE" if model.family.needs_weights else "none"
+    return model.card.weights_from or otherwise
+
+
+def _frames_per_second(model: Model) -> float:
+    from pipeline.cli.execute import seconds_per_frame
+
+    return 1 / seconds_per_frame(model.name, cores=len(os.sched_getaffinity(0)))

@@ -13,7 +13,8 @@ from pipeline.catalogue import Catalogue
 from pipeline.errors import ConfigError
 from pipeline.models.blob.family import MODEL as BLOB
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
-from pipeline.models.shared.family import Family, Model
+from pipeline.models.recognising import name_of, refuse_other
+from pipeline.models.shared.family import Family, Model, ModelCard
 from pipeline.models.shared.files import WeightsFile, read_about, read_weights
 from pipeline.paths import expanded
 
@@ -27,6 +28,7 @@ __all__ = [
     "PUBLISHED_BYTES",
     "Family",
     "Model",
+    "ModelCard",
     "WeightsFile",
     "choose",
     "fetch_weights",
@@ -144,6 +146,8 @@ def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping
         name, chosen = choose(name, weights)
         remote = chosen is None or _is_remote(chosen)
         weights = None if chosen is None or remote else read_about(chosen, _bundled(chosen))
+    if weights is not None:
+        refuse_other(_model(name), MODELS.values(), weights)
     return _model(name).family.labels(weights)
 
 
@@ -172,10 +176,12 @@ def load_segmenter(
         ConfigError: a name, word or number that makes no sense.
         ModelError: weights or device are unusable.
     """
-    family = _model(name).family
-    return family.load(
+    file = weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights)
+    if file is not None:
+        refuse_other(_model(name), MODELS.values(), file)
+    return _model(name).family.load(
         name,
-        weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights),
+        file,
         device=device,
         precision=precision,
         score_threshold=score_threshold,
@@ -213,4 +219,4 @@ def _name_for(weights: str, read: WeightsFile | None) -> str | None:
     """The one model weights are for; None where that is open."""
     if owners := _owners(weights):
         return owners[0].name if len(owners) == 1 else None
-    return MODELS[DEFAULT].family.name_of(read or read_about(weights))
+    return name_of(MODELS.values(), read or read_about(weights))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.blob.labels import LABELS
-from pipeline.models.shared.family import Family, Model
+from pipeline.models.shared.family import Family, Model, ModelCard
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
@@ -14,6 +14,7 @@ MODEL = Model(
     "blob",
     "pipeline.models.blob.family:FAMILY",
     "exact masks of flat colours, without weights; for tests",
+    card=ModelCard(code_licence="Apache-2.0", weights_from="none are needed"),
 )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
+from pipeline.models.mask_rcnn.card import DEMO, OWN, V1, V2
 from pipeline.models.mask_rcnn.fit import largest_batch
-from pipeline.models.mask_rcnn.layout import count_classes, guess_name
+from pipeline.models.mask_rcnn.layout import count_classes, recognise
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import (
     WeightsFile,
@@ -19,7 +20,7 @@ from pipeline.models.shared.files import (
     safetensors_header,
 )
 from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
-from pipeline.models.shared.pth import stored_tensors
+from pipeline.models.shared.shapes import shapes_of
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
@@ -31,17 +32,19 @@ _Row = partial(Model, opens="pipeline.models.mask_rcnn.family:FAMILY")
 MODELS = (
     _Row(
         "maskrcnn_resnet50_fpn",
-        summary="torchvision's Mask R-CNN, mask AP 34.6 on COCO; about twice as fast as v2",
+        summary="torchvision's Mask R-CNN; about twice as fast as v2",
         weights="COCO_V1",
         published=("COCO_V1",),
         gflop_per_frame=440,
+        card=V1,
     ),
     _Row(
         "maskrcnn_resnet50_fpn_v2",
-        summary="torchvision's stronger one, mask AP 41.8 on COCO; the default",
+        summary="torchvision's stronger one; the default",
         weights="COCO_V1",
         published=("COCO_V1",),
         gflop_per_frame=780,
+        card=V2,
     ),
     _Row(
         "maskrcnn_resnet18_fpn",
@@ -49,16 +52,19 @@ MODELS = (
         weights="demo",
         published=("demo",),
         gflop_per_frame=60,
+        card=DEMO,
     ),
     _Row(
         "maskrcnn_resnet101_fpn",
         summary="deeper body, for own weights",
         gflop_per_frame=600,
+        card=OWN,
     ),
     _Row(
         "maskrcnn_resnext101_32x8d_fpn",
         summary="widest body, for own weights",
         gflop_per_frame=970,
+        card=OWN,
     ),
 )
 
@@ -81,7 +87,7 @@ def _labels(file: WeightsFile | None) -> Mapping[int, str]:
         return labels_for(file, _classes_in(header, file.origin))
     if file.labels is not None:
         return file.labels
-    return labels_for(file, count_classes(_shapes_of_pth(file), file.origin))
+    return labels_for(file, count_classes(shapes_of(file), file.origin))
 
 
 def _classes_in(header: Mapping[str, Any], origin: str) -> int:
@@ -102,21 +108,11 @@ def _fetch(name: str, word: str) -> WeightsFile:  # there is no other word than 
     return fetch_published(name)
 
 
-def _name_of(file: WeightsFile) -> str | None:
-    if file.model is not None or is_safetensors(file.data):
-        return file.model
-    return guess_name(_shapes_of_pth(file), file.origin)
-
-
-def _shapes_of_pth(file: WeightsFile) -> Mapping[str, Sequence[int]]:
-    return {key: tensor.shape for key, tensor in stored_tensors(file.data, file.origin).items()}
-
-
 FAMILY = Family(
     load=_load,
     labels=_labels,
     bundled={"demo": DEMO_FILE},
     fetch=_fetch,
-    name_of=_name_of,
+    recognise=recognise,
     largest_batch=largest_batch,
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.errors import ModelError
 
 _HEAD = "roi_heads.box_predictor.cls_score.weight"
+_KEYPOINTS = "roi_heads.keypoint_predictor.kps_score_lowres.weight"
 
 
 def count_classes(shapes: Mapping[str, Sequence[int]], origin: str) -> int:
@@ -16,27 +17,22 @@ def count_classes(shapes: Mapping[str, Sequence[int]], origin: str) -> int:
         ModelError: there is no such head.
     """
     if not shapes.get(_HEAD):
-        hint = (
-            "this is detectron2's layout, which cannot be read"
-            if any(key.startswith("backbone.bottom_up.") for key in shapes)
-            else "expected the parameters of torchvision's MaskRCNN"
+        raise ModelError(
+            f"weights {origin}: no {_HEAD} among {len(shapes)} tensors; expected the parameters of "
+            "torchvision's MaskRCNN"
         )
-        raise ModelError(f"weights {origin}: no {_HEAD} among {len(shapes)} tensors; {hint}")
     return shapes[_HEAD][0]
 
 
-def guess_name(shapes: Mapping[str, Sequence[int]], origin: str) -> str:
-    """The architecture a state dict belongs to.
-
-    Raises:
-        ModelError: it is no torchvision Mask R-CNN.
-    """
-    count_classes(shapes, origin)
+def recognise(shapes: Mapping[str, Sequence[int]]) -> str | None:
+    """The architecture a state dict of torchvision's MaskRCNN belongs to; None: it is none."""
+    if not shapes.get(_HEAD) or _KEYPOINTS in shapes:
+        return None
     if "backbone.body.layer1.0.conv3.weight" not in shapes:
         return "maskrcnn_resnet18_fpn"
     if "rpn.head.conv.1.0.weight" in shapes:
         return "maskrcnn_resnet50_fpn_v2"
     if "backbone.body.layer3.22.conv1.weight" not in shapes:
         return "maskrcnn_resnet50_fpn"
-    wide = shapes["backbone.body.layer1.0.conv1.weight"][0] == 256
+    wide = list(shapes["backbone.body.layer1.0.conv1.weight"])[:1] == [256]
     return "maskrcnn_resnext101_32x8d_fpn" if wide else "maskrcnn_resnet101_fpn"

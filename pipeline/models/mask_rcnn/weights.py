@@ -20,7 +20,7 @@ from torchvision.models.detection import (
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from pipeline.errors import ModelError
-from pipeline.models.mask_rcnn.layout import count_classes, guess_name
+from pipeline.models.mask_rcnn.layout import count_classes, recognise
 from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.models.shared.files import (
     MAX_BYTES,
@@ -157,7 +157,7 @@ def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str
             )
         raise ModelError(
             f"weights {origin} do not fit {name}: {'; '.join(parts)}; they look like "
-            f"{guess_name({key: tensor.shape for key, tensor in tensors.items()}, origin)}"
+            f"{recognise({key: tensor.shape for key, tensor in tensors.items()})}"
         ) from error
 
 

@@ -1,17 +1,46 @@
-"""`Model`: a name for `--model`; `Family`: what is the same for all models of one kind."""
+"""`Model`: a name for `--model`; `Family`: what is the same for all models of one kind.
+
+A family is a folder of `pipeline.models`: `family.py` is light and says which models there are
+(`MODELS`) and what they share (`FAMILY`); `card.py` holds what is published about them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline.catalogue import Entry
 
 if TYPE_CHECKING:
     from pipeline.models.shared.files import WeightsFile
     from pipeline.stages import Segmenter
+
+
+Shapes: TypeAlias = Mapping[str, Sequence[int]]
+"""Of the tensors in a file of weights, by name; all that a layout is told by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What is published about a model, for `maskstream models`; empty where nothing is."""
+
+    mask_ap: float | None = None
+    """AP of masks on COCO val2017 in percent, of the published weights."""
+    ap_source: str = ""
+    """Who publishes that number, and where."""
+    code_licence: str = ""
+    """Of the code the network was published with."""
+    weights_licence: str = ""
+    """Of the published weights, and what it forbids."""
+    weights_from: str = ""
+    """Where they come from, and whether that needs a network."""
+    files: tuple[str, ...] = ()
+    """Their published file names."""
+
+
+NO_CARD = ModelCard()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +58,11 @@ class Family:
     """Words for weights that come with this installation."""
     fetch: Callable[[str, str], WeightsFile] | None = None
     """Weights of a model by a published word that is not bundled."""
-    name_of: Callable[[WeightsFile], str | None] = lambda file: file.model
-    """Which model a file belongs to; None where it does not say."""
+    recognise: Callable[[Shapes], str | None] | None = None
+    """`recognise(shapes)`: which of its models tensors of these names and shapes are of, whatever
+    layout of the family they lie in; None: of none. A file that another family recognises, and this
+    one does not, is refused by the name of the other. None: it refuses by itself what it cannot
+    read."""
     largest_batch: Callable[..., int] | None = None
     """`largest_batch(model, size, precision, free_bytes, threshold=...)`: pictures of a padded
     (height, width) that go together on a GPU; None: not known."""
@@ -46,6 +78,7 @@ class Model(Entry):
     """Words that may stand for a path."""
     gflop_per_frame: float = 0.0
     """Of a 16:9 frame with about ten instances; 0: not known."""
+    card: ModelCard = NO_CARD
 
     @property
     def family(self) -> Family:

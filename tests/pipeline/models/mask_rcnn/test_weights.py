@@ -331,11 +331,6 @@ def test_a_parameter_that_is_not_finite_is_named(
     refused(write_pth(tmp_path / "w.pth", broken), "roi_heads.box_head.fc6.weight holds NaN")
 
 
-def test_detectron2_files_are_recognised(tmp_path: Path) -> None:
-    path = write_pth(tmp_path / "w.pth", {"backbone.bottom_up.stem.conv1.weight": torch.zeros(1)})
-    refused(path, "detectron2's layout, which cannot be read")
-
-
 @pytest.mark.parametrize(
     ("name", "counted", "settings", "eps"),
     [
