@@ -10,19 +10,20 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import pickletools
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pipeline.errors import ModelError
 from pipeline.models.shared.archive import INDEX, OtherArchive, state_dict_parts
+from pipeline.models.shared.pkl import read_pickle
+from pipeline.models.shared.stored import EXPECTED, REFUSED, StoredTensor, look_through
 
-EXPECTED = "expected a .safetensors file or a .pth state dict saved by torch.save"
-_MAX_PICKLE_BYTES, _MAX_STEPS = 2_000_000, 200_000
-"""The largest Mask R-CNN has 80 kB and 20,000 steps, with its optimiser twice and thrice that."""
+__all__ = ["EXPECTED", "StoredTensor", "stored_tensors"]
+
+_MAX_PICKLE_BYTES = 2_000_000
+"""The largest Mask R-CNN has 80 kB, with its optimiser twice that."""
 _STREAM = b"\x8a\n" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 """What the layout of before begins with, behind the number of the pickle protocol."""
 _STREAM_BYTES = 2 + len(_STREAM)
@@ -48,32 +49,18 @@ _INERT = {
     *(("torch", dtype) for dtype, _ in _BYTES.values()),
 }
 """What states of optimisers and schedules hold; it is read past."""
-_REFUSED = {"BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER", "EXT1", "EXT2", "EXT4", "PERSID"}
-_REFUSED |= {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"}
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor as it lies in a file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    """In elements, as `offset` is."""
-    offset: int
-    data: memoryview = field(repr=False)
-    """Of all its storage."""
+_REFUSED = REFUSED | {"BYTEARRAY8"}
 
 
 def stored_tensors(data: bytes, origin: str) -> dict[str, StoredTensor]:
-    """The state dict in a .pth file, under torchvision's names.
+    """The state dict in a .pth or .pkl file, under the file's own names.
 
     Raises:
         ModelError: it is cut off, holds anything but tensors and plain values, or a tensor that is
             larger than what is stored of it.
     """
     try:
-        value, storages = _archive(data) if data.startswith(b"PK") else _stream(data)
+        value, storages = _read(data)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"weights {origin}: the file holds more than tensors; refused, nothing in it was "
@@ -105,18 +92,29 @@ class _Tensor(NamedTuple):
     strides: Any
 
 
-def _state_dict(value: Any, origin: str) -> dict[str, _Tensor]:
+def _read(data: bytes) -> tuple[Any, Mapping[str, memoryview]]:
+    if data.startswith(b"PK"):
+        return _archive(data)
+    return _stream(data) if data[2:_STREAM_BYTES] == _STREAM else (read_pickle(data), {})
+
+
+def _state_dict(value: Any, origin: str) -> dict[str, _Tensor | StoredTensor]:
     """What was saved, out of the usual wrappings."""
     for wrapper in ("model", "state_dict"):
         if isinstance(value, Mapping) and isinstance(value.get(wrapper), Mapping):
             value = value[wrapper]
-    if not isinstance(value, Mapping) or not all(isinstance(v, _Tensor) for v in value.values()):
+    kinds = _Tensor | StoredTensor
+    if not isinstance(value, Mapping) or not all(isinstance(v, kinds) for v in value.values()):
         raise ModelError(f"weights {origin}: no state dict inside; save `model.state_dict()`")
     return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
 
 
-def _stored(tensor: _Tensor, storages: Mapping[str, memoryview], where: str) -> StoredTensor:
+def _stored(
+    tensor: _Tensor | StoredTensor, storages: Mapping[str, memoryview], where: str
+) -> StoredTensor:
     """Refuse what is not in the file as it says it is."""
+    if isinstance(tensor, StoredTensor):
+        return tensor
     storage, offset, shape, strides = tensor
     data = storages.get(storage.key) if isinstance(storage, _Storage) else None
     numbers = (offset, *shape, *strides) if isinstance(shape, tuple | list) else ()
@@ -154,8 +152,6 @@ def _archive(data: bytes) -> tuple[Any, dict[str, memoryview]]:
 
 
 def _stream(data: bytes) -> tuple[Any, dict[str, memoryview]]:
-    if data[2:_STREAM_BYTES] != _STREAM:
-        raise pickle.UnpicklingError("a pickle of something else")
     stream = io.BytesIO(data[: _STREAM_BYTES + _MAX_PICKLE_BYTES])
     stream.seek(_STREAM_BYTES)
     _load(stream)  # the number of the layout
@@ -177,15 +173,7 @@ def _stream(data: bytes) -> tuple[Any, dict[str, memoryview]]:
 
 def _load(stream: io.BytesIO) -> tuple[Any, dict[str, int]]:
     """One pickle, and the bytes an element has by storage."""
-    begin = stream.tell()
-    for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        largest = steps + 1 if opcode.name.endswith("PUT") else 1 << 63
-        if opcode.name in _REFUSED or (isinstance(argument, int) and abs(argument) > largest):
-            raise pickle.UnpicklingError(opcode.name)
-        if steps > _MAX_STEPS:
-            raise ValueError("too long")
-    end = stream.tell()
-    stream.seek(begin)
+    end = look_through(stream, _REFUSED)
     reader = _Unpickler(stream)
     value = reader.load()
     stream.seek(end)  # it may have read ahead
