@@ -105,12 +105,6 @@ def _serve(config: Path, read: Callable[[], ServiceSettings], *, address: str | 
 
     settings = read()
     door = Door(settings.serve)
-
-    def read_again() -> ServiceSettings:
-        anew = read()
-        door.renew(anew.serve)
-        return anew
-
     plan = resolve(settings.model_copy(update={"sources": (), "sinks": ()}), config=config)
     if settings.run.state_dir is None:
         raise ConfigError(
@@ -118,7 +112,7 @@ def _serve(config: Path, read: Callable[[], ServiceSettings], *, address: str | 
             "came there, name a folder"
         )
     with ExitStack() as stack:
-        service = Service(settings, Desired(settings.run.state_dir), read=read_again)
+        service = Service(settings, Desired(settings.run.state_dir), read=read, admit=door.renew)
         stack.callback(service.close)
         stack.enter_context(_reloaded_by_hangup(service))
         where = settings.serve

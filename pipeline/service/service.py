@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.catalogue import hint
 from pipeline.clock import Clock
-from pipeline.config import ServiceSettings
+from pipeline.config import ServeSettings, ServiceSettings
 from pipeline.errors import ConfigError
 from pipeline.heap import Trimming
 from pipeline.metrics.counts import RunCounts, WorkerCounts
@@ -55,6 +55,8 @@ class Service:
         settings: of the run; those of a single stream come with it.
         desired: what is to be; closed here.
         read: reads the configuration file anew.
+        admit: told the settings of whoever may come in, once a file that was read anew is known
+            to be right; raises `ConfigError` where they are not, and then nothing has changed.
         clock: seconds, monotonic.
     """
 
@@ -64,6 +66,7 @@ class Service:
         desired: Desired,
         *,
         read: Callable[[], ServiceSettings],
+        admit: Callable[[ServeSettings], object] = lambda _: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.started_at = time.time()
@@ -71,6 +74,7 @@ class Service:
         self._settings = settings
         self._desired = desired
         self._read = read
+        self._admit = admit
         self._clock = clock
         self._changing = threading.RLock()
         self._news = threading.Event()
@@ -112,13 +116,15 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether a model is loaded, and every stream that can be taken in is."""
+        """Whether a model is loaded, and every stream that can be taken in is.
+
+        Waits for no change: that may look at a disk that does not answer.
+        """
         control = self._control
         if control is None or not self.alive:
             return False
-        with self._changing:
-            known = {*self._reconciler.carried, *self._reconciler.troubles}
-            missing = set(self._desired.streams()) - known
+        known = {*self._reconciler.carried, *self._reconciler.troubles}
+        missing = set(self._desired.streams()) - known
         counts = control.counts()
         loaded = any(worker.state == "ready" for worker in counts.workers)
         return loaded and not missing
@@ -128,13 +134,12 @@ class Service:
         return RunCounts() if self._control is None else self._control.counts()
 
     def streams(self) -> list[StreamStatus]:
-        """All that are to be, in the order they came in."""
+        """All that are to be, in the order they came in; waits for no change."""
         counts = self.counts()
         seen = {stream.source_id: stream for stream in counts.streams}
         rates = self._recent.streams(counts)
-        with self._changing:
-            troubles = dict(self._reconciler.troubles)
-            wanted = self._desired.streams()
+        troubles = dict(self._reconciler.troubles)
+        wanted = self._desired.streams()
         return [
             StreamStatus(
                 one,
@@ -263,6 +268,7 @@ class Service:
         settings = self._read()
         for spec in specs_of(settings).values():
             plan_of(settings, spec)
+        self._admit(settings.serve)
         with self._changing:
             self._settings = settings
             difference = self._desired.follow(specs_of(settings))

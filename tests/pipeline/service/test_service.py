@@ -1,5 +1,7 @@
 """The run is made what is desired, whatever happened before."""
 
+import threading
+
 import pytest
 
 from pipeline.errors import ConfigError
@@ -171,8 +173,66 @@ def test_a_file_that_is_wrong_changes_nothing(house) -> None:
     assert house.there == ["b"]
 
 
+def test_who_may_come_in_changes_with_a_file_that_is_right_and_not_before(house) -> None:
+    service = house.begin()
+    admitted = []
+    service._admit = admitted.append
+    house.serve = {"hosts": ["masks.example.org"]}
+    house.sources = [{"id": "c", "url": "nix://x"}]
+    with pytest.raises(ConfigError):
+        service.reload()
+    assert admitted == []
+    house.sources = [street("b")]
+    service.reload()
+    assert [one.hosts for one in admitted] == [("masks.example.org",)]
+
+
+def test_a_token_that_cannot_be_read_leaves_the_streams_as_they_were(house) -> None:
+    house.sources = [street("a")]
+    service = house.begin()
+    house.step()
+
+    def refuse(_: object) -> None:
+        raise ConfigError("serve.token_file: token: can be read by everybody; chmod 600 token")
+
+    service._admit = refuse
+    house.sources = [street("b")]
+    with pytest.raises(ConfigError, match="chmod 600"):
+        service.reload()
+    house.step()
+    assert house.there == ["a"]
+
+
+def test_a_clock_that_jumps_back_changes_no_order_of_what_happened(house, monkeypatch) -> None:
+    service = house.begin()
+    for now_s, name in ((2000.0, "a"), (1000.0, "b")):
+        monkeypatch.setattr("pipeline.service.service.time.time", lambda at_s=now_s: at_s)
+        service.add(street(name))
+        service._note_states()
+    happened = [(one.number, one.at_s, one.name) for one in service.history.since(0)]
+    assert happened == [(1, 2000.0, "a"), (2, 2000.0, "local"), (3, 1000.0, "b")]
+
+
 def test_it_lives_while_the_run_is_watched_over(house) -> None:
     service = house.begin()
     assert (service.alive, service.ready) == (True, True)
     house.run.healthy = False
     assert (service.alive, service.ready) == (False, False)
+
+
+def test_who_asks_how_it_is_waits_for_no_change(house) -> None:
+    house.sources = [street("a")]
+    service = house.begin()
+    house.step()
+    hangs, let_go = threading.Event(), threading.Event()
+    house.run.add = lambda plan: (hangs.set(), let_go.wait(20))
+    change = threading.Thread(target=service.add, args=[street("b")])
+    change.start()
+    asked = threading.Thread(target=lambda: seen.append((service.ready, len(service.streams()))))
+    seen: list[tuple[bool, int]] = []
+    assert hangs.wait(20)
+    asked.start()
+    asked.join(20)
+    assert seen == [(True, 1)]
+    let_go.set()
+    change.join(20)
