@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.masks import coco, crops, iou, overlap, runs
 from pipeline.masks.paste import paste_toggles
+from pipeline.masks.resize import resize_toggles
 
 if TYPE_CHECKING:
     from pipeline.masks.polygons import Polygon
@@ -82,6 +83,35 @@ class Masks:
         if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
             raise ValueError("Masks.paste: probabilities and boxes must be finite")
         return Masks._of_toggles(paste_toggles(probabilities, boxes, size), n, size)
+
+    @staticmethod
+    def resize(
+        probabilities: NDArray[np.float32], windows: NDArray[np.int64], size: tuple[int, int]
+    ) -> Masks:
+        """Scale maps of the whole picture to its size, pixel-equal to torch, and cut them at 0.5.
+
+        Torch's way is bilinear interpolation, corners not aligned, `> 0.5`.
+
+        Args:
+            probabilities: (N, h, w) in [0, 1], of the whole picture.
+            windows: (N, 4) xyxy in pixels of these maps, ends exclusive: what lies outside of
+                them counts as 0. The smaller they are, the less has to be done.
+            size: (height, width) of the picture.
+
+        Raises:
+            ValueError: wrong shapes, or a value that is not finite.
+        """
+        probabilities = np.asarray(probabilities, np.float32)
+        windows = np.asarray(windows, np.int64)
+        n = len(probabilities)
+        if probabilities.ndim != 3 or 0 in probabilities.shape[1:] or windows.shape != (n, 4):
+            raise ValueError(
+                "Masks.resize needs probabilities (N, h, w) and windows (N, 4), "
+                f"got {probabilities.shape} and {windows.shape}"
+            )
+        if not np.isfinite(probabilities).all():
+            raise ValueError("Masks.resize: probabilities must be finite")
+        return Masks._of_toggles(resize_toggles(probabilities, windows, size), n, size)
 
     @staticmethod
     def from_crops(

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from pipeline.masks import Masks
-from pipeline.masks import paste as paste_module
+from pipeline.masks import Masks, bilinear
 
 SIZE = (60, 80)
 fused_multiply_add = pytest.mark.skipif(
@@ -155,8 +154,8 @@ def test_working_in_strips_and_portions_changes_nothing(monkeypatch: pytest.Monk
     probabilities = blob(6, 6)
     probabilities[1] = 0.5
     whole = Masks.paste(probabilities, boxes, SIZE)
-    monkeypatch.setattr(paste_module, "COLUMNS_AT_A_TIME", 7)
-    monkeypatch.setattr(paste_module, "PIXELS_AT_A_TIME", 11)
+    monkeypatch.setattr(bilinear, "COLUMNS_AT_A_TIME", 7)
+    monkeypatch.setattr(bilinear, "PIXELS_AT_A_TIME", 11)
     assert Masks.paste(probabilities, boxes, SIZE).same_as(whole)
 
 

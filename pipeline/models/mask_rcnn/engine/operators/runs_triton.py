@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pipeline.masks.paste import SMALL
+from pipeline.masks.bilinear import SMALL
 
 _ROWS_AT_A_TIME = 128
 _SMALL = tl.constexpr(SMALL)
