@@ -12,18 +12,12 @@ import json
 import queue
 import sys
 from collections.abc import Iterator
-from itertools import cycle
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
-import numpy as np
 import paho.mqtt.client as mqtt
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
-COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
+from drawing import show
 
 
 def records(url: str, source: str) -> Iterator[dict[str, Any]]:
@@ -47,18 +41,7 @@ def records(url: str, source: str) -> Iterator[dict[str, Any]]:
 
 def main(url: str, source: str, folder: str | None = None) -> None:
     for record in records(url, source):
-        picture = np.zeros((record["height"], record["width"], 3), np.uint8)
-        for found, colour in zip(record["instances"], cycle(COLOURS)):
-            mask = coco_mask.decode(found["mask"])  # height x width, 1 where the instance is
-            print(f"frame {record['frame']}: {found['label']} covers {mask.sum()} pixels")
-            picture[mask == 1] = colour
-        if folder is not None and record["instances"]:
-            draw(picture, Path(folder, f"{record['frame']:08d}.png"))
-
-
-def draw(picture: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
+        show(record, folder)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,11 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-import cv2
 import nats
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
-COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
+from drawing import show
 
 
 async def records(url: str, source: str) -> AsyncIterator[dict[str, Any]]:
@@ -37,24 +31,13 @@ async def records(url: str, source: str) -> AsyncIterator[dict[str, Any]]:
     await client.close()
 
 
-async def show(url: str, source: str, folder: str | None) -> None:
+async def show_all(url: str, source: str, folder: str | None) -> None:
     async for record in records(url, source):
-        picture = np.zeros((record["height"], record["width"], 3), np.uint8)
-        for found, colour in zip(record["instances"], cycle(COLOURS)):
-            mask = coco_mask.decode(found["mask"])  # height x width, 1 where the instance is
-            print(f"frame {record['frame']}: {found['label']} covers {mask.sum()} pixels")
-            picture[mask == 1] = colour
-        if folder is not None and record["instances"]:
-            draw(picture, Path(folder, f"{record['frame']:08d}.png"))
+        show(record, folder)
 
 
 def main(url: str, source: str, folder: str | None = None) -> None:
-    asyncio.run(show(url, source, folder))
-
-
-def draw(picture: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
+    asyncio.run(show_all(url, source, folder))
 
 
 if __name__ == "__main__":

@@ -3,44 +3,42 @@
     maskstream track 'synthetic://street' --model blob --sink 'parquet:out/{source}/'
     python examples/consume_parquet.py out/ street masks/
 
-Needs nothing of maskstream, also while it goes on writing: only DuckDB, pycocotools, NumPy and
-OpenCV. A file that is there is whole and stays as it is; new ones come with higher numbers.
+Needs nothing of maskstream, also while it goes on writing: only DuckDB, `drawing.py` beside this
+file, pycocotools, NumPy and OpenCV. A file that is there is whole and stays as it is; new ones come
+with higher numbers.
 """
 
 import sys
-from itertools import groupby
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
-import cv2
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
+
+from drawing import show
 
 QUESTION = """
-    SELECT frame, width, height, found.label, found.mask
-    FROM (SELECT *, UNNEST(instances) AS found, generate_subscripts(instances, 1) AS number
-          FROM read_parquet(?) WHERE source = ?)
-    ORDER BY epoch, frame, number
+    SELECT * FROM read_parquet(?, union_by_name = true) WHERE source = ? ORDER BY epoch, frame
 """
-COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
+
+
+def records(data: str, source: str) -> Iterator[dict[str, Any]]:
+    """The records of a source; what a sink's URL left out has no column, so it is no key."""
+    found = duckdb.execute(QUESTION, [f"{data}/**/*.parquet", source])
+    names = [column[0] for column in found.description]
+    while row := found.fetchone():
+        record = dict(zip(names, row, strict=True))
+        size = [record.get("height"), record.get("width")]
+        for instance in record.get("instances", ()):
+            if "polygons" in instance:
+                instance["mask"] = {"size": size, "polygons": instance["polygons"]}
+            elif "mask" in instance:
+                instance["mask"] = {"size": size, "counts": instance["mask"]}
+        yield record
 
 
 def main(data: str, source: str, folder: str | None = None) -> None:
-    rows = duckdb.execute(QUESTION, [f"{data}/**/*.parquet", source]).fetchall()
-    for (frame, width, height), found in groupby(rows, lambda row: row[:3]):
-        picture = np.zeros((height, width, 3), np.uint8)
-        for (*_, label, counts), colour in zip(found, COLOURS * 100, strict=False):
-            mask = coco_mask.decode({"size": [height, width], "counts": counts})
-            print(f"frame {frame}: {label} covers {mask.sum()} pixels")
-            picture[mask == 1] = colour
-        if folder is not None:
-            draw(picture, Path(folder, f"{frame:08d}.png"))
-
-
-def draw(picture: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
+    for record in records(data, source):
+        show(record, folder)
 
 
 if __name__ == "__main__":

@@ -7,40 +7,45 @@ Needs `pip install 'maskstream[postgresql]'`. A consumer that goes on where it s
 epoch and frame of the last frame it has dealt with, and asks for those behind it.
 """
 
+import json
 import sys
+from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
 import psycopg
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
+
+from drawing import show
 
 QUESTION = """
-    SELECT frame, width, height, label, mask
+    SELECT frame, width, height, label, mask, polygons
     FROM runs JOIN frames ON run_id = id JOIN instances USING (run_id, epoch, frame)
     WHERE source = %s ORDER BY run_id, epoch, frame, number
 """
-COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
 
 
-def main(url: str, source: str, folder: str | None = None) -> None:
+def records(url: str, source: str) -> Iterator[dict[str, Any]]:
+    """What of its records is drawn, frame by frame; frames without instances are left out."""
     with psycopg.connect(url.partition("?")[0]) as connection:
         rows = connection.execute(QUESTION, [source])
         for (frame, width, height), found in groupby(rows, lambda row: row[:3]):
-            picture = np.zeros((height, width, 3), np.uint8)
-            for (*_, label, counts), colour in zip(found, COLOURS * 100, strict=False):
-                mask = coco_mask.decode({"size": [height, width], "counts": counts})
-                print(f"frame {frame}: {label} covers {mask.sum()} pixels")
-                picture[mask == 1] = colour
-            if folder is not None:
-                draw(picture, Path(folder, f"{frame:08d}.png"))
+            yield {"frame": frame, "instances": [instance([height, width], *r[3:]) for r in found]}
 
 
-def draw(picture: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
+def instance(
+    size: list[int], label: str | None, runs: str | None, outlines: str | None
+) -> dict[str, Any]:
+    """A row; what its sink's URL left out is NULL, and so is one of the two forms of a mask."""
+    if runs is not None:
+        return {"label": label, "mask": {"size": size, "counts": runs}}
+    if outlines is not None:
+        return {"label": label, "mask": {"size": size, "polygons": json.loads(outlines)}}
+    return {"label": label}
+
+
+def main(url: str, source: str, folder: str | None = None) -> None:
+    for record in records(url, source):
+        show(record, folder)
 
 
 if __name__ == "__main__":

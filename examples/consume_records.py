@@ -4,6 +4,7 @@
     python examples/consume_records.py sqlite:out/results.db street masks/
 
 The URL is that of the sink: jsonl:, parquet:, sqlite:, postgresql:, redis: or the path of a file.
+It takes whole records, of a sink without `fields` and `mask`; the consumers beside it take any.
 """
 
 import sys

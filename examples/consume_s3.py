@@ -12,16 +12,12 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
-import cv2
-import numpy as np
-from pycocotools import mask as coco_mask
 
-COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
+from drawing import show
 
 
 def records(url: str, source: str, after: str = "") -> Iterator[dict[str, Any]]:
@@ -39,7 +35,7 @@ def records(url: str, source: str, after: str = "") -> Iterator[dict[str, Any]]:
     )
     for page in pages:
         for found in page.get("Contents", []):
-            if found["Key"].endswith(".jsonl.gz"):
+            if found["Key"].endswith(".jsonl.gz"):  # the end record in the last has no instances
                 body = s3.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()
                 yield from map(json.loads, gzip.decompress(body).splitlines())
     s3.close()
@@ -47,16 +43,7 @@ def records(url: str, source: str, after: str = "") -> Iterator[dict[str, Any]]:
 
 def main(url: str, source: str, folder: str | None = None) -> None:
     for record in records(url, source):
-        if not record["schema"].startswith("maskstream.frame/"):
-            continue
-        picture = np.zeros((record["height"], record["width"], 3), np.uint8)
-        for found, colour in zip(record["instances"], COLOURS * 100, strict=False):
-            mask = coco_mask.decode(found["mask"])  # height x width, 1 where the instance is
-            print(f"frame {record['frame']}: {found['label']} covers {mask.sum()} pixels")
-            picture[mask == 1] = colour
-        if folder is not None:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(Path(folder, f"{record['frame']:08d}.png")), picture)
+        show(record, folder)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,9 @@ import json
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import cycle
-from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
-
-COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
+from drawing import show
 
 
 def receiver(port: int, secret: str, folder: str | None = None) -> ThreadingHTTPServer:
@@ -43,7 +37,7 @@ def receiver(port: int, secret: str, folder: str | None = None) -> ThreadingHTTP
             for key, line in zip(keys, body.splitlines(), strict=True):
                 if key not in known:
                     known.add(key)
-                    show(json.loads(line), folder)
+                    take(json.loads(line), folder)
             self.answer(204)
 
         def answer(self, status: int) -> None:
@@ -57,22 +51,11 @@ def receiver(port: int, secret: str, folder: str | None = None) -> ThreadingHTTP
     return ThreadingHTTPServer(("127.0.0.1", port), Receiver)
 
 
-def show(record: dict, folder: str | None) -> None:
+def take(record: dict[str, Any], folder: str | None) -> None:
     if record["schema"].startswith("maskstream.end/"):
         print(f"run {record['run']} has ended")
-        return
-    picture = np.zeros((record["height"], record["width"], 3), np.uint8)
-    for found, colour in zip(record["instances"], cycle(COLOURS)):
-        mask = coco_mask.decode(found["mask"])  # height x width, 1 where the instance is
-        print(f"frame {record['frame']}: {found['label']} covers {mask.sum()} pixels")
-        picture[mask == 1] = colour
-    if folder is not None and record["instances"]:
-        draw(picture, Path(folder, f"{record['frame']:08d}.png"))
-
-
-def draw(picture: NDArray[np.uint8], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
+    else:
+        show(record, folder)
 
 
 if __name__ == "__main__":

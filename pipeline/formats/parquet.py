@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.formats import jsonl
 from pipeline.formats.exchange import Assumed, understood
-from pipeline.formats.selected import ALWAYS
+from pipeline.formats.selected import ALWAYS, OF_INSTANCES
 from pipeline.reading import open_regular
 from pipeline.results import FrameResult
 
@@ -26,9 +26,10 @@ _FRAMES = 500
 _INSTANCE = (
     *(("track", "int64"), ("label", "string"), ("class_id", "int64"), ("score", "float64")),
     *(("box", "list"), ("area", "int64"), ("mask", "string"), ("predicted", "bool_")),
-    ("keypoints", "string"),
+    *(("keypoints", "string"), ("polygons", "outlines")),
 )
-"""Keys of an instance and their types; `mask` is the text of the runs."""
+"""Keys of an instance and their types; `mask` is the text of the runs, where there are no outlines
+instead: the parts of a mask, of each its rings, of each its corners x, y."""
 _FRAME = (
     *(("schema", "string"), ("run", "string"), ("source", "string"), ("epoch", "int64")),
     *(("frame", "int64"), ("pts_s", "float64"), ("captured_at", "string"), ("clock", "string")),
@@ -154,7 +155,8 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     for instance in record.get("instances", ()):
         own = dict(instance)
         if "mask" in own:
-            own["mask"] = own["mask"]["counts"]
+            mask = own.pop("mask")
+            own |= {"mask": mask.get("counts"), "polygons": mask.get("polygons")}
         if "keypoints" in own:
             own["keypoints"] = json.dumps(own["keypoints"])
         instances.append(own)
@@ -168,8 +170,12 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
     found = []
     for instance in row["instances"]:
         own = {k: v for k, v in instance.items() if v is not None or k not in _OPTIONAL}
+        size = [row.get("height"), row.get("width")]
         if "mask" in own:
-            own["mask"] = {"size": [row["height"], row["width"]], "counts": own["mask"]}
+            own["mask"] = {"size": size, "counts": own["mask"]}
+        if "polygons" in own:
+            outlines = {"mask": {"size": size, "polygons": own.pop("polygons")}}
+            own = {key: (own | outlines)[key] for key in OF_INSTANCES if key in own | outlines}
         if "keypoints" in own:
             own["keypoints"] = json.loads(own["keypoints"])
         found.append(own)
@@ -178,10 +184,14 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
 
 def _schema(arrow: ModuleType, keys: Collection[str] | None = None) -> Any:
     def typed(name: str) -> Any:
+        if name == "outlines":
+            return arrow.list_(arrow.list_(arrow.list_(arrow.list_(arrow.int32()))))
         return arrow.list_(arrow.float64()) if name == "list" else getattr(arrow, name)()
 
     def wanted(name: str) -> bool:
-        return keys is None or name in keys or name in ALWAYS
+        if keys is None:
+            return name != "polygons"
+        return name in keys or name in ALWAYS
 
     columns = [(name, typed(kind)) for name, kind in _FRAME if wanted(name)]
     if instance := [(name, typed(kind)) for name, kind in _INSTANCE if wanted(name)]:

@@ -50,6 +50,12 @@ class Selection:
         names = known if self.fields is None else [name for name in known if name in self.fields]
         return tuple(name for name in names if name != "mask" or self.mask != "none")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The same as a table has them: outlines are in a column of their own."""
+        outlines = self.mask == "polygon"
+        return tuple("polygons" if outlines and key == "mask" else key for key in self.keys)
+
     def in_columns(self) -> Selection:
         """The same for a table, where no frame is without its time and no mask without its size."""
         if self.fields is None:

@@ -30,8 +30,9 @@ from sqlalchemy.types import TypeDecorator
 from pipeline.formats import jsonl
 from pipeline.formats.selected import less
 
-VERSION = 2
-"""Of the tables; another one is not written to."""
+VERSION = 3
+"""Of the tables; to another one nothing is written, but for that before it, which becomes it."""
+
 
 METADATA = MetaData()
 
@@ -107,6 +108,7 @@ INSTANCES = Table(
     Column("mask", Text),
     Column("predicted", Boolean),
     Column("keypoints", Text),
+    Column("polygons", Text),
     ForeignKeyConstraint(
         ("run_id", "epoch", "frame"),
         ("frames.run_id", "frames.epoch", "frames.frame"),
@@ -156,9 +158,10 @@ def instance_rows(
             "number": number,
             **{name: found.get(name) for name in _OF_INSTANCES},
             **dict(zip(_BOX, found.get("box", (None,) * 4), strict=True)),
-            "mask": found["mask"]["counts"] if "mask" in found else None,
+            "mask": found.get("mask", {}).get("counts"),
             "predicted": found.get("predicted", unsaid),
-            "keypoints": json.dumps(found["keypoints"]) if "keypoints" in found else None,
+            "keypoints": _json(found.get("keypoints")),
+            "polygons": _json(found.get("mask", {}).get("polygons")),
         }
         for number, found in enumerate(record.get("instances", ()))
     ]
@@ -206,9 +209,16 @@ def record_of(
 def _found(row: Mapping[str, Any], size: list[int]) -> dict[str, Any]:
     found = {key: row[key] for key in _OF_INSTANCES[:4]}
     found["box"] = [row[key] for key in _BOX]
-    found |= {"area": row["area"], "mask": {"size": size, "counts": row["mask"]}}
+    mask = {"size": size, "counts": row["mask"]}
+    if row["polygons"] is not None:
+        mask = {"size": size, "polygons": json.loads(row["polygons"])}
+    found |= {"area": row["area"], "mask": mask}
     if row["predicted"]:
         found["predicted"] = True
     if row["keypoints"] is not None:
         found["keypoints"] = json.loads(row["keypoints"])
     return found
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"))

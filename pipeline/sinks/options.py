@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.formats.selected import MASKS, OF_FRAMES, OF_INSTANCES
@@ -209,10 +209,7 @@ RECORDS = {
 
 TABLES = {
     "fields": several(*OF_FRAMES, *OF_INSTANCES, help="only these columns beside the key"),
-    "mask": replace(
-        choice("rle", "none", help="as runs, or left out"),
-        expected="one of rle, none (outlines have no column; jsonl: and services send them)",
-    ),
+    "mask": choice(*MASKS, help="as runs, as outlines in the column `polygons`, or left out"),
 }
 """The same of every scheme whose output is tables."""
 

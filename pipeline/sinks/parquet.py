@@ -182,7 +182,7 @@ class ParquetSink:
         self._journal.begin(self._part)
 
     def _new_writer(self) -> parquet.Writer:
-        return parquet.Writer(self._unfinished, self._part, self._selection.keys)
+        return parquet.Writer(self._unfinished, self._part, self._selection.columns)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"part-{number:08d}.parquet"

@@ -158,12 +158,20 @@ class SqlClient:
             connection.execute(MADE.insert(), {"version": tables.VERSION})
             return
         version = connection.scalar(select(MADE.c.version))
-        if version != tables.VERSION:
+        if version == tables.VERSION - 1:
+            self._bring_up(connection)
+        elif version != tables.VERSION:
             raise Unwelcome(
                 f"{self._where}: its tables are of version {version}, written are those of version "
                 f"{tables.VERSION}; name another database, or remove them: DROP TABLE instances, "
                 "tracks, frames, runs, maskstream"
             )
+
+    def _bring_up(self, connection: Connection) -> None:
+        """Tables of version 2 have no outlines, and are those of version 3 otherwise."""
+        table = INSTANCES.name if self._schema is None else f"{self._schema}.{INSTANCES.name}"
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN polygons TEXT")
+        connection.execute(update(MADE).values(version=tables.VERSION))
 
     def _take(self, connection: Connection, run: str, messages: list[Message]) -> None:
         """Add what this run has not added yet."""

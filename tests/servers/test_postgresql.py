@@ -65,6 +65,28 @@ def test_what_a_database_lacks_or_cannot_hold_is_said_in_one_line(
 
 
 @only(lambda kind: kind is Postgresql)
+def test_tables_of_the_version_before_get_a_column_for_outlines(
+    broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = broker.url("schema=masks", "mask=polygon")
+    sink = open_sink(url, source_id="gate", run="r", labels={}, spool=str(tmp_path / "spool"))
+    send_one(sink)
+    with psycopg.connect(broker.url().partition("?")[0]) as connection:
+        connection.execute("ALTER TABLE masks.instances DROP COLUMN polygons")
+        connection.execute("UPDATE masks.maskstream SET version = 2")
+    sinks = [url, "jsonl:r.jsonl?mask=polygon"]
+    for _ in maskstream.track(f"{STREET}&frames=10", model="blob", sinks=sinks, min_score=0):
+        pass
+    with closing(records(url, source="street")) as found:
+        lines = [jsonl.dumps(record) for record in found if record is not None]
+    assert lines == (tmp_path / "r.jsonl").read_bytes().splitlines()
+    assert b'"polygons"' in lines[9]
+    sink.client.close()
+    sink.close()
+
+
+@only(lambda kind: kind is Postgresql)
 def test_a_database_holds_what_was_chosen_and_nothing_else(
     broker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,9 @@ def test_it_keeps_what_a_sink_promises(tmp_path: Path) -> None:
     check_sink(open_, content, tmp_path)
 
 
-@pytest.mark.parametrize("options", ["fields=track,mask", "mask=none", "fields=model"])
+@pytest.mark.parametrize(
+    "options", ["fields=track,mask", "mask=none", "fields=model", "mask=polygon"]
+)
 def test_it_keeps_it_for_chosen_columns_too(options: str, tmp_path: Path) -> None:
     def open_(folder: Path, overwrite: bool) -> Sink:
         url = f"parquet:{folder}/{{source}}?rows=4&{options}"
@@ -88,6 +90,15 @@ HEAD = [*KEY, "captured_at", "clock", "file", "width", "height", "model", "insta
             HEAD,
             ["track", "label", "class_id", "score", "box", "area", "predicted", "keypoints"],
             id="no masks",
+        ),
+        pytest.param(
+            "mask=polygon",
+            HEAD,
+            [
+                *("track", "label", "class_id", "score", "box", "area", "predicted", "keypoints"),
+                "polygons",
+            ],
+            id="outlines",
         ),
     ],
 )
@@ -120,7 +131,23 @@ def test_what_is_not_chosen_has_no_column(
 
 def selection(options: str) -> Selection:
     key, _, words = options.partition("=")
-    return Selection(mask="none") if key == "mask" else Selection(tuple(words.split(",")))
+    return Selection(mask=words) if key == "mask" else Selection(tuple(words.split(",")))
+
+
+def test_outlines_are_numbers_to_all_who_read_them(
+    tmp_path: Path, open_for_test: Open, fill: Callable[..., None]
+) -> None:
+    sink = open_for_test(f"parquet:{tmp_path}/d?mask=polygon")
+    fill(sink, 0)
+    sink.finish(END)
+    sink.close()
+    part = next((tmp_path / "d").glob("*.parquet"))
+    square = [[[[2, 2], [6, 2], [6, 6], [2, 6]]]]
+    (first,) = duckdb.sql(f"SELECT instances[1].polygons FROM '{part}'").fetchall()
+    assert first == (square,)
+    assert polars.read_parquet(part)["instances"][0].struct.field("polygons")[0].to_list() == square
+    (found,) = pandas.read_parquet(part)["instances"]
+    assert json.loads(json.dumps(found[0]["polygons"], default=np.ndarray.tolist)) == square
 
 
 def seen_by_all(folder: Path) -> list[list[int]]:

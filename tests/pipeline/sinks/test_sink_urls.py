@@ -159,14 +159,6 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
         ),
         *(
             (
-                f"{table}?mask=polygon",
-                f"sink '{table}': mask must be one of rle, none (outlines have no column; jsonl: "
-                "and services send them), got 'polygon'",
-            )
-            for table in ("parquet:a", "sqlite:a.db", "postgresql://db/results")
-        ),
-        *(
-            (
                 f"{table}?every=event",
                 f"sink '{table}': {table.partition(':')[0]} takes no every=event; events:PATH is a "
                 "file of events",

@@ -255,7 +255,7 @@ def test_what_is_no_database_of_ours_is_refused_in_one_line(client: Open, databa
     with closing(sqlite3.connect(database)) as older:
         older.executescript("CREATE TABLE maskstream (version); INSERT INTO maskstream VALUES (0)")
     assert refusal() == (
-        f"{database}: its tables are of version 0, written are those of version 2; name another "
+        f"{database}: its tables are of version 0, written are those of version 3; name another "
         "database, or remove them: DROP TABLE instances, tracks, frames, runs, maskstream"
     )
 
@@ -291,6 +291,15 @@ def test_what_is_no_database_of_ours_is_refused_in_one_line(client: Open, databa
             (7, "car", 1, 0.9, 0.0),
             id="no masks",
         ),
+        pytest.param(
+            {"fields": ("mask",), "mask": "polygon"},
+            "pts_s,width,height,mask",
+            "track, mask, polygons",
+            (0.0, 64, None),
+            (None, None, "[[[[2,2],[6,2],[6,6],[2,6]]]]"),
+            None,
+            id="outlines",
+        ),
     ],
 )
 def test_what_is_not_chosen_is_null_and_lacks_in_what_is_read_back(
@@ -299,7 +308,7 @@ def test_what_is_not_chosen_is_null_and_lacks_in_what_is_read_back(
     columns: str,
     frame: tuple[Any, ...],
     instance: tuple[Any, ...],
-    track: tuple[Any, ...],
+    track: tuple[Any, ...] | None,
     database: Path,
     tmp_path: Path,
     make_result: MakeResult,
@@ -318,7 +327,7 @@ def test_what_is_not_chosen_is_null_and_lacks_in_what_is_read_back(
     assert rows(database, "SELECT pts_s, width, model FROM frames") == [frame]
     assert rows(database, f"SELECT {columns} FROM instances WHERE number = 0") == [instance]
     found = "SELECT track, label, frames, best_score, first_pts_s FROM tracks WHERE track = 7"
-    assert rows(database, found) == [track]
+    assert rows(database, found) == ([] if track is None else [track])
     with closing(records(database)) as read:
         again = [jsonl.dumps(record) for record in read if record is not None]
     assert again == [Selection(**options).in_columns().dumps(make_result(0))]
@@ -334,8 +343,27 @@ def test_tables_of_another_version_are_not_read(client: Open, database: Path) ->
         list(read)
     assert str(error.value) == (
         f"{database}: cannot read records: its tables are of version 1, read are those of version "
-        "2; read them with the version that wrote them"
+        "3; read them with the version that wrote them"
     )
+
+
+def test_tables_of_the_version_before_get_what_they_lack(
+    client: Open, database: Path, make_result: MakeResult
+) -> None:
+    older, newer = client(), client()
+    older.connect()
+    older.send([message(make_result(0))])
+    older.close()
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE instances DROP COLUMN polygons")
+        connection.execute("UPDATE maskstream SET version = 2")
+    newer.connect()
+    newer.send([message(make_result(1))])
+    newer.close()
+    assert rows(database, "SELECT version FROM maskstream") == [(3,)]
+    with closing(records(database)) as found:
+        again = [jsonl.dumps(record) for record in found if record is not None]
+    assert again == [jsonl.dumps(make_result(0)), jsonl.dumps(make_result(1))]
 
 
 def test_a_run_that_is_deleted_takes_all_its_rows_along(
