@@ -1,6 +1,6 @@
 """While Ray starts: whether those of its processes it cannot be without are still there.
 
-`ray.init` waits for minutes for a control store (GCS) that died meanwhile, partly outside of Python
+`ray.init` waits for minutes for a control store (GCS) that died or froze, partly outside of Python
 and without letting any other thread of Python run. So a thread looks after them and interrupts it,
 and where the process may be ended has a watchdog below Python end it, should that not be heard. One
 that dies when nobody here can look is seen by the watcher of the run's folder.
@@ -12,25 +12,28 @@ import ctypes
 import faulthandler
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from workers.vital import NAMES
+from workers.vital import NAMES, is_frozen
 
 LOOK_EVERY_S = 0.05
 HEARD_WITHIN_S = 3.0
+MAY_STAND_STILL_S = 8.0
+"""A process that was stopped by a signal."""
 
 
 class NotBorn(Exception):
-    """One of Ray's processes died before Ray was up."""
+    """One of Ray's processes died, or was stopped, before Ray was up."""
 
 
 @contextmanager
 def interrupted_without_its_processes(
     last_words: Callable[[str], object] | None = None,
 ) -> Iterator[None]:
-    """End the block, which starts Ray, where a process of `vital.NAMES` is gone again.
+    """End the block, which starts Ray, where one of `vital.NAMES` is gone again, or stands still.
 
     What died in an earlier try is no matter.
 
@@ -41,7 +44,7 @@ def interrupted_without_its_processes(
     Raises:
         NotBorn: it is; raised in the thread of the block, at its next step in Python.
     """
-    gone: set[str] = set()
+    gone: dict[str, str] = {}
     over = threading.Event()
     watcher = threading.Thread(
         target=_watch,
@@ -67,25 +70,33 @@ def interrupted_without_its_processes(
             faulthandler.cancel_dump_traceback_later()
 
 
-def _reason(gone: set[str]) -> str:
-    return f"its {' and its '.join(sorted(NAMES[name] for name in gone))} died before it was up"
+def _reason(gone: Mapping[str, str]) -> str:
+    lost = sorted(f"{NAMES[name]} {how}" for name, how in gone.items())
+    return f"its {' and its '.join(lost)} before it was up"
 
 
 def _watch(
     thread: int,
     older: Mapping[int, object],
-    gone: set[str],
+    gone: dict[str, str],
     over: threading.Event,
     last_words: Callable[[str], object] | None,
 ) -> None:
     seen: dict[int, str] = {}
+    stands_since_s: dict[int, float] = {}
     armed = False
     while not over.wait(LOOK_EVERY_S):
         now = {pid: child for pid, child in children().items() if pid not in older}
         seen |= {pid: name for pid, (name, _) in now.items() if name in NAMES}
-        gone |= {name for pid, name in seen.items() if pid not in now or not now[pid][1]}
+        gone |= {name: "died" for pid, name in seen.items() if pid not in now or not now[pid][1]}
+        stands_since_s = {
+            pid: stands_since_s.get(pid, time.monotonic()) for pid in now if is_frozen(pid)
+        }
+        for pid, since_s in stands_since_s.items():
+            if pid in seen and time.monotonic() - since_s > MAY_STAND_STILL_S:
+                gone.setdefault(seen[pid], "was stopped")
         if "gcs_server" not in seen.values() and any(map(_is_of_ray, now)):
-            gone.add("gcs_server")  # it is the first; it went before anybody looked
+            gone["gcs_server"] = "died"  # it is the first; it went before anybody looked
         if gone and last_words is not None and not armed:  # nothing of Python may run after this
             armed = True
             last_words(_reason(gone))

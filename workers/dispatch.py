@@ -7,7 +7,8 @@ its call is answered, or it is given up after its workers were lost `max_losses`
 Three rules keep a fault from spreading. A call belongs to one generation of one worker, and once
 that call has been lost its answer is refused, so no frame is answered twice. A worker that lost a
 call gets no more until it has been heard of again. Frames that have lost two workers travel alone,
-one at a time, so that the one that kills them is found.
+one at a time, so that the one that kills them is found; a worker has one such frame of all streams
+and refuses the next, which is no loss, so that none is blamed for its neighbour.
 
 No call has a deadline here: how long it may take depends on the frames of all other streams, of
 which this one knows nothing. Whether a worker still works is judged where its progress is seen, in
@@ -17,12 +18,14 @@ which this one knows nothing. Whether a worker still works is judged where its p
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.clock import Clock
 
 QUARANTINE_LOSSES = 2
+REFUSED_FOR_S = 0.2
+"""Before a frame that must travel alone is offered again."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -115,6 +118,7 @@ class Dispatcher:
     _losses: dict[int, int] = field(default_factory=dict)
     _open: dict[int, Call] = field(default_factory=dict)
     _members: dict[Member, _Known] = field(default_factory=dict)
+    _alone_from_s: float = 0.0
     _next_call: int = 0
 
     @property
@@ -161,16 +165,18 @@ class Dispatcher:
 
     def answered(self, call_id: int, load: Load) -> bool:
         """Take note of an answer; False: the call is no longer valid, drop the answer."""
-        call = self._open.pop(call_id, None)
+        call = self._heard(call_id, load)
         if call is None:
             return False
-        known = self._members[call.member]
-        known.open -= len(call.tickets)
-        known.owes_since = self.clock() if known.open else None
-        known.hear(load)
         for ticket in call.tickets:
             self._losses.pop(ticket, None)
         return True
+
+    def refused(self, call_id: int, load: Load) -> None:
+        """Take note that the worker had another frame that must be alone; it is offered again."""
+        if (call := self._heard(call_id, load)) is not None:
+            self._alone_from_s = self.clock() + REFUSED_FOR_S
+            self._wait_again(call.tickets)
 
     def lost(self, call_id: int) -> list[int]:
         """Take note that a call cannot be answered any more; its frames wait for another worker.
@@ -184,23 +190,38 @@ class Dispatcher:
         known = self._members[call.member]
         known.open -= len(call.tickets)
         known.doubted_at = known.load.reports
-        given_up = []
         for ticket in call.tickets:
-            losses = self._losses.pop(ticket, 0) + 1
-            if losses >= self.max_losses:
-                given_up.append(ticket)
-            else:
-                self._losses[ticket] = losses
-                self._waiting[ticket] = self.clock() - self.max_wait_s  # it has waited enough
-        self._waiting = dict(sorted(self._waiting.items()))  # the oldest holds up its stream
+            self._losses[ticket] = self._losses.get(ticket, 0) + 1
+        given_up = [t for t in call.tickets if self._losses[t] >= self.max_losses]
+        for ticket in given_up:
+            del self._losses[ticket]
+        self._wait_again([ticket for ticket in call.tickets if ticket in self._losses])
         return given_up
 
     def wake_in(self) -> float | None:
         """Seconds until `calls` may have something new without any news, or None."""
-        _, ready = self._sorted_waiting()
-        if not ready or not self.members:
+        held, ready = self._sorted_waiting()
+        if not self.members:
             return None
-        return max(0.0, self._waiting[ready[0]] + self.max_wait_s - self.clock())
+        moments = [self._waiting[ready[0]] + self.max_wait_s] if ready else []
+        if held and self.clock() < self._alone_from_s:
+            moments.append(self._alone_from_s)
+        return max(0.0, min(moments) - self.clock()) if moments else None
+
+    def _heard(self, call_id: int, load: Load) -> Call | None:
+        """The call that a worker has come back on; None: it is no longer valid."""
+        call = self._open.pop(call_id, None)
+        if call is not None:
+            known = self._members[call.member]
+            known.open -= len(call.tickets)
+            known.owes_since = self.clock() if known.open else None
+            known.hear(load)
+        return call
+
+    def _wait_again(self, tickets: Sequence[int]) -> None:
+        for ticket in tickets:
+            self._waiting[ticket] = self.clock() - self.max_wait_s  # it has waited enough
+        self._waiting = dict(sorted(self._waiting.items()))  # the oldest holds up its stream
 
     def _least_loaded(self) -> Member | None:
         candidates = sorted(self.members)
@@ -213,7 +234,7 @@ class Dispatcher:
     def _due(self, *, idle: bool) -> tuple[tuple[int, ...], bool]:
         """The tickets of the next call and whether they travel alone; none: wait."""
         held, ready = self._sorted_waiting()
-        if held and not any(call.alone for call in self._open.values()):
+        if held and self.clock() >= self._alone_from_s and not self._one_is_alone():
             return (held[0],), True
         if not ready:
             return (), False
@@ -221,6 +242,9 @@ class Dispatcher:
         if not idle and len(ready) < self.max_batch and waited < self.max_wait_s:
             return (), False
         return tuple(ready[: self.max_batch]), False
+
+    def _one_is_alone(self) -> bool:
+        return any(call.alone for call in self._open.values())
 
     def _sorted_waiting(self) -> tuple[list[int], list[int]]:
         """Waiting tickets that must travel alone, and the others; oldest first."""

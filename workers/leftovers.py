@@ -4,9 +4,9 @@ A watcher, a small process of its own, outlives the run for a moment: it waits f
 whose other end only the run holds, so it hears of its death however it dies, ends whoever still
 writes in the folder of the run (Ray's agents look for their dead control store for a minute) and
 removes it. Before that it says why, where the run was ended by Ray's own code and could not; and
-while Ray starts it ends a run that waits in Ray's code for a process of Ray that is dead. This file
-is that process: it is run by its path and imports nothing but the standard library, so that it
-costs little and is there at once.
+while Ray starts it ends a run that waits in Ray's code for a process of Ray that is dead or was
+stopped. This file is that process: it is run by its path and imports nothing but the standard
+library, so that it costs little and is there at once.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ HELD_UP_S = 14.0
 """A run that can hear ends by itself long before, and so does Ray where it notices."""
 LOOK_EVERY_S = 0.5
 VITAL = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
+HOW = {"Z": "died", "T": "was stopped", "t": "was stopped"}
+"""By the state of a process in /proc."""
 LONGEST = 200
 OF_RAY = re.compile(
     r"\[[\d-]+ [\d:,]+ (?P<level>[DIWEF]) \d+ \d+\] (\(\S+\) )?\S+:\d+: "  # its C++
@@ -169,12 +171,12 @@ def _hear(run: int) -> str:
     while True:
         looks, before, said = _parted(sentence)
         if looks and not select.select([0], [], [], LOOK_EVERY_S)[0]:
-            dead = {pid: name for pid, name in _dead(run).items() if pid not in before}
+            dead = {pid: name for pid, name in lost_children(run).items() if pid not in before}
             held_since_s = (held_since_s or time.monotonic()) if dead else None
             if held_since_s is not None and time.monotonic() - held_since_s > HELD_UP_S:
                 os.kill(run, signal.SIGKILL)
-                names = " and its ".join(sorted(VITAL[name] for name in dead.values()))
-                return said.replace(REASON, f"its {names} died before it was up")
+                lost = " and its ".join(sorted(set(dead.values())))
+                return said.replace(REASON, f"its {lost} before it was up")
             continue
         data = os.read(0, 1 << 16)
         if not data:
@@ -185,15 +187,16 @@ def _hear(run: int) -> str:
             held_since_s = None
 
 
-def _dead(run: int) -> dict[int, str]:
-    """Children of a process that are dead and among `VITAL`, by pid."""
+def lost_children(run: int) -> dict[int, str]:
+    """Children of a process that are dead, or stand still, and among `VITAL`: which and how."""
     found = {}
     for children in Path(f"/proc/{run}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for pid in map(int, children.read_text().split()):
                 before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-                if (name := before.partition("(")[2]) in VITAL and after.split()[0] == "Z":
-                    found[pid] = name
+                name, state = before.partition("(")[2], after.split()[0]
+                if name in VITAL and state in HOW:
+                    found[pid] = f"{VITAL[name]} {HOW[state]}"
     return found
 
 

@@ -36,6 +36,7 @@ from workers.surroundings import (
     look_again,
     nameless,
 )
+from workers.vital import is_frozen
 
 log = logging.getLogger(__name__)
 
@@ -148,15 +149,6 @@ def stop_ray(*, at_once: bool = False) -> None:
         node.kill_all_processes(check_alive=False, allow_graceful=False)
     ray.shutdown()
     look_again()
-
-
-def is_frozen(pid: int) -> bool:
-    """Whether a process was stopped by a signal and hears nothing until another."""
-    try:
-        _, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
-    except OSError:
-        return False  # gone, which is something else
-    return after.split()[0] in "Tt"
 
 
 def _pids(node: Any) -> list[int]:

@@ -184,6 +184,9 @@ class RemoteSegmenter:
             self._give_up_tickets(self._dispatcher.lost(call.call_id), type(error).__name__)
             return
         answer = future.result()
+        if answer.outcomes is None:
+            self._dispatcher.refused(call.call_id, answer.load)
+            return
         if not self._dispatcher.answered(call.call_id, answer.load):
             return
         for ticket, outcome in zip(call.tickets, unpack(answer.outcomes), strict=True):

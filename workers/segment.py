@@ -101,6 +101,7 @@ class SegmentWorker:
             clock=clock,
         )
         self._reports = 0
+        self._has_one_alone = False
 
     async def load(self) -> Loaded | Refused:
         """Wait until the model is loaded and timed; called once, before anything else.
@@ -122,8 +123,20 @@ class SegmentWorker:
         Args:
             source_id: streams take turns.
             images: uint8 (H, W, 3) BGR, possibly read-only.
-            alone: batch these with nobody.
+            alone: these have ended workers, one of them perhaps this one: batch them with nobody,
+                and leave them where another such call is here, which might take them along.
         """
+        if not alone:
+            return await self._segmented(source_id, images, alone=False)
+        if self._has_one_alone:
+            return Answer(None, self._load())
+        self._has_one_alone = True
+        try:
+            return await self._segmented(source_id, images, alone=True)
+        finally:
+            self._has_one_alone = False
+
+    async def _segmented(self, source_id: str, images: Sequence[Image], *, alone: bool) -> Answer:
         futures = self._serving.segment(source_id, images, alone=alone)
         found = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         outcomes = cast("list[Segmented]", found)  # it raises nothing else

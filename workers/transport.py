@@ -46,7 +46,8 @@ class Packed:
 class Answer:
     """What a segment worker gives back for a call."""
 
-    outcomes: Packed
+    outcomes: Packed | None
+    """None: it has a frame that must be alone, this one too; it was not looked at."""
     load: Load
     """How busy it is, this call no longer counted."""
 

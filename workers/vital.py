@@ -2,7 +2,7 @@
 
 Ray itself says little when one of them dies: without its raylet a machine starts no actor any more
 and says nothing, without its control store (GCS) Ray ends everything after a minute, the driver
-with lines of its own.
+with lines of its own. For one that is frozen (stopped by a signal) it waits without a word.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.clock import Clock
@@ -19,6 +20,8 @@ NAMES = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
 KNOCK_EVERY_S = 2.0
 GONE_AFTER_S = {"raylet": 0.0, "gcs_server": 20.0}
 """The control store of a cluster may be started again by those who look after it."""
+FROZEN_FOR_S = 12.0
+"""A process that was stopped by mistake, or by a debugger, may go on before."""
 NEXT_STEP = "the same command starts anew, with --state-dir where it was"
 
 
@@ -33,6 +36,7 @@ class Vital:
     clock: Clock = time.monotonic
     _knock_at_s: float = 0.0
     _gone_since_s: dict[str, float] = field(default_factory=dict)
+    _frozen_since_s: dict[str, float] = field(default_factory=dict)
 
     def fault(self) -> str | None:
         """Which of them is gone, one line for the user; None while all is well. Never waits."""
@@ -44,7 +48,17 @@ class Vital:
         for kind, process in node.dead_processes():
             if kind in NAMES:
                 return f"the {NAMES[kind]} of Ray {_ended(process.returncode)}; {NEXT_STEP}"
-        return self._refused(node)
+        return self._frozen(node) or self._refused(node)
+
+    def _frozen(self, node: Any) -> str | None:
+        """Whether one of our own was stopped and does not go on."""
+        for kind in NAMES:
+            started = node.all_processes.get(kind, ())
+            if not any(is_frozen(one.process.pid) for one in started):
+                self._frozen_since_s.pop(kind, None)
+            elif self.clock() - self._frozen_since_s.setdefault(kind, self.clock()) >= FROZEN_FOR_S:
+                return f"the {NAMES[kind]} of Ray was stopped and does not go on; {NEXT_STEP}"
+        return None
 
     def _refused(self, node: Any) -> str | None:
         """Whether nobody listens any more where those of a Ray that is not ours did."""
@@ -61,6 +75,15 @@ class Vital:
             elif now - self._gone_since_s.setdefault(kind, now) >= GONE_AFTER_S[kind]:
                 return f"the {NAMES[kind]} of the Ray at --address is gone; {NEXT_STEP}"
         return None
+
+
+def is_frozen(pid: int) -> bool:
+    """Whether a process was stopped by a signal and hears nothing until another."""
+    try:
+        _, _, after = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return False  # gone, which is something else
+    return after.split()[0] in "Tt"
 
 
 def _ended(code: int) -> str:

@@ -1,5 +1,6 @@
 """While Ray starts: its raw lines reach nobody, and a command it ends has its one line."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.leftovers import RAW, last_said, sorted_out
+from workers.leftovers import RAW, last_said, lost_children, sorted_out
 
 CPP = "[2026-11-28 22:56:56,928 {level} 15187 15416] {name}core_worker_process.cc:1029: {text}"
 DEAD = CPP.format(
@@ -137,3 +138,27 @@ def test_a_run_that_waits_in_rays_code_for_what_is_dead_is_ended_and_has_its_lin
     assert (run.returncode, run.stderr) == (-signal.SIGKILL, said)
     while list(base.iterdir()):  # its reader saw the end before the folder goes
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "how"), [(signal.SIGKILL, "died"), (signal.SIGSTOP, "was stopped")]
+)
+def test_what_a_run_waits_for_in_vain_is_dead_or_was_stopped(
+    number: signal.Signals, how: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "raylet"
+    program.symlink_to(sys.executable)
+    process = subprocess.Popen(
+        [str(program), "-I", "-S", "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PYTHONHOME": sys.base_prefix},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert process.pid not in lost_children(os.getpid())
+    process.send_signal(number)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+    assert lost_children(os.getpid())[process.pid] == f"raylet {how}"
+    process.kill()
+    process.communicate()

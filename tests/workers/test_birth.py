@@ -1,6 +1,7 @@
 """While Ray starts: a process that dies ends the start at once."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,24 @@ def test_a_start_that_loses_its_control_store_ends_and_says_so(tmp_path: Path) -
         process.kill()
         for _ in range(1000):
             time.sleep(0.02)
+    process.communicate()
+
+
+def test_a_start_whose_control_store_was_stopped_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(birth, "MAY_STAND_STILL_S", 0.2)
+    with (  # noqa: PT012 - the block is what is interrupted
+        pytest.raises(NotBorn, match=r"its control store \(GCS\) was stopped before it was up"),
+        interrupted_without_its_processes(),
+    ):
+        wait_until_seen()
+        process = store(tmp_path)
+        wait_until_seen()
+        process.send_signal(signal.SIGSTOP)
+        for _ in range(1000):
+            time.sleep(0.02)
+    process.kill()
     process.communicate()
 
 

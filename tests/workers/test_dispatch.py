@@ -238,6 +238,24 @@ def test_a_frame_that_lost_two_workers_travels_alone_and_one_at_a_time(clock: Cl
     assert (second.tickets, second.alone) == ((2,), True)
 
 
+def test_a_frame_that_was_refused_because_another_is_alone_has_lost_nothing(clock: Clock) -> None:
+    made = dispatcher(clock, A0, max_losses=3)
+    made.add(1)
+    for generation in range(2):
+        made.set_members({Member("a", generation): IDLE})
+        made.lost(only(made.calls()).call_id)
+    made.set_members({Member("a", 2): IDLE})
+    for _ in range(10):
+        call = only(made.calls())
+        assert (call.tickets, call.alone) == ((1,), True)
+        made.refused(call.call_id, IDLE)
+        assert not made.calls()
+        assert made.wake_in() == pytest.approx(0.2)
+        clock.now += 0.2
+    assert sent(made) == [(Member("a", 2), (1,))]
+    assert made.lost(call.call_id) == []  # a refused call is over
+
+
 def test_a_frame_is_given_up_after_its_last_loss_and_others_are_not(clock: Clock) -> None:
     made = dispatcher(clock, A0, max_losses=3)
     made.add(1)

@@ -3,9 +3,6 @@
 import logging
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +12,7 @@ import ray
 from pipeline.errors import MaskstreamError
 from workers import ray_own
 from workers.private import PrivateFolder
-from workers.ray_own import free_for_objects, is_frozen, start_ray
+from workers.ray_own import free_for_objects, start_ray
 from workers.surroundings import look_again
 
 
@@ -111,14 +108,3 @@ def test_a_ray_that_does_not_start_twice_is_one_line(
     )
     assert caplog.messages == ["Ray did not start, trying once more: no luck"]
     assert "RAY_AUTH_TOKEN" not in os.environ
-
-
-def test_a_process_that_was_stopped_is_frozen_until_it_goes_on_and_none_once_it_is_gone() -> None:
-    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=-1)
-    assert not is_frozen(process.pid)
-    process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-    assert is_frozen(process.pid)
-    process.kill()
-    process.communicate()
-    assert not is_frozen(process.pid)

@@ -109,6 +109,18 @@ def test_frames_of_a_worker_that_dies_go_to_another(
     assert list(segmenter.owed_for_s()) == [A0]
 
 
+def test_a_frame_that_a_worker_refuses_is_offered_again(
+    workers: Workers, segmenter: RemoteSegmenter
+) -> None:
+    segmenter.set_members({A0: Load()})
+    (future,) = segmenter.submit([frame(1)])
+    _, _, refused = workers.next()
+    refused.set_result(Answer(None, Load(1, 0.1)))
+    _, numbers, answered = workers.next()
+    answered.set_result(answer(numbers))
+    assert len(future.result(5)) == 0
+
+
 def test_a_worker_that_cannot_be_reached_is_as_good_as_dead(
     workers: Workers, segmenter: RemoteSegmenter
 ) -> None:

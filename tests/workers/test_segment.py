@@ -73,6 +73,7 @@ def images(*numbers: int) -> list[Image]:
 
 
 def found(answer: Answer) -> list[int | str]:
+    assert answer.outcomes is not None
     return [
         str(o) if isinstance(o, SegmentFailed) else int(o.class_ids[0])
         for o in unpack(answer.outcomes)
@@ -274,6 +275,26 @@ def test_closing_answers_those_who_wait() -> None:
         return found(await call)
 
     assert asyncio.run(main()) == ["closed: the segmenter is closed"]
+
+
+def test_of_two_calls_that_must_be_alone_the_second_is_refused_until_the_first_is_done() -> None:
+    """Both have ended workers: the guilty one must not take the other along."""
+    model = Model()
+
+    async def main() -> list[list[int | str] | None]:
+        worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=0.0)
+        await worker.load()
+        model.gate.clear()
+        first = asyncio.ensure_future(worker.segment("a", images(1), alone=True))
+        await asyncio.sleep(0)
+        second = await worker.segment("b", images(2), alone=True)
+        model.gate.set()
+        done = found(await first)
+        third = found(await worker.segment("b", images(2), alone=True))
+        await worker.close()
+        return [done, None if second.outcomes is None else found(second), third]
+
+    assert asyncio.run(main()) == [[1], None, [2]]
 
 
 def test_a_loaded_worker_says_what_it_runs() -> None:

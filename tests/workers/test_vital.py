@@ -1,6 +1,10 @@
 """Which processes of Ray are gone, without a Ray."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.testing import ManualClock
-from workers.vital import Vital
+from workers.vital import Vital, is_frozen
 
 NEXT = "the same command starts anew, with --state-dir where it was"
 
@@ -97,3 +101,44 @@ def test_the_control_store_of_a_ray_we_joined_may_be_started_again(node: Any) ->
     assert vital.fault() is None
     clock.advance(2.0)
     assert vital.fault() == f"the control store (GCS) of the Ray at --address is gone; {NEXT}"
+
+
+def test_a_process_that_was_stopped_is_frozen_until_it_goes_on_and_none_once_it_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=-1)
+    assert not is_frozen(process.pid)
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    assert is_frozen(process.pid)
+    process.kill()
+    process.communicate()
+    assert not is_frozen(process.pid)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("raylet", "raylet"), ("gcs_server", "control store (GCS)")]
+)
+def test_a_process_of_our_own_ray_that_was_stopped_may_go_on_for_a_while(
+    node: Any, kind: str, name: str
+) -> None:
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=-1)
+    node.all_processes = {kind: [SimpleNamespace(process=process)]}
+    clock = ManualClock()
+    vital = Vital(clock)
+    try:
+        for _ in range(2):  # stopped, gone on, stopped
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            assert vital.fault() is None
+            clock.advance(11.5)
+            assert vital.fault() is None
+            process.send_signal(signal.SIGCONT)
+            os.waitid(os.P_PID, process.pid, os.WCONTINUED)
+            assert vital.fault() is None
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert vital.fault() is None
+        clock.advance(12.0)
+        assert vital.fault() == f"the {name} of Ray was stopped and does not go on; {NEXT}"
+    finally:
+        process.kill()
+        process.communicate()
