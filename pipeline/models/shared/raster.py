@@ -67,7 +67,7 @@ def rasterise(
         ends.append(ends[-1] + len(counts))
         if ends[-1] > len(found):
             found = np.concatenate([found, np.empty(max(len(found), len(counts)), np.uint32)])
-        # One block for all: many that stay, among those of each map, would leave holes of that size.
+        # One block for all: many that stay, among those of each map, would leave holes.
         found[ends[-2] : ends[-1]] = counts
         del map_, small, toggles, counts  # before the next is made
     masks = Masks(size, found[: ends[-1]].copy(), np.array(ends, np.int64))
@@ -164,7 +164,7 @@ def _window(small: Tensor, size: Size, threshold: float) -> tuple[int, int, int,
 
 
 def _reach(first: int, last: int, lines: int, enlarged: int) -> tuple[int, int]:
-    """Lines of the enlarged map that lie between the one before `first` and the one after `last`."""
+    """Lines of the enlarged map from those before line `first` to those after line `last`."""
     scale = enlarged / lines
     low = math.floor((first - 0.5) * scale - 0.5) - 1
     high = math.ceil((last + 1.5) * scale - 0.5) + 2
