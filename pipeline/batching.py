@@ -6,9 +6,10 @@ The in-process runner drives it from a thread, a segment worker from its event l
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
+
+from pipeline.turns import EQUAL, Turn, Turns
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,7 +19,8 @@ E = TypeVar("E", bound=Exception)
 class Batcher(Generic[T]):
     """Waiting items by stream; a batch is due when it is full or its first item waited enough.
 
-    Streams take turns item by item, so one that sends many cannot push the others back.
+    Streams take turns item by item (`pipeline.turns`), so one that sends many cannot push the
+    others back.
 
     Args:
         max_batch: items in one batch, from 1.
@@ -34,30 +36,24 @@ class Batcher(Generic[T]):
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._clock = clock
-        self._waiting: dict[str, deque[tuple[float, T]]] = {}  # in the order of turns
-        self._count = 0
+        self._turns: Turns[tuple[float, T]] = Turns()
 
     def __len__(self) -> int:
         """Items waiting."""
-        return self._count
+        return len(self._turns)
 
-    def add(self, stream: str, items: Iterable[T]) -> None:
+    def add(self, stream: str, items: Iterable[T], turn: Turn = EQUAL) -> None:
         """Let items of one stream wait; their order is kept."""
         now = self._clock()
-        queue = self._waiting.get(stream, deque())
-        before = len(queue)
-        queue.extend((now, item) for item in items)
-        self._count += len(queue) - before
-        if queue:
-            self._waiting[stream] = queue
+        self._turns.add(stream, [(now, item) for item in items], turn)
 
     def due_in(self) -> float | None:
         """Seconds until `take` has a batch, 0 now; None while nothing waits."""
-        if not self._count:
+        if not self._turns:
             return None
-        if self._count >= self._max_batch:
+        if len(self._turns) >= self._max_batch:
             return 0.0
-        oldest = min(queue[0][0] for queue in self._waiting.values())
+        oldest = min(since for since, _ in self._turns.firsts())
         return max(0.0, oldest + self._max_wait_s - self._clock())
 
     def take(self, *, early: bool = False) -> list[T]:
@@ -68,22 +64,14 @@ class Batcher(Generic[T]):
         """
         if not early and self.due_in() != 0.0:
             return []
-        batch: list[T] = []
-        while self._waiting and len(batch) < self._max_batch:
-            stream = next(iter(self._waiting))
-            queue = self._waiting.pop(stream)
-            batch.append(queue.popleft()[1])
-            if queue:
-                self._waiting[stream] = queue  # to the end: the others come first
-        self._count -= len(batch)
+        size = min(len(self._turns), self._max_batch)
+        batch = [self._turns.take()[1] for _ in range(size)]
+        self._turns.forget()
         return batch
 
     def clear(self) -> list[T]:
         """Take everything out."""
-        items = [item for queue in self._waiting.values() for _, item in queue]
-        self._waiting.clear()
-        self._count = 0
-        return items
+        return [self._turns.take()[1] for _ in range(len(self._turns))]
 
 
 def isolate(

@@ -28,6 +28,7 @@ from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.runtime import Latest, Viewing
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, Stream
+from pipeline.turns import Turn
 from workers import logs
 from workers.dispatch import Call, Member
 from workers.last_words import last_lines, pid_in, why_gone
@@ -89,10 +90,10 @@ class SegmentActor:
 
     @ray.method(concurrency_group="data")
     async def segment(
-        self, source_id: str, images: Sequence[NDArray[np.uint8]], alone: bool
+        self, source_id: str, images: Sequence[NDArray[np.uint8]], turn: Turn, alone: bool
     ) -> Answer:
         """See `SegmentWorker.segment`."""
-        return await self._worker.segment(source_id, images, alone=alone)
+        return await self._worker.segment(source_id, images, turn=turn, alone=alone)
 
     @ray.method(concurrency_group="ping")
     async def alive(self) -> int:
@@ -162,11 +163,11 @@ def _build(
 
 
 def _connect(
-    address: Callable[[Member], Any], source_id: str
+    address: Callable[[Member], Any], source_id: str, turn: Turn
 ) -> Callable[[Call, list[NDArray[np.uint8]]], Future[Answer]]:
     def send(call: Call, images: list[NDArray[np.uint8]]) -> Future[Answer]:
         # One argument of many bytes: Ray copies it into shared memory once, without a `put`.
-        answer = address(call.member).segment.remote(source_id, images, call.alone)
+        answer = address(call.member).segment.remote(source_id, images, turn, call.alone)
         return answer.future()
 
     return send

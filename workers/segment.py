@@ -26,6 +26,7 @@ from pipeline.runtime import Serving
 from pipeline.runtime.device import Segmented
 from pipeline.runtime.serving import Loader
 from pipeline.stages import ModelInfo
+from pipeline.turns import EQUAL, Turn
 from workers.dispatch import Load
 from workers.logs import Line, LogTail
 from workers.transport import Answer, pack
@@ -116,28 +117,36 @@ class SegmentWorker:
         return Loaded(info, __version__, socket.gethostname(), self._load())
 
     async def segment(
-        self, source_id: str, images: Sequence[Image], *, alone: bool = False
+        self,
+        source_id: str,
+        images: Sequence[Image],
+        *,
+        turn: Turn = EQUAL,
+        alone: bool = False,
     ) -> Answer:
         """Segment the pictures of one stream; returns when all of them are done.
 
         Args:
             source_id: streams take turns.
+            turn: what this one may claim.
             images: uint8 (H, W, 3) BGR, possibly read-only.
             alone: these have ended workers, one of them perhaps this one: batch them with nobody,
                 and leave them where another such call is here, which might take them along.
         """
         if not alone:
-            return await self._segmented(source_id, images, alone=False)
+            return await self._segmented(source_id, images, turn, alone=False)
         if self._has_one_alone:
             return Answer(None, self._load())
         self._has_one_alone = True
         try:
-            return await self._segmented(source_id, images, alone=True)
+            return await self._segmented(source_id, images, turn, alone=True)
         finally:
             self._has_one_alone = False
 
-    async def _segmented(self, source_id: str, images: Sequence[Image], *, alone: bool) -> Answer:
-        futures = self._serving.segment(source_id, images, alone=alone)
+    async def _segmented(
+        self, source_id: str, images: Sequence[Image], turn: Turn, *, alone: bool
+    ) -> Answer:
+        futures = self._serving.segment(source_id, images, turn=turn, alone=alone)
         found = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         outcomes = cast("list[Segmented]", found)  # it raises nothing else
         sizes = [(image.shape[0], image.shape[1]) for image in images]

@@ -21,14 +21,15 @@ from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, StreamThread, Viewing
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import Command, End, Leave, Stream
+from pipeline.turns import Turn
 from workers.dispatch import Dispatcher, Load, Member
 from workers.logs import Line, LogTail
 from workers.remote_segmenter import RemoteSegmenter, Send
 
 Build: TypeAlias = Callable[[StreamPlan, AsyncSegmenter, StreamAccount], Stream]
 """The plan of a stream, the segmenter and the account -> the stream, not yet running."""
-Connect: TypeAlias = Callable[[Callable[[Member], Any], str], Send]
-"""From the way to find a worker's address, and a source id, to the function that sends calls."""
+Connect: TypeAlias = Callable[[Callable[[Member], Any], str, Turn], Send]
+"""From the way to find a worker's address, a source id and its claims, to what sends calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class StreamWorker:
                 max_wait_s=self.max_wait_s,
                 spread=self.spread + number,
             )
-            send = self.connect(lambda member: self._pool.addresses[member], plan.id)
+            send = self.connect(lambda member: self._pool.addresses[member], plan.id, plan.turn)
             segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher)
             segmenter.set_members(pool.loads)
             make = partial(self.build, plan, segmenter)

@@ -124,6 +124,17 @@ class SourceSettings(Section):
     max_latency_ms: Positive | None = Field(
         None, description="Drop a live frame that would be older than this when segmented."
     )
+    priority: Annotated[int, Field(ge=-100, le=100)] = Field(
+        0,
+        description="Where segment workers are too few, frames of sources with a higher one are "
+        "segmented first; one turn in eight is for the others. Among equals, cameras with "
+        "`max_latency_ms` come first.",
+    )
+    share: Annotated[float, Field(ge=0.01, le=100)] = Field(
+        1.0,
+        description="What a source gets of the turns of all with its priority, where they are too "
+        "few: with 2 twice as many as one with 1.",
+    )
     start: NotNegative | None = Field(None, description="Seconds into a file at which to begin.")
     duration: Positive | None = Field(None, description="Seconds of a file to take.")
     max_pixels: Annotated[int, Field(gt=0, lt=1 << 31)] = Field(

@@ -111,6 +111,8 @@ def _stream(settings: Settings, source: SourceSettings, in_flight_bytes: int) ->
         include=source.include,
         ignore=source.ignore,
         sinks=_sinks(settings, source),
+        priority=source.priority,
+        share=source.share,
         overwrite=settings.run.overwrite,
     )
 

@@ -10,6 +10,7 @@ from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.secrets import SecretRef
 from pipeline.stream.settings import StreamSettings
+from pipeline.turns import Turn
 
 _Corners: TypeAlias = tuple[tuple[float, float], ...]
 
@@ -102,6 +103,10 @@ class StreamPlan:
     include: tuple[_Corners, ...] = ()
     ignore: tuple[_Corners, ...] = ()
     sinks: tuple[SinkPlan, ...] = ()
+    priority: int = 0
+    """Where there are not enough segment workers, who comes first."""
+    share: float = 1.0
+    """And what it gets of the turns of those with the same priority."""
     overwrite: bool = False
     """Replace existing output."""
     run: str = ""
@@ -113,6 +118,12 @@ class StreamPlan:
     def id(self) -> str:
         """Of its source."""
         return self.source.id
+
+    @property
+    def turn(self) -> Turn:
+        """What it may claim of the segment workers; a camera with a latest time comes before."""
+        hurried = self.source.live and self.settings.max_latency_s is not None
+        return Turn(self.priority, hurried, self.share)
 
     @property
     def outputs(self) -> list[str]:

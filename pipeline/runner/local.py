@@ -101,7 +101,7 @@ class LocalRun(ControlledRun):
             thread.join()
 
     def _begin(self, plan: StreamPlan) -> None:
-        make = partial(self._build, plan, self._serving)
+        make = partial(self._build, plan, self._serving.claiming(plan.turn))
         thread = self._threads[plan.id] = StreamThread(plan.id, make, then=self._news.set)
         thread.start()
 

@@ -72,7 +72,7 @@ def _differing(changed: StreamPlan, asked: StreamPlan) -> list[str]:
     """What would still differ, by name; what only the start of a run decides does not count."""
     found = [
         name
-        for name in ("source", "tracker", "overwrite")
+        for name in ("source", "tracker", "priority", "share", "overwrite")
         if getattr(changed, name) != getattr(asked, name)
     ]
     sinks = [replace(sink, spool=None) for sink in changed.sinks]

@@ -26,7 +26,8 @@ from pipeline.instances import Instances
 from pipeline.leaving import ended_at_exit
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.runtime.device import Device, Segmented
-from pipeline.stages import ModelInfo, Segmenter
+from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter
+from pipeline.turns import EQUAL, Turn
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +92,20 @@ class Serving:
         """The model's; waits until it is there."""
         return self.ready.result()
 
-    def submit(self, frames: Sequence[Frame]) -> list[Future[Instances]]:
+    def submit(self, frames: Sequence[Frame], *, turn: Turn = EQUAL) -> list[Future[Instances]]:
         """Let frames wait for the next batch; one future a frame, resolved exactly once."""
-        return self._accept([(frame.source_id, frame.image) for frame in frames], alone=False)
+        pictures = [(frame.source_id, frame.image) for frame in frames]
+        return self._accept(pictures, turn=turn, alone=False)
 
     def segment(
-        self, source_id: str, images: Sequence[Image], *, alone: bool = False
+        self, source_id: str, images: Sequence[Image], *, turn: Turn = EQUAL, alone: bool = False
     ) -> list[Future[Instances]]:
         """`submit` for pictures of one stream; `alone`: each is a batch of its own."""
-        return self._accept([(source_id, image) for image in images], alone=alone)
+        return self._accept([(source_id, image) for image in images], turn=turn, alone=alone)
+
+    def claiming(self, turn: Turn) -> AsyncSegmenter:
+        """This segmenter, for a stream with claims of its own."""
+        return _Claiming(self, turn)
 
     def close(self) -> None:
         """Fail what still waits, end what the model has, release it and end the thread."""
@@ -130,7 +136,7 @@ class Serving:
         )
 
     def _accept(
-        self, pictures: Sequence[tuple[str, Image]], *, alone: bool
+        self, pictures: Sequence[tuple[str, Image]], *, turn: Turn, alone: bool
     ) -> list[Future[Instances]]:
         jobs = [_Job(image) for _, image in pictures]
         with self._changed:
@@ -141,7 +147,7 @@ class Serving:
                     if alone:
                         self._alone.append(job)
                     else:
-                        self._batcher.add(source_id, [job])
+                        self._batcher.add(source_id, [job], turn)
                 self.waiting += len(jobs)
                 self._changed.notify()
         if closed:
@@ -221,6 +227,24 @@ class Serving:
             self.waiting -= len(batch)
         for job, outcome in zip(batch, outcomes, strict=True):
             job.settle(outcome)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Claiming:
+    """A `Serving` as one stream sees it."""
+
+    serving: Serving
+    turn: Turn
+
+    @property
+    def info(self) -> ModelInfo:
+        return self.serving.info
+
+    def submit(self, frames: Sequence[Frame]) -> list[Future[Instances]]:
+        return self.serving.submit(frames, turn=self.turn)
+
+    def close(self) -> None:
+        self.serving.close()
 
 
 def _refuse(jobs: Sequence[_Job], why: SegmentFailed) -> None:

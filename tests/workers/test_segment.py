@@ -14,6 +14,7 @@ from pipeline.errors import ModelError, SegmentFailed
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from pipeline.stages import ModelInfo
+from pipeline.turns import Turn
 from workers.segment import Loaded, Refused, SegmentWorker
 from workers.transport import Answer, unpack
 
@@ -120,6 +121,20 @@ def test_waiting_calls_of_several_streams_share_a_batch_and_take_turns() -> None
 
     with_worker(model, use, max_wait_s=10.0)  # full, so nothing waits
     assert model.batches == [[1, 11, 2, 3]]
+
+
+def test_who_has_a_larger_share_or_a_higher_priority_gets_more_of_a_batch() -> None:
+    model = Model()
+
+    async def use(worker: SegmentWorker) -> None:
+        await asyncio.gather(
+            worker.segment("a", images(1, 2)),
+            worker.segment("b", images(11, 12, 13, 14), turn=Turn(share=2)),
+            worker.segment("c", images(21, 22), turn=Turn(priority=1)),
+        )
+
+    with_worker(model, use, max_batch=8, max_wait_s=10.0)
+    assert model.batches == [[21, 22, 1, 11, 12, 2, 13, 14]]
 
 
 def test_frames_that_come_while_the_device_is_busy_go_together() -> None:

@@ -17,6 +17,7 @@ from pipeline.plan.resolve import resolve
 from pipeline.plan.run import WorkersPlan
 from pipeline.plan.shares import in_flight_share, workers_at_once
 from pipeline.secrets import SecretRef
+from pipeline.turns import Turn
 
 COUNT = 1000
 
@@ -104,6 +105,8 @@ def test_every_setting_of_a_source_has_its_place() -> None:
             "segment_every": 2,
             "adaptive": True,
             "max_latency_ms": 400,
+            "priority": 2,
+            "share": 0.5,
             "max_pixels": 1000,
             "include": [[[0, 0], [9, 0], [9, 9]]],
             "ignore": [[[1, 1], [5, 1], [5, 5]]],
@@ -137,10 +140,18 @@ def test_every_setting_of_a_source_has_its_place() -> None:
     assert stream.include == (((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)),)
     assert stream.ignore == (((1.0, 1.0), (5.0, 1.0), (5.0, 5.0)),)
     assert stream.overwrite
+    assert stream.turn == Turn(priority=2, hurried=True, share=0.5)
     loop = stream.settings
     assert (loop.min_score, loop.stride, loop.max_fps) == (0.25, 3, 12.5)
     assert (loop.segment_every, loop.adaptive, loop.max_latency_s) == (2, True, 0.4)
     assert (loop.window, loop.in_flight_bytes, loop.stop_timeout_s) == (8, 64_000_000, 5.0)
+
+
+def test_only_a_camera_with_a_latest_time_is_hurried() -> None:
+    late = {"max_latency_ms": 400}
+    assert plan_of({"id": "a", "url": "rtsp://gate/1"}).streams[0].turn == Turn()
+    assert plan_of({"id": "a", "url": "rtsp://gate/1", **late}).streams[0].turn.hurried
+    assert not plan_of({"id": "a", "url": "a.mp4", **late}).streams[0].turn.hurried
 
 
 def test_every_option_of_a_plan_is_one_that_sources_know() -> None:

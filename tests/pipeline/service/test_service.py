@@ -110,6 +110,13 @@ def test_what_cannot_change_while_a_camera_runs_drains_it_and_begins_it_anew(hou
     assert (plan.source.url, plan.settings.min_score) == ("rtsp://10.0.0.7/yard", 0.5)
 
 
+@pytest.mark.parametrize("claim", [{"priority": 1}, {"share": 2.0}])
+def test_a_camera_that_is_to_claim_more_or_less_is_begun_anew(house, claim) -> None:
+    service = house.begin()
+    service.add(CAMERA)
+    assert not service.change("a", claim, whole=False).running
+
+
 def test_a_file_that_is_being_read_keeps_its_settings(house) -> None:
     service = house.begin()
     service.add(street("a"))

@@ -31,6 +31,7 @@ from pipeline.testing import (
     make_frames,
     make_instances,
 )
+from pipeline.turns import Turn
 from workers.dispatch import Call, Member
 from workers.lives import Limits
 from workers.segment import SegmentWorker
@@ -181,7 +182,7 @@ class Machines:
 
 
 def _connect(
-    address: Callable[[Member], Any], source_id: str
+    address: Callable[[Member], Any], source_id: str, turn: Turn
 ) -> Callable[[Call, list[NDArray[np.uint8]]], "Future[Answer]"]:
     return lambda call, images: address(call.member).segment(source_id, images)
 
