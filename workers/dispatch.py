@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from pipeline.clock import Clock
 
@@ -50,6 +51,8 @@ class Load:
     """What a frame has cost it lately; 0 where it cannot tell yet."""
     reports: int = 0
     """How often it has answered for its health; tells newer news from older."""
+    leaving: bool = False
+    """It answers what it has, and gets no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +68,49 @@ class Call:
 
 
 @dataclass(slots=True)
+class Heard:
+    """The latest a process has heard of a worker."""
+
+    load: Load
+    sent_since: int = 0
+    """Frames sent after `load` came in, by all streams of the process."""
+
+    def hear(self, load: Load) -> None:
+        """Take in what is no older than what is known."""
+        if load.reports >= self.load.reports:
+            self.load, self.sent_since = load, 0
+
+
+Board: TypeAlias = dict[Member, Heard]
+
+
+@dataclass(slots=True)
 class _Known:
     """What a stream knows about a worker."""
 
-    load: Load
+    news: Heard
     open: int = 0
     """Frames of this stream that it has not answered."""
-    sent_since: int = 0
-    """Frames sent after `load` came in."""
     owes_since: float | None = None
     """When it was last heard of while it had frames of this stream, or lost them."""
     doubted_at: int | None = None
     """How many reports of it were known when it lost a call."""
+    leaving: bool = False
 
     @property
     def backlog(self) -> int:
         """Frames that are before the next one."""
-        return max(self.open, self.load.waiting + self.sent_since)
+        return max(self.open, self.news.load.waiting + self.news.sent_since)
 
     def hear(self, load: Load) -> None:
         """Take in news; a report asked for after a loss ends the doubt."""
-        if load.reports < self.load.reports:
-            return
-        self.load, self.sent_since = load, 0
+        self.news.hear(load)
         if self.doubted_at is not None and load.reports > self.doubted_at + 1:
             self.doubted_at = None
 
     def seconds_with(self, frames: int) -> float:
         """Time until `frames` more would be done; counts frames where times are unknown."""
-        return (self.backlog + frames) * (self.load.seconds_per_frame or 1.0)
+        return (self.backlog + frames) * (self.news.load.seconds_per_frame or 1.0)
 
 
 @dataclass(slots=True)
@@ -106,6 +123,8 @@ class Dispatcher:
         spread: number of the stream; lets streams prefer different workers among equals.
         max_losses: a frame whose worker was lost this many times is given up.
         clock: monotonic seconds.
+        board: what is known of the load of workers, shared by the streams of a process: what one
+            has heard or sent the others know, too. Nobody waits for anybody over it.
     """
 
     max_batch: int
@@ -113,6 +132,7 @@ class Dispatcher:
     spread: int = 0
     max_losses: int = 4
     clock: Clock = time.monotonic
+    board: Board = field(default_factory=dict)
 
     _waiting: dict[int, float] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
@@ -124,7 +144,11 @@ class Dispatcher:
     @property
     def members(self) -> frozenset[Member]:
         """Workers that get calls."""
-        return frozenset(m for m, known in self._members.items() if known.doubted_at is None)
+        return frozenset(
+            member
+            for member, known in self._members.items()
+            if known.doubted_at is None and not known.leaving
+        )
 
     def owed_since(self) -> dict[Member, float]:
         """Since when each worker has answered nothing, of those that owe this stream an answer."""
@@ -150,7 +174,11 @@ class Dispatcher:
                 given_up += self.lost(call_id)
             del self._members[member]
         for member, load in loads.items():
-            self._members.setdefault(member, _Known(load)).hear(load)
+            known = self._members.get(member)
+            if known is None:
+                known = self._members[member] = _Known(self.board.setdefault(member, Heard(load)))
+            known.hear(load)
+            known.leaving = load.leaving
         return given_up
 
     def calls(self) -> list[Call]:
@@ -189,7 +217,7 @@ class Dispatcher:
             return []
         known = self._members[call.member]
         known.open -= len(call.tickets)
-        known.doubted_at = known.load.reports
+        known.doubted_at = known.news.load.reports
         for ticket in call.tickets:
             self._losses[ticket] = self._losses.get(ticket, 0) + 1
         given_up = [t for t in call.tickets if self._losses[t] >= self.max_losses]
@@ -261,7 +289,7 @@ class Dispatcher:
         self._open[call.call_id] = call
         known = self._members[member]
         known.open += len(tickets)
-        known.sent_since += len(tickets)
+        known.news.sent_since += len(tickets)
         if known.owes_since is None:
             known.owes_since = self.clock()
         for ticket in tickets:

@@ -22,7 +22,7 @@ from pipeline.runtime import Latest, StreamThread, Viewing
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import Command, End, Leave, Stream
 from pipeline.turns import Turn
-from workers.dispatch import Dispatcher, Load, Member
+from workers.dispatch import Board, Dispatcher, Load, Member
 from workers.logs import Line, LogTail
 from workers.remote_segmenter import RemoteSegmenter, Send
 
@@ -39,6 +39,11 @@ class Pool:
     loads: Mapping[Member, Load]
     addresses: Mapping[Member, Any]
     """How to reach each; only the sender looks inside."""
+
+    @property
+    def takers(self) -> frozenset[Member]:
+        """Those that take frames."""
+        return frozenset(member for member, load in self.loads.items() if not load.leaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class StreamWorker:
     _trim: Trimming = field(default_factory=Trimming)
     _streams: dict[str, _Running] = field(default_factory=dict)
     _pool: Pool = field(default_factory=lambda: Pool({}, {}))
+    _board: Board = field(default_factory=dict)
 
     def begin(self, info: ModelInfo, pool: Pool, told: Mapping[str, Sequence[Command]]) -> None:
         """Start streams.
@@ -103,6 +109,7 @@ class StreamWorker:
                 max_batch=self.max_batch,
                 max_wait_s=self.max_wait_s,
                 spread=self.spread + number,
+                board=self._board,
             )
             send = self.connect(lambda member: self._pool.addresses[member], plan.id, plan.turn)
             segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher)
@@ -116,6 +123,8 @@ class StreamWorker:
         """Take note of the segment workers there are now, and say how things stand."""
         self._pool = pool
         self._trim()
+        for member in self._board.keys() - pool.loads.keys():
+            del self._board[member]
         for running in self._streams.values():
             running.segmenter.set_members(pool.loads)
         ends = {sid: one.thread.ended() for sid, one in self._streams.items()}

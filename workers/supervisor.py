@@ -26,8 +26,9 @@ from pipeline.runtime.controlled import ABORT, STOP
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
 from workers.dispatch import Member
-from workers.lives import LOOK_WITHIN_S, Limits, Owed
+from workers.lives import Limits, Owed, look_within_s
 from workers.machines import Machines
+from workers.neighbours import Neighbours
 from workers.scaling import groups
 from workers.segment import Refused
 from workers.slots import Remote, SegmentSlot, StreamSlot
@@ -71,7 +72,7 @@ class Supervisor(ControlledRun):
         self._machines = machines
         self._at_once = machines.stream_workers
         self._info: ModelInfo | None = None
-        self._members: frozenset[Member] = frozenset()
+        self._neighbours = Neighbours()
         self._hopeless: str | None = None
         self._looked_at_s = self._moved_at_s = clock()
         self._published = 0
@@ -210,18 +211,13 @@ class Supervisor(ControlledRun):
         for slot in self._segments:
             slot.step(owed[slot.place[0]])
         self._give_up_without_workers()
-        ready = [slot.place for slot in self._segments if slot.ready]
-        pool = Pool(
-            {member: load for member, load, _ in ready},
-            {member: address for member, _, address in ready},
-        )
-        self._let_begin(pool)
-        members = frozenset(pool.loads)
+        self._neighbours.set([slot.place for slot in self._segments if slot.ready])
+        self._let_begin()
         for stream in self._slots:
-            if members != self._members:
-                stream.look_now()
-            stream.step(pool)
-        self._members = members
+            stream.step(self._pool_of(stream))
+
+    def _pool_of(self, stream: StreamSlot) -> Pool:
+        return self._neighbours.of(stream.number, stream.owed)
 
     def _look_last(self) -> None:
         """Segment workers may have counted more since they were looked at."""
@@ -231,7 +227,7 @@ class Supervisor(ControlledRun):
             if report.done() and report.exception() is None:
                 slot.note(report.result())
 
-    def _let_begin(self, pool: Pool) -> None:
+    def _let_begin(self) -> None:
         """Start the streams whose turn it is, as soon as there is a segment worker for them."""
         if self._info is None:
             self._info = next((slot.info for slot in self._segments if slot.ready), None)
@@ -246,7 +242,7 @@ class Supervisor(ControlledRun):
             if not stream.launched:
                 stream.launch()
             if not stream.begun and self._info is not None:
-                stream.begin(self._info, pool)
+                stream.begin(self._info, self._pool_of(stream))
 
     def _give_up_without_workers(self) -> None:
         """Without any segment worker, and none allowed to come back, nothing can go on."""
@@ -278,12 +274,18 @@ class Supervisor(ControlledRun):
         return SegmentSlot(
             worker_id,
             lambda: machines.start_segment(worker_id),
-            limits=self._limits.for_workers(machines.segment_workers, at_most_s=LOOK_WITHIN_S),
+            limits=self._limits.for_workers(
+                machines.segment_workers, at_most_s=look_within_s(machines.segment_workers)
+            ),
             batch_timeout_s=workers.batch_timeout_s + workers.max_wait_s,
             max_batch=workers.max_batch,
             wake=self._news.set,
             clock=self._clock,
         )
+
+    @property
+    def _stream_workers(self) -> int:
+        return -(-len(self._plan.streams) // self._plan.workers.streams_per_worker)
 
     def _place(self, streams: Sequence[StreamPlan]) -> None:
         """Make the place of a stream worker that runs these."""
@@ -295,7 +297,8 @@ class Supervisor(ControlledRun):
         slot = StreamSlot(
             streams,
             start=start,
-            limits=self._limits.for_workers(len(self._plan.streams)),
+            number=spread,
+            limits=self._limits.for_workers(self._stream_workers),
             memory_bytes=self._plan.workers.stream_memory_bytes,
             wake=self._news.set,
             clock=self._clock,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.dispatch import Board, Call, Dispatcher, Load, Member
 
 A0, A1 = Member("a", 0), Member("a", 1)
 B0 = Member("b", 0)
@@ -219,6 +219,40 @@ def test_a_lost_call_stays_owed_until_the_worker_answers_another_or_is_replaced(
     assert made.owed_since() == {A0: 0.0}
     made.set_members({A1: IDLE})
     assert made.owed_since() == {}
+
+
+def test_a_worker_that_is_leaving_answers_what_it_has_and_gets_no_more(clock: Clock) -> None:
+    made = dispatcher(clock, A0, B0)
+    made.add(1)
+    call = only(made.calls())
+    assert call.member == A0
+    made.set_members({A0: Load(1, 0.1, leaving=True), B0: Load(9, 0.1)})
+    made.add(2)
+    assert sent(made) == []
+    clock.now = 0.01
+    assert sent(made) == [(B0, (2,))]
+    assert made.answered(call.call_id, IDLE)  # what it says of itself does not call it back
+    made.add(3)
+    clock.now = 0.02
+    assert sent(made) == [(B0, (3,))]
+    made.set_members({A0: IDLE, B0: Load(9, 0.1)})
+    made.add(4)
+    assert sent(made) == [(A0, (4,))]
+
+
+def test_what_one_stream_has_sent_or_heard_the_others_of_its_process_know(clock: Clock) -> None:
+    board: Board = {}
+    first, second = (dispatcher(clock, A0, B0, board=board) for _ in range(2))
+    first.add(1)
+    call = only(first.calls())
+    assert call.member == A0
+    second.add(1)
+    assert sent(second) == [(B0, (1,))]
+    first.answered(call.call_id, Load(5, 0.1))
+    for _ in range(2):
+        second.add(2)
+        clock.now += 0.01
+        assert [member for member, _ in sent(second)] == [B0]
 
 
 def test_a_frame_that_lost_two_workers_travels_alone_and_one_at_a_time(clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """When a worker counts as stuck, and when a dead one may come back."""
 
 from pipeline.testing import ManualClock
-from workers.lives import Headway, Limits, Owed, Restarts
+from workers.lives import Headway, Limits, Owed, Restarts, look_within_s
 
 
 def test_restarts_are_allowed_up_to_the_limit_and_again_once_the_window_has_passed() -> None:
@@ -91,3 +91,7 @@ def test_many_workers_are_looked_at_less_often_down_to_a_bound() -> None:
     assert Limits(poll_s=0.2).for_workers(50).poll_s == 1.0
     assert Limits(poll_s=0.2).for_workers(50, at_most_s=0.4).poll_s == 0.4
     assert Limits(poll_s=0.5).for_workers(50, at_most_s=0.4).poll_s == 0.5
+
+
+def test_of_hundreds_of_segment_workers_so_few_are_looked_at_that_the_driver_keeps_up() -> None:
+    assert [look_within_s(count) for count in (1, 40, 100, 500)] == [0.4, 0.4, 1.0, 5.0]

@@ -36,6 +36,7 @@ class StreamSlot:
         streams: what it runs.
         start: starts a worker for these streams; True: again, after a death.
         limits: how much patience there is.
+        number: of its first stream among all.
         memory_bytes: what a process may hold for itself; one that holds more is ended.
         wake: called, from any thread, when there is something to look at.
         clock: monotonic seconds.
@@ -47,6 +48,7 @@ class StreamSlot:
         *,
         start: Callable[[Sequence[StreamPlan], bool], Remote],
         limits: Limits,
+        number: int = 0,
         memory_bytes: float = math.inf,
         wake: Callable[[], None],
         clock: Clock,
@@ -57,6 +59,7 @@ class StreamSlot:
         self.owed: dict[Member, Owed] = {}
         """What segment workers owe to its streams."""
         self.pid: int | None = None
+        self.number = number
         self._streams = {stream.id: stream for stream in streams}
         # What cameras had in flight is gone for good.
         self._live = {stream.id for stream in streams if stream.source.live}
@@ -71,6 +74,7 @@ class StreamSlot:
         self._orders: list[Future[Any]] = []
         self._asked: Asked | None = None
         self._ask_at_s = 0.0
+        self._takers: frozenset[Member] = frozenset()
         self._heard = False
         self._worker: Remote | None = None
         self._closed = False
@@ -148,7 +152,8 @@ class StreamSlot:
             return
         asked, now = self._asked, self._clock()
         if asked is None:
-            if now >= self._ask_at_s:
+            if now >= self._ask_at_s or pool.takers != self._takers:
+                self._takers = pool.takers
                 future = self._remote.call("report", pool)
                 self._asked = Asked(future, now, self._patience_s)
                 future.add_done_callback(lambda _: self._wake())
@@ -164,10 +169,6 @@ class StreamSlot:
         elif asked.overdue(now):
             what = "answer for" if self._heard else "start within"
             self._lose(f"did not {what} {asked.patience_s:.0f} s", pool)
-
-    def look_now(self) -> None:
-        """Tell the worker at the next step, without waiting for its turn."""
-        self._ask_at_s = 0.0
 
     def close(self) -> None:
         """End the process for good; safe twice."""
