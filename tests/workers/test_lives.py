@@ -95,3 +95,12 @@ def test_many_workers_are_looked_at_less_often_down_to_a_bound() -> None:
 
 def test_of_hundreds_of_segment_workers_so_few_are_looked_at_that_the_driver_keeps_up() -> None:
     assert [look_within_s(count) for count in (1, 40, 100, 500)] == [0.4, 0.4, 1.0, 5.0]
+
+
+def test_how_much_patience_there_is_stands_in_the_docs() -> None:
+    """docs/reliability.md, "When a process dies"."""
+    limits = Limits()
+    assert limits.ping_timeout_s == 10.0
+    assert (limits.process_timeout_s, limits.start_timeout_s) == (60.0, 300.0)
+    assert (limits.segment_restarts, limits.stream_restarts) == (5, 3)
+    assert (limits.restart_window_s, limits.drain_timeout_s) == (60.0, 60.0)

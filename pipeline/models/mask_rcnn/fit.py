@@ -41,7 +41,7 @@ class Need:
 _R50 = Need(89, 148.5, 65.7, 48.5)
 NEEDS: Mapping[str, Need] = {
     "maskrcnn_resnet50_fpn": _R50,
-    "maskrcnn_resnet50_fpn_v2": Need(93, 172.6, 75.3, 93.7),
+    "maskrcnn_resnet50_fpn_v2": Need(93, _R50.body, 75.3, 93.7),
     "maskrcnn_resnet18_fpn": Need(29, 78.0, 31.1, 27.3),
     "maskrcnn_resnet101_fpn": Need(127, _R50.body, _R50.heads_mb, _R50.levels),
     "maskrcnn_resnext101_32x8d_fpn": Need(216, _R50.body, _R50.heads_mb, _R50.levels),

@@ -41,7 +41,7 @@ def test_a_driver_too_old_for_torch_is_named_with_the_build_that_fits(
 
 def test_a_gpu_that_takes_no_picture_is_a_problem() -> None:
     assert doctor._fits(24_000_000_000).problem is None
-    assert doctor._fits(24_000_000_000).value.startswith("batches of 37 pictures of 800x1344")
+    assert doctor._fits(24_000_000_000).value.startswith("batches of 39 pictures of 800x1344")
     assert doctor._fits(800_000_000).problem == (
         "free the GPU, or use a smaller model or smaller pictures"
     )

@@ -331,3 +331,12 @@ def test_who_looks_on_keeps_nobody_from_changing_and_health_is_always_answered(e
         assert client.get("/livez").status_code == 200
         assert client.post("/v1/streams", json=STREET).status_code == 201
     assert client.get("/v1/streams").status_code == 200
+
+
+def test_how_much_may_be_asked_for_stands_in_the_docs() -> None:
+    """docs/reliability.md, what a service does for whom."""
+    limits = AccessLimits()
+    assert (limits.body_bytes, limits.body_within_s) == (65_536, 10.0)
+    assert (limits.at_once, limits.changing_at_once) == (384, 32)
+    assert (limits.changes, limits.changes_per_s) == (100, 10.0)
+    assert (limits.wrong_tokens, limits.wrong_tokens_per_s) == (20, 1.0)
