@@ -303,7 +303,7 @@ def test_what_is_whole_and_no_weights_is_called_what_it_is(
         read_weights(str(tmp_path / "own.pth"))
     assert said in str(refused.value)
     assert str(refused.value).endswith(
-        "; expected a .safetensors file or a .pth state dict saved by torch.save"
+        "; expected a .safetensors file, a .pth state dict saved by torch.save or a .pkl of arrays"
     )
 
 
