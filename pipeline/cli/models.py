@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CLOSING = (
     "frames/s: on this machine's CPU, estimated; `maskstream bench model` measures them.",
-    "Own weights: --weights FILE.safetensors or FILE.pth, label names beside them.",
+    "Own weights: --weights FILE.safetensors, .pth or .pkl, label names beside them.",
     "`maskstream models NAME` tells all of one.",
 )
 

@@ -39,7 +39,9 @@ TlsVerify = Annotated[
         "--tls-verify/--no-tls-verify", help="Check certificates of rtsps:// and https://."
     ),
 ]
-WeightsOption = Annotated[Text, typer.Option(help="COCO_V1, demo, or a .safetensors or .pth file.")]
+WeightsOption = Annotated[
+    Text, typer.Option(help="COCO_V1, demo, or a .safetensors, .pth or .pkl file.")
+]
 MetricsPort = Annotated[
     int | None, typer.Option(help="Serve /metrics, /healthz and /readyz on this port.")
 ]

@@ -55,7 +55,7 @@ class ModelSettings(Section):
     weights: LocalPath | None = Field(
         None,
         description="`COCO_V1` (fetched and verified by torchvision), `demo` (bundled), or a path "
-        "to a .safetensors or .pth file; by default the model's own.",
+        "to a .safetensors, .pth or .pkl file; by default the model's own.",
     )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(

@@ -39,10 +39,23 @@ def enlarged_toggles(maps: Singles, columns: Lines, rows: Lines, size: Size) -> 
         rows: the same from top to bottom.
         size: (height, width) of the picture.
     """
-    across = _Axis.of(columns, maps.shape[1])
-    down = _Axis.of(rows, maps.shape[2])
-    spans = _Spans.of(down, rows, maps.shape[2])
     small = columns.length + rows.length <= SMALL
+    across, down = Axis.of(columns, maps.shape[1]), Axis.of(rows, maps.shape[2])
+    return rasterised(maps, across, down, small, size)
+
+
+def rasterised(maps: Singles, across: Axis, down: Axis, small: Bools | None, size: Size) -> Ints:
+    """Toggles of maps whose columns and rows are weighed already.
+
+    Args:
+        maps: see `enlarged_toggles`.
+        across: columns of the picture.
+        down: rows of the picture.
+        small: (N,) which maps torch enlarges by its other kernel; None: they are sampled by its
+            `grid_sample`, and 0.5 counts as on.
+        size: (height, width) of the picture.
+    """
+    spans = _Spans.of(down, maps.shape[2])
     strips = [
         _Strip(maps, across, down, spans, small, size, slice(i, i + COLUMNS_AT_A_TIME)).toggles()
         for i in range(0, len(across.line), COLUMNS_AT_A_TIME)
@@ -64,14 +77,14 @@ class Lines:
     """The one behind the last that is looked at; the map is taken to be off elsewhere."""
 
 
-def _fused(a: Singles, b: Singles, c: Singles | np.float32) -> Singles:
+def fused(a: Singles, b: Singles, c: Singles | np.float32) -> Singles:
     """Compute a * b + c with one rounding: a product of two float32 is exact in float64."""
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
-    """The output lines (columns or rows) of all boxes that lie in the picture.
+class Axis:
+    """The output lines (columns or rows) of all maps that lie in the picture.
 
     They stand one after another, with how torch weighs the two mask lines around each.
     """
@@ -84,21 +97,36 @@ class _Axis:
     weight0: Singles
     weight1: Singles
     starts: Ints
-    """(N + 1,): the lines of box i are starts[i]:starts[i + 1]."""
+    """(N + 1,): the lines of map i are starts[i]:starts[i + 1]."""
+    length: Floats
+    """(N,) lines a map covers."""
+    ahead: Floats
+    """(N,) where a map begins, counted in lines from the first that is looked at."""
 
     @staticmethod
-    def of(lines: Lines, taps: int) -> _Axis:
-        visible = np.maximum(lines.behind - lines.first, 0)
-        starts = np.concatenate([[0], np.cumsum(visible)])
-        owner = np.repeat(np.arange(len(visible)), visible)
-        line = np.arange(starts[-1]) + np.repeat(lines.first - starts[:-1], visible)
+    def of(lines: Lines, taps: int) -> Axis:
+        """Weighed as torch's interpolation does."""
+        owner, line, starts = spread_out(lines.first, lines.behind)
         scale = (np.float32(taps) / lines.length.astype(np.float32))[owner]
         centre = (line - lines.low[owner]).astype(np.float32) + HALF
         # both of torch's kernels are compiled to a fused multiply-subtract
-        at = np.maximum(_fused(scale, centre, -HALF), np.float32(0))
+        at = np.maximum(fused(scale, centre, -HALF), np.float32(0))
         tap = np.minimum(at.astype(np.int64), taps - 1)
         weight1 = np.clip(at - tap.astype(np.float32), np.float32(0), np.float32(1))
-        return _Axis(owner, line, tap, np.float32(1) - weight1, weight1, starts)
+        length, ahead = lines.length.astype(np.float64), (lines.low - lines.first).astype(float)
+        return Axis(owner, line, tap, np.float32(1) - weight1, weight1, starts, length, ahead)
+
+
+def spread_out(first: Ints, behind: Ints) -> tuple[Ints, Ints, Ints]:
+    """The lines first..behind of N maps one after another.
+
+    Returns:
+        Whose each line is, its coordinate, and where each map's lines begin, (N + 1,).
+    """
+    visible = np.maximum(behind - first, 0)
+    starts = np.concatenate([[0], np.cumsum(visible)])
+    owner = np.repeat(np.arange(len(visible)), visible)
+    return owner, np.arange(starts[-1]) + np.repeat(first - starts[:-1], visible), starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +148,15 @@ class _Spans:
     """(N,) where in the row axis the box's first row is, or would be if it were visible."""
 
     @staticmethod
-    def of(rows: _Axis, lines: Lines, taps: int) -> _Spans:
-        n = len(lines.low)
+    def of(rows: Axis, taps: int) -> _Spans:
+        n = len(rows.length)
         counted = np.bincount(rows.owner * taps + rows.tap, minlength=n * taps).reshape(n, taps)
-        low = lines.length < taps
+        low = rows.length < taps
         counted[low, 0] = counted[low].sum(axis=1)
         counted[low, 1:] = 0
         edges = np.concatenate([rows.starts[:-1, None], counted], axis=1).cumsum(axis=1)
-        origin = (rows.starts[:-1] - (lines.first - lines.low)).astype(np.float64)
-        return _Spans(edges, counted > 0, low, taps / lines.length, origin)
+        origin = rows.starts[:-1] + rows.ahead
+        return _Spans(edges, counted > 0, low, taps / rows.length, origin)
 
 
 class _Strip:
@@ -137,10 +165,10 @@ class _Strip:
     def __init__(
         self,
         maps: Singles,
-        columns: _Axis,
-        rows: _Axis,
+        columns: Axis,
+        rows: Axis,
         spans: _Spans,
-        small: Bools,
+        small: Bools | None,
         size: Size,
         part: slice,
     ) -> None:
@@ -207,18 +235,21 @@ class _Strip:
         return first, last
 
     def _evaluate(self, column: Ints, row: Ints) -> Bools:
-        """Whether pixels are above 0.5, in torch's own float32 steps."""
+        """Whether pixels are on, in torch's own float32 steps."""
         tap, u0, u1 = self._rows.tap[row], self._rows.weight0[row], self._rows.weight1[row]
         after = np.minimum(tap + 1, self._left.shape[1] - 1)
         w0, w1 = self._weight0[column], self._weight1[column]
         a, b = self._left[column, tap], self._right[column, tap]
         c, d = self._left[column, after], self._right[column, after]
-        value = _fused(_fused(a, w0, b * w1), u0, _fused(c, w0, d * w1) * u1)
+        if self._small is None:
+            two = fused(b, w1 * u0, a * (w0 * u0))
+            return fused(d, w1 * u1, fused(c, w0 * u1, two)) >= HALF
+        value = fused(fused(a, w0, b * w1), u0, fused(c, w0, d * w1) * u1)
         k = np.flatnonzero(self._small[self._owner[column]])
         if len(k):
             a, b, c, d, w0, w1, u0, u1 = (v[k] for v in (a, b, c, d, w0, w1, u0, u1))
-            four = _fused(a, u0 * w0, b * (u0 * w1))
-            value[k] = _fused(d, u1 * w1, _fused(c, u1 * w0, four))
+            four = fused(a, u0 * w0, b * (u0 * w1))
+            value[k] = fused(d, u1 * w1, fused(c, u1 * w0, four))
         return value > HALF
 
     def _between(self, starts: Bools, ends: Bools) -> Ints:

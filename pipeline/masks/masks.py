@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.masks import coco, crops, iou, overlap, runs
-from pipeline.masks.paste import paste_toggles
+from pipeline.masks.paste import paste_toggles, regions
 from pipeline.masks.resize import resize_toggles
+from pipeline.masks.sample import sampled_toggles
 
 if TYPE_CHECKING:
     from pipeline.masks.polygons import Polygon
@@ -71,18 +72,27 @@ class Masks:
         Raises:
             ValueError: wrong shapes, or a value that is not finite.
         """
-        probabilities = np.asarray(probabilities, np.float32)
-        boxes = np.asarray(boxes, np.float32)
-        n = len(boxes)
-        square = probabilities.ndim == 3 and probabilities.shape[1] == probabilities.shape[2] > 0
-        if boxes.shape != (n, 4) or not square or len(probabilities) != n:
-            raise ValueError(
-                "Masks.paste needs probabilities (N, M, M) and boxes (N, 4), "
-                f"got {probabilities.shape} and {boxes.shape}"
-            )
-        if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
-            raise ValueError("Masks.paste: probabilities and boxes must be finite")
-        return Masks._of_toggles(paste_toggles(probabilities, boxes, size), n, size)
+        problem = regions(probabilities, boxes)
+        return Masks._of_toggles(paste_toggles(*problem, size), len(boxes), size)
+
+    @staticmethod
+    def sample(
+        probabilities: NDArray[np.float32], boxes: NDArray[np.float32], size: tuple[int, int]
+    ) -> Masks:
+        """Rasterise RoI masks as detectron2 does: sampled at the centres of pixels, `>= 0.5`.
+
+        Args:
+            probabilities: (N, M, M) in [0, 1], after the sigmoid.
+            boxes: (N, 4) xyxy in pixels of the picture, each with an area.
+            size: (height, width) of the picture.
+
+        Raises:
+            ValueError: wrong shapes, a value that is not finite, or a box without area.
+        """
+        probabilities, boxes = regions(probabilities, boxes)
+        if not (boxes[:, 2:] > boxes[:, :2]).all():
+            raise ValueError("Masks.sample: every box must have an area")
+        return Masks._of_toggles(sampled_toggles(probabilities, boxes, size), len(boxes), size)
 
     @staticmethod
     def resize(

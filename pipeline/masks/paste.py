@@ -26,6 +26,26 @@ def paste_toggles(probabilities: Singles, boxes: Singles, size: Size) -> Ints:
     return enlarged_toggles(padded, _lines(x0, x1, size[1]), _lines(y0, y1, size[0]), size)
 
 
+def regions(probabilities: Singles, boxes: Singles) -> tuple[Singles, Singles]:
+    """Probabilities (N, M, M) and boxes (N, 4) as arrays.
+
+    Raises:
+        ValueError: wrong shapes, or a value that is not finite.
+    """
+    probabilities = np.asarray(probabilities, np.float32)
+    boxes = np.asarray(boxes, np.float32)
+    n = len(boxes)
+    square = probabilities.ndim == 3 and probabilities.shape[1] == probabilities.shape[2] > 0
+    if boxes.shape != (n, 4) or not square or len(probabilities) != n:
+        raise ValueError(
+            "Masks.paste needs probabilities (N, M, M) and boxes (N, 4), "
+            f"got {probabilities.shape} and {boxes.shape}"
+        )
+    if not (np.isfinite(boxes).all() and np.isfinite(probabilities).all()):
+        raise ValueError("Masks.paste: probabilities and boxes must be finite")
+    return probabilities, boxes
+
+
 def _lines(low: Ints, high: Ints, limit: int) -> Lines:
     first = np.maximum(low, 0)
     return Lines(low, np.maximum(high - low + 1, 1), first, np.minimum(high + 1, limit))

@@ -88,8 +88,8 @@ def choose(
     weights = weights or model.weights
     if weights is None:
         raise ConfigError(
-            f"model {name} has no published weights; give a .safetensors or .pth file with "
-            "--weights"
+            f"model {name} has no published weights; give a .safetensors, .pth or .pkl file "
+            "with --weights"
         )
     owners = _owners(weights)
     if owners and model not in owners:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
-from pipeline.models.mask_rcnn.card import DEMO, OWN, V1, V2
+from pipeline.models.mask_rcnn.card import DEMO, R101, V1, V2, X101
 from pipeline.models.mask_rcnn.fit import largest_batch
 from pipeline.models.mask_rcnn.layout import count_classes, recognise
+from pipeline.models.shared.detectron2 import COCO_ROWS, is_detectron2
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import (
     WeightsFile,
@@ -56,15 +57,15 @@ MODELS = (
     ),
     _Row(
         "maskrcnn_resnet101_fpn",
-        summary="deeper body, for own weights",
+        summary="deeper body, for detectron2's weights or own ones",
         gflop_per_frame=600,
-        card=OWN,
+        card=R101,
     ),
     _Row(
         "maskrcnn_resnext101_32x8d_fpn",
-        summary="widest body, for own weights",
+        summary="widest body, for detectron2's weights or own ones",
         gflop_per_frame=970,
-        card=OWN,
+        card=X101,
     ),
 )
 
@@ -82,12 +83,15 @@ def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
 def _labels(file: WeightsFile | None) -> Mapping[int, str]:
     if file is None:
         return COCO_LABELS
+    shapes = shapes_of(file)
+    if is_detectron2(shapes):
+        return labels_for(file, count_classes(shapes, file.origin), COCO_ROWS)
     if is_safetensors(file.data):
         header = safetensors_header(file.data, file.origin)
         return labels_for(file, _classes_in(header, file.origin))
     if file.labels is not None:
         return file.labels
-    return labels_for(file, count_classes(shapes_of(file), file.origin))
+    return labels_for(file, count_classes(shapes, file.origin))
 
 
 def _classes_in(header: Mapping[str, Any], origin: str) -> int:

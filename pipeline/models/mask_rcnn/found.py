@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+
+OnHost: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32], tuple[int, int]], Masks]
+"""From probabilities (N, M, M), boxes (N, 4) and the picture's size to masks, threshold 0.5."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Found:
     """(height, width) of the picture."""
     masks: Masks | None = None
     """Where a GPU has pasted them."""
+    paste: OnHost = Masks.paste
+    """How they are pasted where it has not."""
 
     def __getitem__(self, rows: NDArray[np.bool_]) -> Found:
         """Choose detections."""
@@ -35,19 +42,20 @@ class Found:
             self.probabilities if self.masks is not None else self.probabilities[rows],
             self.size,
             None if self.masks is None else self.masks[rows],
+            self.paste,
         )
 
     def instances(self) -> Instances:
         """With masks as runs; what has no pixel at all is left out, nothing could be done with it.
 
-        Masks are pasted as torchvision does, threshold 0.5; boxes are cut to the picture.
+        Boxes are cut to the picture.
         """
         height, width = self.size
         limits = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes, np.float32(0), limits)
         masks = self.masks
         if masks is None:
-            masks = Masks.paste(self.probabilities, self.boxes, self.size)
+            masks = self.paste(self.probabilities, self.boxes, self.size)
         usable = (masks.areas() > 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         found = Instances(boxes, self.scores, self.classes, masks)
         return found if usable.all() else found[usable]

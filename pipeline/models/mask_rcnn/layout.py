@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import ModelError
+from pipeline.models.shared.detectron2 import body_of, is_detectron2
 
 _HEAD = "roi_heads.box_predictor.cls_score.weight"
 _KEYPOINTS = "roi_heads.keypoint_predictor.kps_score_lowres.weight"
+_OF_DETECTRON2 = ("roi_heads.box_head.fc1.weight", "roi_heads.mask_head.mask_fcn1.weight")
 
 
 def count_classes(shapes: Mapping[str, Sequence[int]], origin: str) -> int:
@@ -19,13 +21,17 @@ def count_classes(shapes: Mapping[str, Sequence[int]], origin: str) -> int:
     if not shapes.get(_HEAD):
         raise ModelError(
             f"weights {origin}: no {_HEAD} among {len(shapes)} tensors; expected the parameters of "
-            "torchvision's MaskRCNN"
+            "torchvision's MaskRCNN or detectron2's"
         )
     return shapes[_HEAD][0]
 
 
 def recognise(shapes: Mapping[str, Sequence[int]]) -> str | None:
-    """The architecture a state dict of torchvision's MaskRCNN belongs to; None: it is none."""
+    """The architecture a state dict of a Mask R-CNN belongs to; None: it is of none."""
+    if is_detectron2(shapes):
+        body = body_of(shapes)
+        ours = body is not None and all(name in shapes for name in (_HEAD, *_OF_DETECTRON2))
+        return f"maskrcnn_{body}_fpn" if ours else None
     if not shapes.get(_HEAD) or _KEYPOINTS in shapes:
         return None
     if "backbone.body.layer1.0.conv3.weight" not in shapes:

@@ -8,13 +8,15 @@ neighbours, whatever the CPU's kernels do with a batch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.arrays import Image, Size
 from pipeline.errors import ConfigError, SegmentFailed
@@ -22,7 +24,7 @@ from pipeline.instances import Instances
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.fit import NEEDS, largest_batch
 from pipeline.models.mask_rcnn.found import Found
-from pipeline.models.mask_rcnn.weights import load_network
+from pipeline.models.mask_rcnn.loading import load_any
 from pipeline.models.shared.devices import Placement, place
 from pipeline.models.shared.files import WeightsFile, labels_for
 from pipeline.models.shared.memory import first_line, is_out_of_memory, shortage
@@ -58,10 +60,11 @@ def load_mask_rcnn(
     if max_batch < 1:
         raise ConfigError(f"max_batch: expected at least 1, got {max_batch}")
     placement = place(device, precision)
-    network = load_network(name, file)
+    network, dialect = load_any(name, file)
     classes = network.roi_heads.box_predictor.cls_score.out_features
-    info = ModelInfo(name, dict(labels_for(file, classes)), file.sha256)
-    engine = Engine(network, placement, score_threshold=score_threshold)
+    labels = labels_for(file, classes, dialect.coco_rows)
+    info = ModelInfo(name, dict(labels), file.sha256)
+    engine = Engine(network, placement, score_threshold=score_threshold, dialect=dialect)
     return MaskRcnnSegmenter(engine, info, max_batch=max_batch, free_bytes=_free(placement))
 
 
@@ -86,6 +89,7 @@ class MaskRcnnSegmenter:
     ) -> None:
         self._engine: Engine | None = engine
         self._info = info
+        self._ids = ids_of_rows(info.labels, engine.rows)
         self._per_pass = max_batch if engine.placement.device.type == "cuda" else 1
         self._free_bytes = free_bytes
         self._seen = engine.buckets
@@ -231,8 +235,20 @@ class MaskRcnnSegmenter:
 
     def _known(self, found: Found) -> Instances:
         """Without ids that have no name: rows of the class head the data set does not use."""
+        found = replace(found, classes=self._ids[found.classes])
         named = np.isin(found.classes, list(self._info.labels))
         return (found if named.all() else found[named]).instances()
+
+
+def ids_of_rows(labels: Mapping[int, str], rows: int) -> NDArray[np.int64]:
+    """(rows,) the id of each row of a class head; the background, and any without a name: its own.
+
+    Where there are as many names as classes, the rows are in the order of the ids; the class head
+    of torchvision's COCO weights has rows for ids without a name instead.
+    """
+    if len(labels) == rows - 1:
+        return np.array([0, *sorted(labels)], np.int64)
+    return np.arange(rows, dtype=np.int64)
 
 
 def _free(placement: Placement) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 from pipeline.errors import ModelError
 from pipeline.models.mask_rcnn.layout import count_classes, recognise
 from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.detectron2 import is_detectron2
 from pipeline.models.shared.files import (
     MAX_BYTES,
     WeightsFile,
@@ -29,7 +29,8 @@ from pipeline.models.shared.files import (
     is_safetensors,
     setting,
 )
-from pipeline.models.shared.pth import StoredTensor, stored_tensors
+from pipeline.models.shared.importing import Held, is_counter, value_of
+from pipeline.models.shared.pth import stored_tensors
 from pipeline.reading import read_small
 
 _PUBLISHED = {
@@ -72,15 +73,25 @@ def _fetch(name: str, url: str, path: Path, prefix: str) -> None:
         ) from error
 
 
-def load_network(name: str, file: WeightsFile) -> MaskRCNN:
+def load_network(name: str, file: WeightsFile, held: Held | None = None) -> MaskRCNN:
     """The network `name` with the weights of `file`, in fp32, in evaluation mode.
 
     Memory is taken for what the network has, once names, shapes and types are known to fit.
 
+    Args:
+        name: of the model.
+        file: in torchvision's layout.
+        held: what is in it, where somebody has read it.
+
     Raises:
         ModelError: the weights do not fit the network, or hold a value that is not finite.
     """
-    held = _held(file)
+    held = held_in(file) if held is None else held
+    if is_detectron2(held):
+        raise ModelError(
+            f"weights {file.origin} are in detectron2's layout: they can be run, but neither "
+            "trained further nor measured beside torchvision"
+        )
     shapes = {key: tensor.shape for key, tensor in held.items()}
     num_classes = count_classes(shapes, file.origin)
     with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
@@ -88,17 +99,21 @@ def load_network(name: str, file: WeightsFile) -> MaskRCNN:
             name,
             num_classes=num_classes,
             norm_layer=partial(FrozenBatchNorm2d, eps=norm_eps(name, held, file)),
-            **_sizes(file),
+            **sizes_in(file),
         )
-    told = {key: torch.empty(s, device="meta") for key, s in shapes.items() if not _counter(key)}
+    told = {key: torch.empty(s, device="meta") for key, s in shapes.items() if not is_counter(key)}
     _load(network, name, told, file.origin)  # refuses what does not fit, and takes no memory
-    values = {key: _values(held[key], key, file.origin) for key in told}
+    values = {key: value_of(held[key], key, file.origin) for key in told}
     _load(network, name, values, file.origin)
     return network.eval().requires_grad_(False)
 
 
-def _held(file: WeightsFile) -> Mapping[str, Tensor | StoredTensor]:
-    """What is in a file by name, under torchvision's names."""
+def held_in(file: WeightsFile) -> Held:
+    """What is in a file, by its own names.
+
+    Raises:
+        ModelError: it is damaged, or holds anything but tensors.
+    """
     if not is_safetensors(file.data):
         return stored_tensors(file.data, file.origin)
     try:
@@ -109,35 +124,9 @@ def _held(file: WeightsFile) -> Mapping[str, Tensor | StoredTensor]:
         ) from error
 
 
-def _counter(key: str) -> bool:
-    """Whether it counts batches, which frozen norms do without."""
-    return key.endswith(".num_batches_tracked")
-
-
-def _dtype(tensor: Tensor | StoredTensor) -> torch.dtype:
-    if isinstance(tensor, Tensor):
-        return tensor.dtype
-    found: torch.dtype = getattr(torch, tensor.dtype)
-    return found
-
-
-def _values(tensor: Tensor | StoredTensor, key: str, origin: str) -> Tensor:
-    """In fp32, in memory of their own."""
-    if not _dtype(tensor).is_floating_point:
-        raise ModelError(f"weights {origin}: {key} is no floating point, got {_dtype(tensor)}")
-    if isinstance(tensor, StoredTensor):
-        with warnings.catch_warnings(action="ignore"):  # that the bytes are not to be written to
-            flat = torch.frombuffer(tensor.data, dtype=_dtype(tensor))
-        tensor = flat.as_strided(tensor.shape, tensor.strides, tensor.offset).clone()
-    tensor = tensor.float()
-    if not bool(torch.isfinite(tensor).all()):
-        raise ModelError(f"weights {origin}: {key} holds NaN or infinity; train or fetch again")
-    return tensor
-
-
 def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str) -> None:
     own = network.state_dict()
-    counters = {key for key in own if _counter(key)}
+    counters = {key for key in own if is_counter(key)}
     values = tensors | {key: torch.zeros((), dtype=torch.int64) for key in counters}
     try:
         network.load_state_dict(values, strict=True, assign=True)
@@ -173,6 +162,11 @@ def norm_eps(name: str, tensors: Mapping[str, object], file: WeightsFile) -> flo
     return 0.0 if frozen and name == "maskrcnn_resnet50_fpn" else 1e-5
 
 
-def _sizes(file: WeightsFile) -> dict[str, int]:
+def sizes_in(file: WeightsFile) -> dict[str, int]:
+    """`min_size` and `max_size` where the file's metadata has them.
+
+    Raises:
+        ModelError: one is no side of a picture.
+    """
     sizes = {key: setting(file, key, least=32, most=8192) for key in ("min_size", "max_size")}
     return {key: int(size) for key, size in sizes.items() if size is not None}

@@ -6,10 +6,12 @@ AdelaiDet's models are in this layout too. No torch: names and shapes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 BODY = "backbone.bottom_up."
 """What the names of every body begin with."""
+COCO_ROWS = 81
+"""Of a class head of COCO's classes: 80 in the order of their ids, then the background."""
 MEAN_BGR = (103.53, 116.28, 123.675)
 """Of values from 0 to 255."""
 MSRA_STD = (1.0, 1.0, 1.0)
@@ -31,6 +33,11 @@ _PARTS = (
 def is_extra(name: str) -> bool:
     """Whether it is in files of before 2021 beside the weights: constants of the configuration."""
     return _EXTRA.match(name) is not None
+
+
+def is_detectron2(names: Iterable[str]) -> bool:
+    """Whether tensors of these names are in its layout."""
+    return any(name.startswith(BODY) for name in names)
 
 
 def body_name(own: str) -> str | None:

@@ -244,10 +244,13 @@ def parse_labels(text: str, where: str) -> dict[int, str]:
     return dict(sorted(labels.items()))
 
 
-def labels_for(file: WeightsFile, num_classes: int) -> Mapping[int, str]:
+def labels_for(
+    file: WeightsFile, num_classes: int, coco_classes: int = COCO_CLASSES
+) -> Mapping[int, str]:
     """The labels of a file whose class head has `num_classes` rows, background included.
 
-    Without stored labels, 91 rows are COCO's and any other number gets `class_1`, `class_2`, ...
+    Without stored labels, 91 rows (or what `coco_classes` says for a layout) are COCO's and any
+    other number gets `class_1`, `class_2`, ...
 
     Raises:
         ModelError: the stored labels are too few, too many or outside 1..num_classes-1, or the head
@@ -259,10 +262,10 @@ def labels_for(file: WeightsFile, num_classes: int) -> Mapping[int, str]:
             "bytes; the file is damaged, fetch it again"
         )
     if file.labels is None:
-        if num_classes == COCO_CLASSES:
+        if num_classes == coco_classes:
             return COCO_LABELS
         return {i: f"class_{i}" for i in range(1, num_classes)}
-    known_gaps = num_classes == COCO_CLASSES and set(file.labels) == set(COCO_LABELS)
+    known_gaps = num_classes == coco_classes and set(file.labels) == set(COCO_LABELS)
     if set(file.labels) != set(range(1, num_classes)) and not known_gaps:
         raise ModelError(
             f"weights {file.origin}: {len(file.labels)} labels for ids "

@@ -28,13 +28,30 @@ def level_shapes(padded: Size) -> list[Size]:
     return [*shapes, (-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2))]
 
 
-def make_grid(generator: AnchorGenerator, padded: Size, device: torch.device) -> Grid:
-    """The anchors of torchvision: strides are whole numbers, padded size // cells."""
+def make_grid(
+    generator: AnchorGenerator,
+    padded: Size,
+    device: torch.device,
+    strides: tuple[int, ...] | None = None,
+) -> Grid:
+    """The anchors of a padded size.
+
+    Args:
+        generator: has those around one cell of each level.
+        padded: (height, width).
+        device: where they go.
+        strides: of the levels; None: whole numbers, padded size // cells, as torchvision has it.
+    """
     shapes = level_shapes(padded)
     parts = []
-    for (height, width), cell in zip(shapes, generator.cell_anchors, strict=True):
-        y = torch.arange(height, dtype=torch.float32) * (padded[0] // height)
-        x = torch.arange(width, dtype=torch.float32) * (padded[1] // width)
+    for level, ((height, width), cell) in enumerate(
+        zip(shapes, generator.cell_anchors, strict=True)
+    ):
+        down, across = padded[0] // height, padded[1] // width
+        if strides is not None:
+            down = across = strides[level]
+        y = torch.arange(height, dtype=torch.float32) * down
+        x = torch.arange(width, dtype=torch.float32) * across
         corner = torch.stack(
             [x.expand(height, width), y[:, None].expand(height, width)], dim=-1
         ).reshape(-1, 1, 2)

@@ -19,7 +19,6 @@ from pipeline.models.mask_rcnn.engine.operators.nms import Nms, nms
 from pipeline.models.mask_rcnn.engine.proposals import Proposals
 
 CANDIDATES = 1000
-_SMALLEST = 1e-2
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,21 @@ class DetectionRules:
     threshold: float
     overlap: float
     limit: int
+    smallest: float
+    """Least width and height in the resized picture."""
     weights: Tensor
 
     @staticmethod
-    def of(network: MaskRCNN, threshold: float, device: torch.device) -> DetectionRules:
+    def of(
+        network: MaskRCNN, threshold: float, device: torch.device, smallest: float = 1e-2
+    ) -> DetectionRules:
         """Read from a network."""
         heads = network.roi_heads
         return DetectionRules(
             threshold,
             heads.nms_thresh,
             heads.detections_per_img,
+            smallest,
             torch.tensor(heads.box_coder.weights, device=device),
         )
 
@@ -89,7 +93,7 @@ def detect(
     row = place + torch.arange(batch, device=index.device)[:, None] * count
     at = proposals.boxes.view(-1, 4)[row]
     boxes = clip(decode(deltas[row, label], at, rules.weights), sizes)
-    good = (best > rules.threshold) & large_enough(boxes, _SMALLEST)
+    good = (best > rules.threshold) & large_enough(boxes, rules.smallest)
     best = torch.where(good, best, -math.inf)
     keep = suppress(boxes, label, best, rules.overlap, 1, rules.limit)
     best, index = _ranked(torch.where(keep, best, -math.inf), min(rules.limit, best.shape[1]))

@@ -29,10 +29,11 @@ from pipeline.models.mask_rcnn.engine.detections import (
     DetectionRules,
     detect,
 )
+from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION, Dialect
 from pipeline.models.mask_rcnn.engine.lanes import Lane, Lanes, Pass, Steps
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
-from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels, kernels_for
-from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch, InputRules
+from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
+from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
 from pipeline.models.mask_rcnn.engine.operators.roi_align import Layout, make_layout, make_table
 from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals, propose
 from pipeline.models.mask_rcnn.engine.results import Results, bring
@@ -68,6 +69,7 @@ class Engine:
         depth: passes that may be under way at once; None: two on a GPU, one on a CPU.
         cuda: of the device; None: what the device has. Another for tests.
         kernels: forms of the operations; None: the fastest that are right on the device.
+        dialect: of the framework the weights are from.
     """
 
     def __init__(
@@ -79,22 +81,28 @@ class Engine:
         depth: int | None = None,
         cuda: Cuda | None = None,
         kernels: Kernels | None = None,
+        dialect: Dialect = TORCHVISION,
     ) -> None:
         device, dtype = placement.device, placement.dtype
         self._cuda = cuda or cuda_for(device)
         make = conv_maker(device, dtype)
         self.placement = placement
         self.score_threshold = score_threshold
-        self.input_rules = InputRules.of(network)
+        self.dialect = dialect
+        self.rows: int = network.roi_heads.box_predictor.cls_score.out_features
+        """Of the class head, background included."""
+        self.input_rules = dialect.input_rules(network)
         self.buckets: Counter[Size] = Counter()
         """How many pictures of each padded size have been seen."""
         self._generator = network.rpn.anchor_generator
-        self._proposal_rules = ProposalRules.of(network, device)
-        self._detection_rules = DetectionRules.of(network, score_threshold, device)
+        self._proposal_rules = ProposalRules.of(network, device, dialect.smallest_proposal)
+        self._detection_rules = DetectionRules.of(
+            network, score_threshold, device, dialect.smallest_detection
+        )
         self._dense = DensePart(network, make)
         self._box_head = BoxHead(network, make, device, dtype)
         self._mask_head = MaskHead(network, make, device, dtype)
-        self._kernels = kernels or kernels_for(device)
+        self._kernels = kernels or dialect.kernels(device)
         self.depth = depth or (_DEPTH_ON_GPU if self._cuda else 1)
         self._lanes = Lanes(self._cuda, self.depth)
         self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
@@ -141,7 +149,7 @@ class Engine:
         _done(lap, "preprocess")
         results = yield from self._forward(batch, lap, lane, at_least)
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return (yield from bring(results, sizes, self._kernels.paste))
+        return (yield from bring(results, sizes, self._kernels.paste, self.dialect.paste))
 
     def _forward(
         self, batch: Batch, lap: Lap | None, lane: Lane, at_least: int = 0
@@ -258,8 +266,13 @@ class Engine:
             device = self.placement.device
             self._made[key] = _Bucket(
                 key,
-                make_grid(self._generator, batch.bucket, device),
-                make_layout(level_shapes(batch.bucket)[:-1], len(batch.sizes), device),
+                make_grid(self._generator, batch.bucket, device, self.dialect.strides),
+                make_layout(
+                    level_shapes(batch.bucket)[:-1],
+                    len(batch.sizes),
+                    device,
+                    least_areas=self.dialect.least_areas,
+                ),
             )
             self._finish()
             if len(self._made) > _KNOWN_BUCKETS:

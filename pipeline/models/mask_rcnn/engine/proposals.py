@@ -33,14 +33,14 @@ class ProposalRules:
     weights: Tensor
 
     @staticmethod
-    def of(network: MaskRCNN, device: torch.device) -> ProposalRules:
-        """Read from a network in evaluation mode."""
+    def of(network: MaskRCNN, device: torch.device, smallest: float | None = None) -> ProposalRules:
+        """Read from a network in evaluation mode, `smallest` too where none is given."""
         rpn = network.rpn
         return ProposalRules(
             rpn.pre_nms_top_n(),
             rpn.post_nms_top_n(),
             rpn.nms_thresh,
-            rpn.min_size,
+            rpn.min_size if smallest is None else smallest,
             math.log(rpn.score_thresh / (1 - rpn.score_thresh)) if rpn.score_thresh else -math.inf,
             torch.tensor(rpn.box_coder.weights, device=device),
         )

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.masks import Masks
 from pipeline.masks.toggles import masks_of
 from pipeline.models.mask_rcnn.engine.lanes import Steps
-from pipeline.models.mask_rcnn.found import Found
+from pipeline.models.mask_rcnn.found import Found, OnHost
 
 Paste = Callable[..., tuple[Tensor, Tensor]]
 _TOGGLES_PER_MASK = 1024
@@ -44,7 +45,10 @@ class Results:
 
 
 def bring(
-    results: Results, sizes: Sequence[tuple[int, int]], paste: Paste | None
+    results: Results,
+    sizes: Sequence[tuple[int, int]],
+    paste: Paste | None,
+    on_host: OnHost = Masks.paste,
 ) -> Steps[list[Found]]:
     """Steps that end with one `Found` a picture, on the host.
 
@@ -52,6 +56,7 @@ def bring(
         results: of the batch.
         sizes: (height, width) of the source pictures.
         paste: makes toggles of probabilities on the device; None: the host will paste.
+        on_host: how it will.
     """
     tensors = [getattr(results, field.name) for field in fields(results)]
     if paste is None or not len(results.scores):
@@ -59,7 +64,7 @@ def bring(
         pictures, boxes, scores, classes, logits = (tensor.numpy() for tensor in arrived)
         probabilities = sigmoid(logits)
         return [
-            Found(*_copied(rows, boxes, scores, classes), probabilities[rows], size)
+            Found(*_copied(rows, boxes, scores, classes), probabilities[rows], size, paste=on_host)
             for rows, size in _rows(pictures, sizes)
         ]
     capacity = _TOGGLES_PER_MASK * len(results.scores)
@@ -74,7 +79,7 @@ def bring(
     arrived = yield [*tensors[:4], toggles, counts]
     pictures, boxes, scores, classes, positions, numbers = (tensor.numpy() for tensor in arrived)
     if int(numbers.sum()) > capacity:
-        return (yield from bring(results, sizes, None))
+        return (yield from bring(results, sizes, None, on_host))
     nothing = np.zeros((0, 0, 0), np.float32)
     found = []
     for rows, size in _rows(pictures, sizes):

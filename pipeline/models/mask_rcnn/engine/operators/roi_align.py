@@ -16,8 +16,8 @@ from torch import Tensor
 
 SAMPLES = 2
 """Samples per bin and axis; two taps each."""
-_LEAST_AREA = {3: 12543.98046875, 4: 50175.9296875, 5: 200703.671875}
-"""Least float32 area pooled from each level: where floor(4 + log2(sqrt(area) / 224) + 1e-6) steps.
+LEAST_AREAS = (12543.98046875, 50175.9296875, 200703.671875)
+"""Least float32 area pooled from p3, p4, p5: where floor(4 + log2(sqrt(area) / 224) + 1e-6) steps.
 
 A comparison says the same on every device; root and logarithm do not.
 """
@@ -35,10 +35,16 @@ class Layout:
     """(L,) float32, level pixels per picture pixel."""
     least_areas: Tensor
     """(L - 1,) float32, least area of a box that is pooled from each level but the first."""
+    on_host: tuple[tuple[int, int], ...] = ()
+    """The shapes, where no device has to be asked for them."""
 
 
 def make_layout(
-    shapes: list[tuple[int, int]], batch: int, device: torch.device, finest: int = 2
+    shapes: list[tuple[int, int]],
+    batch: int,
+    device: torch.device,
+    finest: int = 2,
+    least_areas: tuple[float, ...] = LEAST_AREAS,
 ) -> Layout:
     """The layout of levels of strides 4, 8, 16, ... (from 2 to the power of `finest`)."""
     rows = [batch * height * width for height, width in shapes]
@@ -47,7 +53,8 @@ def make_layout(
         torch.tensor(first, dtype=torch.int32, device=device),
         torch.tensor(shapes, dtype=torch.int32, device=device),
         torch.tensor([2.0 ** -(finest + i) for i in range(len(rows))], device=device),
-        torch.tensor([_LEAST_AREA[finest + i] for i in range(1, len(rows))], device=device),
+        torch.tensor(least_areas[finest - 2 : finest + len(rows) - 3], device=device),
+        tuple(shapes),
     )
 
 

@@ -97,7 +97,9 @@ def test_what_would_stop_the_stream_is_named_with_its_stage(
     if change is None:
         real = engines.make_layout
         monkeypatch.setattr(
-            engines, "make_layout", lambda shapes, batch, device: real(shapes, batch, "cpu")
+            engines,
+            "make_layout",
+            lambda shapes, batch, _, **more: real(shapes, batch, "cpu", **more),
         )
     else:
         wrapped(monkeypatch, place, name, change)

@@ -1,0 +1,29 @@
+"""A file of any layout of the family to a network, and to the rules its weights were trained by."""
+
+from __future__ import annotations
+
+from torchvision.models.detection import MaskRCNN
+
+from pipeline.errors import ModelError
+from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
+from pipeline.models.mask_rcnn.detectron2.weights import load_mask_rcnn
+from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION, Dialect
+from pipeline.models.mask_rcnn.layout import recognise
+from pipeline.models.mask_rcnn.weights import held_in, load_network, sizes_in
+from pipeline.models.shared.detectron2 import is_detectron2
+from pipeline.models.shared.files import WeightsFile
+
+
+def load_any(name: str, file: WeightsFile) -> tuple[MaskRCNN, Dialect]:
+    """The network `name` with the weights of `file`, in fp32, in evaluation mode.
+
+    Raises:
+        ModelError: the weights do not fit the network, or hold a value that is not finite.
+    """
+    held = held_in(file)
+    if not is_detectron2(held):
+        return load_network(name, file, held), TORCHVISION
+    told = recognise({key: tensor.shape for key, tensor in held.items()})
+    if told is not None and told != name:
+        raise ModelError(f"weights {file.origin} do not fit {name}: they are those of {told}")
+    return load_mask_rcnn(name, held, file.origin, **sizes_in(file)), DETECTRON2
