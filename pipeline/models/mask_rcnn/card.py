@@ -13,8 +13,8 @@ V1 = ModelCard(
     ap_source=_TABLE,
     code_licence=_CODE,
     weights_licence="BSD-3-Clause, as the code: no other statement",
-    weights_from=f"{_FETCHED}; detectron2's (mask AP 37.2, CC BY-SA 3.0) by --weights",
-    files=("maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", "model_final_f10217.pkl"),
+    weights_from=_FETCHED,
+    files=("maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",),
 )
 V2 = ModelCard(
     mask_ap=41.8,

@@ -13,8 +13,6 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 DETECTRON2_EPS = 1e-5
-CHANNELS = (256, 512, 1024, 2048)
-"""Of the stages of all bodies with bottlenecks, finest first."""
 
 
 def frozen_fpn(body: str, *, eps: float = DETECTRON2_EPS, stride_in_1x1: bool) -> BackboneWithFPN:

@@ -108,7 +108,7 @@ def test_a_missing_file_is_said_to_be_missing() -> None:
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 def test_text_is_no_weights_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("hello, this is no checkpoint\n")
-    refused(str(tmp_path / name), "no weights file; expected a .safetensors file or a .pth")
+    refused(str(tmp_path / name), "no weights file; expected a .safetensors file, a .pth")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_what_is_left_open_is_filled_in_the_same_way_on_every_machine() -> None:
     ("name", "weights", "message"),
     [
         ("maskrcnn", None, "model 'maskrcnn' is not known; known are maskrcnn_resnet50_fpn, "),
-        ("maskrcnn_resnet101_fpn", None, "has no published weights; give a .safetensors or .pth"),
+        ("maskrcnn_resnet101_fpn", None, "has no published weights; give a .safetensors, .pth or .pkl"),
         (SMALL, "COCO_V1", "weights COCO_V1 are not for maskrcnn_resnet18_fpn; they are for mask"),
         ("blob", "demo", "model blob has no weights, got 'demo'"),
     ],
