@@ -398,7 +398,7 @@ def test_what_is_left_open_is_filled_in_the_same_way_on_every_machine() -> None:
     ("name", "weights", "message"),
     [
         ("maskrcnn", None, "model 'maskrcnn' is not known; known are maskrcnn_resnet50_fpn, "),
-        ("maskrcnn_resnet101_fpn", None, "has no published weights; give a .safetensors, .pth or .pkl"),
+        ("maskrcnn_resnet101_fpn", None, "has no published weights; give a .safetensors, .pth or "),
         (SMALL, "COCO_V1", "weights COCO_V1 are not for maskrcnn_resnet18_fpn; they are for mask"),
         ("blob", "demo", "model blob has no weights, got 'demo'"),
     ],
