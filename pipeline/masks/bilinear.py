@@ -77,7 +77,7 @@ class Lines:
     """The one behind the last that is looked at; the map is taken to be off elsewhere."""
 
 
-def fused(a: Singles, b: Singles, c: Singles | np.float32) -> Singles:
+def fused(a: Singles, b: Singles | np.float32, c: Singles | np.float32) -> Singles:
     """Compute a * b + c with one rounding: a product of two float32 is exact in float64."""
     return (a.astype(np.float64) * b + c).astype(np.float32)
 
