@@ -22,9 +22,13 @@ def notes(plan: RunPlan) -> list[str]:
 
 
 def _encoders(plan: RunPlan) -> list[str]:
-    """Which encoder was found by who leaves it to this machine."""
+    """Which encoder was found by who leaves it to this machine, and which program sends."""
     found = [(url, sinks.hardware_codec(url)) for url in plan.sinks]
-    return [f"sink {mask_url(url)}: coded by {codec}" for url, codec in found if codec is not None]
+    coded = [f"sink {mask_url(url)}: coded by {codec}" for url, codec in found if codec is not None]
+    programs = [(url, sinks.sent_by(url)) for url in plan.sinks]
+    return coded + [
+        f"sink {mask_url(url)}: sent by {name}" for url, name in programs if name is not None
+    ]
 
 
 def _missing_secrets(plan: RunPlan) -> list[str]:

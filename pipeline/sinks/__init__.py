@@ -247,6 +247,16 @@ def hardware_codec(url: str) -> str | None:
     return found()
 
 
+def sent_by(url: str) -> str | None:
+    """The program beside us that a sink sends with; None: it needs none."""
+    if parse_sink(url).scheme.name != "srt":
+        return None
+    from pipeline.sinks.relay import program
+
+    path, version = program()
+    return f"ffmpeg {version}, {path}"
+
+
 def needs_tracks(url: str) -> bool:
     """Whether a sink can do nothing with instances that are not tracked."""
     parsed = parse_sink(url)
@@ -294,7 +304,7 @@ def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
                 if other_url == url:
                     raise ConfigError(
                         f"sink {mask_url(url)!r}: the sources {other_id!r} and {source_id!r} would "
-                        f"{what}; put {{source}} into the path"
+                        f"{what}; put {{source}} into {_tells_apart(url)}"
                     )
                 raise ConfigError(
                     f"sinks {mask_url(other_url)!r} and {mask_url(url)!r} would {what} for the "
@@ -303,11 +313,17 @@ def check_targets(sinks: Iterable[tuple[str, Iterable[str]]]) -> None:
             owners[place] = url, source_id
 
 
+def _tells_apart(url: str) -> str:
+    return "its streamid" if "streamid" in parse_sink(url).scheme.options else "the path"
+
+
 def _claims(url: str, source_ids: Iterable[str]) -> Iterator[tuple[str, Place | str]]:
     """What each source would have for itself alone: a file or folder, or an address."""
     parsed = parse_sink(url)
     for source_id, path in targets(url, source_ids).items():
         yield source_id, place_of(path)
     if parsed.scheme.writes == "address":
+        stream_id = parsed.options.get("streamid") or ""
         for source_id in source_ids:
-            yield source_id, f"{parsed.scheme.name}:{parsed.located(source_id)}"
+            place = f"{parsed.scheme.name}:{parsed.located(source_id)}"
+            yield source_id, f"{place} {stream_id.replace('{source}', source_id)}"

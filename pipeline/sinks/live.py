@@ -1,4 +1,4 @@
-"""`rtsp://`, `rtmp://`, `udp://`: the stream as it is now, annotated, for players and recorders."""
+"""`rtsp://`, `rtmp://`, `udp://`, `srt://`: the stream as it is now, annotated, for players."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.fitting import even, fit
 from pipeline.sinks.h264 import check_encoder, encoder_options, with_codec
 from pipeline.sinks.outgoing import TIMESCALE, Coding, Destination, NotOut, Outgoing
+from pipeline.sinks.relay import Relay, program
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import place_of
 from pipeline.stages import Position, StreamEnd
@@ -39,8 +40,8 @@ _TOLD_EVERY = 12
 class Way(Protocol):
     """A connection pictures are sent over."""
 
-    def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
-        """Send a picture (height * 3 / 2, width) with its time.
+    def send(self, i420: NDArray[np.uint8], ticks: int) -> bool:
+        """Send a picture (height * 3 / 2, width) with its time; False: nobody takes them yet.
 
         Raises:
             NotOut: the connection is over.
@@ -174,9 +175,10 @@ class LiveSink:
                 shown = pixels
                 i420 = np.asarray(cv2.cvtColor(fit(pixels, size), cv2.COLOR_BGR2YUV_I420), np.uint8)
             self._calling_since = self._clock()
-            way.send(i420, round(number * TIMESCALE / self._fps))
+            taken = way.send(i420, round(number * TIMESCALE / self._fps))
             self._calling_since = None
-            self._taken()
+            if taken:
+                self._taken()
             number = max(number + 1, int((self._clock() - began) * self._fps))
             self._over.wait(max(0.0, began + number / self._fps - self._clock()))
 
@@ -234,10 +236,11 @@ def with_notice(pixels: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 def open_live(target: SinkTarget) -> LiveSink:
-    """Open `rtsp://`, `rtsps://`, `rtmp://`, `rtmps://` or `udp://`.
+    """Open `rtsp://`, `rtsps://`, `rtmp://`, `rtmps://`, `udp://` or `srt://`.
 
     Raises:
-        ConfigError: the encoder is not to be had, a password or key is not where it should be.
+        ConfigError: the encoder is not to be had, a password or key is not where it should be, or
+            it is none that SRT takes.
     """
     options, place = target.options, place_of(target)
     try:
@@ -255,15 +258,40 @@ def open_live(target: SinkTarget) -> LiveSink:
         password=place.password,
         key=None if key is None else Secret(key),
     )
+    relay = _relay_of(target, destination) if place.scheme == "srt" else None
     options = with_codec(options)
     own = encoder_options(options)
     check_encoder(options["codec"], threads=options["threads"], options=own)
     fps = float(options["fps"] or min(max(target.fps_hint or 25.0, 1.0), 60.0))
     coding = Coding(options["codec"], fps, options["threads"], own)
     return LiveSink(
-        lambda size: Outgoing(destination, coding, size),
+        lambda size: Outgoing(destination, coding, size, None if relay is None else relay()),
         name=str(destination),
         fps=fps,
         annotated=options["annotated"],
         notice_s=options["notice"],
     )
+
+
+def _relay_of(target: SinkTarget, destination: Destination) -> Callable[[], Relay]:
+    """Starts what sends on over SRT.
+
+    Raises:
+        ConfigError: there is no such program here, or SRT takes no such passphrase.
+    """
+    path, why_not = program()
+    if path is None:
+        raise ConfigError(f"sink {destination}: {why_not}")
+    word, key = destination.password, destination.key
+    options = {"payload_size": "1316"}  # seven packets of MPEG-TS, as receivers expect
+    if word is not None:
+        if not 10 <= len(word.reveal()) <= 64 or not word.reveal().isprintable():
+            raise ConfigError(f"sink {destination}: a passphrase of SRT has 10 to 64 characters")
+        options["passphrase"] = word.reveal()
+    stream_id = (target.options["streamid"] or "").replace("{source}", target.source_id)
+    if stream_id := stream_id + ("" if key is None else key.reveal()):
+        options["streamid"] = stream_id
+    if (latency_s := target.options["latency"]) is not None:
+        options["latency"] = str(round(latency_s * 1e6))
+    where = f"srt://{destination.host_and_port}"
+    return lambda: Relay(path, where, options)

@@ -285,3 +285,10 @@ LIVE = {
     "key_file": file("a path", "a file that holds the end of the path"),
 }
 """Options of every scheme that sends video as it comes."""
+
+SRT = {
+    **{key: option for key, option in LIVE.items() if key != "username"},
+    "streamid": text(None, "a name", "what a server tells streams apart by"),
+    "latency": period(None, "how long what was lost on the way may be sent again"),
+}
+"""Options of SRT; the password is its passphrase, the key is put behind `streamid`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SinkError
 from pipeline.secrets import Secret, scrub
+from pipeline.sinks.relay import Relay
 
 TIMESCALE = 90_000
 CONNECT_S = 5.0
 """How long it may take to get through."""
-_FORMATS = {"rtmp": "flv", "rtmps": "flv", "udp": "mpegts"}
+_FORMATS = {"rtmp": "flv", "rtmps": "flv", "udp": "mpegts", "srt": "mpegts"}
 _OPTIONS = {
     "flv": {"flvflags": "no_duration_filesize"},
     "rtsp": {"rtsp_transport": "tcp"},
@@ -46,7 +48,7 @@ class Destination:
     """Comes behind the path."""
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self._place}/{self.path}"
+        return f"{self.scheme}://{self.host_and_port}" + (f"/{self.path}" if self.path else "")
 
     def reveal(self) -> str:
         """The whole URL, as FFmpeg wants it."""
@@ -54,10 +56,11 @@ class Destination:
         if self.password is not None:
             who += f":{quote(self.password.reveal(), safe='')}"
         key = "" if self.key is None else f"/{self.key.reveal()}"
-        return f"{self.scheme}://{who}{'@' if who else ''}{self._place}/{self.path}{key}"
+        return f"{self.scheme}://{who}{'@' if who else ''}{self.host_and_port}/{self.path}{key}"
 
     @property
-    def _place(self) -> str:
+    def host_and_port(self) -> str:
+        """As a URL has them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
@@ -79,23 +82,32 @@ class Outgoing:
         destination: where to.
         coding: of the pictures.
         size: (height, width), both even.
+        relay: sends it on where FFmpeg's own library cannot; closed here.
 
     Raises:
         NotOut: nobody is there, or we are refused.
     """
 
-    def __init__(self, destination: Destination, coding: Coding, size: tuple[int, int]) -> None:
-        self._destination = destination
+    def __init__(
+        self,
+        destination: Destination,
+        coding: Coding,
+        size: tuple[int, int],
+        relay: Relay | None = None,
+    ) -> None:
+        self._destination, self._relay = destination, relay
         kind = _FORMATS.get(destination.scheme, "rtsp")
         try:
             self._container = av.open(
-                destination.reveal(),
+                relay or destination.reveal(),
                 "w",
                 format=kind,
-                options=_OPTIONS[kind],
+                options=_OPTIONS[kind] | ({} if relay is None else {"flush_packets": "1"}),
                 timeout=CONNECT_S,
             )
         except (av.error.FFmpegError, ValueError) as error:
+            if relay is not None:
+                relay.close()
             raise self._told(error) from None
         try:
             stream = self._container.add_stream(
@@ -110,13 +122,13 @@ class Outgoing:
             self._stream.codec_context.time_base = Fraction(1, TIMESCALE)
             self._stream.codec_context.thread_count = coding.threads
             self._container.start_encoding()
-        except (av.error.FFmpegError, ValueError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             self.close()
             raise self._told(error) from None
         self._first = True
 
-    def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
-        """Code a picture and send it.
+    def send(self, i420: NDArray[np.uint8], ticks: int) -> bool:
+        """Code a picture and send it; False: nobody has let us in yet.
 
         Args:
             i420: uint8 (height * 3 / 2, width) planar 4:2:0.
@@ -132,18 +144,20 @@ class Outgoing:
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError) as error:
             raise self._told(error) from None
+        return self._relay is None or self._relay.through
 
     def close(self) -> None:
         """Say goodbye, as far as anybody listens."""
-        try:
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.error.FFmpegError, ValueError):
-            return
+        if self._relay is not None:
+            self._relay.close()
 
     def _told(self, error: Exception) -> NotOut:
         if isinstance(error, av.error.ProtocolNotFoundError):
             return NotOut(f"{self._destination}: this PyAV's FFmpeg does not speak it")
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = self._relay and self._relay.reason()
+        reason = reason or getattr(error, "strerror", None) or str(error)
         return NotOut(f"{self._destination}: {scrub(reason)}")

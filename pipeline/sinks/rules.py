@@ -24,6 +24,8 @@ _LONGEST_SLICE_S = 3600.0
 """Its pieces have numbers of four digits."""
 _HERE = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _LONGEST_TOPIC_BYTES = 65_535
+_LONGEST_STREAM_ID = 512
+"""Of SRT, bytes."""
 _LONGEST_NAME_BYTES = 255
 """Of AMQP."""
 
@@ -154,6 +156,22 @@ def udp(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str 
     if place.port is None:
         return "expected //HOST:PORT behind the colon"
     return "nothing stands behind //HOST:PORT" if place.path else None
+
+
+def srt(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A port and no path; one secret, which is not read where everybody reads it."""
+    if place.port is None:
+        return "expected //HOST:PORT behind the colon"
+    if place.path:
+        return (
+            "nothing stands behind //HOST:PORT; what a server tells streams apart by is streamid="
+        )
+    if place.username or place.password:
+        return "SRT knows no user names; its passphrase is named by password_env= or password_file="
+    stream_id = (options["streamid"] or "").replace("{source}", source_id)
+    if len(stream_id.encode(errors="replace")) > _LONGEST_STREAM_ID:
+        return f"streamid must have at most {_LONGEST_STREAM_ID} bytes"
+    return None
 
 
 def live(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:

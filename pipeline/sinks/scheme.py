@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,8 @@ class Scheme(Entry):
     """A module that only those have who installed an extra."""
     extra: str | None = None
     """The name of that extra; None: that of the scheme."""
+    lacks: Callable[[], str | None] | None = None
+    """What this machine has not that it needs beside, and what to do; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipeline.catalogue import Catalogue
 from pipeline.formats.image_ids import read_image_ids
-from pipeline.sinks import rules
+from pipeline.sinks import relay, rules
 from pipeline.sinks.options import (
     ANNOTATED,
     CODING,
@@ -17,6 +17,7 @@ from pipeline.sinks.options import (
     RECORDS,
     ROLLING,
     SERVICE,
+    SRT,
     TABLES,
     TLS,
     Option,
@@ -84,9 +85,19 @@ _LIVE = [
         ("udp", "UDP"),
     )
 ]
+_SRT = Scheme(
+    "srt",
+    "pipeline.sinks.live:open_live",
+    "annotated video as it comes, sent over SRT",
+    writes="address",
+    options=SRT,
+    rule=rules.srt,
+    lacks=relay.missing,
+)
 
 _BUILT_IN = [
     *_LIVE,
+    _SRT,
     Scheme(
         "jsonl",
         "pipeline.sinks.jsonl:open_jsonl",

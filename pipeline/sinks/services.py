@@ -85,7 +85,7 @@ def place_of(target: SinkTarget) -> ServicePlace:
     except ValueError as error:
         raise ConfigError(f"sink {place}: {error}") from error
     password = place.password if word is None else Secret(word)
-    username = options["username"] or place.username
+    username = options.get("username") or place.username
     return replace(place, username=username, password=password, tls=tls)
 
 

@@ -173,11 +173,6 @@ def parse_sink(url: str) -> SinkUrl:
 def _scheme(name: str, shown: str) -> Scheme:
     if name in SCHEMES:
         return SCHEMES[name]
-    if name == "srt":
-        raise ConfigError(
-            f"sink {shown!r}: SRT is not in the FFmpeg of PyAV's wheels; publish rtsp://HOST/PATH "
-            "to a media server that passes it on as SRT"
-        )
     raise ConfigError(
         f"sink {shown!r}: unknown scheme {name!r}{hint(name, SCHEMES)}; "
         f"schemes are {', '.join(sorted(SCHEMES))}"
@@ -260,6 +255,8 @@ def _check_installed(scheme: Scheme, shown: str) -> None:
             f"sink {shown!r}: needs {scheme.needs}, which is not installed: "
             f"pip install 'maskstream[{scheme.extra or scheme.name}]'"
         )
+    if scheme.lacks is not None and (reason := scheme.lacks()):
+        raise ConfigError(f"sink {shown!r}: {reason}")
 
 
 def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:

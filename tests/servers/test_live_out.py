@@ -23,11 +23,11 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
 Listen = Callable[[str, Path], subprocess.Popen[bytes]]
 FOUND = Instances.empty((240, 320))
-LISTENING = {"rtsp": ["-rtsp_flags", "listen"], "rtmp": ["-f", "flv", "-listen", "1"], "udp": []}
+LISTENING = {"rtsp": ["-rtsp_flags", "listen"], "rtmp": ["-f", "flv", "-listen", "1"]}
 
 
 def free_port(kind: str) -> int:
-    protocol = socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM
+    protocol = socket.SOCK_DGRAM if kind in ("udp", "srt") else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, protocol) as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -40,14 +40,14 @@ def listen(ffmpeg_program: str) -> Iterator[Listen]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(url: str, path: Path) -> subprocess.Popen[bytes]:
-        options = LISTENING[url.partition(":")[0]]
+        options = LISTENING.get(url.partition(":")[0], [])
         command = [
             ffmpeg_program,
             "-v",
             "error",
             *options,
             "-i",
-            url,
+            url.replace("?", "?mode=listener&") if url.startswith("srt:") else url,
             "-c",
             "copy",
             "-y",
@@ -98,12 +98,12 @@ def grows(path: Path, beyond: int = 0) -> Callable[[], bool]:
     return lambda: path.exists() and path.stat().st_size > beyond
 
 
-@pytest.mark.parametrize("kind", ["rtsp", "rtmp", "udp"])
+@pytest.mark.parametrize("kind", ["rtsp", "rtmp", "udp", "srt"])
 def test_what_arrives_is_the_stream_in_order(kind: str, listen: Listen, tmp_path: Path) -> None:
-    place = "" if kind == "udp" else "/live/gate"
-    url, path = f"{kind}://127.0.0.1:{free_port(kind)}{place}", tmp_path / "a.ts"
-    listen(url, path)
-    feed = Feed(f"{url}?crf=10")
+    place = "" if kind in ("udp", "srt") else "/live/gate"
+    url, path = f"{kind}://127.0.0.1:{free_port(kind)}{place}?", tmp_path / "a.ts"
+    listen(url.rstrip("?") if kind != "srt" else url, path)
+    feed = Feed(f"{url}crf=10")
     feed.until(grows(path, 200_000))
     feed.sink.close()
     numbers = received(path)
@@ -127,6 +127,39 @@ def test_a_receiver_that_is_killed_is_found_again(listen: Listen, tmp_path: Path
     numbers = received(second)
     assert numbers == sorted(numbers)
     assert numbers[0] > killed_at
+
+
+def test_over_srt_a_passphrase_lets_us_in_and_is_on_no_command_line(
+    listen: Listen,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    command_lines: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.live.LONGEST_PAUSE_S", 0.5)
+    url, word = f"srt://127.0.0.1:{free_port('srt')}?", tmp_path / "word"
+    first, second = tmp_path / "a.ts", tmp_path / "b.ts"
+    word.write_text("correct-horse-battery")
+    feed = Feed(f"{url}password_file={word}&streamid=publish:{{source}}&latency=200ms")
+    feed.until(lambda: "asked again until" in caplog.text)  # nobody is there yet
+    (line,) = caplog.messages
+    place = url.rstrip("?")
+    assert line.startswith(f"sink {place}: Connection to {place} failed: ")
+    receiver = listen(f"{url}passphrase=correct-horse-battery", first)
+    feed.until(grows(first, 100_000))
+    assert feed.sink.state().state == "connected"  # type: ignore[attr-defined]
+    seen = [line for line in command_lines().splitlines() if "-fpre" in line and place in line]
+    assert len(seen) == 1
+    assert "correct-horse" not in seen[0]
+    assert "publish:gate" not in seen[0]
+    receiver.kill()
+    receiver.wait(10)
+    killed_at = feed.number
+    listen(f"{url}passphrase=correct-horse-battery", second)
+    feed.until(grows(second, 100_000))
+    feed.sink.close()
+    assert received(second)[0] > killed_at
+    assert not [line for line in command_lines().splitlines() if "-fpre" in line and place in line]
 
 
 def test_a_receiver_that_takes_nothing_keeps_nobody_waiting(

@@ -37,6 +37,7 @@ class Player:
         self.luma: list[int] = []
         self.ticks: list[int] = []
         self.refusals = 0
+        self.unheard = 0
         self.goes_on = threading.Event()
         self.goes_on.set()
         self.changed = threading.Condition()
@@ -48,12 +49,13 @@ class Player:
         self.sizes.append(size)
         return self
 
-    def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
+    def send(self, i420: NDArray[np.uint8], ticks: int) -> bool:
         assert self.goes_on.wait(10)
         with self.changed:
             self.luma.append(int(i420[SIZE[0] // 2, 0]))
             self.ticks.append(ticks)
             self.changed.notify_all()
+        return len(self.luma) > self.unheard
 
     def close(self) -> None:
         self.sizes.append((0, 0))
@@ -134,6 +136,17 @@ def test_who_is_not_there_is_asked_again_and_said_once(
     ]
 
 
+def test_it_is_not_connected_before_somebody_takes_pictures(make_result: MakeResult) -> None:
+    player = Player()
+    player.unheard = 3
+    with sending(player) as sink:
+        sink.write(make_result(0), grey(50))
+        player.until(lambda: len(player.luma) == 2)
+        assert sink.state() == SinkState("connecting", 0)
+        player.until(lambda: len(player.luma) == 5)
+        assert sink.state() == SinkState("connected", 0)
+
+
 def test_the_stream_waits_for_nobody_and_an_end_that_takes_nothing_is_left_behind(
     make_result: MakeResult, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +173,7 @@ def test_the_stream_waits_for_nobody_and_an_end_that_takes_nothing_is_left_behin
 
 def test_a_thread_that_an_error_ended_ends_the_sink(make_result: MakeResult) -> None:
     class Broken(Player):
-        def send(self, i420: NDArray[np.uint8], ticks: int) -> None:
+        def send(self, i420: NDArray[np.uint8], ticks: int) -> bool:
             raise RuntimeError("no such thing")
 
     with sending(Broken()) as sink:

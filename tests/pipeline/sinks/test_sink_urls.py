@@ -244,11 +244,6 @@ def test_output_stays_in_the_folder_before_the_source(location: str, root: str) 
             "500MB or 20GB, got '0GB'",
         ),
         (
-            "srt://example.org:9000",
-            "sink 'srt://example.org:9000': SRT is not in the FFmpeg of PyAV's wheels; publish "
-            "rtsp://HOST/PATH to a media server that passes it on as SRT",
-        ),
-        (
             "jsonl://data/a",
             "sink 'jsonl://data/a': expected a path after the colon, jsonl:/data/a or jsonl:data/a",
         ),
