@@ -25,7 +25,7 @@ DOORS = [path.parent for path in FILES if path.name == "__init__.py"]
 
 LONGEST_FILE = 350
 LONGEST_FUNCTION = 60
-ASKED_FROM_OUTSIDE = {"main", "seekable", "__all__", "rasterise", "instances_of"}
+ASKED_FROM_OUTSIDE = {"main", "seekable", "__all__"}
 """By the command that is installed, by PyAV of what it reads, by Python."""
 
 

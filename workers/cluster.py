@@ -168,7 +168,7 @@ class Cluster:
         import ray
 
         model = self._plan.model
-        if model.device == "cpu" or not models.MODELS[model.name].family.wants_gpu:
+        if model.device == "cpu" or not models.named(model.name).family.wants_gpu:
             return 0
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         found = int(resources.get("GPU", 0))

@@ -99,13 +99,13 @@ BUCKET = (800, 1344)
 
 def batches(plan: RunPlan) -> str:
     """How many pictures will go together on the GPUs here; empty where that is not known."""
-    from pipeline.models import MODELS
+    from pipeline.models import named
     from pipeline.models.shared.cards import cards
     from workers.scaling import fleet
 
     found = cards(os.environ.get("CUDA_VISIBLE_DEVICES"))
     model = plan.model
-    largest_batch = MODELS[model.name].family.largest_batch
+    largest_batch = named(model.name).family.largest_batch
     if not found or largest_batch is None:
         return ""
     card = min(found, key=lambda card: card.free_bytes)
@@ -128,7 +128,7 @@ def seconds_per_frame(model: str, *, cores: int) -> float:
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         flags = info.read()
     gflops_per_core = 400 if "amx_bf16" in flags else 150 if "avx512_bf16" in flags else 60
-    return models.MODELS[model].gflop_per_frame / (gflops_per_core * cores)
+    return models.named(model).gflop_per_frame / (gflops_per_core * cores)
 
 
 def tell(end: End, *, quiet: bool) -> None:

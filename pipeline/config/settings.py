@@ -49,13 +49,14 @@ class ModelSettings(Section):
 
     name: str | None = Field(
         None,
-        description="A name from `maskstream models`; by default the one named inside `weights`, "
-        "or maskrcnn_resnet50_fpn_v2.",
+        description="A name from `maskstream models`, or `NAME:REFERENCE` (docs/models.md); by "
+        "default what `weights` are of, or maskrcnn_resnet50_fpn_v2.",
     )
     weights: LocalPath | None = Field(
         None,
         description="`COCO_V1` (fetched and verified by torchvision), `demo` (bundled), or a path "
-        "to a .safetensors, .pth or .pkl file; by default the model's own.",
+        "to a .safetensors, .pth or .pkl file, or what a model of transformers lies in; by default "
+        "the model's own.",
     )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(

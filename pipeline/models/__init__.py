@@ -5,16 +5,19 @@ Importing this costs nothing; `load_segmenter` imports torch, where the model ne
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Catalogue, hint
 from pipeline.errors import ConfigError
 from pipeline.models.blob.family import MODEL as BLOB
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
+from pipeline.models.queries.family import MODELS as QUERIES
 from pipeline.models.recognising import name_of, refuse_other
-from pipeline.models.shared.family import Family, Model, ModelCard
+from pipeline.models.shared.family import Family, Model, ModelCard, Reference
 from pipeline.models.shared.files import WeightsFile, read_about, read_weights
 from pipeline.paths import expanded
 
@@ -29,6 +32,7 @@ __all__ = [
     "Family",
     "Model",
     "ModelCard",
+    "Reference",
     "WeightsFile",
     "choose",
     "fetch_weights",
@@ -37,11 +41,12 @@ __all__ = [
     "load_segmenter",
     "local_weights",
     "model_labels",
+    "named",
     "names",
     "weights_paths",
 ]
 
-MODELS = Catalogue("model", "maskstream.models", (*MASK_RCNNS, BLOB))
+MODELS = Catalogue("model", "maskstream.models", (*MASK_RCNNS, *QUERIES, BLOB))
 """All models; installed packages offer more as `Model`s in the entry points of this group."""
 
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
@@ -80,12 +85,16 @@ def choose(
         name = _name_for(weights, read)
     if name is None:
         name = DEFAULT
-    model = _model(name)
+    name, weights = _split(name, weights)
+    model = named(name)
+    _check_installed(model)
     if not model.family.needs_weights:
         if weights is not None:
             raise ConfigError(f"model {name} has no weights, got {weights!r}; leave them out")
         return name, None
     weights = weights or model.weights
+    if model.family.reference is not None:
+        return name, _settled(model, model.family.reference, weights)
     if weights is None:
         raise ConfigError(
             f"model {name} has no published weights; give a .safetensors, .pth or .pkl file "
@@ -108,20 +117,28 @@ def fetch_weights(name: str, weights: str | None = None) -> WeightsFile | None:
     name, weights = choose(name, weights)
     if weights is None:
         return None
-    fetch = _model(name).family.fetch
+    reference, fetch = named(name).family.reference, named(name).family.fetch
+    if reference is not None:
+        return reference.read(name, weights)
     if _is_remote(weights) and fetch is not None:
         return fetch(name, weights)
     return read_weights(weights, _bundled(weights))
 
 
-def local_weights(weights: str | None) -> WeightsFile | None:
+def local_weights(weights: str | None, name: str | None = None) -> WeightsFile | None:
     """Weights that are on this machine's disk, read once; None where they are published or none.
+
+    Args:
+        weights: a word, a path or a reference.
+        name: of the model, where weights may be a reference.
 
     Raises:
         ModelError: the file is missing or broken.
     """
     if weights is None or _is_remote(weights):
         return None
+    if name is not None and (reference := named(name).family.reference) is not None:
+        return reference.read(name, weights) if os.path.exists(weights) else None
     return read_weights(weights, _bundled(weights))
 
 
@@ -138,17 +155,18 @@ def weights_paths(weights: str | None) -> list[str]:
 def model_labels(name: str, weights: str | WeightsFile | None = None) -> Mapping[int, str]:
     """Names by class id, without torch unless it is an old .pth without labels beside it.
 
+    Empty where they are not known before the model is loaded.
+
     Raises:
         ConfigError: see `choose`.
         ModelError: the file cannot be read, or its labels do not fit its class head.
     """
     if not isinstance(weights, WeightsFile):
         name, chosen = choose(name, weights)
-        remote = chosen is None or _is_remote(chosen)
-        weights = None if chosen is None or remote else read_about(chosen, _bundled(chosen))
+        weights = None if chosen is None else _about(name, chosen)
     if weights is not None:
-        refuse_other(_model(name), MODELS.values(), weights)
-    return _model(name).family.labels(weights)
+        refuse_other(named(name), MODELS.values(), weights)
+    return named(name).family.labels(weights)
 
 
 def load_segmenter(
@@ -164,7 +182,7 @@ def load_segmenter(
     """Load a model, ready to segment (warm-up is `segmenter.warm_up`, where there is one).
 
     Args:
-        name: see `names()`.
+        name: see `names()`; also `name:reference`, and `package.module:function`.
         weights: `COCO_V1`, `demo`, a path, or what `fetch_weights` gave; None: the model's own.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: of the dense part: `auto`, `fp32`, `fp16` (GPU) or `bf16`.
@@ -177,9 +195,10 @@ def load_segmenter(
         ModelError: weights or device are unusable.
     """
     file = weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights)
+    name, _ = _split(name, None)
     if file is not None:
-        refuse_other(_model(name), MODELS.values(), file)
-    return _model(name).family.load(
+        refuse_other(named(name), MODELS.values(), file)
+    return named(name).family.load(
         name,
         file,
         device=device,
@@ -195,11 +214,62 @@ def is_bundled(weights: str | None) -> bool:
     return weights is not None and _bundled(weights) is not None
 
 
-def _model(name: str) -> Model:
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise ConfigError(f"model {name!r} is not known; known are {', '.join(MODELS)}") from None
+def named(name: str) -> Model:
+    """The row of a name; of `name:reference` that before the colon.
+
+    Raises:
+        ConfigError: there is none of that name, or it takes no reference.
+    """
+    first, colon, _ = name.partition(":")
+    if first not in MODELS:
+        raise ConfigError(
+            f"model {name!r} is not known{hint(first, MODELS)}; known are {', '.join(MODELS)}"
+        )
+    model = MODELS[first]
+    if colon and model.family.reference is None:
+        raise ConfigError(f"model {name!r}: {first} stands alone; give a file with --weights")
+    return model
+
+
+def _split(name: str, weights: str | None) -> tuple[str, str | None]:
+    """Take a reference out of the name."""
+    first, colon, reference = name.partition(":")
+    if not colon or named(name).name != first:
+        return name, weights
+    if weights is not None and weights != reference:
+        raise ConfigError(
+            f"model {name!r} says which weights, and --weights {weights!r} others; leave one out"
+        )
+    return first, expanded(reference)
+
+
+def _settled(model: Model, reference: Reference, weights: str | None) -> str:
+    """What is on this disk by its whole path, as workers have other working folders."""
+    if not weights:
+        raise ConfigError(
+            f"model {model.name} is to be told which: --model {model.name}:REFERENCE, "
+            f"{reference.what}"
+        )
+    return os.path.abspath(weights) if os.path.exists(weights) else weights
+
+
+def _check_installed(model: Model) -> None:
+    if model.family.needs is None:
+        return
+    module, extra = model.family.needs
+    if find_spec(module) is None:
+        raise ConfigError(
+            f"model {model.name} needs {module}, which is not installed: "
+            f"pip install 'maskstream[{extra}]'"
+        )
+
+
+def _about(name: str, weights: str) -> WeightsFile | None:
+    """What is known of weights before they are read, or fetched."""
+    reference = named(name).family.reference
+    if reference is not None:
+        return reference.about(name, weights)
+    return None if _is_remote(weights) else read_about(weights, _bundled(weights))
 
 
 def _owners(word: str) -> list[Model]:
@@ -219,4 +289,8 @@ def _name_for(weights: str, read: WeightsFile | None) -> str | None:
     """The one model weights are for; None where that is open."""
     if owners := _owners(weights):
         return owners[0].name if len(owners) == 1 else None
+    references = {id(m.family): m.family.reference for m in MODELS.values()}.values()
+    for reference in filter(None, references):
+        if (name := reference.recognise(weights)) is not None:
+            return name
     return name_of(MODELS.values(), read or read_about(weights))

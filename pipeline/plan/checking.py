@@ -66,6 +66,8 @@ def _check_classes(plan: RunPlan) -> None:
     if not asked and not any(stream.classes for stream in plan.streams):
         return
     labels = models.model_labels(plan.model.name, plan.model.weights)
+    if not labels:  # said where the model is loaded
+        return
     for stream in plan.streams:
         stream.class_ids(labels)
     for url, names in asked.items():

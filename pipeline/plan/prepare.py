@@ -83,7 +83,7 @@ def prepare(plan: RunPlan) -> Prepared:
     for stream in plan.streams:
         for sink in stream.sinks:
             sinks.look_at(sink.url, stream.id, now=True)
-    weights = models.local_weights(plan.model.weights)
+    weights = models.local_weights(plan.model.weights, plan.model.name)
     if weights is not None:
         plan = replace(plan, model=replace(plan.model, digest=weights.sha256))
     refuse_unwritable(plan)

@@ -6,9 +6,7 @@ import os
 from collections.abc import Collection
 
 from pipeline import models, sinks, sources
-from pipeline.catalogue import hint
 from pipeline.config import Settings, SourceSettings
-from pipeline.errors import ConfigError
 from pipeline.plan.checking import check_plan, check_sources
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.run import RunPlan, WorkersPlan
@@ -63,11 +61,6 @@ def resolve(
 
 def _model(settings: Settings) -> ModelPlan:
     asked, name = settings.model, settings.model.name
-    if name is not None and name not in models.MODELS:
-        raise ConfigError(
-            f"model.name: {name!r} is not known{hint(name, models.MODELS)}; "
-            f"known are {', '.join(models.MODELS)}"
-        )
     if name is None and asked.weights is None and asked.device == "cpu":
         name = models.DEFAULT_ON_CPU
     name, weights = models.choose(name, asked.weights)

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -27,13 +26,11 @@ from pipeline.models.mask_rcnn.found import Found
 from pipeline.models.mask_rcnn.loading import load_any
 from pipeline.models.shared.devices import Placement, place
 from pipeline.models.shared.files import WeightsFile, labels_for
-from pipeline.models.shared.memory import first_line, is_out_of_memory, shortage
+from pipeline.models.shared.guard import OUT_OF_MEMORY, guarded
 from pipeline.models.shared.pictures import check_picture
 from pipeline.stages import ModelInfo
 
 _log = logging.getLogger(__name__)
-OUT_OF_MEMORY = "out_of_memory"
-T = TypeVar("T")
 
 
 def load_mask_rcnn(
@@ -219,7 +216,7 @@ class MaskRcnnSegmenter:
     ) -> list[Found]:
         """`run` pictures of one bucket, halved where they do not fit."""
         try:
-            return _guarded(engine, images, run)
+            return guarded(run, images, engine.placement.device)
         except SegmentFailed as failure:
             if failure.cause != OUT_OF_MEMORY or len(images) == 1:
                 raise
@@ -257,15 +254,3 @@ def _free(placement: Placement) -> int | None:
         return None
     free, _ = torch.cuda.mem_get_info(placement.device)
     return int(free)
-
-
-def _guarded(engine: Engine, images: list[Image], call: Callable[[], T]) -> T:
-    """Call, with what can go wrong on a device turned into `SegmentFailed`."""
-    try:
-        return call()
-    except (RuntimeError, MemoryError, cv2.error) as error:
-        if not is_out_of_memory(error):
-            raise SegmentFailed("model_error", first_line(error)) from error
-        size = (images[0].shape[0], images[0].shape[1])
-        text = shortage(error, len(images), size, engine.placement.device)
-        raise SegmentFailed(OUT_OF_MEMORY, text) from error

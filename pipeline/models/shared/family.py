@@ -44,6 +44,23 @@ NO_CARD = ModelCard()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What stands behind the colon of `--model name:reference`, where weights are no state dict.
+
+    `--model name --weights reference` says the same, and a plan holds it so.
+    """
+
+    what: str
+    """What it is, as a message goes on: `a folder, or a name on the hub`."""
+    read: Callable[[str, str], WeightsFile]
+    """`read(name, reference)`: what travels to the workers, read or fetched here, once."""
+    about: Callable[[str, str], WeightsFile | None]
+    """`about(name, reference)`: what this machine's disk says of it, quickly; None: nothing."""
+    recognise: Callable[[str], str | None]
+    """`recognise(path)`: which of the family's models a path is of, where it is of one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One kind of model. Light: its functions import what is heavy when they are called."""
 
@@ -63,6 +80,10 @@ class Family:
     layout of the family they lie in; None: of none. A file that another family recognises, and this
     one does not, is refused by the name of the other. None: it refuses by itself what it cannot
     read."""
+    reference: Reference | None = None
+    """How weights are read that are no state dict; None: they are one."""
+    needs: tuple[str, str] | None = None
+    """A module that must be installed, and the extra of maskstream it comes with."""
     largest_batch: Callable[..., int] | None = None
     """`largest_batch(model, size, precision, free_bytes, threshold=...)`: pictures of a padded
     (height, width) that go together on a GPU; None: not known."""

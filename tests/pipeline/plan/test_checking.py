@@ -26,7 +26,7 @@ def test_a_right_configuration_passes_though_nothing_of_it_exists() -> None:
     [
         pytest.param(
             {"model": {"name": "maskrcnn_resnet50_fpn_v3"}},
-            r"model.name: 'maskrcnn_resnet50_fpn_v3' is not known, did you mean "
+            r"model 'maskrcnn_resnet50_fpn_v3' is not known, did you mean "
             r"'maskrcnn_resnet50_fpn_v2'\?; known are ",
             id="model",
         ),
