@@ -156,7 +156,7 @@ class _StageErrors:
         (boxes,), _, (labels,) = heads.postprocess_detections(logits, deltas, [proposals], sizes)
         valid = torch.ones(1, len(proposals), dtype=torch.bool)
         found = detect(
-            logits,
+            logits.softmax(dim=1),
             torch.unflatten(deltas, 1, (-1, 4)),
             Proposals(proposals[None], valid),
             resized,

@@ -110,7 +110,9 @@ def pretend(
                     results = _results(_begun(engine, inputs, lap), detections * batch)
                 stage[0] = "results to the host"
                 with _OnDevice(stage, uploads=True):
-                    next(bring(results, [(1080, 1920)] * batch, engine._kernels.paste))
+                    next(
+                        bring(results, [(1080, 1920)] * batch, engine._kernels.paste, engine._found)
+                    )
             with torch.inference_mode(), _OnDevice(stage):
                 steps = _begun(engine, inputs, lap)
                 stage[0] = "all candidates"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.catalogue import Catalogue, hint
 from pipeline.errors import ConfigError
 from pipeline.models.blob.family import MODEL as BLOB
+from pipeline.models.cascade_mask_rcnn.family import MODELS as CASCADES
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
 from pipeline.models.queries.family import MODELS as QUERIES
 from pipeline.models.recognising import name_of, refuse_other
@@ -46,7 +47,7 @@ __all__ = [
     "weights_paths",
 ]
 
-MODELS = Catalogue("model", "maskstream.models", (*MASK_RCNNS, *QUERIES, BLOB))
+MODELS = Catalogue("model", "maskstream.models", (*MASK_RCNNS, *CASCADES, *QUERIES, BLOB))
 """All models; installed packages offer more as `Model`s in the entry points of this group."""
 
 DEFAULT = "maskrcnn_resnet50_fpn_v2"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,11 +70,31 @@ MODELS = (
 )
 
 
-def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
-    # Before torch loads OpenMP, which reads it once: a thread that spins while it waits for its
-    # sibling keeps it from running where cores are short (2 threads beside other work on 2 cores:
-    # 547 ms a frame spinning, 57 ms asleep).
+def before_torch() -> None:
+    """Say how threads wait; to be called before torch loads OpenMP, which reads it once.
+
+    A thread that spins while it waits for its sibling keeps it from running where cores are short
+    (2 threads beside other work on 2 cores: 547 ms a frame spinning, 57 ms asleep).
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def labels_of_detectron2(head: str) -> Callable[[WeightsFile | None], Mapping[int, str]]:
+    """Labels of files in detectron2's layout, whose class head is called so."""
+
+    def labels(file: WeightsFile | None) -> Mapping[int, str]:
+        if file is None:
+            return COCO_LABELS
+        rows = list(shapes_of(file).get(head, ()))[:1]
+        if not rows:
+            raise ModelError(f"weights {file.origin}: no {head} in it")
+        return labels_for(file, rows[0], COCO_ROWS)
+
+    return labels
+
+
+def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
+    before_torch()
     from pipeline.models.mask_rcnn.segmenter import load_mask_rcnn
 
     return load_mask_rcnn(name, file, **options)

@@ -23,7 +23,7 @@ from pipeline.instances import Instances
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.fit import NEEDS, largest_batch
 from pipeline.models.mask_rcnn.found import Found
-from pipeline.models.mask_rcnn.loading import load_any
+from pipeline.models.mask_rcnn.loading import Loaded, load_any
 from pipeline.models.shared.devices import Placement, place
 from pipeline.models.shared.files import WeightsFile, labels_for
 from pipeline.models.shared.guard import OUT_OF_MEMORY, guarded
@@ -42,9 +42,11 @@ def load_mask_rcnn(
     score_threshold: float = 0.1,
     threads: int | None = None,
     max_batch: int = 8,
+    read: Callable[[str, WeightsFile], Loaded] = load_any,
 ) -> MaskRcnnSegmenter:
     """Load a network and build its engine; see `pipeline.models.load_segmenter`.
 
+    `read` makes a network of a file; families built on this engine have their own.
     `threads` holds for torch and OpenCV in the whole process.
     """
     if threads is not None:
@@ -57,11 +59,16 @@ def load_mask_rcnn(
     if max_batch < 1:
         raise ConfigError(f"max_batch: expected at least 1, got {max_batch}")
     placement = place(device, precision)
-    network, dialect = load_any(name, file)
-    classes = network.roi_heads.box_predictor.cls_score.out_features
-    labels = labels_for(file, classes, dialect.coco_rows)
+    loaded = read(name, file)
+    labels = loaded.labels or labels_for(file, loaded.rows, loaded.dialect.coco_rows)
     info = ModelInfo(name, dict(labels), file.sha256)
-    engine = Engine(network, placement, score_threshold=score_threshold, dialect=dialect)
+    engine = Engine(
+        loaded.network,
+        placement,
+        score_threshold=score_threshold,
+        dialect=loaded.dialect,
+        last_head=loaded.last_head,
+    )
     return MaskRcnnSegmenter(engine, info, max_batch=max_batch, free_bytes=_free(placement))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,23 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.arrays import Size
 from pipeline.masks import Masks
+from pipeline.models.mask_rcnn.detectron2.preprocess import ShortestEdge, prepare
+from pipeline.models.mask_rcnn.detectron2.roi_align import LEAST_AREAS, gathered
+from pipeline.models.mask_rcnn.engine.anchors import level_shapes
+from pipeline.models.mask_rcnn.engine.dense import Dense
+from pipeline.models.mask_rcnn.engine.last_head import Regions
+from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
+from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout, make_table
+from pipeline.models.shared.stored import StoredTensor
+
+Pool = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,39 @@ class Golden:
         different = both * (1 - iou) / (1 + iou)
         same: NDArray[np.bool_] = (iou >= 0.98) | (different <= 6)
         return same
+
+
+def folder_of(shared_data: Path, name: str) -> Golden:
+    """A folder of recorded outputs; the test is skipped where there is none."""
+    path = shared_data / "golden" / name
+    if not path.is_dir():
+        pytest.skip(f"no recorded outputs at {path}")
+    return Golden(path)
+
+
+def stored(state: Mapping[str, NDArray[Any]]) -> dict[str, StoredTensor]:
+    """Weights as a reader of files gives them."""
+    return {
+        name: StoredTensor.whole(str(v.dtype), v.shape, memoryview(v.tobytes()), fortran=False)
+        for name, v in state.items()
+    }
+
+
+def batch_of(golden: Golden, case: str, network: Any, **change: tuple[float, ...]) -> Batch:
+    """A picture as detectron2's network got it: not resized, results at the recorded size."""
+    picture = golden.picture(case)
+    rules = ShortestEdge.of(network)
+    values = {"mean": rules.mean, "std": rules.std, **change}
+    as_it_is = ShortestEdge(min(picture.shape[:2]), 10_000, **values)
+    batch = prepare([picture], as_it_is, torch.float32)
+    return Batch(batch.pixels, batch.sizes, torch.tensor([golden.output_size(case)]).float())
+
+
+def regions_of(dense: Dense, padded: Size, boxes: Tensor, pool: Pool = gathered) -> Regions:
+    """Regions of one picture, by detectron2's rule."""
+    layout = make_layout(level_shapes(padded)[:-1], 1, torch.device("cpu"), least_areas=LEAST_AREAS)
+    pictures = torch.zeros(len(boxes), dtype=torch.int64)
+    return Regions(make_table(dense.levels[:-1]), layout, boxes, pictures, pool)
 
 
 def _rules(path: Path) -> ModuleType:

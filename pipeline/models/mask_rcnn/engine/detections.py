@@ -1,4 +1,4 @@
-"""From class logits and deltas of P proposals to the best D detections, in fixed shapes.
+"""From class scores and deltas of P proposals to the best D detections, in fixed shapes.
 
 The best K of all P × classes scores are chosen first and only these are decoded. That is exact as
 long as all scores above the threshold are among them, or D of them survive suppression; otherwise
@@ -64,7 +64,7 @@ class BoxDetections:
 
 
 def detect(
-    logits: Tensor,
+    probabilities: Tensor,
     deltas: Tensor,
     proposals: Proposals,
     sizes: Tensor,
@@ -75,8 +75,8 @@ def detect(
     """Select detections.
 
     Args:
-        logits: (B * P, classes) float32, background first.
-        deltas: (B * P, classes, 4) float32.
+        probabilities: (B * P, classes) float32, background first.
+        deltas: (B * P, classes, 4) float32; or (B * P, 1, 4), the same for all classes.
         proposals: where they were pooled.
         sizes: (B, 2) height and width of the resized pictures.
         rules: what to keep.
@@ -84,15 +84,16 @@ def detect(
         suppress: the form of non-maximum suppression for the device.
     """
     batch, count = proposals.valid.shape
-    classes = logits.shape[1]
-    scores = torch.softmax(logits, dim=-1).view(batch, count, classes)[..., 1:]
+    classes = probabilities.shape[1]
+    scores = probabilities.view(batch, count, classes)[..., 1:]
     scores = torch.where(proposals.valid[..., None], scores, -math.inf).flatten(1)
     above = (scores > rules.threshold).sum(dim=1)
     best, index = _ranked(scores, min(candidates, scores.shape[1]))
     place, label = index // (classes - 1), index % (classes - 1) + 1
     row = place + torch.arange(batch, device=index.device)[:, None] * count
     at = proposals.boxes.view(-1, 4)[row]
-    boxes = clip(decode(deltas[row, label], at, rules.weights), sizes)
+    own = deltas[row, label] if deltas.shape[1] > 1 else deltas[row, 0]
+    boxes = clip(decode(own, at, rules.weights), sizes)
     good = (best > rules.threshold) & large_enough(boxes, rules.smallest)
     best = torch.where(good, best, -math.inf)
     keep = suppress(boxes, label, best, rules.overlap, 1, rules.limit)

@@ -31,6 +31,7 @@ from pipeline.models.mask_rcnn.engine.detections import (
 )
 from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION, Dialect
 from pipeline.models.mask_rcnn.engine.lanes import Lane, Lanes, Pass, Steps
+from pipeline.models.mask_rcnn.engine.last_head import LastHead, Regions
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.engine.operators.kernels import Kernels
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
@@ -70,6 +71,7 @@ class Engine:
         cuda: of the device; None: what the device has. Another for tests.
         kernels: forms of the operations; None: the fastest that are right on the device.
         dialect: of the framework the weights are from.
+        last_head: makes what says more about each detection: its mask, for one.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Engine:
         cuda: Cuda | None = None,
         kernels: Kernels | None = None,
         dialect: Dialect = TORCHVISION,
+        last_head: Callable[..., LastHead] = MaskHead,
     ) -> None:
         device, dtype = placement.device, placement.dtype
         self._cuda = cuda or cuda_for(device)
@@ -89,8 +92,6 @@ class Engine:
         self.placement = placement
         self.score_threshold = score_threshold
         self.dialect = dialect
-        self.rows: int = network.roi_heads.box_predictor.cls_score.out_features
-        """Of the class head, background included."""
         self.input_rules = dialect.input_rules(network)
         self.buckets: Counter[Size] = Counter()
         """How many pictures of each padded size have been seen."""
@@ -100,11 +101,14 @@ class Engine:
             network, score_threshold, device, dialect.smallest_detection
         )
         self._dense = DensePart(network, make)
-        self._box_head = BoxHead(network, make, device, dtype)
-        self._mask_head = MaskHead(network, make, device, dtype)
+        self._box_heads = BoxHead.stages(network, make, device, dtype)
+        self.rows = self._box_heads[-1].rows
+        """Of the class head, background included."""
+        self._last_head = last_head(network, make, device, dtype)
         self._kernels = kernels or dialect.kernels(device)
         self.depth = depth or (_DEPTH_ON_GPU if self._cuda else 1)
         self._lanes = Lanes(self._cuda, self.depth)
+        self._found = partial(self._last_head.found, paste=dialect.paste)
         self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
         self._finish()
 
@@ -149,7 +153,7 @@ class Engine:
         _done(lap, "preprocess")
         results = yield from self._forward(batch, lap, lane, at_least)
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return (yield from bring(results, sizes, self._kernels.paste, self.dialect.paste))
+        return (yield from bring(results, sizes, self._kernels.paste, self._found))
 
     def _forward(
         self, batch: Batch, lap: Lap | None, lane: Lane, at_least: int = 0
@@ -168,11 +172,11 @@ class Engine:
         _done(lap, "detections")
         rows = mask_batch(kept, found[1].numel(), self.placement.device)
         if not kept:
-            return Results.none(2 * self._mask_head.size, self.placement.device)
-        call = partial(self._masks, bucket, rows)
+            return Results.none(self._last_head.nothing(self.placement.device))
+        call = partial(self._last, bucket, rows)
         outputs = run((bucket.key, rows), call, table, *found[:3], batch.sizes, batch.source)
         _done(lap, "masks")
-        return Results(*(output[:kept] for output in outputs))
+        return Results.of(output[:kept] for output in outputs)
 
     def _until_detections(
         self, bucket: _Bucket, lap: Lap | None, pixels: Tensor, sizes: Tensor
@@ -188,28 +192,37 @@ class Engine:
         )
         _done(lap, "proposals")
         table = make_table(dense.levels[:-1])
-        pooled = self._pool_proposals(table, bucket.layout, proposals)
-        _done(lap, "RoIAlign of proposals")
-        logits, deltas = self._box_head(pooled, len(sizes))
-        _done(lap, "box head")
-        found = self._detect(logits, deltas, proposals, sizes, CANDIDATES)
+        scores, deltas, proposals = self._scored(table, bucket.layout, proposals, sizes, lap)
+        found = self._detect(scores, deltas, proposals, sizes, CANDIDATES)
         missing = found.missing.max()
         kept = torch.where(missing > 0, -missing, found.count.sum())
         detections = (found.boxes, found.scores, found.classes)
-        return table, *detections, logits, deltas, proposals.boxes, proposals.valid, kept
+        return table, *detections, scores, deltas, proposals.boxes, proposals.valid, kept
 
-    def _pool_proposals(self, table: Tensor, layout: Layout, proposals: Proposals) -> Tensor:
+    def _scored(
+        self, table: Tensor, layout: Layout, proposals: Proposals, sizes: Tensor, lap: Lap | None
+    ) -> tuple[Tensor, Tensor, Proposals]:
+        """Scores, the mean over the stages; deltas of the last one, and where it has looked."""
         batch, count = proposals.valid.shape
         pictures = torch.arange(batch, device=table.device)[:, None].expand(batch, count)
-        return self._kernels.roi_align(
-            table, layout, proposals.boxes.view(-1, 4), pictures.reshape(-1), self._box_head.size
-        )
+        scores: list[Tensor] = []
+        for head in self._box_heads:
+            boxes = proposals.boxes.view(-1, 4)
+            pooled = self._kernels.roi_align(table, layout, boxes, pictures.reshape(-1), head.size)
+            _done(lap, "RoIAlign of proposals")
+            logits, deltas = head(pooled, batch)
+            scores.append(torch.softmax(logits, dim=-1))
+            _done(lap, "box head")
+            if head is not self._box_heads[-1]:
+                proposals = head.refined(proposals, deltas, sizes)
+        mean = scores[0] if len(scores) == 1 else torch.stack(scores).mean(dim=0)
+        return mean, deltas, proposals
 
     def _detect(
-        self, logits: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, candidates: int
+        self, scores: Tensor, deltas: Tensor, proposals: Proposals, sizes: Tensor, candidates: int
     ) -> BoxDetections:
         rules = self._detection_rules
-        return detect(logits, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
+        return detect(scores, deltas, proposals, sizes, rules, candidates, self._kernels.nms)
 
     def _detect_all(self, found: Sequence[Tensor], sizes: Tensor, candidates: int) -> list[Tensor]:
         """Boxes, scores and classes of detections out of all candidates, and their number.
@@ -217,9 +230,9 @@ class Engine:
         So many `candidates` are above the threshold in one of the pictures. Suppression compares
         them in pairs, so that only as many pictures are looked at together as have room for that.
         """
-        logits, deltas, boxes, valid = found[3:7]
+        scores, deltas, boxes, valid = found[3:7]
         batch, count = valid.shape
-        everything = count * (logits.shape[1] - 1)
+        everything = count * (scores.shape[1] - 1)
         candidates = min(everything, 1 << (candidates - 1).bit_length())  # few shapes
         at_once = max(1, PAIRS_AT_ONCE // candidates**2)
         parts = []
@@ -227,12 +240,12 @@ class Engine:
             some = slice(first, first + at_once)
             rows = slice(first * count, (first + at_once) * count)
             proposals = Proposals(boxes[some], valid[some])
-            again = self._detect(logits[rows], deltas[rows], proposals, sizes[some], candidates)
+            again = self._detect(scores[rows], deltas[rows], proposals, sizes[some], candidates)
             parts.append((again.boxes, again.scores, again.classes, again.count))
         *detections, counts = (torch.cat(part) for part in zip(*parts, strict=True))
         return [*detections, counts.sum()]
 
-    def _masks(
+    def _last(
         self,
         bucket: _Bucket,
         rows: int,
@@ -243,17 +256,16 @@ class Engine:
         sizes: Tensor,
         source: Tensor,
     ) -> tuple[Tensor, ...]:
-        """`rows` detections, the kept ones first, in source pixels, with mask logits."""
+        """`rows` detections, the kept ones first, in source pixels, and what is said of each."""
         found = (scores.flatten() >= 0).to(torch.int8)
         index = found.argsort(descending=True, stable=True)[:rows]
         pictures = index // scores.shape[1]
         at = boxes.view(-1, 4)[index]
         labels = classes.flatten()[index]
-        size = self._mask_head.size
-        pooled = self._kernels.roi_align(table, bucket.layout, at, pictures, size)
-        logits = self._mask_head(pooled, labels)
+        regions = Regions(table, bucket.layout, at, pictures, self._kernels.roi_align)
         scale = (source / sizes).flip(1).repeat(1, 2)[pictures]
-        return pictures, at * scale, scores.flatten()[index], labels, logits
+        said = self._last_head.say(regions, labels, scale)
+        return pictures, at * scale, scores.flatten()[index], labels, *said
 
     def _finish(self) -> None:
         """Wait for what all lanes will read."""

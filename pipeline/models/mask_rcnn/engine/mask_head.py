@@ -6,10 +6,18 @@ and of the last layer only the row of the detection's class is applied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
+from pipeline.arrays import Size
+from pipeline.models.mask_rcnn.engine.last_head import Regions
+from pipeline.models.mask_rcnn.found import Found, OnHost
 from pipeline.models.shared.convolution import ConvMaker, Weights
 from pipeline.models.shared.layers import fold_block
 
@@ -30,6 +38,26 @@ class MaskHead:
         self._class_weight = last.weight.detach().flatten(1).to(device, dtype).contiguous()
         self._class_bias = last.bias.detach().to(device)
 
+    def nothing(self, device: torch.device) -> list[Tensor]:
+        """See `LastHead`."""
+        return [torch.zeros(0, 2 * self.size, 2 * self.size, device=device)]
+
+    def say(self, regions: Regions, classes: Tensor, _: Tensor) -> list[Tensor]:
+        """Mask logits; see `LastHead`."""
+        return [self(regions.pool(self.size), classes)]
+
+    @staticmethod
+    def found(
+        boxes: NDArray[Any],
+        scores: NDArray[Any],
+        classes: NDArray[Any],
+        said: Sequence[NDArray[Any]],
+        size: Size,
+        paste: OnHost,
+    ) -> Found:
+        """With probabilities, to be pasted; see `LastHead`."""
+        return Found(boxes, scores, classes, sigmoid(said[0]), size, paste=paste)
+
     def __call__(self, pooled: Tensor, classes: Tensor) -> Tensor:
         """(N, size, size, C) and classes (N,) to logits (N, 2 * size, 2 * size), float32."""
         x = pooled.permute(0, 3, 1, 2)
@@ -42,3 +70,13 @@ class MaskHead:
         logits = logits.view(n, size, size, 2, 2).permute(0, 1, 3, 2, 4).reshape(n, -1)
         logits = logits + self._class_bias[classes][:, None]
         return logits.view(n, 2 * size, 2 * size)
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities; the same bits for the same number wherever it stands in the array.
+
+    torch's own has other last digits in the rest that does not fill a vector register, so that
+    they would depend on the number of threads.
+    """
+    exponent: NDArray[np.float32] = np.exp(np.clip(-logits, -80, 80))
+    return np.float32(1) / (np.float32(1) + exponent)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.masks import Masks
 from pipeline.masks.toggles import masks_of
 from pipeline.models.mask_rcnn.engine.lanes import Steps
-from pipeline.models.mask_rcnn.found import Found, OnHost
+from pipeline.models.mask_rcnn.found import Found
 
 Paste = Callable[..., tuple[Tensor, Tensor]]
+FoundOf = Callable[..., Found]
 _TOGGLES_PER_MASK = 1024
 """Room on average: two per column of a box, more for ragged masks."""
 
@@ -34,21 +34,35 @@ class Results:
     classes: Tensor
     """(N,) int64."""
     logits: Tensor
-    """(N, M, M) float32, of the masks."""
+    """(N, M, M) float32, of the masks; or what else the last head says."""
+    more: tuple[Tensor, ...] = ()
+    """(N, ...) each, where it says more."""
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them."""
+        return [self.pictures, self.boxes, self.scores, self.classes, self.logits, *self.more]
 
     @staticmethod
-    def none(side: int, device: torch.device) -> Results:
-        """Nothing found."""
+    def of(tensors: Iterable[Tensor]) -> Results:
+        """From all of them."""
+        pictures, boxes, scores, classes, logits, *more = tensors
+        return Results(pictures, boxes, scores, classes, logits, tuple(more))
+
+    @staticmethod
+    def none(said: Sequence[Tensor]) -> Results:
+        """Nothing found; `said` of no detections by the last head."""
+        device = said[0].device
         ids = torch.zeros(0, dtype=torch.int64, device=device)
         numbers = torch.zeros(0, device=device)
-        return Results(ids, numbers.view(0, 4), numbers, ids, numbers.view(0, side, side))
+        return Results.of([ids, numbers.view(0, 4), numbers, ids, *said])
 
 
 def bring(
     results: Results,
     sizes: Sequence[tuple[int, int]],
     paste: Paste | None,
-    on_host: OnHost = Masks.paste,
+    found_of: FoundOf,
 ) -> Steps[list[Found]]:
     """Steps that end with one `Found` a picture, on the host.
 
@@ -56,15 +70,14 @@ def bring(
         results: of the batch.
         sizes: (height, width) of the source pictures.
         paste: makes toggles of probabilities on the device; None: the host will paste.
-        on_host: how it will.
+        found_of: makes a `Found` on the host, see `LastHead.found`.
     """
-    tensors = [getattr(results, field.name) for field in fields(results)]
+    tensors = results.tensors
     if paste is None or not len(results.scores):
         arrived = yield tensors
-        pictures, boxes, scores, classes, logits = (tensor.numpy() for tensor in arrived)
-        probabilities = sigmoid(logits)
+        pictures, boxes, scores, classes, *said = (tensor.numpy() for tensor in arrived)
         return [
-            Found(*_copied(rows, boxes, scores, classes), probabilities[rows], size, paste=on_host)
+            found_of(*_copied(rows, boxes, scores, classes), [one[rows] for one in said], size)
             for rows, size in _rows(pictures, sizes)
         ]
     capacity = _TOGGLES_PER_MASK * len(results.scores)
@@ -79,7 +92,7 @@ def bring(
     arrived = yield [*tensors[:4], toggles, counts]
     pictures, boxes, scores, classes, positions, numbers = (tensor.numpy() for tensor in arrived)
     if int(numbers.sum()) > capacity:
-        return (yield from bring(results, sizes, None, on_host))
+        return (yield from bring(results, sizes, None, found_of))
     nothing = np.zeros((0, 0, 0), np.float32)
     found = []
     for rows, size in _rows(pictures, sizes):
@@ -87,16 +100,6 @@ def bring(
         masks = masks_of(own, numbers[rows], size)
         found.append(Found(*_copied(rows, boxes, scores, classes), nothing, size, masks))
     return found
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities; the same bits for the same number wherever it stands in the array.
-
-    torch's own has other last digits in the rest that does not fill a vector register, so that
-    they would depend on the number of threads.
-    """
-    exponent: NDArray[np.float32] = np.exp(np.clip(-logits, -80, 80))
-    return np.float32(1) / (np.float32(1) + exponent)
 
 
 def _copied(

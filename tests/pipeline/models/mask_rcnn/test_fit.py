@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.gpu_steps.pretend import pretend
-from pipeline.models import MODELS
 from pipeline.models.mask_rcnn.bench import network_for
+from pipeline.models.mask_rcnn.family import MODELS
 from pipeline.models.mask_rcnn.fit import (
     NEEDS,
     candidates_above,
@@ -53,7 +53,7 @@ def test_the_repetition_of_every_candidate_takes_pictures_one_by_one() -> None:
 
 
 def test_every_mask_rcnn_is_known() -> None:
-    assert set(NEEDS) == {m.name for m in MODELS.values() if m.family.needs_weights}
+    assert set(NEEDS) == {model.name for model in MODELS}
 
 
 V1 = "maskrcnn_resnet50_fpn"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,16 +29,14 @@ from pipeline.models.mask_rcnn.engine.box_head import BoxHead
 from pipeline.models.mask_rcnn.engine.dense import Dense, DensePart
 from pipeline.models.mask_rcnn.engine.detections import BoxDetections, DetectionRules, detect
 from pipeline.models.mask_rcnn.engine.engine import Engine
-from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
+from pipeline.models.mask_rcnn.engine.mask_head import MaskHead, sigmoid
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
-from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout, make_table
+from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout
 from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals, propose
-from pipeline.models.mask_rcnn.engine.results import sigmoid
 from pipeline.models.shared.devices import place
 from pipeline.models.shared.layers import conv_maker
 from pipeline.models.shared.resnet import put_strides_first
-from pipeline.models.shared.stored import StoredTensor
-from tests.pipeline.models.golden import Golden
+from tests.pipeline.models.golden import Golden, Pool, batch_of, folder_of, regions_of, stored
 
 CPU = torch.device("cpu")
 CASE = "1"
@@ -46,7 +45,7 @@ PADDED = (160, 224)
 
 
 @pytest.fixture(scope="module")
-def batch(golden: Golden, network: MaskRCNN, batch_of: Callable[..., Batch]) -> Batch:
+def batch(golden: Golden, network: MaskRCNN) -> Batch:
     return batch_of(golden, CASE, network)
 
 
@@ -62,12 +61,13 @@ def recorded_proposals(golden: Golden) -> Proposals:
     return Proposals(boxes, torch.ones(1, len(boxes[0]), dtype=torch.bool))
 
 
-def pooled(
-    dense: Dense, boxes: Tensor, size: int, pool: Callable[..., Tensor] = gathered
-) -> Tensor:
-    layout = make_layout(level_shapes(PADDED)[:-1], 1, CPU, least_areas=LEAST_AREAS)
-    pictures = torch.zeros(len(boxes), dtype=torch.int64)
-    return pool(make_table(dense.levels[:-1]), layout, boxes, pictures, size)
+def pooled(dense: Dense, boxes: Tensor, size: int, pool: Pool = gathered) -> Tensor:
+    return regions_of(dense, PADDED, boxes, pool).pool(size)
+
+
+def rows(levels: list[Tensor], first: int, last: int, width: int) -> np.ndarray:
+    """Columns of the proposal head, all levels one after another."""
+    return torch.cat([level[0, :, first:last].reshape(-1, width) for level in levels]).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,16 @@ def scored(network: MaskRCNN, dense: Dense, recorded_proposals: Proposals) -> tu
         return head(pooled(dense, recorded_proposals.boxes[0], 7))
 
 
+def softmax(scored: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return scored[0].softmax(dim=1), scored[1]
+
+
 @pytest.fixture(scope="module")
 def detected(
     network: MaskRCNN, batch: Batch, scored: tuple[Tensor, Tensor], recorded_proposals: Proposals
 ) -> BoxDetections:
     rules = DetectionRules.of(network, 0.05, CPU, DETECTRON2.smallest_detection)
-    return detect(*scored, recorded_proposals, batch.sizes, rules)
+    return detect(*softmax(scored), recorded_proposals, batch.sizes, rules)
 
 
 def body_errors(golden: Golden, network: MaskRCNN, pixels: Tensor, stages: int) -> dict[str, float]:
@@ -108,13 +112,11 @@ def test_input_and_body(golden: Golden, network: MaskRCNN, batch: Batch) -> None
     assert max(errors.values()) <= 1, errors
 
 
-def test_pyramid_and_proposal_head(
-    golden: Golden, dense: Dense, to_rows: Callable[..., np.ndarray]
-) -> None:
+def test_pyramid_and_proposal_head(golden: Golden, dense: Dense) -> None:
     for level, features in enumerate(dense.levels, start=2):
         assert golden.error(CASE, f"p{level}", features[0]) <= 1
-    assert golden.error(CASE, "rpn_logits", to_rows(dense.heads, 0, 3, 1)[:, 0]) <= 1
-    assert golden.error(CASE, "rpn_deltas", to_rows(dense.heads, 3, 15, 4)[::4]) <= 1
+    assert golden.error(CASE, "rpn_logits", rows(dense.heads, 0, 3, 1)[:, 0]) <= 1
+    assert golden.error(CASE, "rpn_deltas", rows(dense.heads, 3, 15, 4)[::4]) <= 1
 
 
 def test_anchors(golden: Golden, network: MaskRCNN) -> None:
@@ -196,7 +198,7 @@ def test_paste(golden: Golden) -> None:
     assert same_masks(golden, DETECTRON2.paste) == 10
 
 
-def test_end_to_end(golden: Golden, network: MaskRCNN, batch_of: Callable[..., Batch]) -> None:
+def test_end_to_end(golden: Golden, network: MaskRCNN) -> None:
     engine = Engine(network, place("cpu", "fp32"), score_threshold=0.05, dialect=DETECTRON2)
     for case in ("0", "1"):
         results = engine.forward(batch_of(golden, case, network))
@@ -210,13 +212,6 @@ def test_end_to_end(golden: Golden, network: MaskRCNN, batch_of: Callable[..., B
 
 
 # ------------------------------------------------------------------ each mistake is seen
-
-
-@pytest.fixture
-def held(network: MaskRCNN, published: bytes) -> dict[str, Any]:
-    from pipeline.models.shared.pth import stored_tensors
-
-    return stored_tensors(published, "own")
 
 
 @pytest.fixture
@@ -253,9 +248,7 @@ def test_rgb_is_seen(golden: Golden, network: MaskRCNN, batch: Batch) -> None:
     assert body_errors(golden, network, turned, stages=0)["stem"] > 100
 
 
-def test_the_deviations_of_x101_are_seen(
-    golden: Golden, network: MaskRCNN, batch_of: Callable[..., Batch]
-) -> None:
+def test_the_deviations_of_x101_are_seen(golden: Golden, network: MaskRCNN) -> None:
     divided = batch_of(golden, CASE, network, std=(57.375, 57.12, 58.395))
     assert golden.error(CASE, "input", divided.pixels[0]) > 100
 
@@ -338,7 +331,7 @@ def test_other_numbers_of_the_selection_are_seen(
     fewer = propose(dense.heads, grid, batch.sizes, replace(rules, total=300))
     assert int(fewer.valid.sum()) == 300
     keeps = DetectionRules.of(network, 0.05, CPU, DETECTRON2.smallest_detection)
-    laxer = detect(*scored, recorded_proposals, batch.sizes, replace(keeps, overlap=0.6))
+    laxer = detect(*softmax(scored), recorded_proposals, batch.sizes, replace(keeps, overlap=0.6))
     assert detections_found(golden, laxer) < 98
 
 
@@ -352,7 +345,7 @@ def test_the_background_in_another_place_is_seen(
     logits, deltas = scored
     keeps = DetectionRules.of(network, 0.05, CPU, DETECTRON2.smallest_detection)
     as_in_the_file = logits.roll(-1, 1), deltas.roll(-1, 1)
-    found = detect(*as_in_the_file, recorded_proposals, batch.sizes, keeps)
+    found = detect(*softmax(as_in_the_file), recorded_proposals, batch.sizes, keeps)
     assert detections_found(golden, found) < 50
 
 
@@ -365,15 +358,9 @@ def test_torchvisions_paste_is_seen(golden: Golden) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("body", ["r101", "x101_32x8d"])
-def test_deeper_and_wider_bodies(
-    folders: Callable[[str], Golden], batch_of: Callable[..., Batch], body: str
-) -> None:
-    golden = folders(f"d2_mask_rcnn_{body}_fpn")
-    held = {
-        name: StoredTensor.whole(str(v.dtype), v.shape, memoryview(v.tobytes()), fortran=False)
-        for name, v in golden.state().items()
-    }
-    network = load_mask_rcnn("own", held, "own")
+def test_deeper_and_wider_bodies(shared_data: Path, body: str) -> None:
+    golden = folder_of(shared_data, f"d2_mask_rcnn_{body}_fpn")
+    network = load_mask_rcnn("own", stored(golden.state()), "own")
     engine = Engine(network, place("cpu", "fp32"), score_threshold=0.05, dialect=DETECTRON2)
     batch = batch_of(golden, CASE, network)
     assert golden.error(CASE, "input", batch.pixels[0]) <= 1

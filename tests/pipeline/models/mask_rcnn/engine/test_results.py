@@ -5,12 +5,16 @@ The kernel that makes toggles stands beside its twin in `python -m benchmarks.gp
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.gpu_steps.standins import CpuCuda, paste
+from pipeline.masks import Masks
 from pipeline.models.mask_rcnn.engine.lanes import Lane
+from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.engine.results import Results, bring
 
 
@@ -37,8 +41,9 @@ def test_a_batch_comes_to_the_host_the_same_from_either_form(
     )
     sizes = [size, (7, 7), size]
 
-    theirs = Lane(None).start(bring(results, sizes, None)).result()
-    ours = Lane(CpuCuda()).start(bring(results, sizes, paste)).result()
+    found = partial(MaskHead.found, paste=Masks.paste)
+    theirs = Lane(None).start(bring(results, sizes, None, found)).result()
+    ours = Lane(CpuCuda()).start(bring(results, sizes, paste, found)).result()
 
     assert [len(found.scores) for found in ours] == [3, 0, 3]
     for a, b in zip(ours, theirs, strict=True):

@@ -99,7 +99,7 @@ def test_detections_are_those_of_torchvision(
     logits, deltas, proposals = heads_of_boxes(sharpness)
     sizes = [(160, 200), (150, 224)]
     found = detect(
-        logits,
+        logits.softmax(dim=1),
         deltas,
         proposals,
         torch.tensor(sizes, dtype=torch.float32),
@@ -129,9 +129,10 @@ def test_a_cut_through_the_candidates_is_noticed_and_more_of_them_are_exact(
     sizes = torch.tensor([[160.0, 200.0], [150.0, 224.0]])
     rules = DetectionRules.of(small_network, 0.1, CPU)
 
-    cut = detect(logits, deltas, proposals, sizes, rules, candidates=40)
-    full = detect(logits, deltas, proposals, sizes, rules, candidates=300 * 8)
-    usual = detect(logits, deltas, proposals, sizes, rules)
+    scores = logits.softmax(dim=1)
+    cut = detect(scores, deltas, proposals, sizes, rules, candidates=40)
+    full = detect(scores, deltas, proposals, sizes, rules, candidates=300 * 8)
+    usual = detect(scores, deltas, proposals, sizes, rules)
 
     above = (torch.softmax(logits, 1)[:, 1:] > 0.1).sum(dim=1).view(2, -1) * proposals.valid
     assert cut.missing.tolist() == above.sum(dim=1).tolist() == [338, 264]
@@ -145,7 +146,8 @@ def test_without_any_score_above_the_threshold_there_is_nothing(
     logits, deltas, proposals = heads_of_boxes(60.0)
     sizes = torch.tensor([[160.0, 200.0], [150.0, 224.0]])
 
-    found = detect(logits, deltas, proposals, sizes, DetectionRules.of(small_network, 0.1, CPU))
+    rules = DetectionRules.of(small_network, 0.1, CPU)
+    found = detect(logits.softmax(dim=1), deltas, proposals, sizes, rules)
 
     assert found.count.tolist() == [0, 0]
     assert not found.missing.any()

@@ -1,0 +1,1 @@
+"""Cascade Mask R-CNN (Cai, Vasconcelos 2017): three box heads, each begins where one has ended."""
