@@ -11,14 +11,14 @@ from pipeline.models.cascade_mask_rcnn.network import cascade_mask_rcnn
 from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
 from pipeline.models.mask_rcnn.detectron2.layout import background_first, called
 from pipeline.models.mask_rcnn.detectron2.weights import body_in, rows_in
-from pipeline.models.mask_rcnn.loading import Loaded
+from pipeline.models.mask_rcnn.loading import Trained
 from pipeline.models.mask_rcnn.weights import held_in, sizes_in
 from pipeline.models.shared.detectron2 import is_extra
 from pipeline.models.shared.files import WeightsFile
 from pipeline.models.shared.importing import Origin, import_weights
 
 
-def load(name: str, file: WeightsFile) -> Loaded:
+def load(name: str, file: WeightsFile) -> Trained:
     """A network with the weights of a file, in evaluation mode.
 
     Raises:
@@ -29,7 +29,7 @@ def load(name: str, file: WeightsFile) -> Loaded:
     with torch.device("meta"):
         network = cascade_mask_rcnn(body, rows - 1, **sizes_in(file))
     import_weights(network, held, origin_of, what=name, origin=file.origin, extra=is_extra)
-    return Loaded(network, DETECTRON2, rows)
+    return Trained(network, DETECTRON2, rows)
 
 
 def origin_of(own: str) -> Origin:

@@ -21,7 +21,7 @@ from pipeline.models.shared.files import WeightsFile
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Trained:
     """A network, and what the engine has to know beside it."""
 
     network: GeneralizedRCNN
@@ -34,7 +34,7 @@ class Loaded:
     """By class id; None: as the file says, or COCO's."""
 
 
-def load_any(name: str, file: WeightsFile) -> Loaded:
+def load_any(name: str, file: WeightsFile) -> Trained:
     """The network `name` with the weights of `file`, in fp32, in evaluation mode.
 
     Raises:
@@ -49,5 +49,5 @@ def load_any(name: str, file: WeightsFile) -> Loaded:
     return _loaded(load_mask_rcnn(name, held, file.origin, **sizes_in(file)), DETECTRON2)
 
 
-def _loaded(network: MaskRCNN, dialect: Dialect) -> Loaded:
-    return Loaded(network, dialect, network.roi_heads.box_predictor.cls_score.out_features)
+def _loaded(network: MaskRCNN, dialect: Dialect) -> Trained:
+    return Trained(network, dialect, network.roi_heads.box_predictor.cls_score.out_features)

@@ -23,7 +23,7 @@ from pipeline.instances import Instances
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.fit import NEEDS, largest_batch
 from pipeline.models.mask_rcnn.found import Found
-from pipeline.models.mask_rcnn.loading import Loaded, load_any
+from pipeline.models.mask_rcnn.loading import Trained, load_any
 from pipeline.models.shared.devices import Placement, place
 from pipeline.models.shared.files import WeightsFile, labels_for
 from pipeline.models.shared.guard import OUT_OF_MEMORY, guarded
@@ -42,7 +42,7 @@ def load_mask_rcnn(
     score_threshold: float = 0.1,
     threads: int | None = None,
     max_batch: int = 8,
-    read: Callable[[str, WeightsFile], Loaded] = load_any,
+    read: Callable[[str, WeightsFile], Trained] = load_any,
 ) -> MaskRcnnSegmenter:
     """Load a network and build its engine; see `pipeline.models.load_segmenter`.
 

@@ -23,7 +23,7 @@ from pipeline.models.mask_rcnn.engine.detections import DetectionRules, detect
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.mask_head import sigmoid
 from pipeline.models.mask_rcnn.engine.proposals import Proposals
-from pipeline.models.mask_rcnn.loading import Loaded
+from pipeline.models.mask_rcnn.loading import Trained
 from pipeline.models.shared.devices import place
 from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.models.shared.labels import COCO_LABELS
@@ -48,12 +48,12 @@ def file(golden: Golden) -> WeightsFile:
 
 
 @pytest.fixture(scope="module")
-def loaded(file: WeightsFile) -> Loaded:
+def loaded(file: WeightsFile) -> Trained:
     return load(NAME, file)
 
 
 @pytest.fixture(scope="module")
-def dense(golden: Golden, loaded: Loaded) -> Dense:
+def dense(golden: Golden, loaded: Trained) -> Dense:
     with torch.inference_mode():
         return DensePart(loaded.network, MAKE)(batch_of(golden, CASE, loaded.network).pixels)
 
@@ -76,7 +76,7 @@ def staged(golden: Golden, dense: Dense, heads: Iterable[BoxHead]) -> list[Stage
 
 
 @pytest.fixture(scope="module")
-def stages(golden: Golden, loaded: Loaded, dense: Dense) -> list[Stage]:
+def stages(golden: Golden, loaded: Trained, dense: Dense) -> list[Stage]:
     heads = BoxHead.stages(loaded.network, MAKE, CPU, torch.float32)
     return staged(golden, dense, heads)
 
@@ -93,7 +93,7 @@ def test_each_stage_begins_where_the_one_before_has_ended(
             assert np.abs(proposals.boxes[0, :200].numpy() - theirs).max() < 1e-3
 
 
-def found_again(golden: Golden, loaded: Loaded, scores: Tensor, last: Stage) -> int:
+def found_again(golden: Golden, loaded: Trained, scores: Tensor, last: Stage) -> int:
     rules = DetectionRules.of(loaded.network, 0.05, CPU, DETECTRON2.smallest_detection)
     found = detect(scores, last[2], last[0], SIZES, rules)
     boxes, classes = found.boxes[0].numpy(), found.classes[0].numpy() - 1
@@ -104,7 +104,7 @@ def found_again(golden: Golden, loaded: Loaded, scores: Tensor, last: Stage) -> 
 
 
 def test_scores_are_the_mean_of_all_stages(
-    golden: Golden, loaded: Loaded, stages: list[Stage]
+    golden: Golden, loaded: Trained, stages: list[Stage]
 ) -> None:
     scores = [logits.softmax(dim=1) for _, logits, _ in stages]
     assert found_again(golden, loaded, sum(scores) / 3, stages[-1]) == 100
@@ -113,7 +113,7 @@ def test_scores_are_the_mean_of_all_stages(
 
 
 def test_boxes_are_those_of_the_last_stage(
-    golden: Golden, loaded: Loaded, stages: list[Stage]
+    golden: Golden, loaded: Trained, stages: list[Stage]
 ) -> None:
     mean = sum(logits.softmax(dim=1) for _, logits, _ in stages) / 3
     assert found_again(golden, loaded, mean, stages[1]) < 50
@@ -127,7 +127,7 @@ def test_another_box_coder_is_seen(golden: Golden, stages: list[Stage]) -> None:
         assert (off < 1e-3) is right
 
 
-def test_end_to_end(golden: Golden, loaded: Loaded) -> None:
+def test_end_to_end(golden: Golden, loaded: Trained) -> None:
     engine = Engine(
         loaded.network, place("cpu", "fp32"), score_threshold=0.05, dialect=loaded.dialect
     )
