@@ -5,7 +5,6 @@ Importing this costs nothing; `load_segmenter` imports torch, where the model ne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,8 @@ from pipeline.errors import ConfigError
 from pipeline.models.blob.family import MODEL as BLOB
 from pipeline.models.cascade_mask_rcnn.family import MODELS as CASCADES
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
+from pipeline.models.own.family import MODEL as OWN_MODEL
+from pipeline.models.own.importing import is_function
 from pipeline.models.queries.family import MODELS as QUERIES
 from pipeline.models.recognising import name_of, refuse_other
 from pipeline.models.shared.family import Family, Model, ModelCard, Reference
@@ -47,11 +48,24 @@ __all__ = [
     "weights_paths",
 ]
 
-MODELS = Catalogue("model", "maskstream.models", (*MASK_RCNNS, *CASCADES, *QUERIES, BLOB))
+MODELS = Catalogue(
+    "model",
+    "maskstream.models",
+    (
+        *MASK_RCNNS,
+        *CASCADES,
+        *QUERIES,
+        OWN_MODEL,
+        BLOB,
+    ),
+)
 """All models; installed packages offer more as `Model`s in the entry points of this group."""
 
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
 """One default on every machine, so that one command gives one result."""
+
+OWN = OWN_MODEL.name
+"""What `package.module:function` is a reference of."""
 
 DEFAULT_ON_CPU = "maskrcnn_resnet50_fpn"
 """Where a CPU is asked for by name."""
@@ -95,7 +109,7 @@ def choose(
         return name, None
     weights = weights or model.weights
     if model.family.reference is not None:
-        return name, _settled(model, model.family.reference, weights)
+        return name, _settled(model, model.family.reference, weights)[0]
     if weights is None:
         raise ConfigError(
             f"model {name} has no published weights; give a .safetensors, .pth or .pkl file "
@@ -139,7 +153,7 @@ def local_weights(weights: str | None, name: str | None = None) -> WeightsFile |
     if weights is None or _is_remote(weights):
         return None
     if name is not None and (reference := named(name).family.reference) is not None:
-        return reference.read(name, weights) if os.path.exists(weights) else None
+        return reference.read(name, weights) if reference.settle(weights)[1] else None
     return read_weights(weights, _bundled(weights))
 
 
@@ -222,6 +236,8 @@ def named(name: str) -> Model:
         ConfigError: there is none of that name, or it takes no reference.
     """
     first, colon, _ = name.partition(":")
+    if first not in MODELS and is_function(name):
+        return MODELS[OWN]
     if first not in MODELS:
         raise ConfigError(
             f"model {name!r} is not known{hint(first, MODELS)}; known are {', '.join(MODELS)}"
@@ -235,7 +251,9 @@ def named(name: str) -> Model:
 def _split(name: str, weights: str | None) -> tuple[str, str | None]:
     """Take a reference out of the name."""
     first, colon, reference = name.partition(":")
-    if not colon or named(name).name != first:
+    if named(name).name != first:  # a function of the user's, that stands for itself
+        first, reference = OWN, name
+    elif not colon:
         return name, weights
     if weights is not None and weights != reference:
         raise ConfigError(
@@ -244,14 +262,17 @@ def _split(name: str, weights: str | None) -> tuple[str, str | None]:
     return first, expanded(reference)
 
 
-def _settled(model: Model, reference: Reference, weights: str | None) -> str:
-    """What is on this disk by its whole path, as workers have other working folders."""
+def _settled(model: Model, reference: Reference, weights: str | None) -> tuple[str, bool]:
     if not weights:
         raise ConfigError(
             f"model {model.name} is to be told which: --model {model.name}:REFERENCE, "
             f"{reference.what}"
         )
-    return os.path.abspath(weights) if os.path.exists(weights) else weights
+    try:
+        return reference.settle(weights)
+    except ConfigError as error:  # a function of the user's, or a model that was misspelt
+        meant = hint(weights.partition(":")[0], MODELS) if model.name == OWN else ""
+        raise ConfigError(f"{error}{meant}") from error
 
 
 def _check_installed(model: Model) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.queries import card
-from pipeline.models.queries.reference import about, read, recognise
+from pipeline.models.queries.reference import about, read, recognise, settle
 from pipeline.models.shared.family import Family, Model, Reference
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ FAMILY = Family(
     labels=_labels,
     reference=Reference(
         what="a folder that transformers has saved, or a name on the hub such as OWNER/NAME",
+        settle=settle,
         read=read,
         about=about,
         recognise=recognise,

@@ -35,6 +35,12 @@ _MAX_CONFIG_BYTES = 4_000_000
 _BLOCK = 1 << 20
 
 
+def settle(reference: str) -> tuple[str, bool]:
+    """A folder by its whole path, and whether it is one; a name on the hub is fetched later."""
+    path = expanded(reference)
+    return (os.path.abspath(path), True) if os.path.exists(path) else (reference, False)
+
+
 def read(name: str, reference: str) -> WeightsFile:
     """Find or fetch what a reference leads to, and what it says of itself.
 

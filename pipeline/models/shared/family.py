@@ -52,6 +52,9 @@ class Reference:
 
     what: str
     """What it is, as a message goes on: `a folder, or a name on the hub`."""
+    settle: Callable[[str], tuple[str, bool]]
+    """`settle(reference)`: as a plan holds it, files by their whole path, as workers have working
+    folders of their own; and whether it is read from this disk before a run starts."""
     read: Callable[[str, str], WeightsFile]
     """`read(name, reference)`: what travels to the workers, read or fetched here, once."""
     about: Callable[[str, str], WeightsFile | None]
