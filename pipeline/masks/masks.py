@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +133,23 @@ class Masks:
         """
         parts = list(masks)
         return Masks._of_toggles(crops.toggles_of(parts, size), len(parts), size)
+
+    @staticmethod
+    def from_strips(size: tuple[int, int], masks: Iterable[Iterable[crops.MaskCrop]]) -> Masks:
+        """From masks that come as crops `(x0, y0, mask)` side by side, from left to right.
+
+        Each crop is let go of before the next one is asked for.
+        """
+        n = 0
+
+        def counted() -> Iterator[Iterable[crops.MaskCrop]]:
+            nonlocal n
+            for strips in masks:
+                n += 1
+                yield strips
+
+        toggles = crops.toggles_of_strips(counted(), size)
+        return Masks._of_toggles(toggles, n, size)
 
     @staticmethod
     def from_dense(masks: NDArray[np.bool_]) -> Masks:

@@ -14,6 +14,7 @@ from pipeline.catalogue import Catalogue, hint
 from pipeline.errors import ConfigError
 from pipeline.models.blob.family import MODEL as BLOB
 from pipeline.models.cascade_mask_rcnn.family import MODELS as CASCADES
+from pipeline.models.condinst.family import MODELS as CONDINSTS
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
 from pipeline.models.own.family import MODEL as OWN_MODEL
 from pipeline.models.own.importing import is_function
@@ -21,6 +22,7 @@ from pipeline.models.queries.family import MODELS as QUERIES
 from pipeline.models.recognising import name_of, refuse_other
 from pipeline.models.shared.family import Family, Model, ModelCard, Reference
 from pipeline.models.shared.files import WeightsFile, read_about, read_weights
+from pipeline.models.solov2.family import MODELS as SOLOV2S
 from pipeline.paths import expanded
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ MODELS = Catalogue(
     (
         *MASK_RCNNS,
         *CASCADES,
+        *SOLOV2S,
+        *CONDINSTS,
         *QUERIES,
         OWN_MODEL,
         BLOB,

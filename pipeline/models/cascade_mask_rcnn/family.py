@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.models.cascade_mask_rcnn.card import R50
 from pipeline.models.cascade_mask_rcnn.layout import HEAD, recognise
-from pipeline.models.mask_rcnn.family import before_torch, labels_of_detectron2
+from pipeline.models.mask_rcnn.family import labels_of_detectron2
 from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import WeightsFile
+from pipeline.models.shared.threads import before_torch
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter

@@ -12,10 +12,10 @@ from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
 from pipeline.models.mask_rcnn.detectron2.layout import background_first, called
 from pipeline.models.mask_rcnn.detectron2.weights import body_in, rows_in
 from pipeline.models.mask_rcnn.loading import Trained
-from pipeline.models.mask_rcnn.weights import held_in, sizes_in
+from pipeline.models.mask_rcnn.weights import sizes_in
 from pipeline.models.shared.detectron2 import is_extra
 from pipeline.models.shared.files import WeightsFile
-from pipeline.models.shared.importing import Origin, import_weights
+from pipeline.models.shared.importing import Origin, held_in, import_weights
 
 
 def load(name: str, file: WeightsFile) -> Trained:

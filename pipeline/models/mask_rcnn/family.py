@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipeline.models.shared.files import (
 )
 from pipeline.models.shared.labels import COCO_CLASSES, COCO_LABELS
 from pipeline.models.shared.shapes import shapes_of
+from pipeline.models.shared.threads import before_torch
 
 if TYPE_CHECKING:
     from pipeline.stages import Segmenter
@@ -68,15 +68,6 @@ MODELS = (
         card=X101,
     ),
 )
-
-
-def before_torch() -> None:
-    """Say how threads wait; to be called before torch loads OpenMP, which reads it once.
-
-    A thread that spins while it waits for its sibling keeps it from running where cores are short
-    (2 threads beside other work on 2 cores: 547 ms a frame spinning, 57 ms asleep).
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def labels_of_detectron2(head: str) -> Callable[[WeightsFile | None], Mapping[int, str]]:

@@ -15,9 +15,10 @@ from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION, Dialect
 from pipeline.models.mask_rcnn.engine.last_head import LastHead
 from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.layout import recognise
-from pipeline.models.mask_rcnn.weights import held_in, load_network, sizes_in
+from pipeline.models.mask_rcnn.weights import load_network, sizes_in
 from pipeline.models.shared.detectron2 import is_detectron2
 from pipeline.models.shared.files import WeightsFile
+from pipeline.models.shared.importing import held_in
 
 
 @dataclass(frozen=True)

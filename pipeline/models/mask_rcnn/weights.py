@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 from torchvision.models.detection import (
     MaskRCNN,
@@ -26,11 +24,9 @@ from pipeline.models.shared.files import (
     MAX_BYTES,
     WeightsFile,
     from_bytes,
-    is_safetensors,
     setting,
 )
-from pipeline.models.shared.importing import Held, is_counter, value_of
-from pipeline.models.shared.pth import stored_tensors
+from pipeline.models.shared.importing import Held, held_in, is_counter, value_of
 from pipeline.reading import read_small
 
 _PUBLISHED = {
@@ -106,22 +102,6 @@ def load_network(name: str, file: WeightsFile, held: Held | None = None) -> Mask
     values = {key: value_of(held[key], key, file.origin) for key in told}
     _load(network, name, values, file.origin)
     return network.eval().requires_grad_(False)
-
-
-def held_in(file: WeightsFile) -> Held:
-    """What is in a file, by its own names.
-
-    Raises:
-        ModelError: it is damaged, or holds anything but tensors.
-    """
-    if not is_safetensors(file.data):
-        return stored_tensors(file.data, file.origin)
-    try:
-        return load_safetensors(file.data)
-    except SafetensorError as error:
-        raise ModelError(
-            f"weights {file.origin}: broken safetensors file ({error}); fetch it again"
-        ) from error
 
 
 def _load(network: nn.Module, name: str, tensors: dict[str, Tensor], origin: str) -> None:

@@ -11,13 +11,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
+from pipeline.models.shared.files import WeightsFile, is_safetensors
+from pipeline.models.shared.pth import stored_tensors
 from pipeline.models.shared.stored import StoredTensor
 
 Held = Mapping[str, Tensor | StoredTensor]
 """What is in a file, by its names."""
+
+
+def held_in(file: WeightsFile) -> Held:
+    """The tensors of a file under its own names; none is read yet of a .pth or .pkl.
+
+    Raises:
+        ModelError: it is damaged, or holds anything but tensors.
+    """
+    if not is_safetensors(file.data):
+        return stored_tensors(file.data, file.origin)
+    try:
+        return load_safetensors(file.data)
+    except SafetensorError as error:
+        raise ModelError(
+            f"weights {file.origin}: broken safetensors file ({error}); fetch it again"
+        ) from error
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save as save_safetensors
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks import reference
+from pipeline.instances import Instances
+from pipeline.masks import Masks
 from pipeline.models.mask_rcnn.networks import build_network
+from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.sources import open_source
 
 
@@ -74,3 +83,86 @@ def photos(shared_data: Path) -> list[np.ndarray]:
     if not files:
         pytest.skip("no coco-train pictures in the test data")
     return [cv2.imread(str(file)) for file in files]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A published layout with reproducible random weights, and what its reference made of them."""
+
+    folder: Path
+
+    @cached_property
+    def state(self) -> dict[str, np.ndarray]:
+        """The weights by published name, in published order."""
+        spec = importlib.util.spec_from_file_location(
+            "state_dict", self.folder.parent / "state_dict.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        rules = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(rules)
+        built: dict[str, np.ndarray] = rules.build(str(self.folder / "manifest.json"), extras=True)
+        return built
+
+    def file(self, names: dict[str, str] | None = None) -> WeightsFile:
+        """The weights as a file; `names` are other names for some of them."""
+        names = names or {}
+        state = {names.get(key, key): value for key, value in self.state.items()}
+        return from_bytes(save_safetensors(state), self.folder.name)
+
+    def read(self, name: str) -> Any:
+        """A file of this folder, .json or .npz."""
+        path = self.folder / name
+        if path.suffix == ".npz":
+            return dict(np.load(path))
+        return json.loads(path.read_text())
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`<case>.<array>` of the reference."""
+        return self.read("golden.npz")
+
+    def picture(self, case: str) -> np.ndarray:
+        """uint8 (H, W, 3) BGR."""
+        return self.read("input.npz")[f"{case}.image"]
+
+    def steps(self, name: str) -> tuple[int, ...]:
+        """Of the places an array is recorded at, along the channels, rows and columns."""
+        return tuple(self.read("config.json")["subsampling"].get(name, (1, 1, 1)))
+
+    def off(self, case: str, name: str, ours: torch.Tensor) -> float:
+        """How far (1, C, H, W) is from what is recorded: the largest difference."""
+        c, y, x = self.steps(name)
+        return float(np.abs(ours[0, ::c, ::y, ::x].numpy() - self.arrays[f"{case}.{name}"]).max())
+
+    def found_again(self, case: str, found: Instances) -> tuple[int, int]:
+        """How many recorded detections with a mask were found exactly, and how many there are.
+
+        Exactly: of its class (rows of the class head), with a score within 0.003, and a mask of
+        which less than 1 % or at most 2 pixels are others.
+        """
+        masks = self.read("masks.json")[case]
+        recorded = Masks.from_coco(masks, tuple(masks[0]["size"]))
+        overlap = recorded.iou(found.masks)
+        areas, ours = recorded.areas(), found.masks.areas()
+        # intersection = overlap * union, and union = areas + ours - intersection
+        common = overlap * (areas[:, None] + ours[None]) / (1 + overlap)
+        other = areas[:, None] + ours[None] - 2 * common
+        fits = (overlap > 0.99) | (other < 2.5)
+        fits &= self.arrays[f"{case}.classes"][:, None] == found.class_ids[None]
+        fits &= np.abs(self.arrays[f"{case}.scores"][:, None] - found.scores[None]) < 0.003
+        there = areas > 0
+        return int(fits.any(axis=1)[there].sum()), int(there.sum())
+
+
+@pytest.fixture(scope="session")
+def golden(shared_data: Path) -> Callable[[str], Golden]:
+    """`golden(name)`: a folder of recorded outputs."""
+
+    def of(name: str) -> Golden:
+        folder = shared_data / "golden" / name
+        if not folder.is_dir():
+            pytest.skip(f"no recorded outputs at {folder}")
+        return Golden(folder)
+
+    return of

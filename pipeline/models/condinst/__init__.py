@@ -1,0 +1,1 @@
+"""CondInst: a small network of its own for every instance; see `family`."""
