@@ -89,7 +89,9 @@ class StreamCounts:
     stages: Mapping[str, Histogram] = field(default_factory=dict)
     sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
     changed: tuple[int, int, int] | None = None
-    """Number of the last change of its settings, epoch and index of the first frame with it."""
+    """Number of the last change of it, epoch and index of the first frame with it."""
+    model: int = 0
+    """The number of the model that segments its frames; 0: that of the start of the run."""
     every_frame: bool = field(default=False, compare=False)
     """It is a file, known once it is looked at: after a crash it goes on from its checkpoint."""
 
@@ -128,6 +130,7 @@ class StreamCounts:
                 for name in [*self.sinks, *(n for n in later.sinks if n not in self.sinks)]
             },
             changed=later.changed,
+            model=later.model,
             every_frame=later.every_frame,
         )
 
@@ -213,15 +216,13 @@ class StreamAccount:
     def __init__(self, source_id: str) -> None:
         self.source_id = source_id
         self.lock = threading.RLock()
-        self.every_frame = False
+        self.every_frame, self.model = False, 0
         self.changed: tuple[int, int, int] | None = None
-        """See `StreamCounts`."""
         self.take_spans: TakeSpans | None = None
         """Told of every frame that was published; None: nobody wants to know."""
         self._state = "starting"
         self._captured = self._published = 0
-        self._dropped: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
+        self._dropped, self._failed = Counter[str](), Counter[str]()
         self._buckets = {stage: [0] * (len(BUCKETS_S) + 1) for stage in STAGES}
         self._sums = dict.fromkeys(STAGES, 0.0)
         self._sinks: dict[str, _Tally] = {}
@@ -344,5 +345,6 @@ class StreamAccount:
                 stages={s: Histogram(tuple(self._buckets[s]), self._sums[s]) for s in STAGES},
                 sinks={name: tally.counts() for name, tally in self._sinks.items()},
                 changed=self.changed,
+                model=self.model,
                 every_frame=self.every_frame,
             )

@@ -5,9 +5,11 @@ joins them is `pipeline.stream`. One contract a file:
 
 `pipeline.contracts.source`     `Source` gives frames; `Reporting` ones say what they are doing
 `pipeline.contracts.segmenter`  `Segmenter` finds instances; it may be `Overlapping`, `Warm` or
-                                `Measured`; `AsyncSegmenter` is one somewhere else
+                                `Measured`; `AsyncSegmenter` is one somewhere else, and a
+                                `Switchable` one goes on with another model
 `pipeline.contracts.tracking`   `Tracker` and `CameraMotion` remember from frame to frame; a
-                                `Tunable` one takes other settings between two of them
+                                `Tunable` one takes other settings between two of them, a
+                                `Relabelled` one other classes
 `pipeline.contracts.region`     `Region` says which part of the picture counts
 `pipeline.contracts.sink`       `Sink` takes results; `ChecksResume` and `KeepsOwnEnd` ones resume
                                 with more care; `StreamEnd` is the last it is told
@@ -29,6 +31,7 @@ from pipeline.contracts.segmenter import (
     ModelInfo,
     Overlapping,
     Segmenter,
+    Switchable,
     Warm,
 )
 from pipeline.contracts.sink import (
@@ -40,7 +43,13 @@ from pipeline.contracts.sink import (
     resume_keeping,
 )
 from pipeline.contracts.source import Outcome, Position, Reporting, Source, Status
-from pipeline.contracts.tracking import CameraMotion, SnapshotRefused, Tracker, Tunable
+from pipeline.contracts.tracking import (
+    CameraMotion,
+    Relabelled,
+    SnapshotRefused,
+    Tracker,
+    Tunable,
+)
 
 __all__ = [
     "AsyncSegmenter",
@@ -53,6 +62,7 @@ __all__ = [
     "Overlapping",
     "Position",
     "Region",
+    "Relabelled",
     "Reporting",
     "Segmenter",
     "Sink",
@@ -60,6 +70,7 @@ __all__ = [
     "Source",
     "Status",
     "StreamEnd",
+    "Switchable",
     "Tracker",
     "Tunable",
     "Warm",

@@ -214,9 +214,9 @@ class RayWorker:
         return last_lines(Path(node.get_logs_dir_path()), pid, started=self._started)
 
 
-def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float) -> RayWorker:
-    """Start a segment worker somewhere; `weights` may be a reference to them."""
-    options: dict[str, Any] = {
+def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float, **where: Any) -> RayWorker:
+    """Start a segment worker somewhere, or as Ray's options say; `weights` may be a reference."""
+    options: dict[str, Any] = where | {
         "num_gpus": gpus,
         "concurrency_groups": {"data": DATA_LANES, "ping": PING_LANES},
     }

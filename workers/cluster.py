@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
 from pipeline import models
-from pipeline.plan import CheckpointPlan, RunPlan, StreamPlan
+from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
 from workers.ray_own import free_for_objects, start_ray, stop_ray
 from workers.scaling import Fleet, fleet, store_bytes
+from workers.seats import Seats
 from workers.slots import Remote
 from workers.surroundings import be_quiet
 from workers.vital import Vital
@@ -28,6 +29,7 @@ class Cluster:
         weights_bytes: what the weights take at most, see `hand_out`.
         address: of a Ray cluster to join; None starts one on this machine.
         may_leave: this process is that of the run, and may be ended where Ray would hold it up.
+        swaps: the model may be another one later, for a while beside the first.
     """
 
     def __init__(
@@ -37,7 +39,10 @@ class Cluster:
         weights_bytes: int,
         address: str | None,
         may_leave: bool = False,
+        swaps: bool = False,
     ) -> None:
+        self._swaps = swaps
+        self._seats: Seats | None = None
         self._may_leave = may_leave
         self._plan = plan
         self._weights_bytes = weights_bytes
@@ -73,6 +78,8 @@ class Cluster:
                 self._connect(self._folder)
             self._node_id = ray.get_runtime_context().get_node_id()
             self._fleet = self._choose()
+            if self._swaps and self._fleet.gpus_each:
+                self._seats = Seats(self._fleet.workers, self._fleet.gpus_each)
         except BaseException:
             self._end()
             raise
@@ -95,6 +102,8 @@ class Cluster:
 
     def _end(self) -> None:
         self._weights_ref = None
+        if self._seats is not None and not self._ours:
+            self._seats.release()
         if self._ours:
             stop_ray(at_once=self.fault() is not None)
         if self._folder is not None:
@@ -112,9 +121,21 @@ class Cluster:
 
     def start_segment(self, worker_id: str) -> Remote:
         """A `SegmentWorker` that has its model still to load."""
+        return self._start_segment(worker_id, self._plan.model, self._weights_ref)
+
+    def bring(
+        self, model: ModelPlan, weights: models.WeightsFile | None
+    ) -> Callable[[str], Remote]:
+        """See `Machines`; its weights stay as long as what is returned does."""
+        import ray
+
+        handed_out = None if weights is None else ray.put(weights)
+        return lambda worker_id: self._start_segment(worker_id, model, handed_out)
+
+    def _start_segment(self, worker_id: str, model: ModelPlan, weights: Any) -> Remote:
         from workers.actors import SegmentSpec, start_segment
 
-        gpus, model = self._fleet.gpus_each, self._plan.model
+        gpus = self._fleet.gpus_each
         device = "cpu" if model.device == "auto" and not gpus else model.device
         spec = SegmentSpec(
             worker_id,
@@ -122,7 +143,9 @@ class Cluster:
             self._plan.workers.max_wait_s,
             warm_up=gpus > 0,
         )
-        return start_segment(spec, self._weights_ref, gpus=gpus)
+        if self._seats is None:
+            return start_segment(spec, weights, gpus=gpus)
+        return start_segment(spec, weights, gpus=self._seats.gpus, **self._seats.of(worker_id))
 
     def start_stream(self, streams: Sequence[StreamPlan], *, spread: int, again: bool) -> Remote:
         """A `StreamWorker` for these streams, on this node."""

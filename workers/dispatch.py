@@ -36,6 +36,8 @@ class Member:
     worker_id: str
     generation: int
     """Grows with every replacement, so that answers of an earlier life can be told apart."""
+    model: int = 0
+    """The number of the model it has; 0: that of the start of the run."""
 
     def __str__(self) -> str:
         return f"{self.worker_id}#{self.generation}"

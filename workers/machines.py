@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pipeline.plan import StreamPlan
+from pipeline import models
+from pipeline.plan import ModelPlan, StreamPlan
 from workers.slots import Remote
 
 
@@ -22,6 +23,11 @@ class Machines(Protocol):
 
     def start_segment(self, worker_id: str) -> Remote:
         """A `SegmentWorker` that has its model still to load."""
+
+    def bring(
+        self, model: ModelPlan, weights: models.WeightsFile | None
+    ) -> Callable[[str], Remote]:
+        """What starts `SegmentWorker`s of another model beside those there are, by their names."""
 
     def start_stream(self, streams: Sequence[StreamPlan], *, spread: int, again: bool) -> Remote:
         """A `StreamWorker` for these streams."""

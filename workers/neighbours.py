@@ -32,17 +32,25 @@ class Neighbours:
 
     most: int = MOST
     _places: Mapping[Member, Neighbour] = field(default_factory=dict)
-    _ring: list[tuple[float, Member]] = field(default_factory=list)
+    _rings: dict[int, list[tuple[float, Member]]] = field(default_factory=dict)
+    """Of those that take frames, by the number of their model: a stream needs some of its own."""
     _all: Pool = field(default_factory=lambda: Pool({}, {}))
 
-    def set(self, places: Collection[Neighbour]) -> None:
-        """Say who is there; a load may say that a worker is leaving."""
+    def set(self, places: Collection[Neighbour], *, model: int = 0) -> None:
+        """Say who is there; a load may say that a worker is leaving.
+
+        Args:
+            places: of all of them.
+            model: the number of the one with which streams begin.
+        """
         found = {place[0]: place for place in places}
         if found.keys() != self._places.keys() or self._ring_is_old(found):
-            takers = [member for member, load, _ in places if not load.leaving]
-            self._ring = sorted((_stands_at(member), member) for member in takers)
+            takers = sorted((_stands_at(m), m) for m, load, _ in places if not load.leaving)
+            self._rings = {number: [] for number in sorted({m.model for _, m in takers})}
+            for stands_at, member in takers:
+                self._rings[member.model].append((stands_at, member))
         self._places = found
-        self._all = _pool(places)
+        self._all = _pool(places, model)
 
     def of(self, number: int, owed: Collection[Member] = ()) -> Pool:
         """Those of one stream worker.
@@ -52,17 +60,20 @@ class Neighbours:
             owed: segment workers that owe it an answer: as long as they live it is told of them,
                 as leaving where they are its neighbours no more.
         """
-        if len(self._ring) <= self.most:
+        if all(len(ring) <= self.most for ring in self._rings.values()):
             return self._all
-        at = bisect_left(self._ring, (number * GOLDEN % 1.0,))
-        around = (self._ring[at:] + self._ring[:at])[: self.most]
-        near = {member for _, member in around}
+        near: set[Member] = set()
+        for ring in self._rings.values():
+            at = bisect_left(ring, (number * GOLDEN % 1.0,))
+            near.update(member for _, member in (ring[at:] + ring[:at])[: self.most])
         others = [self._places[m] for m in owed if m not in near and m in self._places]
         leaving = [(m, replace(load, leaving=True), address) for m, load, address in others]
-        return _pool([*(self._places[member] for member in near), *leaving])
+        there = [*(self._places[member] for member in near), *leaving]
+        return _pool(there, self._all.model)
 
     def _ring_is_old(self, found: Mapping[Member, Neighbour]) -> bool:
-        return len(self._ring) != sum(not load.leaving for _, load, _ in found.values())
+        takers = sum(map(len, self._rings.values()))
+        return takers != sum(not load.leaving for _, load, _ in found.values())
 
 
 def _stands_at(member: Member) -> float:
@@ -70,8 +81,9 @@ def _stands_at(member: Member) -> float:
     return crc32(member.worker_id.encode()) / 2**32
 
 
-def _pool(places: Collection[Neighbour]) -> Pool:
+def _pool(places: Collection[Neighbour], model: int) -> Pool:
     return Pool(
         {member: load for member, load, _ in places},
         {member: address for member, _, address in places},
+        model,
     )

@@ -52,12 +52,17 @@ class _Members:
 
 
 @dataclass(frozen=True, slots=True)
+class _Switched:
+    model: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Over:
     cause: str
     detail: str
 
 
-_News: TypeAlias = _Frames | _Answered | _Members | _Over
+_News: TypeAlias = _Frames | _Answered | _Members | _Switched | _Over
 
 
 class RemoteSegmenter:
@@ -67,10 +72,16 @@ class RemoteSegmenter:
         send: how a call reaches a worker.
         info: the model the workers run.
         dispatcher: decides; belongs to this object from now on.
+        model: the number of that model in the run; only workers that have it get frames.
     """
 
-    def __init__(self, send: Send, *, info: ModelInfo, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, send: Send, *, info: ModelInfo, dispatcher: Dispatcher, model: int = 0
+    ) -> None:
         self.info = info
+        self.model = model
+        self._dispatched_to = model
+        self._loads: Mapping[Member, Load] = {}
         self._send = send
         self._dispatcher = dispatcher
         self._entries: dict[int, _Entry] = {}
@@ -102,6 +113,11 @@ class RemoteSegmenter:
     def set_members(self, loads: Mapping[Member, Load]) -> None:
         """Say which workers there are and how busy they are; workers left out are gone."""
         self._news.put(_Members(loads))
+
+    def switch(self, model: int, info: ModelInfo) -> None:
+        """See `pipeline.stages.Switchable`."""
+        self.model, self.info = model, info
+        self._news.put(_Switched(model))
 
     def give_up(self, cause: str, detail: str) -> None:
         """Fail what is open and all that will come; returns at once."""
@@ -165,9 +181,17 @@ class RemoteSegmenter:
                     self._dispatcher.add(self._next_ticket)
                     self._next_ticket += 1
             case _Members(loads):
-                self._give_up_tickets(self._dispatcher.set_members(loads), "was replaced")
+                self._loads = loads
+                self._follow_members()
+            case _Switched(model):
+                self._dispatched_to = model
+                self._follow_members()
             case _Answered(call, future):
                 self._settle(call, future)
+
+    def _follow_members(self) -> None:
+        loads = {m: load for m, load in self._loads.items() if m.model == self._dispatched_to}
+        self._give_up_tickets(self._dispatcher.set_members(loads), "was replaced")
 
     def _start(self, call: Call) -> None:
         images = pack_images([self._entries[ticket].frame for ticket in call.tickets])

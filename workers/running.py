@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
+from pipeline import models
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan
 from pipeline.plan.prepare import prepare
@@ -59,8 +60,13 @@ def run(
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
+        swaps = steer is not None  # who steers may ask for another model, and both lie there then
         cluster = Cluster(
-            plan, weights_bytes=weights.most_bytes(ready), address=address, may_leave=may_leave
+            plan,
+            weights_bytes=weights.most_bytes(ready) + (models.PUBLISHED_BYTES if swaps else 0),
+            address=address,
+            may_leave=may_leave,
+            swaps=swaps,
         )
         stack.enter_context(drained_by_signals(stop, abort, end_now=cluster.leave))
         stack.enter_context(_served(plan, watched))

@@ -39,6 +39,8 @@ class Pool:
     loads: Mapping[Member, Load]
     addresses: Mapping[Member, Any]
     """How to reach each; only the sender looks inside."""
+    model: int = 0
+    """The number of the model with which streams begin."""
 
     @property
     def takers(self) -> frozenset[Member]:
@@ -97,7 +99,7 @@ class StreamWorker:
         """Start streams.
 
         Args:
-            info: of the model all segment workers run.
+            info: of the model with which they begin.
             pool: the segment workers.
             told: the ids of those to start, and what each was told before.
         """
@@ -112,7 +114,7 @@ class StreamWorker:
                 board=self._board,
             )
             send = self.connect(lambda member: self._pool.addresses[member], plan.id, plan.turn)
-            segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher)
+            segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher, model=pool.model)
             segmenter.set_members(pool.loads)
             make = partial(self.build, plan, segmenter)
             thread = StreamThread(plan.id, make, told=told[plan.id], then=segmenter.close)

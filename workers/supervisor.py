@@ -13,26 +13,29 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
-from pipeline.errors import MaskstreamError, ModelError
+from pipeline.errors import MaskstreamError
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
+from pipeline.plan.prepare import Prepared
 from pipeline.runtime import ControlledRun, Latest, Viewing
 from pipeline.runtime.control import LATEST_WITHIN_S
-from pipeline.runtime.controlled import ABORT, STOP
+from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
+from workers import weights
 from workers.dispatch import Member
 from workers.lives import Limits, Owed, look_within_s
 from workers.machines import Machines
 from workers.neighbours import Neighbours
 from workers.scaling import groups
-from workers.segment import Refused
 from workers.slots import Remote, SegmentSlot, StreamSlot
 from workers.stream import Pool
+from workers.successors import Successors, error_of
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,10 @@ class Supervisor(ControlledRun):
         self._hopeless: str | None = None
         self._looked_at_s = self._moved_at_s = clock()
         self._published = 0
-        self._segments: list[SegmentSlot] = []
+        self._segments: Sequence[SegmentSlot] = ()
+        self._successors = Successors(wake=self._news.set)
+        self._number = 0
+        self._named = 0
         self._slots: list[StreamSlot] = []
         self._placed = 0
         for group in groups(plan.streams, plan.workers.streams_per_worker):
@@ -99,8 +105,7 @@ class Supervisor(ControlledRun):
         progress_at_s = self._clock()
         self._obey(stop, abort)
         if not self._over:  # told before, it starts nothing
-            count = self._machines.segment_workers
-            self._segments = [self._segment_slot(number) for number in range(count)]
+            self._segments = self._segment_slots(self._machines.start_segment, 0)
         while not self._over:
             self._news.clear()
             if (fault := self._machines.fault()) is not None:
@@ -121,6 +126,10 @@ class Supervisor(ControlledRun):
         return tuple(self._end(ends[stream.id]) for stream in self._plan.streams)
 
     @property
+    def _first_model(self) -> ModelInfo | None:
+        return self._info
+
+    @property
     def healthy(self) -> bool:
         """Whether the loop goes round, and something moves or could; safe from any thread."""
         now = self._clock()
@@ -136,14 +145,16 @@ class Supervisor(ControlledRun):
                 streams=tuple(
                     slots[i].counts(i) if i in slots else StreamCounts(i, "queued") for i in ids
                 ),
-                workers=tuple(slot.counts() for slot in self._segments),
+                workers=tuple(slot.counts() for slot in (*self._segments, *self._successors.all)),
                 stream_restarts={i: slots[i].restarts.total for i in ids if i in slots},
             )
 
     def close(self) -> None:
         """End every worker, whatever it is doing."""
+        self._closed = self._closed or OVER
         for segment in self._segments:
             segment.close()
+        self._successors.close()
         for stream in self._slots:
             stream.close()
 
@@ -175,6 +186,22 @@ class Supervisor(ControlledRun):
             self._moved_at_s = self._clock()  # a drain has its time from here on
             log.warning("%s", SAID[command])
         return told
+
+    def _bring(self, number: int, ready: Prepared) -> ModelInfo:
+        weights.check_local(ready)
+        fetched = weights.fetch(
+            ready, told=lambda: self._closed is not None, fault=self._machines.fault
+        )
+        start = self._machines.bring(ready.plan.model, fetched)
+        make = partial(self._segment_slots, start)
+        return self._successors.bring(number, make, over=lambda: self._closed)
+
+    def _turn_away(self) -> None:
+        self._successors.turn_away()
+
+    def _adopt(self, adoption: Adoption) -> None:
+        self._segments = self._successors.adopt(adoption.number, self._segments)
+        self._number, self._info = adoption.number, adoption.info
 
     def _begin(self, plan: StreamPlan) -> None:
         self._place((plan,))
@@ -210,9 +237,12 @@ class Supervisor(ControlledRun):
                 owed[member].append(one)
         for slot in self._segments:
             slot.step(owed[slot.place[0]])
+        self._successors.step(owed)
         self._give_up_without_workers()
-        self._neighbours.set([slot.place for slot in self._segments if slot.ready])
+        slots = (*self._segments, *self._successors.leaving)
+        self._neighbours.set([slot.place for slot in slots if slot.ready], model=self._number)
         self._let_begin()
+        self._successors.let_go(self._slots, self._pool_of)
         for stream in self._slots:
             stream.step(self._pool_of(stream))
 
@@ -230,7 +260,8 @@ class Supervisor(ControlledRun):
     def _let_begin(self) -> None:
         """Start the streams whose turn it is, as soon as there is a segment worker for them."""
         if self._info is None:
-            self._info = next((slot.info for slot in self._segments if slot.ready), None)
+            found = next((slot.info for slot in self._segments if slot.ready), None)
+            self._info = None if found is None else self._plan.model.named(found)
         running = 0
         for stream in self._slots:
             if stream.over:
@@ -250,7 +281,7 @@ class Supervisor(ControlledRun):
             return
         refused = next((slot.refused for slot in self._segments if slot.refused), None)
         if self._info is None and refused is not None:
-            raise _error(refused)
+            raise error_of(refused)
         last = self._segments[-1]
         reason = f"no segment worker is left: {last.reason}"
         if refused is None:
@@ -268,12 +299,20 @@ class Supervisor(ControlledRun):
         outcome = replace(end.outcome, status=Status.FAILED, reason=self._hopeless)
         return replace(end, outcome=outcome, bug=self._hopeless)
 
-    def _segment_slot(self, number: int) -> SegmentSlot:
+    def _segment_slots(self, start: Callable[[str], Remote], model: int) -> list[SegmentSlot]:
+        """Places of all the workers of a model, each with a name of its own."""
+        count = self._machines.segment_workers
+        first, self._named = self._named, self._named + count
+        names = [f"segment-{number}" for number in range(first, first + count)]
+        return [self._segment_slot(name, start, model) for name in names]
+
+    def _segment_slot(
+        self, worker_id: str, start: Callable[[str], Remote], model: int
+    ) -> SegmentSlot:
         machines, workers = self._machines, self._plan.workers
-        worker_id = f"segment-{number}"
         return SegmentSlot(
             worker_id,
-            lambda: machines.start_segment(worker_id),
+            lambda: start(worker_id),
             limits=self._limits.for_workers(
                 machines.segment_workers, at_most_s=look_within_s(machines.segment_workers)
             ),
@@ -281,6 +320,7 @@ class Supervisor(ControlledRun):
             max_batch=workers.max_batch,
             wake=self._news.set,
             clock=self._clock,
+            model=model,
         )
 
     @property
@@ -305,8 +345,3 @@ class Supervisor(ControlledRun):
         )
         self._placed += len(streams)
         self._slots = [*self._slots, slot]
-
-
-def _error(refused: Refused) -> MaskstreamError:
-    kind = ModelError if refused.exit_code == ModelError.exit_code else MaskstreamError
-    return kind(refused.text)

@@ -56,12 +56,14 @@ class RemoteService:
         """What stands there, as JSON."""
         return self._parsed(self.read("GET", path))
 
-    def send(self, method: str, path: str, body: Any = None) -> Any:
+    def send(self, method: str, path: str, body: Any = None, *, within_s: float = TIMEOUT_S) -> Any:
         """Have something done; None where the answer is empty."""
-        data = self.read(method, path, body)
+        data = self.read(method, path, body, within_s=within_s)
         return self._parsed(data) if data else None
 
-    def read(self, method: str, path: str, body: Any = None) -> bytes:
+    def read(
+        self, method: str, path: str, body: Any = None, *, within_s: float = TIMEOUT_S
+    ) -> bytes:
         """The bytes of an answer."""
         if not self.address.startswith(("http://", "https://")):
             raise ConfigError(f"--service {self.address}: must be a URL such as {DEFAULT}")
@@ -73,7 +75,7 @@ class RemoteService:
             headers=self._headers(data is not None),
         )
         try:
-            with self._opener().open(request, timeout=TIMEOUT_S) as answer:
+            with self._opener().open(request, timeout=within_s) as answer:
                 found: bytes = answer.read()
                 return found
         except HTTPError as error:

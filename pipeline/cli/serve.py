@@ -101,7 +101,7 @@ def serve(
 
 def _serve(config: Path, read: Callable[[], ServiceSettings], *, address: str | None) -> RunSummary:
     from pipeline.plan.resolve import resolve
-    from pipeline.service import Desired, Door, Service, build_api, listening
+    from pipeline.service import Desired, Door, Service, build_api, first_plan, listening
 
     settings = read()
     door = Door(settings.serve)
@@ -112,8 +112,10 @@ def _serve(config: Path, read: Callable[[], ServiceSettings], *, address: str | 
             "came there, name a folder"
         )
     with ExitStack() as stack:
-        service = Service(settings, Desired(settings.run.state_dir), read=read, admit=door.renew)
+        desired = Desired(settings.run.state_dir)
+        service = Service(settings, desired, read=read, admit=door.renew)
         stack.callback(service.close)
+        plan = first_plan(plan, settings, desired)
         stack.enter_context(_reloaded_by_hangup(service))
         where = settings.serve
         api = build_api(service, door)

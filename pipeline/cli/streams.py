@@ -19,6 +19,9 @@ app = typer.Typer(
     help="Ask a running service for its streams, and change them.", no_args_is_help=True
 )
 
+SWAPPED_WITHIN_S = 1800.0
+"""Weights may have to be fetched before a model is loaded."""
+
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of the stream.")]
 
 
@@ -118,6 +121,38 @@ def snapshot(
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
     say(f"{output}: {len(data) / 1000:.0f} kB")
+
+
+@app.command("model")
+def model(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="See `maskstream models`.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="On the machine of the service, or COCO_V1."),
+    ] = None,
+) -> None:
+    """Say which model finds the instances of all streams, or have another one do so."""
+    asked = _asked(context)
+    if name is None and weights is None:
+        give(_model(asked.get("/v1/model")))
+        return
+    wanted = {"name": name, "weights": weights}
+    swapped = asked.send("PUT", "/v1/model", wanted, within_s=SWAPPED_WITHIN_S)
+    say(_model(swapped))
+    for source_id, first in swapped["first_frames"].items():
+        at = f"frame {first['frame']}" if first else "its next frame"
+        say(f"{source_id}: from {at} on")
+
+
+def _model(answer: Mapping[str, Any]) -> str:
+    """A model in some words."""
+    called = answer["recorded_as"] or answer["name"] or answer["weights"] or "a model"
+    weights = f", weights {answer['weights']}" if answer["weights"] else ""
+    loading = f"; {answer['loading']} is being loaded" if answer["loading"] else ""
+    return f"{called}{weights}, {len(answer['classes'])} classes{loading}"
 
 
 def _asked(context: typer.Context) -> RemoteService:

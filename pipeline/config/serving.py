@@ -87,6 +87,20 @@ class ServeSettings(Section):
         "`password_file`, `password_env`, `tls_ca_file` and the like.",
     )
 
+    allow_models: tuple[str, ...] = Field(
+        (),
+        description="Folders whose weights may be named over the API beside published ones and "
+        "those of the configuration, as `file:FOLDER`.",
+    )
+
+    @field_validator("allow_models")
+    @classmethod
+    def _folders(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for one in values:
+            if not one.startswith("file:") or one == "file:":
+                raise ValueError(f"{one!r} is no file:FOLDER")
+        return values
+
     @field_validator("allow", "allow_sinks")
     @classmethod
     def _patterns(cls, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -111,3 +111,22 @@ class AsyncSegmenter(Protocol):
         Called by the owner after the last stream; may wait for the batch in the model. Safe to
         call twice.
         """
+
+
+@runtime_checkable
+class Switchable(Protocol):
+    """An `AsyncSegmenter` of one stream, where a run may get another model while it goes on."""
+
+    @property
+    def model(self) -> int:
+        """The number of the model that segments what is submitted; 0: that of the start."""
+
+    def switch(self, model: int, info: ModelInfo) -> None:
+        """Have another model segment what is submitted from now on; returns at once.
+
+        Called by the loop of the stream, between two frames, while nothing is open.
+
+        Args:
+            model: its number in the run; it is loaded.
+            info: of it, as records are to name it.
+        """

@@ -85,6 +85,18 @@ class Tunable(Tracker, Protocol):
         """
 
 
+@runtime_checkable
+class Relabelled(Tracker, Protocol):
+    """A tracker that may go on with the classes of another model."""
+
+    def relabel(self, class_names: Mapping[int, str]) -> None:
+        """Take other names of classes; called between two frames, after `reset`.
+
+        Args:
+            class_names: names by class id.
+        """
+
+
 class CameraMotion(Protocol):
     """Estimates how the camera moved between the frames it is shown.
 

@@ -42,6 +42,7 @@ __all__ = [
     "fetch_weights",
     "gpu_present",
     "is_bundled",
+    "is_published",
     "load_segmenter",
     "local_weights",
     "model_labels",
@@ -296,6 +297,11 @@ def _about(name: str, weights: str) -> WeightsFile | None:
     if reference is not None:
         return reference.about(name, weights)
     return None if _is_remote(weights) else read_about(weights, _bundled(weights))
+
+
+def is_published(weights: str) -> bool:
+    """Whether weights are a word for some that are known here, and no path."""
+    return bool(_owners(weights))
 
 
 def _owners(word: str) -> list[Model]:

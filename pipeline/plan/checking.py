@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline import models, sinks, sources, telemetry, tracking
@@ -59,6 +60,18 @@ def check_plan(plan: RunPlan, *, config: str | os.PathLike[str] | None) -> None:
     for stream in plan.streams:
         sources.check_trust(stream.source.options.tls_ca_file, name=f"source {stream.id}")
     _check_classes(plan)
+
+
+def check_model(plan: RunPlan) -> None:
+    """Refuse a model that does not know what streams and their sinks ask for.
+
+    Raises:
+        ConfigError: it has no class of a name.
+        ModelError: its weights cannot be read.
+    """
+    models.model_labels(plan.model.name, plan.model.weights)
+    urls = {sink.url for stream in plan.streams for sink in stream.sinks}
+    _check_classes(replace(plan, sinks=tuple(sorted(urls))))
 
 
 def _check_classes(plan: RunPlan) -> None:

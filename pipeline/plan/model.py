@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline import models
+from pipeline.stages import ModelInfo
+
+SIGNED_BY = 12
+"""Digits of the digest of the weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +27,17 @@ class ModelPlan:
     """Pictures that go through the network at once."""
     threads: int | None = None
     """CPU threads of torch; None leaves torch's setting. Decided where the cores are known."""
+    signed: bool = False
+    """Records say whose weights they are of, too: the run has, or has had, another model."""
 
     @property
     def identity(self) -> tuple[str, str | None, str, float]:
         """What results depend on: weights by content, so that a copy elsewhere is the same."""
         known = None if models.is_bundled(self.weights) else self.digest
         return self.name, known or self.weights, self.precision, self.score_threshold
+
+    def named(self, info: ModelInfo) -> ModelInfo:
+        """What is loaded, called as records are to call it."""
+        if not self.signed or not info.sha256:
+            return info
+        return replace(info, name=f"{info.name}@{info.sha256[:SIGNED_BY]}")

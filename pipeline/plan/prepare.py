@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from pipeline import models, sinks, sources
 from pipeline.errors import ConfigError, SourceOpenError
-from pipeline.plan.checking import check_plan
-from pipeline.plan.identity import run_of_file
+from pipeline.plan.checking import check_model, check_plan
+from pipeline.plan.identity import model_of, run_of_file
 from pipeline.plan.inventory import Use, keep_apart, reads, writes
 from pipeline.plan.keeping import refuse_unwritable
 from pipeline.plan.manifest import (
@@ -21,6 +21,7 @@ from pipeline.plan.manifest import (
     take_away,
     write_manifest,
 )
+from pipeline.plan.model import ModelPlan
 from pipeline.plan.run import RunPlan
 from pipeline.plan.shares import in_flight_share
 from pipeline.plan.state import (
@@ -117,6 +118,36 @@ def prepare_added(run: RunPlan, stream: StreamPlan) -> StreamPlan:
     settled_run, _ = _lasting(_settled(alone, beside=written))
     (settled,) = settled_run.streams
     return replace(settled, settings=replace(settled.settings, in_flight_bytes=share))
+
+
+def prepare_model(run: RunPlan, model: ModelPlan) -> Prepared:
+    """Settle another model for a run that goes on, as `prepare` would have; nothing is loaded.
+
+    Args:
+        run: with the streams there are now, prepared.
+        model: as `resolve` made it.
+
+    Raises:
+        ModelError: its weights cannot be read.
+        ConfigError: it does not know a class that is asked for.
+    """
+    weights = models.local_weights(model.weights)
+    digest = None if weights is None else weights.sha256
+    plan = with_model(run, replace(model, digest=digest, signed=True))
+    check_model(plan)
+    _warn_of_demo_weights(plan)
+    return Prepared(plan, weights)
+
+
+def with_model(run: RunPlan, model: ModelPlan) -> RunPlan:
+    """The run with another model, which its checkpoints name from now on."""
+
+    def known(stream: StreamPlan) -> StreamPlan:
+        if stream.checkpoint is None:
+            return stream
+        return replace(stream, checkpoint=replace(stream.checkpoint, model=model_of(model)))
+
+    return replace(run, model=model, streams=tuple(map(known, run.streams)))
 
 
 def _settled(plan: RunPlan, *, beside: Sequence[Use]) -> RunPlan:

@@ -10,21 +10,27 @@ from concurrent.futures import wait
 from contextlib import ExitStack
 from functools import partial
 
+import numpy as np
+
 from pipeline import assemble, descriptors
 from pipeline.accounting import StreamAccount, StreamCounts
-from pipeline.errors import MaskstreamError, in_one_line
+from pipeline.errors import ConfigError, MaskstreamError, in_one_line
 from pipeline.metrics.counts import RunCounts
-from pipeline.plan import RunPlan, StreamPlan
-from pipeline.plan.prepare import prepare
+from pipeline.models import WeightsFile
+from pipeline.plan import ModelPlan, RunPlan, StreamPlan
+from pipeline.plan.prepare import Prepared, prepare
 from pipeline.runtime import ControlledRun, Latest, RunControl, Serving, StreamThread, Viewing
-from pipeline.runtime.controlled import ABORT, STOP
-from pipeline.stages import AsyncSegmenter
+from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
+from pipeline.runtime.lineup import Lineup
+from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
 
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.05
+TRIAL_SIZE = (72, 128)
+"""Of the picture on which a model is tried that comes while others run."""
 LEFT_AFTER_S = 2.0
 """A model that is still being loaded so long after the run was told to end may never be."""
 
@@ -37,6 +43,7 @@ class LocalRun(ControlledRun):
         serving: the model, ready; not closed here.
         stay: go on when all streams are over, until all are told to drain or leave.
         build: makes a stream of its plan, the segmenter and the account.
+        load: makes the segmenter of a model that comes while it runs.
     """
 
     def __init__(
@@ -46,10 +53,13 @@ class LocalRun(ControlledRun):
         *,
         stay: bool = False,
         build: Callable[[StreamPlan, AsyncSegmenter, StreamAccount], Stream] | None = None,
+        load: Callable[[ModelPlan, WeightsFile | None], Segmenter] = assemble.build_segmenter,
     ) -> None:
         super().__init__(plan, stay=stay)
-        self._serving = serving
+        signed = plan.model.named(serving.info) if plan.model.signed else None
+        self._lineup = Lineup(serving, signed)
         self._build = build or _build
+        self._load = load
         self._threads: dict[str, StreamThread] = {}
 
     def run(
@@ -67,6 +77,7 @@ class LocalRun(ControlledRun):
             self._news.clear()
             self._obey(stop, abort)
             self._let_go({i: end for i, one in self._threads.items() if (end := one.ended())})
+            self._lineup.retire(one.account.model for one in self._threads.values() if not one.over)
             if on_progress is not None and time.monotonic() - told_s >= PROGRESS_EVERY_S:
                 told_s = time.monotonic()
                 on_progress(self.counts())
@@ -74,6 +85,10 @@ class LocalRun(ControlledRun):
         if on_progress is not None:
             on_progress(self.counts())
         return tuple(end for one in self._threads.values() if (end := one.ended()) is not None)
+
+    @property
+    def _first_model(self) -> ModelInfo | None:
+        return self._lineup.info(0)
 
     @property
     def healthy(self) -> bool:
@@ -89,19 +104,44 @@ class LocalRun(ControlledRun):
                 StreamCounts(i, "queued") if one is None else one.account.snapshot()
                 for i, one in threads.items()
             ),
-            workers=(self._serving.counts("local"),),
+            workers=self._lineup.counts(),
         )
 
     def close(self) -> None:
         """Leave no thread behind; after an ordinary end there is none."""
+        self._closed = self._closed or OVER
         threads = list(self._threads.values())
         for thread in threads:
             thread.obey(Leave("the run is over"))
         for thread in threads:
             thread.join()
+        self._lineup.close()
+
+    def _bring(self, number: int, ready: Prepared) -> ModelInfo:
+        model, workers = ready.plan.model, self._plan.workers
+        serving = Serving(
+            lambda: _warm(self._load(model, ready.weights)),
+            trial=[np.zeros((*TRIAL_SIZE, 3), np.uint8)],
+            max_batch=workers.max_batch,
+            max_wait_s=workers.max_wait_s,
+        )
+        self._lineup.bring(number, serving)
+        try:
+            if not _loaded(serving, told=lambda: self._closed is not None):
+                raise ConfigError(f"the model cannot be changed: {self._closed}")
+        except BaseException:
+            self._lineup.turn_away()
+            raise
+        return serving.info
+
+    def _turn_away(self) -> None:
+        self._lineup.turn_away()
+
+    def _adopt(self, adoption: Adoption) -> None:
+        self._lineup.adopt(adoption.number, adoption.info)
 
     def _begin(self, plan: StreamPlan) -> None:
-        make = partial(self._build, plan, self._serving.claiming(plan.turn))
+        make = partial(self._build, plan, self._lineup.segmenter(plan.turn))
         thread = self._threads[plan.id] = StreamThread(plan.id, make, then=self._news.set)
         thread.start()
 
@@ -115,6 +155,13 @@ class LocalRun(ControlledRun):
 
     def _forget(self, source_id: str) -> None:
         self._threads.pop(source_id).join()
+
+
+def _warm(segmenter: Segmenter) -> Segmenter:
+    """Streams wait for it: what its first batches cost is paid before they come."""
+    if isinstance(segmenter, Warm):
+        segmenter.warm_up()
+    return segmenter
 
 
 def _build(plan: StreamPlan, segmenter: AsyncSegmenter, account: StreamAccount) -> Stream:

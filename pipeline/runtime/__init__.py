@@ -6,10 +6,10 @@ of a run while it goes on, `controlled` the part of it that all executors share;
 is shown of a stream meanwhile.
 """
 
-from pipeline.runtime.control import RunControl
+from pipeline.runtime.control import RunControl, Swapped
 from pipeline.runtime.controlled import ControlledRun
 from pipeline.runtime.latest import Latest, Viewing
 from pipeline.runtime.serving import Serving
 from pipeline.runtime.streams import StreamThread
 
-__all__ = ["ControlledRun", "Latest", "RunControl", "Serving", "StreamThread", "Viewing"]
+__all__ = ["ControlledRun", "Latest", "RunControl", "Serving", "StreamThread", "Swapped", "Viewing"]

@@ -1,11 +1,15 @@
-"""Which settings of a stream may change while it runs, and the command that changes them."""
+"""What of a stream may change while it runs, and the command that changes it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
+from pipeline import sinks
 from pipeline.errors import ConfigError
+from pipeline.metrics.counts import RunCounts
 from pipeline.plan import StreamPlan
+from pipeline.secrets import mask_url
 from pipeline.stream.commands import Adjust
 from pipeline.stream.settings import StreamSettings
 
@@ -18,6 +22,8 @@ WORDS = {
     "max_fps": "max_fps",
 }
 """What of `StreamSettings` may change, as users call it."""
+OVER = ("ended", "failed")
+"""States of a stream that has no next frame."""
 PARTS = ("classes", "include", "ignore")
 """What of `StreamPlan` may change."""
 CHANGEABLE = (*WORDS.values(), *PARTS)
@@ -66,6 +72,34 @@ def change_of(plan: StreamPlan, *, number: int) -> Adjust:
         include=plan.include,
         ignore=plan.ignore,
     )
+
+
+class NotNow(ConfigError):
+    """A run cannot do it as things are; later, or with other streams, it may."""
+
+
+def refuse_mixture(streams: Sequence[StreamPlan], counts: RunCounts) -> None:
+    """Refuse another model where what is found would not say whose it is.
+
+    Raises:
+        NotNow: names the stream and what to do.
+    """
+    seen = {one.source_id: one for one in counts.streams}
+    for stream in streams:
+        now = seen.get(stream.id)
+        if now is not None and now.state in OVER:
+            continue
+        if not stream.source.live or (now is not None and now.every_frame):
+            raise NotNow(
+                f"stream {stream.id} is a file that is being read, and its results are one "
+                "model's; wait for its end, or remove it"
+            )
+        for sink in stream.sinks:
+            if sinks.is_unsigned(sink.url):
+                raise NotNow(
+                    f"stream {stream.id}: the lines of sink {mask_url(sink.url)} do not say which "
+                    "model found what; remove the stream, and add it again with another file"
+                )
 
 
 def _differing(changed: StreamPlan, asked: StreamPlan) -> list[str]:

@@ -6,14 +6,26 @@ run (a service, a page) needs nothing else of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.metrics.counts import RunCounts
-from pipeline.plan import StreamPlan
+from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.runtime.latest import Latest, Viewing
+from pipeline.stages import ModelInfo
 from pipeline.stream import Command
 
 LATEST_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """A run has another model."""
+
+    number: int
+    """As `RunControl.change` returns one."""
+    info: ModelInfo
+    """Of the new one, as records name it."""
 
 
 class RunControl(Protocol):
@@ -27,6 +39,10 @@ class RunControl(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether the run is watched over, and something moves or could."""
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """With which streams begin, as records name it; None: it is not loaded yet."""
 
     def streams(self) -> list[StreamPlan]:
         """The streams there are, those that are over included, in the order they came in.
@@ -82,6 +98,24 @@ class RunControl(Protocol):
         Raises:
             ConfigError: there is no such stream, or something differs that cannot change while it
                 runs, see `pipeline.runtime.changes`. It goes on as it was.
+        """
+
+    def swap(self, model: ModelPlan) -> Swapped:
+        """Have another model segment the frames of all streams, of each from one frame on.
+
+        It is loaded and warmed up beside the old one, which works meanwhile; so this may take
+        minutes. Returns when the streams were told. Each switches where nothing of it is in
+        flight, as with `change`, and the old model ends when no stream has it any more.
+
+        Args:
+            model: as `resolve` made it.
+
+        Raises:
+            ConfigError: a file is being read, whose results are one model's; a sink does not say
+                which model found what; a class is not known to it; another one is being loaded.
+            ModelError: weights or device are unusable.
+            MaskstreamError: it cannot do a picture, or its worker died over it. Whatever is
+                raised, the old model is at work as before.
         """
 
     def tell(self, source_id: str, command: Command) -> None:

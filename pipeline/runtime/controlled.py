@@ -11,20 +11,34 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
-from pipeline.plan import RunPlan, StreamPlan
-from pipeline.plan.prepare import prepare_added
-from pipeline.runtime.changes import change_of, changed_plan
+from pipeline.metrics.counts import RunCounts
+from pipeline.plan import ModelPlan, RunPlan, StreamPlan
+from pipeline.plan.identity import model_of
+from pipeline.plan.prepare import Prepared, prepare_added, prepare_model, with_model
+from pipeline.runtime.changes import NotNow, change_of, changed_plan, refuse_mixture
+from pipeline.runtime.control import Swapped
 from pipeline.runtime.latest import Latest, Viewing
+from pipeline.stages import ModelInfo
 from pipeline.stream import Command, Drain, End, Leave, Remove
+from pipeline.stream.commands import Switch
 
 log = logging.getLogger(__name__)
 
 STOP = Drain("the run was told to stop")
 ABORT = Leave("told to leave at once")
+OVER = "the run is over"
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """A model that was brought is that of the run from now on."""
+
+    number: int
+    info: ModelInfo
 
 
 class ControlledRun(ABC):
@@ -43,13 +57,28 @@ class ControlledRun(ABC):
         """Set when the loop has something to look at."""
         self._lock = threading.RLock()
         self._adding = threading.Lock()
-        self._asked: deque[StreamPlan | tuple[str, Command]] = deque()
+        self._swapping = threading.Lock()
+        self._asked: deque[StreamPlan | Adoption | tuple[str, Command]] = deque()
         self._closed: str | None = None
         self._leaving: set[str] = set()
         self._told: set[Command] = set()
         self._begun: dict[str, StreamPlan] = {}
         """What each stream was opened with."""
         self._changes = 0
+        self._models = 0
+        """How many there were beside that of the start."""
+        self._latest_model: ModelInfo | None = None
+        """The last of them."""
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """See `RunControl`."""
+        return self._latest_model or self._first_model
+
+    @property
+    @abstractmethod
+    def _first_model(self) -> ModelInfo | None:
+        """That of the start, as records name it; None: it is not loaded yet."""
 
     def streams(self) -> list[StreamPlan]:
         """See `RunControl`."""
@@ -84,6 +113,40 @@ class ControlledRun(ABC):
             self.tell(plan.id, change_of(changed, number=self._changes))
             return self._changes
 
+    def swap(self, model: ModelPlan) -> Swapped:
+        """See `RunControl`."""
+        if not self._swapping.acquire(blocking=False):
+            raise NotNow("another model is being loaded; ask again when that is done")
+        try:
+            refuse_mixture(self._plan.streams, self.counts())
+            ready = prepare_model(self._plan, model)
+            number = self._models + 1
+            info = ready.plan.model.named(self._bring(number, ready))
+            try:
+                return self._switch(number, ready.plan.model, info)
+            except BaseException:
+                self._turn_away()
+                raise
+        finally:
+            self._swapping.release()
+
+    def _switch(self, number: int, model: ModelPlan, info: ModelInfo) -> Swapped:
+        """Have every stream there is go on with a model that is loaded, and all that will come."""
+        with self._lock:
+            if self._closed is not None:
+                raise ConfigError(f"the model cannot be changed: {self._closed}")
+            refuse_mixture(self._plan.streams, self.counts())  # one was added meanwhile, maybe
+            self._plan = with_model(self._plan, model)
+            self._models, self._latest_model = number, info
+            self._changes += 1
+            words = model_of(model)
+            switch = Switch("asked for", self._changes, number, info, known_as=words)
+            told = [(stream.id, switch) for stream in self._plan.streams]
+            self._asked.extend([Adoption(number, info), *told])  # one step, also for the loop
+        self._news.set()
+        log.info("the model is %s from now on", words)
+        return Swapped(switch.number, info)
+
     def tell(self, source_id: str, command: Command) -> None:
         """See `RunControl`."""
         with self._lock:
@@ -98,6 +161,26 @@ class ControlledRun(ABC):
             if isinstance(command, Drain | Leave):
                 self._closed = self._closed or f"the run was told to {command.verb}"
         self._news.set()
+
+    @abstractmethod
+    def counts(self) -> RunCounts:
+        """See `RunControl`."""
+
+    @abstractmethod
+    def _bring(self, number: int, ready: Prepared) -> ModelInfo:
+        """Load another model beside the one there is, and wait for it; any thread.
+
+        Raises:
+            MaskstreamError: it cannot be loaded, or the run ends; nothing of it is left.
+        """
+
+    @abstractmethod
+    def _turn_away(self) -> None:
+        """End a model that was brought and is not wanted after all; any thread."""
+
+    @abstractmethod
+    def _adopt(self, adoption: Adoption) -> None:
+        """Begin streams with the model that was brought; the other one ends when all have left."""
 
     @abstractmethod
     def _begin(self, plan: StreamPlan) -> None:
@@ -123,6 +206,9 @@ class ControlledRun(ABC):
             self._tell_once(ABORT)
         while self._asked:
             asked = self._asked.popleft()
+            if isinstance(asked, Adoption):
+                self._adopt(asked)
+                continue
             if isinstance(asked, StreamPlan):
                 self._begun[asked.id] = asked
                 self._begin(asked)
@@ -158,7 +244,7 @@ class ControlledRun(ABC):
             stays = self._stay and self._closed is None
             if not all_over or stays or self._asked:
                 return False
-            self._closed = "the run is over"
+            self._closed = OVER
             return True
 
     def _check_known(self, source_id: str) -> None:

@@ -26,7 +26,7 @@ from pipeline.instances import Instances
 from pipeline.leaving import ended_at_exit
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.runtime.device import Device, Segmented
-from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter
+from pipeline.stages import ModelInfo, Segmenter
 from pipeline.turns import EQUAL, Turn
 
 log = logging.getLogger(__name__)
@@ -103,10 +103,6 @@ class Serving:
         """`submit` for pictures of one stream; `alone`: each is a batch of its own."""
         return self._accept([(source_id, image) for image in images], turn=turn, alone=alone)
 
-    def claiming(self, turn: Turn) -> AsyncSegmenter:
-        """This segmenter, for a stream with claims of its own."""
-        return _Claiming(self, turn)
-
     def close(self) -> None:
         """Fail what still waits, end what the model has, release it and end the thread."""
         self.leave()
@@ -127,7 +123,7 @@ class Serving:
         """What went through the model so far, under this name."""
         return WorkerCounts(
             worker=worker_id,
-            state="lost" if self._closed else "ready",
+            state="lost" if self._closed else "ready" if self.ready.done() else "starting",
             waiting=self.waiting,
             batches=dict(self.device.batches),
             failed=dict(self.device.failed),
@@ -227,24 +223,6 @@ class Serving:
             self.waiting -= len(batch)
         for job, outcome in zip(batch, outcomes, strict=True):
             job.settle(outcome)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Claiming:
-    """A `Serving` as one stream sees it."""
-
-    serving: Serving
-    turn: Turn
-
-    @property
-    def info(self) -> ModelInfo:
-        return self.serving.info
-
-    def submit(self, frames: Sequence[Frame]) -> list[Future[Instances]]:
-        return self.serving.submit(frames, turn=self.turn)
-
-    def close(self) -> None:
-        self.serving.close()
 
 
 def _refuse(jobs: Sequence[_Job], why: SegmentFailed) -> None:

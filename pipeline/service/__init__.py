@@ -9,6 +9,16 @@ from pipeline.service.access import Door, new_token
 from pipeline.service.api import build_api, build_health
 from pipeline.service.desired import Desired
 from pipeline.service.listening import listening
+from pipeline.service.model import first_plan
 from pipeline.service.service import Service
 
-__all__ = ["Desired", "Door", "Service", "build_api", "build_health", "listening", "new_token"]
+__all__ = [
+    "Desired",
+    "Door",
+    "Service",
+    "build_api",
+    "build_health",
+    "first_plan",
+    "listening",
+    "new_token",
+]

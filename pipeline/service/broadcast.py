@@ -19,7 +19,7 @@ import anyio.to_thread
 from pipeline.clock import Clock
 from pipeline.formats.jsonl import dumps
 from pipeline.runtime import Latest, Viewing
-from pipeline.service.service import NotFound
+from pipeline.service.refusals import NotFound
 
 WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)
 """Pixels; whoever wants another width gets the next larger, so that more of them share."""

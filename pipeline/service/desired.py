@@ -1,8 +1,8 @@
-"""`Desired`: which streams there are to be; kept in SQLite, so that a restart finds them again.
+"""`Desired`: which streams there are to be, found by which model; kept in SQLite for a restart.
 
 Two tables: `stream` is what is wanted now, `file` what the configuration file said when it was
 last read. A file that has changed is applied as the difference of the two, so what was changed by
-hand meanwhile stays.
+hand meanwhile stays. The same of the model, in the rows `wanted` and `file` of a third.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from typing import Any
 from pipeline.errors import ConfigError
 
 NAME = "service.sqlite"
-VERSION = 1
+VERSION = 2
 
+_MODEL = """
+CREATE TABLE model (said_by TEXT PRIMARY KEY, name TEXT, weights TEXT);
+"""
 _TABLES = """
 CREATE TABLE stream (id TEXT PRIMARY KEY, spec TEXT NOT NULL, paused INTEGER NOT NULL,
                      changed_at REAL NOT NULL);
 CREATE TABLE file (id TEXT PRIMARY KEY, spec TEXT NOT NULL);
 """
+_STEPS = {0: _TABLES + _MODEL, 1: _MODEL}
+"""What makes a file of each version one of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,14 @@ class DesiredStream:
     def id(self) -> str:
         """Of its source."""
         return str(self.spec["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredModel:
+    """The model that is to find the instances, as under `model:` in YAML."""
+
+    name: str | None
+    weights: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,43 @@ class Desired:
             self._db.executemany("INSERT INTO file VALUES (?, ?)", now.items())
         return Difference(added, changed, removed)
 
+    def model(self) -> DesiredModel | None:
+        """What was asked for while the service ran; None: what the file says."""
+        return self._model_of("wanted")
+
+    def model_or(self, written: DesiredModel) -> DesiredModel:
+        """`model`, or else what the file says."""
+        return self.model() or written
+
+    def put_model(self, model: DesiredModel) -> None:
+        """Replace it; durable when this returns."""
+        self._put_model("wanted", model)
+
+    def follow_model(self, written: DesiredModel) -> None:
+        """Take over what a file says otherwise than at the last call; it holds then."""
+        with self._whole():
+            if self._model_of("file") != written:
+                self._put_model("file", written)
+                self._db.execute("DELETE FROM model WHERE said_by = 'wanted'")
+
+    @property
+    def file_model(self) -> DesiredModel | None:
+        """What the file said when it was last read."""
+        return self._model_of("file")
+
+    def _model_of(self, who: str) -> DesiredModel | None:
+        with self._lock:
+            row = self._db.execute(
+                "SELECT name, weights FROM model WHERE said_by = ?", (who,)
+            ).fetchone()
+        return None if row is None else DesiredModel(*row)
+
+    def _put_model(self, who: str, model: DesiredModel) -> None:
+        with self._lock:
+            self._db.execute(
+                "INSERT OR REPLACE INTO model VALUES (?, ?, ?)", (who, model.name, model.weights)
+            )
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -139,9 +189,9 @@ class Desired:
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
+        if version in _STEPS:
             with self._whole():
-                for statement in filter(str.strip, _TABLES.split(";")):
+                for statement in filter(str.strip, _STEPS[version].split(";")):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         elif version != VERSION:

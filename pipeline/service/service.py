@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pipeline.catalogue import hint
@@ -22,30 +22,23 @@ from pipeline.heap import Trimming
 from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import StreamPlan
 from pipeline.runtime import Latest, RunControl, Viewing
+from pipeline.runtime.changes import OVER
 from pipeline.service.access.allowed import check_addresses
 from pipeline.service.bottleneck import Bottleneck, bottleneck
 from pipeline.service.cores import core_time
 from pipeline.service.desired import Desired, DesiredStream, Difference
 from pipeline.service.history import History, Standing
+from pipeline.service.model import ServedModel, written
+from pipeline.service.places import FirstFrame, places_of
 from pipeline.service.recent import Recent, WorkerRates
 from pipeline.service.reconciling import Reconciler
+from pipeline.service.refusals import Conflict, NotFound
 from pipeline.service.spec import plan_of, specs_of
 from pipeline.service.status import ChangeStatus, StreamStatus
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
-CHANGES_WITHIN_S = 2.0
-LOOK_AGAIN_S = 0.02
-OVER = ("ended", "failed")
-
-
-class Conflict(ConfigError):
-    """What is asked for does not fit what there is: the id is taken, the service is ending."""
-
-
-class NotFound(ConfigError):
-    """There is no such stream."""
 
 
 class Service:
@@ -84,7 +77,11 @@ class Service:
         self._recent = Recent(clock)
         self._trim = Trimming()
         self._thread = threading.Thread(target=self._keep_going, name="service", daemon=True)
+        self.model = ServedModel(
+            desired, settings=lambda: self._settings, control=self._steered, use=self._use
+        )
         desired.follow(specs_of(settings))
+        self._settings = self.model.followed(settings)
 
     def steer(self, control: RunControl) -> None:
         """The run is there: from now on it is made what is desired."""
@@ -233,7 +230,7 @@ class Service:
             self._desired.put(wanted)
             self._reconciler.troubles.pop(source_id, None)
         self._news.set()
-        place = None if number is None else self._place_of(source_id, number)
+        place = None if number is None else self.places_of([source_id], number)[source_id]
         return ChangeStatus(self.stream(source_id), number is not None, place)
 
     def pause(self, source_id: str, *, paused: bool) -> StreamStatus:
@@ -260,21 +257,32 @@ class Service:
         self._news.set()
 
     def reload(self) -> Difference:
-        """Read the configuration file again and apply what it says otherwise of streams.
+        """Read the configuration file again and apply what it says otherwise of streams and model.
 
         Raises:
-            ConfigError: it cannot be read or is wrong; everything goes on as it was.
+            MaskstreamError: it cannot be read or is wrong; everything goes on as it was.
         """
-        settings = self._read()
+        read = self._read()
+        settings = self.model.overlaid(read)
         for spec in specs_of(settings).values():
             plan_of(settings, spec)
+        if self.model.is_changed_by(read):
+            self.model.swap_to(written(read))
         self._admit(settings.serve)
         with self._changing:
-            self._settings = settings
+            self._settings = self.model.followed(read)
             difference = self._desired.follow(specs_of(settings))
             self._reconciler.troubles.clear()
         self._news.set()
         return difference
+
+    def places_of(self, source_ids: Iterable[str], number: int) -> dict[str, FirstFrame | None]:
+        """Epoch and index of the first frame of each with a change; None: it has not come yet."""
+        return places_of(source_ids, number, counts=self.counts, closed=self._closed)
+
+    def _use(self, settings: ServiceSettings) -> None:
+        with self._changing:
+            self._settings = settings
 
     def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
         """See `RunControl.latest`; None too while the run does not have the stream.
@@ -293,17 +301,6 @@ class Service:
         files = {plan.id for plan in self._steered().streams() if not plan.source.live}
         over = {one.source_id for one in self.counts().streams if one.state in OVER}
         return source_id in files - over
-
-    def _place_of(self, source_id: str, number: int) -> tuple[int, int] | None:
-        """Epoch and index of the first frame with a change; None: it has not come yet."""
-        until_s = time.monotonic() + CHANGES_WITHIN_S
-        while True:
-            seen = {one.source_id: one.changed for one in self.counts().streams}
-            changed = seen.get(source_id)
-            if changed is not None and changed[0] >= number:
-                return changed[1:]
-            if time.monotonic() >= until_s or self._closed.wait(LOOK_AGAIN_S):
-                return None
 
     def _known(self, source_id: str) -> DesiredStream:
         streams = self._desired.streams()

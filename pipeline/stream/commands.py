@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from pipeline.stages import ModelInfo
 from pipeline.stream.settings import StreamSettings
 
 _Corners: TypeAlias = tuple[tuple[float, float], ...]
@@ -73,7 +74,23 @@ class Adjust:
     ignore: tuple[_Corners, ...]
 
 
-Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove | Adjust
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Have another model segment what comes, from one frame on: what is in flight comes before."""
+
+    verb: ClassVar[str] = "go on with another model"
+    reason: str
+    number: int
+    """As of `Adjust`."""
+    model: int
+    """Its number in the run."""
+    info: ModelInfo
+    """Of it, as records are to name it."""
+    known_as: str
+    """What a checkpoint calls it."""
+
+
+Command: TypeAlias = Drain | Leave | Suspend | Resume | Remove | Adjust | Switch
 
 
 def still_wanted(told: Iterable[Command], command: Command) -> tuple[Command, ...]:

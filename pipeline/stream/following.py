@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from pipeline.stages import CameraMotion, Region, SnapshotRefused, Tracker, Tunable
+from pipeline.stages import (
+    CameraMotion,
+    Region,
+    Relabelled,
+    SnapshotRefused,
+    Tracker,
+    Tunable,
+)
 from pipeline.stream.settings import StreamSettings
 
 
@@ -51,6 +58,14 @@ class Following:
         self._region = region
         if isinstance(self._tracker, Tunable):
             self._tracker.tune(min_score=settings.min_score)
+
+    def relabel(self, settings: StreamSettings, labels: Mapping[int, str]) -> None:
+        """Go on with the classes of another model: tracks end, as what a class is has changed."""
+        self._classes = None if settings.classes is None else np.array(sorted(settings.classes))
+        if self._tracker is not None:
+            self._tracker.reset()
+        if isinstance(self._tracker, Relabelled):
+            self._tracker.relabel(labels)
 
     @property
     def tracks(self) -> bool:

@@ -89,10 +89,8 @@ class Stream:
     ) -> None:
         self.source_id = source.source_id
         self._where = {"source_id": source.source_id}  # for the log
-        self.account = account
-        self._source, self._run_id = source, run
-        self._settings = settings
-        self._clock = clock
+        self.account, self._source, self._run_id = account, source, run
+        self._settings, self._clock = settings, clock
         self._wake = wake = threading.Event()
         self._orders = Orders(
             source, account=account, wake=wake.set, patience_s=settings.stop_timeout_s, clock=clock
@@ -101,7 +99,6 @@ class Stream:
         self._filling = Filling(
             segmenter, following, settings=settings, account=account, wake=wake.set, clock=clock
         )
-        self._changing = Changing(self._orders, self._filling, following, segmenter, account)
         self._publisher = Publisher(
             sinks,
             account=account,
@@ -118,6 +115,9 @@ class Stream:
             following=following,
             account=account,
             clock=clock,
+        )
+        self._changing = Changing(
+            self._orders, self._filling, following, segmenter, self._progress, account, settings
         )
         self._settling = Settling(
             run=run,

@@ -10,7 +10,16 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.errors import in_one_line
 from pipeline.stages import Source
-from pipeline.stream.commands import Adjust, Command, Drain, Leave, Remove, Resume, Suspend
+from pipeline.stream.commands import (
+    Adjust,
+    Command,
+    Drain,
+    Leave,
+    Remove,
+    Resume,
+    Suspend,
+    Switch,
+)
 from pipeline.stream.pausing import Pausing
 
 log = logging.getLogger(__name__)
@@ -41,6 +50,8 @@ class Orders:
         self.pausing = Pausing()
         self.change: Adjust | None = None
         """Settings to go on with, until the loop has taken them."""
+        self.switch: Switch | None = None
+        """The model to go on with, until the loop has done so."""
         self.why: str | None = None
         """Why it is to end, once it was told to."""
         self._source = source
@@ -77,6 +88,10 @@ class Orders:
             case Adjust():
                 with self._account.lock:
                     self.change = command
+                self._wake()
+            case Switch():
+                with self._account.lock:
+                    self.switch = command
                 self._wake()
             case Suspend() | Resume():
                 self._pause(isinstance(command, Suspend))

@@ -110,6 +110,11 @@ class Progress:
             failed=state.failed,
         )
 
+    def switched(self, known_as: str) -> None:
+        """From now on another model finds the instances; what is written down says so."""
+        if self._checkpoint is not None:
+            self._checkpoint.model = known_as
+
     @property
     def began(self) -> bool:
         """Whether a frame was settled, in this run or an earlier one."""

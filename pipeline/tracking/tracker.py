@@ -261,6 +261,10 @@ class StreamTracker:
         """See `pipeline.stages.Tunable`."""
         self.settings = replace(self.settings, min_score=min_score)
 
+    def relabel(self, class_names: Mapping[int, str]) -> None:
+        """See `pipeline.stages.Relabelled`."""
+        self._classes = ClassTable(class_names, self.settings.class_groups)
+
     @property
     def _settings_text(self) -> str:
         return json.dumps(asdict(self.settings), sort_keys=True, default=str)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import signal
@@ -18,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from http_camera import http_camera
 from pipeline.config import ServiceSettings, parse_as, read
 from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
@@ -50,33 +48,8 @@ serve: {{port: 0, token_file: token, allow: ["rtsp://127.0.0.1"]}}
 @pytest.fixture(scope="module")
 def camera() -> Iterator[int]:
     """Pictures over HTTP, as many a second as a camera sends."""
-    picture = np.zeros((120, 160, 3), np.uint8)
-    picture[40:80, 60:100] = (0, 0, 255)
-    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
-    part = b"--x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg
-
-    class Camera(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
-            self.end_headers()
-            due_s = time.monotonic()
-            try:
-                while True:
-                    self.wfile.write(part + b"\r\n")
-                    due_s += 1 / FPS
-                    threading.Event().wait(max(0.0, due_s - time.monotonic()))
-            except OSError:
-                return
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
+    with http_camera(FPS) as port:
+        yield port
 
 
 @dataclass

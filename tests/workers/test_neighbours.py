@@ -78,3 +78,15 @@ def test_who_is_leaving_is_nobodys_neighbour() -> None:
     few = told(3, leaving=(1,)).of(0)
     assert few.takers == {Member("segment-0", 0), Member("segment-2", 0)}
     assert few.loads.keys() == {*few.takers, Member("segment-1", 0)}
+
+
+def test_while_a_model_follows_another_everybody_has_neighbours_of_both() -> None:
+    both = [
+        *places(30),
+        *((Member(f"segment-{n}", 0, model=1), Load(), f"at {n}") for n in range(30, 60)),
+    ]
+    made = Neighbours()
+    made.set(both, model=1)
+    pool = made.of(7)
+    assert Counter(member.model for member in pool.loads) == {0: MOST, 1: MOST}
+    assert pool.model == 1

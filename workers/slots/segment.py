@@ -33,6 +33,7 @@ class SegmentSlot:
         max_batch: frames in one batch.
         wake: called, from any thread, when there is something to look at.
         clock: monotonic seconds.
+        model: the number of the model it has, of those of the run.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SegmentSlot:
         max_batch: int,
         wake: Callable[[], None],
         clock: Clock,
+        model: int = 0,
     ) -> None:
         self.info: ModelInfo | None = None
         """Of the model, once it has been loaded."""
@@ -63,7 +65,7 @@ class SegmentSlot:
         self._past = WorkerCounts(worker=worker_id)
         self._report: SegmentReport | None = None
         self._first_load = Load()
-        self._member = Member(worker_id, 0)
+        self._member = Member(worker_id, 0, model)
         self._state = "starting"
         self._asked: Asked | None = None
         self._alive: Asked | None = None
@@ -101,7 +103,7 @@ class SegmentSlot:
         if self._state == "lost":
             if self._may_restart:
                 self.restarts.note()
-                self._member = Member(self._member.worker_id, self._member.generation + 1)
+                self._member = replace(self._member, generation=self._member.generation + 1)
                 self._start()
             return
         asked, now = self._asked, self._clock()

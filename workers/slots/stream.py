@@ -15,7 +15,7 @@ from pipeline.plan import StreamPlan
 from pipeline.runtime import Viewing
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import Command, End, Leave
-from pipeline.stream.commands import ENDING, still_wanted, why_ending
+from pipeline.stream.commands import ENDING, Switch, still_wanted, why_ending
 from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
@@ -121,6 +121,8 @@ class StreamSlot:
 
     def tell(self, command: Command, source_ids: Collection[str] | None = None) -> None:
         """Have streams obey, in this life and any later one; None: all of them."""
+        if isinstance(command, Switch) and self._info is not None:
+            self._info = command.info  # a next life begins with it
         asked = self._streams if source_ids is None else source_ids
         told = [source_id for source_id in asked if source_id not in self.ends]
         for source_id in told:
@@ -169,6 +171,14 @@ class StreamSlot:
         elif asked.overdue(now):
             what = "answer for" if self._heard else "start within"
             self._lose(f"did not {what} {asked.patience_s:.0f} s", pool)
+
+    def has_left(self, model: int) -> bool:
+        """Whether its streams have gone on from this model, by its number, to a later one."""
+        return self._info is None or all(self.counts(i).model > model for i in self._left)
+
+    def lose(self, reason: str, pool: Pool) -> None:
+        """End the present life; the next goes on with the segment workers of `pool`."""
+        self._lose(reason, pool)
 
     def close(self) -> None:
         """End the process for good; safe twice."""

@@ -1,4 +1,4 @@
-"""What may be named over the API: sources, sinks and secrets that the configuration does not name.
+"""What may be named over the API: sources, sinks, secrets, weights the configuration does not name.
 
 Who may add a stream is not thereby somebody who may read files of this machine, have it ask its own
 services, or write where he likes. What the configuration names is trusted, part by part: its URL
@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pipeline import sources
+from pipeline import models, sources
 from pipeline.config import ServiceSettings, SourceSettings
 from pipeline.errors import ConfigError
 from pipeline.paths import expanded
@@ -60,6 +60,26 @@ def check_named(settings: ServiceSettings, spec: Mapping[str, Any]) -> tuple[str
         if target not in configured:
             _check_sink(target, str(spec["id"]), serve.allow_sinks, serve.allow_secrets)
     return reach
+
+
+def check_weights(weights: str, allow: Sequence[str]) -> None:
+    """Refuse weights that may not be named over the API; published ones always may.
+
+    Args:
+        weights: a word such as `COCO_V1`, or a path.
+        allow: `serve.allow_models`.
+
+    Raises:
+        NotAllowed: with the setting that would allow it.
+    """
+    if models.is_published(weights):
+        return
+    folders = [one.removeprefix("file:") for one in allow]
+    if not any(_lies_in(expanded(weights), folder) for folder in folders):
+        raise NotAllowed(
+            f"weights {weights}: files of this machine are not taken over the API; name them in "
+            "the configuration, or their folder in serve.allow_models as file:FOLDER"
+        )
 
 
 def check_addresses(url: str, reach: Sequence[str] | None) -> None:

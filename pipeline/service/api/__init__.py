@@ -13,6 +13,7 @@ from pipeline.service.api import (
     events,
     health,
     live,
+    model,
     page,
     pictures,
     problems,
@@ -43,7 +44,7 @@ def build_api(
         redoc_url=None,
     )
     problems.explain(api)
-    for room in (health, streams, pictures, live, events, workers, page):
+    for room in (health, streams, pictures, live, events, workers, model, page):
         api.include_router(room.routes(service))
     if door is not None:
         api.include_router(session.routes(door))

@@ -13,7 +13,8 @@ from pipeline.runtime import Viewing
 from pipeline.service.api.problems import documented
 from pipeline.service.api.sockets import while_connected
 from pipeline.service.broadcast import Broadcasts, Viewer
-from pipeline.service.service import NotFound, Service
+from pipeline.service.refusals import NotFound
+from pipeline.service.service import Service
 
 UNDER_WAY = 2
 """Messages sent to a client and not confirmed; what waits in between is never older than these."""

@@ -12,9 +12,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import MaskstreamError, in_one_line
+from pipeline.runtime.changes import NotNow
 from pipeline.service.access.allowed import NotAllowed
 from pipeline.service.problem import TYPE, problem
-from pipeline.service.service import Conflict, NotFound
+from pipeline.service.refusals import Conflict, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def explain(api: FastAPI) -> None:
 
     @api.exception_handler(MaskstreamError)
     def refused(request: Request, error: MaskstreamError) -> JSONResponse:
-        kinds: dict[type, int] = {NotAllowed: 403, NotFound: 404, Conflict: 409}
+        kinds: dict[type, int] = {NotAllowed: 403, NotFound: 404, Conflict: 409, NotNow: 409}
         return problem(kinds.get(type(error), REFUSED), str(error))
 
     @api.exception_handler(RequestValidationError)

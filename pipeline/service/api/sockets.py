@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 from fastapi import WebSocket, WebSocketDisconnect
 
-from pipeline.service.service import NotFound
+from pipeline.service.refusals import NotFound
 
 CLOSED_UNKNOWN = 4404
 """Code of the closing frame: there is no such stream, or none any more."""

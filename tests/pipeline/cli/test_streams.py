@@ -78,7 +78,7 @@ class Asked(BaseHTTPRequestHandler):
         if status != 204:
             self.wfile.write(data)
 
-    do_GET = do_POST = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, *_: object) -> None:
         return
@@ -143,6 +143,26 @@ def test_a_stream_is_paused_goes_on_and_goes(service: Service) -> None:
         ("POST", "/v1/streams/gate/resume"),
         ("DELETE", "/v1/streams/gate"),
     ]
+
+
+def test_the_model_is_told_and_another_one_takes_its_place(service: Service) -> None:
+    model = {"name": "blob", "weights": None, "recorded_as": "blob", "classes": ["red", "green"]}
+    service.answers["GET", "/v1/model"] = (200, {**model, "loading": "yolact"})
+    assert said("streams", "model") == "blob, 2 classes; yolact is being loaded"
+    first = {"gate": {"epoch": 0, "frame": 7}, "yard": None}
+    swapped = {**model, "weights": "/srv/a.pth", "recorded_as": "a@0123", "loading": None}
+    service.answers["PUT", "/v1/model"] = (200, {**swapped, "first_frames": first})
+    assert said("streams", "model", "a", "--weights", "/srv/a.pth").splitlines() == [
+        "a@0123, weights /srv/a.pth, 2 classes",
+        "gate: from frame 7 on",
+        "yard: from its next frame on",
+    ]
+    assert service.asked[-1][:3] == (
+        *("PUT", "/v1/model"),
+        {"name": "a", "weights": "/srv/a.pth"},
+    )
+    service.answers["PUT", "/v1/model"] = (422, {"detail": "a.pth: cannot be read: damaged"})
+    assert said("streams", "model", "a").endswith(": a.pth: cannot be read: damaged")
 
 
 def test_a_picture_is_kept_and_none_is_written_over(service: Service, tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from pipeline.catalogue import hint
 from pipeline.config import ServiceSettings, parse_as
 from pipeline.errors import ConfigError
 from pipeline.metrics.counts import RunCounts, WorkerCounts
-from pipeline.plan import StreamPlan
-from pipeline.runtime import Latest, Viewing
+from pipeline.plan import ModelPlan, StreamPlan
+from pipeline.runtime import Latest, Swapped, Viewing
 from pipeline.runtime.changes import changed_plan
 from pipeline.service import Desired, Service
+from pipeline.stages import ModelInfo
 from pipeline.stream.commands import Command, Remove
+from pipeline.testing.doubles import INFO
 
 
 @dataclass
@@ -29,6 +31,9 @@ class NotedRun:
     healthy: bool = True
     slow: bool = False
     changes: int = 0
+    model: ModelInfo = INFO
+    refuse_model: Exception | None = None
+    swapped: list[ModelPlan] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     told: list[tuple[str, Command]] = field(default_factory=list)
     last: dict[str, Latest] = field(default_factory=dict)
@@ -62,6 +67,14 @@ class NotedRun:
         self.changes += 1
         return self.changes
 
+    def swap(self, model: ModelPlan) -> Swapped:
+        if self.refuse_model is not None:
+            raise self.refuse_model
+        self.changes += 1
+        self.model = ModelInfo(f"{model.name}@0123456789ab", {1: "red"}, "0123456789ab" + 52 * "0")
+        self.swapped.append(model)
+        return Swapped(self.changes, self.model)
+
     def tell(self, source_id: str, command: Command) -> None:
         self.told.append((source_id, command))
         if isinstance(command, Remove) and not self.slow:
@@ -78,13 +91,14 @@ class House:
 
     folder: Path
     run: NotedRun = field(default_factory=NotedRun)
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "blob"})
     sources: list[dict[str, Any]] = field(default_factory=list)
     serve: dict[str, Any] = field(default_factory=dict)
     now_s: float = 0.0
 
     def settings(self) -> ServiceSettings:
         values = {
-            "model": {"name": "blob"},
+            "model": self.model,
             "sources": self.sources,
             "sinks": [f"jsonl:{self.folder}/{{source}}.jsonl"],
             "serve": self.serve,

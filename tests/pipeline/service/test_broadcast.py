@@ -16,7 +16,7 @@ from pipeline.results import FrameResult
 from pipeline.runtime import Latest, Viewing
 from pipeline.service import broadcast
 from pipeline.service.broadcast import Broadcasts, Shot
-from pipeline.service.service import NotFound
+from pipeline.service.refusals import NotFound
 
 
 class Street:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.service.desired import Desired, DesiredStream, Difference
+from pipeline.service.desired import Desired, DesiredModel, DesiredStream, Difference
 
 
 def spec(name: str, **more: object) -> dict[str, object]:
@@ -73,9 +73,31 @@ def test_a_file_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> 
     db.execute("PRAGMA user_version = 7")
     db.commit()
     before = Path(path).read_bytes()
-    with pytest.raises(ConfigError, match=r"service\.sqlite: is of version 7, this .* knows 1"):
+    with pytest.raises(ConfigError, match=r"service\.sqlite: is of version 7, this .* knows 2"):
         Desired(str(tmp_path))
     assert Path(path).read_bytes() == before
+
+
+def test_a_file_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "service.sqlite", isolation_level=None)
+    db.executescript(
+        """
+        CREATE TABLE stream (id TEXT PRIMARY KEY, spec TEXT NOT NULL, paused INTEGER NOT NULL,
+                             changed_at REAL NOT NULL);
+        CREATE TABLE file (id TEXT PRIMARY KEY, spec TEXT NOT NULL);
+        INSERT INTO stream VALUES ('a', '{"id": "a", "url": "rtsp://camera/a"}', 1, 1.5);
+        INSERT INTO file VALUES ('b', '{"id": "b", "url": "rtsp://camera/b"}');
+        PRAGMA user_version = 1;
+        """
+    )
+    db.close()
+    desired = Desired(str(tmp_path))
+    assert desired.streams() == {"a": DesiredStream(spec("a"), paused=True)}
+    assert desired.follow({}) == Difference(removed=("b",))
+    assert (desired.model(), desired.file_model) == (None, None)
+    desired.put_model(DesiredModel("blob", None))
+    desired.close()
+    assert Desired(str(tmp_path)).model() == DesiredModel("blob", None)
 
 
 def test_what_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:

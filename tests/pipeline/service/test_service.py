@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.service.service import Conflict, NotFound
+from pipeline.service.refusals import Conflict, NotFound
 from pipeline.stream.commands import Remove, Resume, Suspend
 
 STREET = "synthetic://street?seed=1"

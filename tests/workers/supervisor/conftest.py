@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.config import parse
 from pipeline.metrics.counts import RunCounts
-from pipeline.plan import RunPlan, StreamPlan
+from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.resolve import resolve
 from pipeline.render.pictures import make_picture
 from pipeline.runner import LocalRun
@@ -122,6 +122,8 @@ class Machines:
 
     loop: Loop
     model: Callable[[], Segmenter]
+    other: Callable[..., Segmenter] = field(default=lambda *_: stub())
+    """Makes the segmenter of a model that comes while the run goes on."""
     segment_workers: int = 1
     stream_workers: int = 4
     before_frame: Callable[[str, int], object] = lambda source_id, index: None
@@ -142,6 +144,15 @@ class Machines:
         worker = SegmentWorker(self.model, worker_id=worker_id, max_batch=4, max_wait_s=0.0)
         self.segments.append(LocalWorker(worker, self.loop))
         return self.segments[-1]
+
+    def bring(self, model: ModelPlan, weights: Any) -> Callable[[str], LocalWorker]:
+        def start(worker_id: str) -> LocalWorker:
+            load = partial(self.other, model, weights)
+            worker = SegmentWorker(load, worker_id=worker_id, max_batch=4, max_wait_s=0.0)
+            self.segments.append(LocalWorker(worker, self.loop))
+            return self.segments[-1]
+
+        return start
 
     def start_stream(
         self, streams: Sequence[StreamPlan], *, spread: int, again: bool
@@ -172,7 +183,7 @@ class Machines:
             camera=None,
             sinks=[("list", sink)],
             run="r",
-            settings=StreamSettings(window=8, buffer=2),
+            settings=StreamSettings(window=8, buffer=FRAMES if plan.id in self.live else 2),
             account=account,
             make_picture=make_picture,
         )
@@ -257,20 +268,30 @@ class Going:
     """Sources that are cameras."""
     control: Any = None
     machines: Any = None
+    other: Callable[..., Segmenter] = field(default=lambda *_: stub())
 
     def begin(self, *ids: str, stay: bool = False) -> None:
         """Start a run of these, in a thread."""
-        self.machines = self.lab.machines(before_frame=self._before_frame, live=self.live)
+        self.machines = self.lab.machines(
+            before_frame=self._before_frame, live=self.live, other=self.other
+        )
         plan = self.lab.plan(*ids)
+        plan = replace(plan, streams=tuple(map(self.planned, plan.streams)))
         if self.local:
             self._serving = Serving(stub, max_batch=4, max_wait_s=0.0)
-            self.control = LocalRun(plan, self._serving, stay=stay, build=self.machines.build)
+            self.control = LocalRun(
+                plan, self._serving, stay=stay, build=self.machines.build, load=self.other
+            )
         else:
             self.control = self.lab.supervisor(plan, self.machines, stay=stay)
         self.stop, self.abort = threading.Event(), threading.Event()
         self._ends: list[tuple[End, ...]] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def planned(self, stream: StreamPlan) -> StreamPlan:
+        """As the plan of a camera, where it is to be one."""
+        return replace(stream, source=replace(stream.source, live=stream.id in self.live))
 
     def end(self) -> list[End]:
         """How the streams that are left ended."""
