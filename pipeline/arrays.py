@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
+Singles: TypeAlias = NDArray[np.float32]
 Image: TypeAlias = NDArray[np.uint8]
 """(height, width, 3) BGR."""
 Size: TypeAlias = tuple[int, int]

@@ -10,15 +10,11 @@ is enlarged, not with its areas, and memory with the number of columns taken at 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.arrays import Bools, Floats, Ints, Size
+from pipeline.arrays import Bools, Floats, Ints, Singles, Size
 from pipeline.masks.runs import cancel_pairs, portions, spread, stride
-
-Singles: TypeAlias = NDArray[np.float32]
 
 COLUMNS_AT_A_TIME = 4096
 PIXELS_AT_A_TIME = 1 << 17

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.arrays import Ints, Size
-from pipeline.masks.bilinear import HALF, Lines, Singles, enlarged_toggles
+from pipeline.arrays import Ints, Singles, Size
+from pipeline.masks.bilinear import HALF, Lines, enlarged_toggles
 
 
 def paste_toggles(probabilities: Singles, boxes: Singles, size: Size) -> Ints:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.arrays import Ints, Size
-from pipeline.masks.bilinear import Lines, Singles, enlarged_toggles
+from pipeline.arrays import Ints, Singles, Size
+from pipeline.masks.bilinear import Lines, enlarged_toggles
 
 
 def resize_toggles(probabilities: Singles, windows: Ints, size: Size) -> Ints:

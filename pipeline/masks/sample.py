@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.arrays import Ints, Size
-from pipeline.masks.bilinear import HALF, Axis, Singles, fused, rasterised, spread_out
+from pipeline.arrays import Ints, Singles, Size
+from pipeline.masks.bilinear import HALF, Axis, fused, rasterised, spread_out
 
 
 def sampled_toggles(probabilities: Singles, boxes: Singles, size: Size) -> Ints:

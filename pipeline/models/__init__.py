@@ -23,6 +23,7 @@ from pipeline.models.recognising import name_of, refuse_other
 from pipeline.models.shared.family import Family, Model, ModelCard, Reference
 from pipeline.models.shared.files import WeightsFile, read_about, read_weights
 from pipeline.models.solov2.family import MODELS as SOLOV2S
+from pipeline.models.yolact.family import MODELS as YOLACTS
 from pipeline.paths import expanded
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ MODELS = Catalogue(
         *CASCADES,
         *SOLOV2S,
         *CONDINSTS,
+        *YOLACTS,
         *QUERIES,
         OWN_MODEL,
         BLOB,

@@ -59,10 +59,16 @@ class _Block:
 
 
 class Pyramid:
-    """A feature pyramid: 1×1 laterals, added nearest upwards, and a 3×3 output a level."""
+    """A feature pyramid: 1×1 laterals, added to coarser ones, and a 3×3 output a level.
 
-    def __init__(self, lateral: list[Conv], output: list[Conv]) -> None:
-        self._lateral, self._output = lateral, output
+    Args:
+        lateral: of each level, finest first.
+        output: the same.
+        mode: how a coarser map is enlarged, `nearest` or `bilinear`.
+    """
+
+    def __init__(self, lateral: list[Conv], output: list[Conv], mode: str = "nearest") -> None:
+        self._lateral, self._output, self._mode = lateral, output, mode
 
     def __call__(self, stages: list[Tensor]) -> list[Tensor]:
         """A level for each stage, finest first, channels-last."""
@@ -71,6 +77,6 @@ class Pyramid:
         for stage, lateral, output in zip(
             stages[-2::-1], self._lateral[-2::-1], self._output[-2::-1], strict=True
         ):
-            top = lateral(stage, into=F.interpolate(top, size=stage.shape[-2:], mode="nearest"))
+            top = lateral(stage, into=F.interpolate(top, stage.shape[-2:], mode=self._mode))
             levels.insert(0, output(top))
         return levels

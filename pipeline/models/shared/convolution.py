@@ -27,6 +27,8 @@ class Weights:
     padding: HeightWidth = (0, 0)
     dilation: HeightWidth = (1, 1)
     groups: int = 1
+    offsets: Weights | None = None
+    """Of a deformable one: what says where its taps read."""
 
 
 class Conv(Protocol):

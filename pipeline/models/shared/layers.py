@@ -25,6 +25,12 @@ from pipeline.models.shared.convolution import (
     Weights,
 )
 from pipeline.models.shared.cudnn import CudnnConv, cudnn_usable
+from pipeline.models.shared.deformable import (
+    DeformableConv,
+    DeformedConv,
+    GatheredConv,
+    side_by_side,
+)
 
 _SIZES_KEPT = 4
 _LONGEST_ROW = 8192
@@ -42,12 +48,13 @@ LinearMaker = Callable[..., Linear]
 """`make(weight, bias, relu=...)`, bound to a device and a number format."""
 
 
-def fold(conv: nn.Conv2d, norm: nn.Module | None = None) -> Weights:
+def fold(conv: nn.Module, norm: nn.Module | None = None) -> Weights:
     """A convolution and the norm behind it as one convolution.
 
     Raises:
-        TypeError: the norm is neither batch norm nor its frozen form.
+        TypeError: it is no convolution, or the norm is neither batch norm nor its frozen form.
     """
+    conv = _as_conv(conv)
     weight = conv.weight.detach().double()
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach()
     bias = bias.double()
@@ -65,14 +72,15 @@ def fold(conv: nn.Conv2d, norm: nn.Module | None = None) -> Weights:
     stride, padding, dilation = (
         _pair(value) for value in (conv.stride, conv.padding, conv.dilation)
     )
-    return Weights(weight.float(), bias.float(), stride, padding, dilation, conv.groups)
+    offsets = fold(conv.conv_offset_mask) if isinstance(conv, DeformableConv) else None
+    return Weights(weight.float(), bias.float(), stride, padding, dilation, conv.groups, offsets)
 
 
 def fold_block(block: nn.Module) -> Weights:
     """Fold a `Conv2dNormActivation`: convolution, perhaps a norm, perhaps a ReLU."""
     conv, *rest = list(block.children())
     norm = rest[0] if rest and not isinstance(rest[0], nn.ReLU) else None
-    return fold(_as_conv(conv), norm)
+    return fold(conv, norm)
 
 
 def stacked(*weights: Weights) -> Weights:
@@ -92,6 +100,11 @@ def conv_maker(device: torch.device, dtype: torch.dtype) -> ConvMaker:
     """The fastest kind of convolution for a device and a number format."""
 
     def make(weights: Weights, *, relu: bool) -> Conv:
+        if weights.offsets is not None:
+            offsets = make(weights.offsets, relu=False)
+            if device.type == "cpu":
+                return GatheredConv(make(side_by_side(weights), relu=relu), offsets, weights.stride)
+            return DeformedConv(weights, offsets, device, dtype, relu)
         if device.type == "cpu" and onednn_usable(dtype):
             return _OneDnnConv(weights, dtype, relu)
         if device.type == "cuda" and relu and cudnn_usable(device, dtype):

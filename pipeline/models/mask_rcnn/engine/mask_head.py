@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,6 +19,7 @@ from pipeline.models.mask_rcnn.engine.last_head import Regions
 from pipeline.models.mask_rcnn.found import Found, OnHost
 from pipeline.models.shared.convolution import ConvMaker, Weights
 from pipeline.models.shared.layers import fold_block
+from pipeline.models.shared.sigmoid import sigmoid
 
 
 class MaskHead:
@@ -70,13 +70,3 @@ class MaskHead:
         logits = logits.view(n, size, size, 2, 2).permute(0, 1, 3, 2, 4).reshape(n, -1)
         logits = logits + self._class_bias[classes][:, None]
         return logits.view(n, 2 * size, 2 * size)
-
-
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities; the same bits for the same number wherever it stands in the array.
-
-    torch's own has other last digits in the rest that does not fill a vector register, so that
-    they would depend on the number of threads.
-    """
-    exponent: NDArray[np.float32] = np.exp(np.clip(-logits, -80, 80))
-    return np.float32(1) / (np.float32(1) + exponent)

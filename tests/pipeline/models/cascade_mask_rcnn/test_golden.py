@@ -21,13 +21,13 @@ from pipeline.models.mask_rcnn.engine.boxes import clip, decode
 from pipeline.models.mask_rcnn.engine.dense import Dense, DensePart
 from pipeline.models.mask_rcnn.engine.detections import DetectionRules, detect
 from pipeline.models.mask_rcnn.engine.engine import Engine
-from pipeline.models.mask_rcnn.engine.mask_head import sigmoid
 from pipeline.models.mask_rcnn.engine.proposals import Proposals
 from pipeline.models.mask_rcnn.loading import Trained
 from pipeline.models.shared.devices import place
 from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.models.shared.labels import COCO_LABELS
 from pipeline.models.shared.layers import conv_maker
+from pipeline.models.shared.sigmoid import sigmoid
 from tests.pipeline.models.golden import Golden, batch_of, folder_of, regions_of
 
 NAME = "cascade_mask_rcnn_resnet50_fpn"

@@ -24,6 +24,7 @@ from torch import Tensor
 from torchvision.models.detection import MaskRCNN
 
 from pipeline.arrays import Size
+from pipeline.models.shared.float_resize import resize_float
 
 _DIVISIBLE = 32
 _CPU = torch.device("cpu")
@@ -133,26 +134,6 @@ def _exact(
     """As torchvision, but by numpy: torch's last digits depend on the number of threads."""
     pixels: NDArray[Any] = image[:, :, ::-1]
     if image.shape[:2] != size:
-        above, below, share = _taps(image.shape[0], size[0])
-        pixels = _mixed(pixels[above], pixels[below], share[:, None, None])
-        left, right, share = _taps(image.shape[1], size[1])
-        pixels = _mixed(pixels[:, left], pixels[:, right], share[:, None])
+        pixels = resize_float(pixels, size)
     mean, std = (np.array(values, np.float32) for values in (rules.mean, rules.std))
     target[: size[0], : size[1]] = (pixels / np.float32(255) - mean) / std
-
-
-def _mixed(
-    first: NDArray[Any], second: NDArray[Any], share: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    result: NDArray[np.float32] = first * (np.float32(1) - share) + second * share
-    return result
-
-
-def _taps(given: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Any]:
-    """Along one axis: both source lines of every line, and the share of the second; in float32."""
-    scale = np.float32(given) / np.float32(wanted)
-    centre = np.arange(wanted, dtype=np.float32) + np.float32(0.5)
-    # torch's kernel is compiled to a fused multiply-subtract: one rounding
-    at = (centre.astype(np.float64) * scale - 0.5).astype(np.float32).clip(min=0)
-    first = np.minimum(at.astype(np.int64), given - 1)
-    return first, np.minimum(first + 1, given - 1), at - first.astype(np.float32)

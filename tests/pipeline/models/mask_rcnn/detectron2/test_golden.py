@@ -29,13 +29,14 @@ from pipeline.models.mask_rcnn.engine.box_head import BoxHead
 from pipeline.models.mask_rcnn.engine.dense import Dense, DensePart
 from pipeline.models.mask_rcnn.engine.detections import BoxDetections, DetectionRules, detect
 from pipeline.models.mask_rcnn.engine.engine import Engine
-from pipeline.models.mask_rcnn.engine.mask_head import MaskHead, sigmoid
+from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
 from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout
 from pipeline.models.mask_rcnn.engine.proposals import ProposalRules, Proposals, propose
 from pipeline.models.shared.devices import place
 from pipeline.models.shared.layers import conv_maker
 from pipeline.models.shared.resnet import put_strides_first
+from pipeline.models.shared.sigmoid import sigmoid
 from tests.pipeline.models.golden import Golden, Pool, batch_of, folder_of, regions_of, stored
 
 CPU = torch.device("cpu")

@@ -1,0 +1,1 @@
+"""YOLACT and YOLACT++: prototypes and coefficients; see `family`."""
