@@ -37,7 +37,7 @@ class Instances:
     embeddings: NDArray[np.float16] | None = None
     """(N, D) L2-normalised appearance."""
     keypoints: NDArray[np.float32] | None = None
-    """(N, K, 3) x, y, score."""
+    """(N, K, 3) x, y in source pixels, score in [0, 1]."""
 
     def __post_init__(self) -> None:
         n = len(self.masks)
@@ -90,6 +90,8 @@ class Instances:
     def to_supervision(self, labels: dict[int, str] | None = None) -> supervision.Detections:
         """As `supervision.Detections` with dense boolean masks (N, H, W).
 
+        Keypoints (N, K, 3) stand under `data["keypoints"]`, where there are any.
+
         Args:
             labels: names by class id, stored under `data["class_name"]` when given.
 
@@ -105,6 +107,8 @@ class Instances:
         data: dict[str, Any] = {}
         if labels is not None:
             data["class_name"] = np.array([labels.get(int(c), str(c)) for c in self.class_ids])
+        if self.keypoints is not None:
+            data["keypoints"] = self.keypoints.copy()
         return supervision.Detections(
             xyxy=self.boxes.copy(),
             mask=self.masks.dense() if len(self) else np.zeros((0, *self.masks.size), bool),

@@ -1,4 +1,4 @@
-"""Draw a result on its picture: translucent masks, outlines and name tags.
+"""Draw a result on its picture: translucent masks, outlines, skeletons and name tags.
 
 Everything happens inside the boxes of the masks, so the cost is that of copying the picture plus
 what the instances cover. Large masks are drawn first, small ones stay visible on top.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.arrays import Image
 from pipeline.instances import Instances
 from pipeline.render import labels as tags
+from pipeline.render import skeleton
 from pipeline.render.palette import BGR, colour
 
 FILL = 0.42
@@ -64,6 +65,9 @@ def annotate(image: Image, instances: Instances, labels: Mapping[int, str]) -> I
             edge &= _dashes(box, 4 * line)
         cv2.copyTo(solid, edge.view(np.uint8), region)
         boxes[row] = box
+    if instances.keypoints is not None:
+        for row, points in enumerate(instances.keypoints):
+            skeleton.draw(drawn, points, _colour(instances, row), line)
     _write(drawn, instances, labels, boxes)
     return drawn
 

@@ -97,6 +97,7 @@ def test_supervision_gets_dense_masks_ids_scores_and_names(instances: Instances)
     assert detections.tracker_id.tolist() == [7, 9, 8]
     assert detections.data["class_name"].tolist() == ["person", "3", "person"]
     assert detections.area.tolist() == [6, 6, 16]
+    assert np.array_equal(detections.data["keypoints"], instances.keypoints)
     assert len(detections[detections.class_id == 1]) == 2
 
 

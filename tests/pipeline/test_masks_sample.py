@@ -72,3 +72,15 @@ def test_a_box_without_area_is_refused() -> None:
         Masks.sample(
             np.ones((1, 28, 28), np.float32), np.array([[3, 3, 3, 9]], np.float32), (20, 20)
         )
+
+
+def test_rectangles_are_the_pixels_whose_centres_are_in_the_boxes() -> None:
+    boxes = np.array(
+        [[1, 2, 4, 5], [0, 0, 6, 7], [2.5, 0, 3, 7], [1.6, 1.6, 2.4, 9], [-3, -3, 1.5, 1.4]],
+        np.float32,
+    )
+    dense = Masks.from_boxes(boxes, (7, 6)).dense()
+    y, x = np.mgrid[:7, :6] + 0.5
+    for mask, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
+        assert np.array_equal(mask, (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+    assert len(Masks.from_boxes(boxes[:0], (7, 6))) == 0

@@ -32,6 +32,9 @@ class Found:
     """Where a GPU has pasted them."""
     paste: OnHost = Masks.paste
     """How they are pasted where it has not."""
+    keypoints: NDArray[np.float32] | None = None
+    """(N, K, 3) x, y in source pixels, score; of a network that finds these and no masks: the box
+    is the mask."""
 
     def __getitem__(self, rows: NDArray[np.bool_]) -> Found:
         """Choose detections."""
@@ -43,6 +46,7 @@ class Found:
             self.size,
             None if self.masks is None else self.masks[rows],
             self.paste,
+            None if self.keypoints is None else self.keypoints[rows],
         )
 
     def instances(self) -> Instances:
@@ -54,8 +58,10 @@ class Found:
         limits = np.array([width, height, width, height], np.float32)
         boxes = np.clip(self.boxes, np.float32(0), limits)
         masks = self.masks
+        if self.keypoints is not None:
+            masks = Masks.from_boxes(boxes, self.size)
         if masks is None:
             masks = self.paste(self.probabilities, self.boxes, self.size)
         usable = (masks.areas() > 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        found = Instances(boxes, self.scores, self.classes, masks)
+        found = Instances(boxes, self.scores, self.classes, masks, keypoints=self.keypoints)
         return found if usable.all() else found[usable]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import (
+    KeypointRCNN_ResNet50_FPN_Weights,
     MaskRCNN,
     MaskRCNN_ResNet50_FPN_V2_Weights,
     MaskRCNN_ResNet50_FPN_Weights,
@@ -32,6 +33,7 @@ from pipeline.reading import read_small
 _PUBLISHED = {
     "maskrcnn_resnet50_fpn": MaskRCNN_ResNet50_FPN_Weights.COCO_V1,
     "maskrcnn_resnet50_fpn_v2": MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
+    "keypointrcnn_resnet50_fpn": KeypointRCNN_ResNet50_FPN_Weights.COCO_V1,
 }
 
 

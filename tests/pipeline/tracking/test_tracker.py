@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def test_instances_keep_their_order_boxes_scores_and_masks(rectangles: Make) -> 
     assert np.array_equal(shown.boxes, given.boxes[[0, 1, 3]])
     assert np.array_equal(shown.scores, given.scores[[0, 1, 3]])
     assert shown.masks.same_as(given.masks[[0, 1, 3]])
+
+
+def test_points_stay_with_their_instance(rectangles: Make) -> None:
+    stream = Stream()
+    points = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3)
+    first = stream.see(replace(rectangles([box(20), box(200)]), keypoints=points))
+    turned = replace(rectangles([box(201), box(21)]), keypoints=points[::-1].copy())
+    second = stream.see(turned)
+    assert ids_of(second) == ids_of(first)[::-1]
+    assert np.array_equal(first.keypoints, points)
+    assert np.array_equal(second.keypoints, points[::-1])
 
 
 def test_a_low_score_continues_a_track_and_starts_none(rectangles: Make) -> None:

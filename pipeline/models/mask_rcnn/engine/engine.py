@@ -108,6 +108,7 @@ class Engine:
         self._kernels = kernels or dialect.kernels(device)
         self.depth = depth or (_DEPTH_ON_GPU if self._cuda else 1)
         self._lanes = Lanes(self._cuda, self.depth)
+        self._paste = self._kernels.paste if self._last_head.pastes else None
         self._found = partial(self._last_head.found, paste=dialect.paste)
         self._made: OrderedDict[tuple[Size, int], _Bucket] = OrderedDict()
         self._finish()
@@ -153,7 +154,7 @@ class Engine:
         _done(lap, "preprocess")
         results = yield from self._forward(batch, lap, lane, at_least)
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return (yield from bring(results, sizes, self._kernels.paste, self._found))
+        return (yield from bring(results, sizes, self._paste, self._found))
 
     def _forward(
         self, batch: Batch, lap: Lap | None, lane: Lane, at_least: int = 0

@@ -40,6 +40,9 @@ class Regions:
 class LastHead(Protocol):
     """The last stage of a network."""
 
+    pastes: bool
+    """Whether it gives mask logits, which a device can make runs of."""
+
     def nothing(self, device: torch.device) -> Sequence[Tensor]:
         """What is said of no detections."""
 

@@ -25,6 +25,8 @@ from pipeline.models.shared.sigmoid import sigmoid
 class MaskHead:
     """The mask branch of a network."""
 
+    pastes = True
+
     def __init__(
         self, network: MaskRCNN, make: ConvMaker, device: torch.device, dtype: torch.dtype
     ) -> None:
