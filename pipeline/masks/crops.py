@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Ints, Size
-from pipeline.masks.runs import cancel_pairs, spread, stride
+from pipeline.masks.runs import cancel_pairs, stride
 
 MaskCrop: TypeAlias = tuple[int, int, NDArray[np.bool_]]
 """Where its first pixel lies (x, y), and its pixels (h, w)."""
@@ -63,15 +63,3 @@ def _edges(crop: MaskCrop, size: Size) -> Ints:
     at: Ints = (column + max(x, 0)) * height + found + max(y, 0)
     at.sort()
     return at
-
-
-def rectangles(boxes: NDArray[np.float32], size: Size) -> Ints:
-    """Sorted toggles of boxes (N, 4) xyxy: of the pixels whose centres are inside."""
-    height, width = size
-    first = np.maximum(np.ceil(boxes[:, :2] - 0.5), 0).astype(np.int64)
-    behind = np.minimum(np.floor(boxes[:, 2:] - 0.5) + 1, [width, height]).astype(np.int64)
-    wide, tall = np.maximum(behind - first, 0).T
-    owner, column = spread(first[:, 0], np.where(tall > 0, wide, 0))
-    origin = owner * stride(size) + column * height
-    edges = np.stack([origin + first[owner, 1], origin + behind[owner, 1]], axis=1)
-    return cancel_pairs(edges.reshape(-1))

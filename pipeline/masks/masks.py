@@ -152,11 +152,6 @@ class Masks:
         return Masks._of_toggles(toggles, n, size)
 
     @staticmethod
-    def from_boxes(boxes: NDArray[np.float32], size: tuple[int, int]) -> Masks:
-        """Rectangles: the pixels whose centres are in the boxes (N, 4) xyxy."""
-        return Masks._of_toggles(crops.rectangles(boxes, size), len(boxes), size)
-
-    @staticmethod
     def from_dense(masks: NDArray[np.bool_]) -> Masks:
         """From (N, H, W) booleans; for tests and small pictures."""
         height, width = masks.shape[1:]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pipeline.masks import Masks
+from pipeline.masks.rectangles import rectangles
 
 
 def theirs(
@@ -79,8 +80,8 @@ def test_rectangles_are_the_pixels_whose_centres_are_in_the_boxes() -> None:
         [[1, 2, 4, 5], [0, 0, 6, 7], [2.5, 0, 3, 7], [1.6, 1.6, 2.4, 9], [-3, -3, 1.5, 1.4]],
         np.float32,
     )
-    dense = Masks.from_boxes(boxes, (7, 6)).dense()
+    dense = rectangles(boxes, (7, 6)).dense()
     y, x = np.mgrid[:7, :6] + 0.5
     for mask, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
         assert np.array_equal(mask, (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
-    assert len(Masks.from_boxes(boxes[:0], (7, 6))) == 0
+    assert len(rectangles(boxes[:0], (7, 6))) == 0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.instances import Instances
 from pipeline.masks import Masks
+from pipeline.masks.rectangles import rectangles
 
 OnHost: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.float32], tuple[int, int]], Masks]
 """From probabilities (N, M, M), boxes (N, 4) and the picture's size to masks, threshold 0.5."""
@@ -59,7 +60,7 @@ class Found:
         boxes = np.clip(self.boxes, np.float32(0), limits)
         masks = self.masks
         if self.keypoints is not None:
-            masks = Masks.from_boxes(boxes, self.size)
+            masks = rectangles(boxes, self.size)
         if masks is None:
             masks = self.paste(self.probabilities, self.boxes, self.size)
         usable = (masks.areas() > 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)

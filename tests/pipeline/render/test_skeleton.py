@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.instances import Instances
-from pipeline.masks import Masks
+from pipeline.masks.rectangles import rectangles
 from pipeline.render.overlay import annotate
 from pipeline.render.palette import colour
 from pipeline.render.skeleton import LIMBS, PERSON, draw
@@ -59,7 +59,7 @@ def test_every_point_of_a_person_is_on_a_limb() -> None:
 def test_an_annotated_picture_shows_the_skeleton_in_the_colour_of_its_track() -> None:
     boxes = np.array([[5, 5, 40, 55]], np.float32)
     found = Instances(
-        boxes, np.array([0.9], np.float32), np.array([1]), Masks.from_boxes(boxes, SIZE),
+        boxes, np.array([0.9], np.float32), np.array([1]), rectangles(boxes, SIZE),
         track_ids=np.array([7]),
         keypoints=points_at(left_hip=(20, 15), left_knee=(20, 45))[None],
     )  # fmt: skip
