@@ -22,10 +22,10 @@ from pipeline.models.mask_rcnn.detectron2.network import settings
 from pipeline.models.mask_rcnn.detectron2.weights import body_in, rows_in
 from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION
 from pipeline.models.mask_rcnn.loading import Trained
-from pipeline.models.mask_rcnn.weights import held_in, sizes_in
+from pipeline.models.mask_rcnn.weights import sizes_in
 from pipeline.models.shared.detectron2 import is_detectron2, is_extra
 from pipeline.models.shared.files import WeightsFile, setting
-from pipeline.models.shared.importing import Held, Origin, import_weights, is_counter
+from pipeline.models.shared.importing import Held, Origin, held_in, import_weights, is_counter
 from pipeline.models.shared.resnet import frozen_fpn
 
 PERSON = {1: "person"}
