@@ -41,6 +41,7 @@ def build_segmenter(plan: ModelPlan, weights: models.WeightsFile | None = None) 
         score_threshold=plan.score_threshold,
         threads=plan.threads,
         max_batch=plan.max_batch,
+        onnx=dict(plan.onnx),
     )
 
 

@@ -82,6 +82,37 @@ def export_records(
             give(f"left out: {times} {what}")
 
 
+@app.command("model")
+def export_model(
+    name: Annotated[
+        str | None, typer.Option("--model", help="A Mask R-CNN of `maskstream models`.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A file, demo or COCO_V1; by default the model's own.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(callback=home, metavar="FILE.onnx", help="By default NAME.onnx.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
+) -> None:
+    """Write a Mask R-CNN as an ONNX file with its labels, for other runtimes too."""
+    from pipeline import models
+    from pipeline.sinks.destination import refuse_file
+
+    chosen, found = models.choose(name, weights)
+    if not chosen.startswith("maskrcnn_"):
+        raise ConfigError(f"export model: {chosen} cannot be exported; Mask R-CNNs can")
+    target = output or Path(f"{chosen}.onnx")
+    refuse_file(target, overwrite=overwrite)
+    file = models.fetch_weights(chosen, found)
+    from pipeline.models.mask_rcnn.export import OPSET, export_onnx
+
+    assert file is not None  # noqa: S101 - every Mask R-CNN has weights
+    data = export_onnx(chosen, file)
+    target.write_bytes(data)
+    give(f"{target}: {chosen}, {len(data) / 1e6:.1f} MB, opset {OPSET}, labels inside")
+
+
 def _beside(source: Path, suffix: str) -> Path:
     return source.with_name(f"{source.stem}{suffix}")
 

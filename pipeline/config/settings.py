@@ -65,6 +65,11 @@ class ModelSettings(Section):
     score_threshold: Fraction = Field(
         0.1, description="What the segmenter returns; the tracker makes use of low scores."
     )
+    onnx: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Of an ONNX file, what its outputs do not tell: `layout`, `boxes`, `scores`, "
+        "`labels`, `masks`, `colours`, `mean`, `std`, `fit`, `pad`, `size` (docs/models.md).",
+    )
 
 
 class TrackerSettings(Section):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.catalogue import Catalogue, hint
 from pipeline.errors import ConfigError
@@ -17,6 +17,8 @@ from pipeline.models.cascade_mask_rcnn.family import MODELS as CASCADES
 from pipeline.models.condinst.family import MODELS as CONDINSTS
 from pipeline.models.keypoint_rcnn.family import MODELS as KEYPOINT_RCNNS
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
+from pipeline.models.onnx.family import MODEL as ONNX
+from pipeline.models.onnx.layout import checked_options
 from pipeline.models.own.family import MODEL as OWN_MODEL
 from pipeline.models.own.importing import is_function
 from pipeline.models.queries.family import MODELS as QUERIES
@@ -50,6 +52,7 @@ __all__ = [
     "model_labels",
     "named",
     "names",
+    "onnx_options",
     "weights_paths",
 ]
 
@@ -64,6 +67,7 @@ MODELS = Catalogue(
         *CONDINSTS,
         *YOLACTS,
         *QUERIES,
+        ONNX,
         OWN_MODEL,
         BLOB,
     ),
@@ -202,6 +206,7 @@ def load_segmenter(
     score_threshold: float = 0.1,
     threads: int | None = None,
     max_batch: int = 8,
+    onnx: Mapping[str, Any] | None = None,
 ) -> Segmenter:
     """Load a model, ready to segment (warm-up is `segmenter.warm_up`, where there is one).
 
@@ -213,6 +218,7 @@ def load_segmenter(
         score_threshold: detections above it are returned.
         threads: CPU threads of torch in this process; None leaves torch's setting.
         max_batch: pictures that go through the network at once.
+        onnx: of a file of that kind, see `onnx_options`.
 
     Raises:
         ConfigError: a name, word or number that makes no sense.
@@ -230,7 +236,19 @@ def load_segmenter(
         score_threshold=score_threshold,
         threads=threads,
         max_batch=max_batch,
+        **({"onnx": onnx_options(name, onnx)} if onnx else {}),
     )
+
+
+def onnx_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`model.onnx` of the settings: what is not told by the outputs of a file.
+
+    Raises:
+        ConfigError: a key or a value makes no sense, or the model is no ONNX file.
+    """
+    if options and name != ONNX.name:
+        raise ConfigError(f"model.onnx: is for --model onnx:FILE.onnx, the model is {name}")
+    return checked_options(options)
 
 
 def is_bundled(weights: str | None) -> bool:

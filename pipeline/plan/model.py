@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline import models
 from pipeline.stages import ModelInfo
@@ -29,11 +31,15 @@ class ModelPlan:
     """CPU threads of torch; None leaves torch's setting. Decided where the cores are known."""
     signed: bool = False
     """Records say whose weights they are of, too: the run has, or has had, another model."""
+    onnx: tuple[tuple[str, Any], ...] = ()
+    """`model.onnx` of the settings, sorted by name."""
 
     @property
     def identity(self) -> tuple[str, str | None, str, float]:
         """What results depend on: weights by content, so that a copy elsewhere is the same."""
         known = None if models.is_bundled(self.weights) else self.digest
+        if self.onnx:  # other sizes and means find other things
+            known = f"{known or self.weights} {json.dumps(self.onnx)}"
         return self.name, known or self.weights, self.precision, self.score_threshold
 
     def named(self, info: ModelInfo) -> ModelInfo:

@@ -71,6 +71,7 @@ def _model(settings: Settings) -> ModelPlan:
         precision=asked.precision,
         score_threshold=asked.score_threshold,
         max_batch=settings.workers.max_batch,
+        onnx=tuple(sorted(models.onnx_options(name, asked.onnx).items())),
     )
 
 

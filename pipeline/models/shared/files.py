@@ -77,7 +77,7 @@ def read_weights(origin: str, bundled: Path | None = None) -> WeightsFile:
     except (OSError, ValueError) as error:  # the latter: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise ModelError(f"weights {origin}: cannot read it: {reason}") from error
-    return from_bytes(data, origin, _labels_beside(path, origin))
+    return from_bytes(data, origin, labels_beside(path, origin))
 
 
 def read_about(origin: str, bundled: Path | None = None) -> WeightsFile:
@@ -94,7 +94,7 @@ def read_about(origin: str, bundled: Path | None = None) -> WeightsFile:
                 (length,) = struct.unpack("<Q", head[:8])
                 file.seek(0)
                 header = file.read(8 + min(length, _MAX_HEADER_BYTES))
-                return from_bytes(header, origin, _labels_beside(path, origin))
+                return from_bytes(header, origin, labels_beside(path, origin))
     except (OSError, ValueError):
         pass  # reading it whole says what is wrong
     return read_weights(origin, bundled)
@@ -275,7 +275,12 @@ def labels_for(
     return file.labels
 
 
-def _labels_beside(path: Path, origin: str) -> dict[int, str] | None:
+def labels_beside(path: Path, origin: str) -> dict[int, str] | None:
+    """Labels in `<file>.labels.json`; None where there is no such file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
     beside = path.with_name(path.name + ".labels.json")
     try:
         text = read_small(beside, max_bytes=_MAX_LABELS_BYTES).decode("utf-8")
