@@ -21,6 +21,7 @@ from pipeline.models.onnx.family import MODEL as ONNX
 from pipeline.models.onnx.layout import checked_options
 from pipeline.models.own.family import MODEL as OWN_MODEL
 from pipeline.models.own.importing import is_function
+from pipeline.models.pointrend.family import MODELS as POINTRENDS
 from pipeline.models.queries.family import MODELS as QUERIES
 from pipeline.models.recognising import name_of, refuse_other
 from pipeline.models.shared.family import Family, Model, ModelCard, Reference
@@ -63,6 +64,7 @@ MODELS = Catalogue(
         *MASK_RCNNS,
         *CASCADES,
         *KEYPOINT_RCNNS,
+        *POINTRENDS,
         *SOLOV2S,
         *CONDINSTS,
         *YOLACTS,

@@ -26,7 +26,8 @@ class Found:
     scores: NDArray[np.float32]
     classes: NDArray[np.int64]
     probabilities: NDArray[np.float32]
-    """(N, M, M) mask probabilities inside the boxes; not there where `masks` are."""
+    """(N, M, M) mask probabilities inside the boxes, or what `paste` takes in their place; not
+    there where `masks` are."""
     size: tuple[int, int]
     """(height, width) of the picture."""
     masks: Masks | None = None

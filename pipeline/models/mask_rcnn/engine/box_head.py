@@ -42,7 +42,7 @@ class BoxHead:
             blocks = [block for block in head if len(list(block.children())) > 0]
             linear = [layer for layer in head if isinstance(layer, nn.Linear)]
         self._convs = [make(fold_block(block), relu=True) for block in blocks]
-        weights = [_channels_last(linear[0].weight, self.size), *(x.weight for x in linear[1:])]
+        weights = [channels_last(linear[0].weight, self.size), *(x.weight for x in linear[1:])]
         build = linear_maker(device, dtype)
         self._linear = [
             build(weight, layer.bias, relu=True)
@@ -90,6 +90,6 @@ class BoxHead:
         return logits, torch.unflatten(self._deltas(x).float().flatten(0, 1), 1, (-1, 4))
 
 
-def _channels_last(weight: Tensor, size: int) -> Tensor:
+def channels_last(weight: Tensor, size: int) -> Tensor:
     """Columns from (channel, y, x) to (y, x, channel)."""
     return torch.unflatten(weight, 1, (-1, size, size)).permute(0, 2, 3, 1).flatten(1)

@@ -7,7 +7,7 @@ boxes and becomes a `Found` there, picture by picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -31,6 +31,10 @@ class Regions:
     pictures: Tensor
     """(N,) int64, which picture of the batch."""
     roi_align: Callable[..., Tensor]
+
+    def some(self, rows: slice) -> Regions:
+        """Choose detections."""
+        return replace(self, boxes=self.boxes[rows], pictures=self.pictures[rows])
 
     def pool(self, size: int) -> Tensor:
         """(N, size, size, C)."""
