@@ -6,21 +6,20 @@ Importing this costs nothing; `load_segmenter` imports torch, where the model ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.catalogue import Catalogue, hint
+from pipeline.catalogue import Catalogue
 from pipeline.errors import ConfigError
 from pipeline.models.blob.family import MODEL as BLOB
 from pipeline.models.cascade_mask_rcnn.family import MODELS as CASCADES
 from pipeline.models.condinst.family import MODELS as CONDINSTS
 from pipeline.models.keypoint_rcnn.family import MODELS as KEYPOINT_RCNNS
 from pipeline.models.mask_rcnn.family import MODELS as MASK_RCNNS
+from pipeline.models.naming import check_installed, row_of, settled, split
 from pipeline.models.onnx.family import MODEL as ONNX
 from pipeline.models.onnx.layout import checked_options
 from pipeline.models.own.family import MODEL as OWN_MODEL
-from pipeline.models.own.importing import is_function
 from pipeline.models.pointrend.family import MODELS as POINTRENDS
 from pipeline.models.queries.family import MODELS as QUERIES
 from pipeline.models.recognising import name_of, refuse_other
@@ -79,9 +78,6 @@ MODELS = Catalogue(
 DEFAULT = "maskrcnn_resnet50_fpn_v2"
 """One default on every machine, so that one command gives one result."""
 
-OWN = OWN_MODEL.name
-"""What `package.module:function` is a reference of."""
-
 DEFAULT_ON_CPU = "maskrcnn_resnet50_fpn"
 """Where a CPU is asked for by name."""
 
@@ -115,16 +111,16 @@ def choose(
         name = _name_for(weights, read)
     if name is None:
         name = DEFAULT
-    name, weights = _split(name, weights)
+    name, weights = split(MODELS, name, weights)
     model = named(name)
-    _check_installed(model)
+    check_installed(model)
     if not model.family.needs_weights:
         if weights is not None:
             raise ConfigError(f"model {name} has no weights, got {weights!r}; leave them out")
         return name, None
     weights = weights or model.weights
     if model.family.reference is not None:
-        return name, _settled(model, model.family.reference, weights)[0]
+        return name, settled(MODELS, model, model.family.reference, weights)
     if weights is None:
         raise ConfigError(
             f"model {name} has no published weights; give a .safetensors, .pth or .pkl file "
@@ -227,7 +223,7 @@ def load_segmenter(
         ModelError: weights or device are unusable.
     """
     file = weights if isinstance(weights, WeightsFile) else fetch_weights(name, weights)
-    name, _ = _split(name, None)
+    name, _ = split(MODELS, name, None)
     if file is not None:
         refuse_other(named(name), MODELS.values(), file)
     return named(name).family.load(
@@ -264,55 +260,7 @@ def named(name: str) -> Model:
     Raises:
         ConfigError: there is none of that name, or it takes no reference.
     """
-    first, colon, _ = name.partition(":")
-    if first not in MODELS and is_function(name):
-        return MODELS[OWN]
-    if first not in MODELS:
-        raise ConfigError(
-            f"model {name!r} is not known{hint(first, MODELS)}; known are {', '.join(MODELS)}"
-        )
-    model = MODELS[first]
-    if colon and model.family.reference is None:
-        raise ConfigError(f"model {name!r}: {first} stands alone; give a file with --weights")
-    return model
-
-
-def _split(name: str, weights: str | None) -> tuple[str, str | None]:
-    """Take a reference out of the name."""
-    first, colon, reference = name.partition(":")
-    if named(name).name != first:  # a function of the user's, that stands for itself
-        first, reference = OWN, name
-    elif not colon:
-        return name, weights
-    if weights is not None and weights != reference:
-        raise ConfigError(
-            f"model {name!r} says which weights, and --weights {weights!r} others; leave one out"
-        )
-    return first, expanded(reference)
-
-
-def _settled(model: Model, reference: Reference, weights: str | None) -> tuple[str, bool]:
-    if not weights:
-        raise ConfigError(
-            f"model {model.name} is to be told which: --model {model.name}:REFERENCE, "
-            f"{reference.what}"
-        )
-    try:
-        return reference.settle(weights)
-    except ConfigError as error:  # a function of the user's, or a model that was misspelt
-        meant = hint(weights.partition(":")[0], MODELS) if model.name == OWN else ""
-        raise ConfigError(f"{error}{meant}") from error
-
-
-def _check_installed(model: Model) -> None:
-    if model.family.needs is None:
-        return
-    module, extra = model.family.needs
-    if find_spec(module) is None:
-        raise ConfigError(
-            f"model {model.name} needs {module}, which is not installed: "
-            f"pip install 'maskstream[{extra}]'"
-        )
+    return row_of(MODELS, name)
 
 
 def _about(name: str, weights: str) -> WeightsFile | None:

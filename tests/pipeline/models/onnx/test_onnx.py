@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline import models
 from pipeline.config import parse
 from pipeline.errors import ConfigError, MaskstreamError, ModelError, SegmentFailed
+from pipeline.models import naming
 from pipeline.models.onnx.layout import LAYOUTS, checked_options, layout_of
 from pipeline.models.onnx.preprocess import feed
 from pipeline.models.shared.labels import COCO_LABELS
@@ -281,7 +282,7 @@ def test_settings_that_make_no_sense_are_refused(options: dict[str, Any], said: 
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "find_spec", lambda module: None)
+    monkeypatch.setattr(naming, "find_spec", lambda module: None)
     with pytest.raises(ConfigError) as caught:
         models.choose(f"onnx:{tmp_path}/a.onnx")
     assert str(caught.value) == (

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import models
 from pipeline.errors import ConfigError, MaskstreamError, ModelError
+from pipeline.models import naming
 from pipeline.models.queries import reference
 from pipeline.models.queries.labels import classes_of
 from pipeline.models.shared.labels import COCO_LABELS
@@ -163,7 +164,7 @@ def test_oneformer_without_words_is_refused(folders: dict[str, Path], tmp_path: 
 
 
 def test_a_missing_extra_is_named_where_a_plan_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "find_spec", lambda module: None)
+    monkeypatch.setattr(naming, "find_spec", lambda module: None)
     assert refused("rfdetr-seg-nano") == (
         "model rfdetr-seg-nano needs transformers, which is not installed: "
         "pip install 'maskstream[transformers]'"
