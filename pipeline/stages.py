@@ -32,6 +32,7 @@ from pipeline.contracts.segmenter import (
     Overlapping,
     Segmenter,
     Switchable,
+    Travelled,
     Warm,
 )
 from pipeline.contracts.sink import (
@@ -72,6 +73,7 @@ __all__ = [
     "StreamEnd",
     "Switchable",
     "Tracker",
+    "Travelled",
     "Tunable",
     "Warm",
     "check_resume",

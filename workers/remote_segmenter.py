@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
-from pipeline.stages import ModelInfo
+from pipeline.stages import ModelInfo, Travelled
 from workers.dispatch import Call, Dispatcher, Load, Member
 from workers.transport import Answer, pack_images, unpack
 
@@ -32,7 +32,7 @@ Send: TypeAlias = Callable[[Call, list[NDArray[np.uint8]]], "Future[Answer]"]
 @dataclass(frozen=True, slots=True)
 class _Entry:
     frame: Frame
-    future: Future[Instances]
+    future: Travelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class RemoteSegmenter:
         self._dispatcher = dispatcher
         self._entries: dict[int, _Entry] = {}
         self._next_ticket = 0
+        self._sent_at_s: dict[int, float] = {}
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._closed: _Over | None = None
@@ -100,7 +101,7 @@ class RemoteSegmenter:
 
     def submit(self, frames: Sequence[Frame]) -> list[Future[Instances]]:
         """Hand over frames; one future a frame, resolved exactly once."""
-        entries = [_Entry(frame, Future()) for frame in frames]
+        entries = [_Entry(frame, Travelled()) for frame in frames]
         for entry in entries:
             entry.future.set_running_or_notify_cancel()  # from here on nobody else may resolve it
         with self._door:
@@ -195,6 +196,7 @@ class RemoteSegmenter:
 
     def _start(self, call: Call) -> None:
         images = pack_images([self._entries[ticket].frame for ticket in call.tickets])
+        self._sent_at_s[call.call_id] = self._dispatcher.clock()
         try:
             future = self._send(call, images)
         except Exception as error:  # noqa: BLE001 - a worker that cannot be reached is a lost call
@@ -204,6 +206,7 @@ class RemoteSegmenter:
 
     def _settle(self, call: Call, future: Future[Answer]) -> None:
         """Resolve the frames of a call that came back, or send them elsewhere."""
+        sent_at_s = self._sent_at_s.pop(call.call_id)
         if (error := future.exception()) is not None:
             self._give_up_tickets(self._dispatcher.lost(call.call_id), type(error).__name__)
             return
@@ -213,8 +216,10 @@ class RemoteSegmenter:
             return
         if not self._dispatcher.answered(call.call_id, answer.load):
             return
+        legs = _legs(sent_at_s, self._dispatcher.clock(), inside_s=answer.inside_s)
         for ticket, outcome in zip(call.tickets, unpack(answer.outcomes), strict=True):
             entry = self._entries.pop(ticket)
+            entry.future.legs = legs
             if isinstance(outcome, SegmentFailed):
                 entry.future.set_exception(outcome)
             else:
@@ -224,6 +229,12 @@ class RemoteSegmenter:
         for ticket in tickets:
             detail = f"every worker that had this frame was lost; the last one {why}"
             self._entries.pop(ticket).future.set_exception(SegmentFailed("worker_lost", detail))
+
+
+def _legs(sent_s: float, back_s: float, *, inside_s: float) -> tuple[tuple[str, float, float], ...]:
+    """There and back; clocks of other machines say nothing, so both are taken for equally long."""
+    way_s = max(back_s - sent_s - inside_s, 0.0) / 2
+    return (("transport", sent_s, sent_s + way_s), ("transport", back_s - way_s, back_s))
 
 
 def _fail(entries: Iterable[_Entry], over: _Over) -> None:

@@ -101,6 +101,7 @@ class SegmentWorker:
             max_wait_s=max_wait_s,
             clock=clock,
         )
+        self._clock = clock
         self._reports = 0
         self._has_one_alone = False
 
@@ -146,11 +147,12 @@ class SegmentWorker:
     async def _segmented(
         self, source_id: str, images: Sequence[Image], turn: Turn, *, alone: bool
     ) -> Answer:
+        arrived_s = self._clock()
         futures = self._serving.segment(source_id, images, turn=turn, alone=alone)
         found = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         outcomes = cast("list[Segmented]", found)  # it raises nothing else
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        return Answer(pack(outcomes, sizes), self._load())
+        return Answer(pack(outcomes, sizes), self._load(), self._clock() - arrived_s)
 
     def alive(self) -> int:
         """The process, as soon as it is there; safe from another thread than the loop's."""

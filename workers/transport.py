@@ -50,6 +50,8 @@ class Answer:
     """None: it has a frame that must be alone, this one too; it was not looked at."""
     load: Load
     """How busy it is, this call no longer counted."""
+    inside_s: float = 0.0
+    """From its arrival to this answer; the rest of the time until it is back it was on its way."""
 
 
 def pack_images(frames: Sequence[Frame]) -> list[NDArray[np.uint8]]:

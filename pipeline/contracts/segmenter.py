@@ -90,6 +90,13 @@ class Measured(Protocol):
         """Pictures so far by the (height, width) they were padded to; any thread, at once."""
 
 
+class Travelled(Future[Instances]):
+    """The answer to a frame that was sent to another process and knows how long that took."""
+
+    legs: tuple[tuple[str, float, float], ...] = ()
+    """Name, begin and end of each part of its way, by the clock of who sent it."""
+
+
 class AsyncSegmenter(Protocol):
     """A segmenter somewhere else: behind a batching thread, or on a pool of remote workers."""
 

@@ -130,6 +130,7 @@ class Settling:
                 ("decode", captured.at_s - captured.decode_s, captured.at_s),
                 ("queue", captured.at_s, flight.submitted_at_s),
                 ("segment", flight.submitted_at_s, flight.submitted_at_s + segment_s),
+                *flight.legs,
                 ("track", began, tracked),
             )
             self._account.take_spans(_spans(result, (*stages, *sinks), written))

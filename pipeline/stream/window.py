@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.clock import Clock
 from pipeline.frames import Frame
 from pipeline.instances import Instances
+from pipeline.stages import Travelled
 from pipeline.stream.capture import Captured
 from pipeline.stream.settings import StreamSettings
 
@@ -48,6 +49,8 @@ class Flight:
     """None: on its way. Set by whoever resolves the future, a moment after it is resolved."""
     motion: NDArray[np.float64] | None = None
     prepared: bool = False
+    legs: tuple[tuple[str, float, float], ...] = ()
+    """Its way to a segmenter elsewhere and back, once it was taken."""
 
     @property
     def frame(self) -> Frame:
@@ -69,6 +72,8 @@ class Flight:
             Exception: it could not be segmented.
         """
         future, self.future = self.future, None
+        if isinstance(future, Travelled):
+            self.legs = future.legs
         return None if future is None else future.result()
 
     @property

@@ -121,7 +121,7 @@ def test_every_frame_is_of_exactly_one_model_and_none_is_lost(
                 # where the machine is slow, that frame had not come yet
                 assert first[name] is None or first[name]["frame"] <= frame
         with served(config, *how) as url:  # as it was left
-            assert ask(f"{url}/v1/model")["name"] == demo.partition("@")[0]
+            until(lambda: ask(f"{url}/v1/model").get("recorded_as") == demo)
             until(lambda: min(published(url).values(), default=0) >= 2)
         for name in STREAMS:
             assert records(tmp_path / f"{name}.jsonl")[-1]["model"] == demo

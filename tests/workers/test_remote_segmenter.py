@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
-from pipeline.stages import ModelInfo
+from pipeline.stages import ModelInfo, Travelled
+from pipeline.testing import ManualClock
 from workers.dispatch import Call, Dispatcher, Load, Member
 from workers.remote_segmenter import RemoteSegmenter
 from workers.transport import Answer, pack
@@ -44,13 +45,13 @@ class Workers:
         return self.sent[-1]
 
 
-def answer(numbers: list[int]) -> Answer:
+def answer(numbers: list[int], *, inside_s: float = 0.0) -> Answer:
     """One empty result a picture; a picture numbered 13 fails."""
     outcomes = [
         SegmentFailed("out_of_memory", "alone") if n == 13 else Instances.empty(SIZE)
         for n in numbers
     ]
-    return Answer(pack(outcomes, [SIZE] * len(numbers)), Load(0, 0.1))
+    return Answer(pack(outcomes, [SIZE] * len(numbers)), Load(0, 0.1), inside_s)
 
 
 def frame(number: int) -> Frame:
@@ -82,6 +83,36 @@ def test_every_frame_of_a_call_gets_its_own_result(
     assert len(futures[0].result(5)) == 0
     assert str(futures[1].exception(5)) == "out_of_memory: alone"
     assert len(futures[2].result(5)) == 0
+
+
+def test_the_way_there_and_back_is_what_the_worker_did_not_take(workers: Workers) -> None:
+    clock = ManualClock(10.0)
+    dispatcher = Dispatcher(max_batch=4, max_wait_s=0.0, clock=clock)
+    segmenter = RemoteSegmenter(workers.send, info=INFO, dispatcher=dispatcher)
+    segmenter.set_members({A0: Load()})
+    (future,) = segmenter.submit([frame(1)])
+    _, numbers, call = workers.next()
+    clock.advance(1.0)
+    call.set_result(answer(numbers, inside_s=0.5))
+    future.result(5)
+    assert isinstance(future, Travelled)
+    assert future.legs == (("transport", 10.0, 10.25), ("transport", 10.75, 11.0))
+    segmenter.close()
+
+
+def test_after_a_switch_frames_go_to_workers_of_the_new_model_alone(
+    workers: Workers, segmenter: RemoteSegmenter
+) -> None:
+    new, info = Member("c", 0, model=1), ModelInfo("other", {1: "car"}, "")
+    segmenter.set_members({A0: Load(), new: Load()})
+    segmenter.submit([frame(1)])
+    before, numbers, call = workers.next()
+    call.set_result(answer(numbers))
+    segmenter.switch(1, info)
+    segmenter.submit([frame(2)])
+    after, _, _ = workers.next()
+    assert (before.member, after.member) == (A0, new)
+    assert (segmenter.model, segmenter.info) == (1, info)
 
 
 def test_frames_submitted_before_there_is_a_worker_are_sent_when_one_comes(
