@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
+from pipeline.delivery.direct import Direct
 from pipeline.delivery.held import HeldOutbox
 from pipeline.delivery.outbox import Outbox
 from pipeline.delivery.promise import promise_of
@@ -57,7 +58,7 @@ class Publisher:
     ) -> None:
         self._closed = False
         self._clock = clock
-        self._ways: dict[str, SinkWriter | Outbox] = {}
+        self._ways: dict[str, Direct | Outbox] = {}
         for name, sink in sinks:
             account.open_sink(name)
             may_wait_s, service = promise_of(sink).may_wait_s, service_of(sink)
@@ -70,7 +71,7 @@ class Publisher:
                 aborted=aborted,
                 clock=clock,
             )
-            self._ways[name] = writer
+            self._ways[name] = Direct(writer, account=account, clock=clock)
             if (state := state_of(sink)) is not None:
                 account.watch_sink(name, state)
             if service is not None:
@@ -80,6 +81,7 @@ class Publisher:
                     account=account,
                     end_timeout_s=flush_timeout_s,
                     aborted=aborted,
+                    clock=clock,
                     stopped=stopped,
                 )
             elif may_wait_s:
@@ -127,7 +129,8 @@ class Publisher:
         """Make everything durable; where each sink stands that is not lost.
 
         All flush at the same time, so that it takes as long as the slowest of them, and each is
-        waited for whatever another one raises.
+        waited for whatever another one raises. A camera does not wait for one that is slow: where
+        it stands is what is known of the flush before.
         """
         positions: dict[str, Position | None] = {}
 

@@ -76,15 +76,10 @@ class Segment:
             self.size, self.unsynced = end, True
         return last
 
-    def sync(self) -> None:
-        """Make what is in it survive a power cut.
-
-        Raises:
-            OSError: the disk says that it cannot.
-        """
-        self.unsynced = False  # before: what is appended meanwhile may not be in it
-        if self._fd >= 0:
-            os.fsync(self._fd)
+    def to_sync(self) -> int:
+        """A descriptor of its own, to make what is in it by now survive a power cut."""
+        self.unsynced = False  # what is appended from now on may not be in it
+        return os.dup(self._fd)
 
     def close(self) -> None:
         """Release it; safe to call twice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -53,6 +54,7 @@ class ServiceSink:
         self.on_drop: Callable[[int], None] = lambda _: None
         """Told how many messages were given up to make room."""
         self._teller, self._slice_s = teller, slice_s
+        self._telling = threading.Lock()
         self._complete = False
         self._disk_full = False
 
@@ -67,19 +69,21 @@ class ServiceSink:
         Raises:
             SinkError: there can be no record of this result.
         """
-        try:
-            told = self._teller.tell(result, picture)
-        except ValueError as error:
-            raise SinkError(f"events are of tracks and {error}; choose a tracker") from error
-        slot = "" if self._slice_s is None else slot_of(result, self._slice_s)
-        for telling in told:
-            self._put(Message(result.source_id, telling.key, telling.body, slot))
+        with self._telling:
+            try:
+                told = self._teller.tell(result, picture)
+            except ValueError as error:
+                raise SinkError(f"events are of tracks and {error}; choose a tracker") from error
+            slot = "" if self._slice_s is None else slot_of(result, self._slice_s)
+            for telling in told:
+                self._put(Message(result.source_id, telling.key, telling.body, slot))
 
     def flush(self) -> Position:
-        """Wait until the spool is on the disk."""
-        last, waiting = self.spool.last, self.spool.waiting
+        """Wait until the spool is on the disk; results may be written meanwhile."""
+        with self._telling:
+            last, waiting, state = self.spool.last, self.spool.waiting, self._teller.state()
         self.spool.sync()
-        return {"accepted": last, "waiting": waiting, **self._teller.state()}
+        return {"accepted": last, "waiting": waiting, **state}
 
     def resume(self, position: Position) -> None:
         """Take back what was not sent from behind `position`."""

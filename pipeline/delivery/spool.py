@@ -165,17 +165,15 @@ class MessageSpool:
             OSError: the disk says that it cannot.
         """
         with self._lock:
-            behind = [segment for segment in self._segments if segment.unsynced]
-            for segment in behind[:-1]:
-                segment.sync()
-        for segment in behind[-1:]:
-            segment.sync()  # records may be put in meanwhile
+            behind = [segment.to_sync() for segment in self._segments if segment.unsynced]
         if behind:
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            behind.append(os.open(self.folder, os.O_RDONLY))
+        try:
+            for fd in behind:  # records may be put in meanwhile, and segments go
+                os.fsync(fd)
+        finally:
+            for fd in behind:
+                os.close(fd)
 
     def cut_back(self, number: int) -> int:
         """Go on behind this record; how many up to it were never known to be done and are gone."""

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from pipeline.accounting import SinkState, StreamAccount
 from pipeline.buffers import WhenFull
+from pipeline.clock import Clock
 from pipeline.delivery.courier import Courier
+from pipeline.delivery.flushing import Flushing
 from pipeline.delivery.outbox import LOOK_S, Outbox
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.writer import Flushed, SinkWriter
@@ -33,7 +35,8 @@ class SpooledOutbox(Outbox):
 
     Args:
         writer: writes to the sink.
-        service: the sink itself, whatever stands before it.
+        service: the sink itself, whatever stands before it; it may be written while it flushes.
+        clock: seconds, monotonic.
         stopped: whether the stream was told to end.
     """
 
@@ -45,10 +48,12 @@ class SpooledOutbox(Outbox):
         account: StreamAccount,
         end_timeout_s: float,
         aborted: threading.Event,
+        clock: Clock,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(writer, account=account, end_timeout_s=end_timeout_s, aborted=aborted)
         self._stopped = stopped
+        self._flushing = Flushing(writer, clock=clock)
         self._waited_s = 0.0
         """At the end, for a service that need not be waited for any longer."""
         self._service = service
@@ -67,6 +72,7 @@ class SpooledOutbox(Outbox):
         """None may be left out: the stream waits for room in the spool."""
         super().take_every_result()
         self._service.when_full = WhenFull.BLOCK
+        self._flushing.every = True
 
     def offer(self, result: FrameResult, picture: Picture) -> None:
         """Put a result into the spool."""
@@ -92,7 +98,7 @@ class SpooledOutbox(Outbox):
         """Begin to bring the spool to the disk."""
         self._begin()
         self._raise_what_it_left_with()
-        return self._writer.begin_flush()
+        return self._flushing.begin()
 
     def finish(self, end: StreamEnd) -> None:
         """Send what waits, and how the stream ended.
@@ -105,6 +111,7 @@ class SpooledOutbox(Outbox):
         every = self._when_full is WhenFull.BLOCK and end.outcome.status is Status.COMPLETE
         self._drain(every)
         before = self._spool.last
+        self._flushing.wait()
         self._writer.finish(end)
         self._account.offered(self._writer.name, self._spool.last - before)
         self._drain(every)
@@ -119,6 +126,7 @@ class SpooledOutbox(Outbox):
                 *(self._writer.name, waiting, self._spool.folder),
                 extra={"source_id": self._account.source_id},
             )
+        self._flushing.wait()
         self._writer.close()
 
     def _begin(self) -> None:

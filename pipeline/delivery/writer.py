@@ -25,6 +25,26 @@ not known yet."""
 log = logging.getLogger(__name__)
 
 
+class Flush:
+    """A flush that has begun, in a thread beside: a disk or a service that hangs can be left."""
+
+    def __init__(self, call: Callable[[], Position]) -> None:
+        self.answer: Future[Position] = Future()
+        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
+        self._thread.start()
+
+    def over(self, wait_s: float) -> bool:
+        """Whether it has come back, within this time."""
+        self._thread.join(wait_s)
+        return self.answer.done()
+
+    def _run(self, call: Callable[[], Position]) -> None:
+        try:
+            self.answer.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is read
+            self.answer.set_exception(error)
+
+
 class SinkWriter:
     """Writes to a sink until that fails; then it is closed, and left out from then on.
 
@@ -56,7 +76,7 @@ class SinkWriter:
         self._left_out = False
         self._account = account
         self._patience_s = patience_s
-        self._flush_timeout_s = flush_timeout_s
+        self.flush_timeout_s = flush_timeout_s
         self._aborted = aborted
         self._clock = clock
         self._closed = promise_of(sink).shared
@@ -69,11 +89,6 @@ class SinkWriter:
     def take_every_result(self) -> None:
         """None may be left out: a busy sink is waited for."""
         self._patience_s = None
-
-    def offer(self, result: FrameResult, picture: Picture) -> None:
-        """Write a result, or count why it was not."""
-        self._account.offered(self.name)
-        self.write(result, picture)
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Write a result that was offered."""
@@ -109,23 +124,23 @@ class SinkWriter:
         return self.begin_flush()()
 
     def begin_flush(self) -> Flushed:
-        """Begin to flush; what is returned has to be called before the sink is.
+        """Begin to flush; what is returned has to be called before the sink is."""
+        flush = self.start_flush()
+        return partial(self.settle, flush, self.flush_timeout_s)
 
-        It flushes in a thread beside, because a disk or a service that hangs can only be left.
-        """
-        if self.error is not None:
-            return lambda: None
-        answer: Future[Position] = Future()
-        thread = threading.Thread(target=_answer, args=(answer, self.sink.flush), daemon=True)
-        thread.start()
-        return partial(self._flushed, answer, thread)
+    def start_flush(self) -> Flush | None:
+        """Begin to flush; it has to be settled before the sink is called. None: it is lost."""
+        return None if self.error is not None else Flush(self.sink.flush)
 
-    def _flushed(self, answer: Future[Position], thread: threading.Thread) -> Position | None:
-        thread.join(self._flush_timeout_s)
-        if not answer.done():
-            self.leave(f"flush() did not come back within {self._flush_timeout_s:g} s", answer)
+    def settle(self, flush: Flush | None, wait_s: float = 0.0) -> Position | None:
+        """Where the sink stands behind a flush; it is lost if that is not over by now."""
+        if flush is None:
             return None
-        return self._try(answer.result)
+        if not flush.over(wait_s):
+            reason = f"flush() did not come back within {self.flush_timeout_s:g} s"
+            self.leave(reason, flush.answer)
+            return None
+        return self._try(flush.answer.result)
 
     def finish(self, end: StreamEnd) -> None:
         """Tell the sink how the stream ended."""
@@ -173,13 +188,6 @@ class SinkWriter:
             self.sink.close()
         except Exception as second:  # noqa: BLE001 - already lost; the first reason is the one
             log.debug("closing the lost sink %s failed too: %s", self.name, second)
-
-
-def _answer(answer: Future[Any], call: Callable[[], Any]) -> None:
-    try:
-        answer.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - raised where the answer is read
-        answer.set_exception(error)
 
 
 def _cause(error: Exception) -> str:

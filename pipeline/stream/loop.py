@@ -296,6 +296,7 @@ class Stream:
         self._filling.abort()
         try:
             self._publisher.close()  # first: outputs are whole also where the source hangs
+            self._progress.wait(self._settings.stop_timeout_s)
         finally:
             if capture is not None and not capture.join(self._settings.stop_timeout_s):
                 log.warning("the source does not end", extra=self._where)

@@ -6,14 +6,17 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
+from pipeline.delivery.flushing import WAITS_S
 from pipeline.delivery.publisher import Publisher
 from pipeline.stages import Outcome, Position, SnapshotRefused
+from pipeline.stream.beside import Beside
 from pipeline.stream.capture import Mark
 from pipeline.stream.checkpoint import Checkpoint
 from pipeline.stream.following import Following
@@ -75,6 +78,7 @@ class Progress:
         self._reserved: Numbers | None = None
         self._based = False
         self._told_at_s = -math.inf
+        self._saving, self._reserving = Beside(), Beside()
 
     def load(self) -> State | None:
         """Where an earlier run stood; one of other output has at least used numbers."""
@@ -132,12 +136,18 @@ class Progress:
         self.save_if_due()
 
     def save_if_due(self) -> None:
-        """`save` when the last one is old enough."""
+        """`save` when the last one is old enough; no camera waits long for a slow disk."""
         if self.due_in() == 0.0:
-            self.save()
+            self.save(WAITS_S if self.live else None)
 
-    def save(self) -> None:
-        """Sinks first, then where we stand: a checkpoint claims only what is durable."""
+    def save(self, wait_s: float | None = None) -> None:
+        """Sinks first, then where we stand: a checkpoint claims only what is durable.
+
+        Args:
+            wait_s: how long to wait until that is written; None: as long as it takes.
+        """
+        if wait_s is None:
+            self._saving.over(None)
         self._saved_at_s, self._tried = self._clock(), self._at
         self._positions |= self._publisher.flush()
         if self._checkpoint is None or (self._publisher.behind and not self.live):
@@ -152,7 +162,11 @@ class Progress:
             numbers=self._reserved,
             live=self.live,
         )
-        self._write(self._checkpoint.save, state)
+        if wait_s is None:
+            self._write(self._checkpoint.save, state)
+        elif self._saving.over():  # else the disk is slow: the next one is as good
+            self._saving.start(partial(self._checkpoint.save, state), partial(self._told, state))
+            self._saving.over(wait_s)
 
     def reserve(self, at: Mark, ids: NDArray[np.int64] | None = None) -> None:
         """Before a camera's frame is published: its numbers are not used by anybody after us."""
@@ -161,15 +175,17 @@ class Progress:
         if self._checkpoint is None or not self.live:
             return
         if self._reserved is not None and self._reserved.beyond(needed) == self._reserved:
+            self._reserve_early(needed, self._reserved)
             return
-        ahead = replace(needed, index=needed.index + AHEAD, track=needed.track + AHEAD)
-        self._reserve(ahead if self._reserved is None else ahead.beyond(self._reserved))
+        self._reserving.over(None)
+        self._reserve(self._ahead(needed))
         if not self._based:  # from here on what sinks have is kept
             self._based = True
             self.save()
 
     def drained(self) -> None:
         """All is published and closed: numbers taken in advance are given back."""
+        self.wait()
         if self._checkpoint is None or not self.live or self._at is None or self._saved is None:
             return
         numbers = Numbers(self._at.epoch + 1, self._at.index + 1, self._following.next_id)
@@ -178,12 +194,18 @@ class Progress:
 
     def ended(self, outcome: Outcome) -> None:
         """Everything is written and closed; nothing is left to resume."""
+        self.wait()
         if self._checkpoint is None or self._saved is None or self._publisher.errors:
             return
         if self._checkpoint.lasting:
             self._write(self._checkpoint.save, replace(self._saved, ended=outcome))
         else:
             self._checkpoint.discard()
+
+    def wait(self, wait_s: float | None = None) -> None:
+        """Until what is being written is on the disk, or this time has gone by."""
+        self._saving.over(wait_s)
+        self._reserving.over(wait_s)
 
     def _begin(self) -> None:
         """Note that nothing is written yet: from now on, existing output is known to be ours."""
@@ -222,12 +244,29 @@ class Progress:
             return False
         return state.at is not None
 
+    def _ahead(self, needed: Numbers) -> Numbers:
+        ahead = replace(needed, index=needed.index + AHEAD, track=needed.track + AHEAD)
+        return ahead if self._reserved is None else ahead.beyond(self._reserved)
+
+    def _reserve_early(self, needed: Numbers, reserved: Numbers) -> None:
+        """Take more before they are used up: nobody waits for the disk then."""
+        left = min(reserved.index - needed.index, reserved.track - needed.track)
+        if left > AHEAD // 2 or not self._reserving.over() or self._checkpoint is None:
+            return
+        ahead = self._ahead(needed)
+
+        def told(error: OSError | None) -> None:
+            self._reserved = self._reserved if error else ahead  # tried again once they are needed
+
+        self._reserving.start(partial(self._checkpoint.reserve, ahead), told)
+
     def _reserve(self, numbers: Numbers) -> None:
         """Write numbers down where they can be written: in their own file, or in the state."""
         assert self._checkpoint is not None  # noqa: S101 - asked by the callers
         try:
             self._checkpoint.reserve(numbers)
         except OSError as error:
+            self._saving.over(None)
             state = replace(self._saved or State(sinks=dict(self._positions)), numbers=numbers)
             try:
                 self._checkpoint.save(state)
@@ -240,10 +279,17 @@ class Progress:
         try:
             write(state)
         except OSError as error:
-            self._tell("no checkpoint written, a crash would cost more", error)
+            self._told(state, error)
             return False
-        self._saved = state
+        self._told(state, None)
         return True
+
+    def _told(self, state: State, error: OSError | None) -> None:
+        """What became of writing down a state."""
+        if error is None:
+            self._saved = state
+        else:
+            self._tell("no checkpoint written, a crash would cost more", error)
 
     def _tell(self, what: str, error: OSError) -> None:
         """Also where warnings are not shown; not for every frame."""
