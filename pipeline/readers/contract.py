@@ -150,7 +150,8 @@ READERS = Catalogue(
         _row("amqp", "amqp:read_amqp", "RabbitMQ: a stream, or what comes from now on"),
         _row("amqps", "amqp:read_amqp", "RabbitMQ, over TLS"),
         _row("mqtt", "mqtt:read_mqtt", "an MQTT topic, from now on"),
-        _row("s3", "s3:read_s3", "objects in a bucket"),
+        _row("s3", "objects:read_s3", "objects in a bucket"),
+        _row("az", "objects:read_azure", "objects in a container of Azure"),
         _row("mqtts", "mqtt:read_mqtt", "an MQTT topic, over TLS"),
     ],
 )

@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from pipeline._version import __version__
 from pipeline.delivery.client import NotSent, Unreachable, Unwelcome
+from pipeline.sinks.objects import NoBucket
 from pipeline.sinks.services import ServicePlace
 from pipeline.sinks.tls import distrust
 
@@ -39,14 +40,8 @@ _ELSEWHERE = {
 _CHECK = "check user name (the access key), password (its secret) and rights"
 
 
-class NoBucket(Unwelcome):
-    """There is no bucket of this name."""
-
-
 class Bucket:
-    """Asks the store; nothing is asked twice here, who asks again is the courier.
-
-    Every method raises `NotSent`: `Unreachable`, `Unwelcome`, or that as `NoBucket`.
+    """A `Store` that is asked by boto3.
 
     Args:
         place: its host is the bucket; without a user name, who we are is what the environment, a

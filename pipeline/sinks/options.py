@@ -240,6 +240,13 @@ SERVICE = {
 MESSAGES = {**SERVICE, **RECORDS, **EVENTS}
 """Options of every service that takes records, of frames or of events."""
 
+OBJECTS = {
+    **MESSAGES,
+    "slice": period(60.0, "an object is of one such period of the source's own time"),
+    "unencrypted": flag(default=False, help="endpoint may be http: on another machine"),
+}
+"""Options of every service that keeps records as objects."""
+
 TLS = {
     "tls": flag(default=False, help="encrypt the connection; certificates are checked"),
     "tls_ca_file": file("a path", "certificates to trust instead of the system's"),

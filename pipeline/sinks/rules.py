@@ -19,6 +19,8 @@ Rule: TypeAlias = Callable[[Any, Mapping[str, Any], str], str | None]
 
 _HOST_PORT = re.compile(r"([^\s/@:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 _PREFIX = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9!_.*'()=+-]+")
+_CONTAINER = re.compile(r"[a-z0-9](-?[a-z0-9]){2,}")
+_LONGEST_CONTAINER = 63
 _LONGEST_PREFIX = 500
 _LONGEST_SLICE_S = 3600.0
 """Its pieces have numbers of four digits."""
@@ -116,6 +118,30 @@ def s3(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str |
             f"{place.host!r} is no name of a bucket; expected 3 to 63 small letters, digits, '-' "
             "and '.'"
         )
+    return (
+        _no_objects(place, options)
+        or _no_store(options["endpoint"], plain=options["unencrypted"])
+        or _unnamed(place, options)
+    )
+
+
+def azure(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """A container, a prefix that leads nowhere else, whole seconds, and a store."""
+    if place.port is not None:
+        return "a container has no port; one that is elsewhere is az://CONTAINER?endpoint=URL"
+    if len(place.host) > _LONGEST_CONTAINER or not _CONTAINER.fullmatch(place.host):
+        return (
+            f"{place.host!r} is no name of a container; expected 3 to {_LONGEST_CONTAINER} small "
+            "letters and digits, a '-' only between two of them"
+        )
+    return (
+        _no_objects(place, options)
+        or _no_store(options["endpoint"], plain=options["unencrypted"], account=True)
+        or _unnamed(place, options)
+    )
+
+
+def _no_objects(place: ServicePlace, options: Mapping[str, Any]) -> str | None:
     prefix = place.path.rstrip("/")
     parts = prefix.split("/") if prefix else []
     if len(prefix) > _LONGEST_PREFIX or not all(map(_PREFIX.fullmatch, parts)):
@@ -125,23 +151,25 @@ def s3(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str |
         )
     if options["slice"] % 1 or options["slice"] > _LONGEST_SLICE_S:
         return "slice must be of whole seconds, at most 1h"
-    return _no_store(options["endpoint"], plain=options["unencrypted"]) or _unnamed(place, options)
+    return None
 
 
-def _no_store(endpoint: str | None, *, plain: bool) -> str | None:
+def _no_store(endpoint: str | None, *, plain: bool, account: bool = False) -> str | None:
     if endpoint is None:
         return None
     try:
         parts = urlsplit(endpoint)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        bare = parts.path in ("", "/") and "@" not in endpoint and endpoint.isprintable()
+        below = parts.path.strip("/")
+        bare = not below or (account and below.isalnum())
+        bare = bare and "@" not in endpoint and endpoint.isprintable()
         bare = bare and not (parts.query or parts.fragment)
     except ValueError:
         good = bare = False
     if not (good and bare):
         return (
-            "endpoint must be https://HOST[:PORT] and nothing more; who we are is said with "
-            "username= and password_env="
+            f"endpoint must be https://HOST[:PORT]{'[/ACCOUNT]' if account else ''} and nothing "
+            "more; who we are is said with username= and password_env="
         )
     if parts.scheme == "http" and not (plain or _HERE.fullmatch(parts.hostname or "")):
         return (

@@ -97,7 +97,7 @@ def tls_of(place: ServicePlace, options: Mapping[str, Any]) -> Tls | None:
     """
     if "tls_ca_file" not in options or not options.get("tls", True):
         return None
-    tls = Tls(options["tls_ca_file"], options["tls_cert_file"], options["tls_key_file"])
+    tls = Tls(*(options.get(f"tls_{key}_file") for key in ("ca", "cert", "key")))
     try:
         tls.context()
     except OSError as error:  # ssl.SSLError is one

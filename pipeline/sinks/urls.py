@@ -173,6 +173,11 @@ def parse_sink(url: str) -> SinkUrl:
 def _scheme(name: str, shown: str) -> Scheme:
     if name in SCHEMES:
         return SCHEMES[name]
+    if name in ("gs", "gcs"):
+        raise ConfigError(
+            f"sink {shown!r}: Google's store is not written to; take s3:// or az://, or parquet: "
+            "and copy its folder: gcloud storage rsync FOLDER gs://BUCKET"
+        )
     raise ConfigError(
         f"sink {shown!r}: unknown scheme {name!r}{hint(name, SCHEMES)}; "
         f"schemes are {', '.join(sorted(SCHEMES))}"

@@ -31,13 +31,21 @@ missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ]; then
-  exit 0
-fi
-
 run=()
 if [ "$(id -u)" -ne 0 ]; then
   run=(sudo)
+fi
+
+# A store of objects that speaks Azure's language; Debian has none.
+azurite() {
+  command -v azurite-blob >/dev/null && return
+  command -v npm >/dev/null || "${run[@]}" apt-get install -y -qq --no-install-recommends npm
+  "${run[@]}" npm install --global --silent --no-fund --no-audit azurite@3
+}
+
+if [ ${#missing[@]} -eq 0 ]; then
+  azurite
+  exit 0
 fi
 
 # Debian starts a service as soon as it is installed; the tests start their own, on loopback.
@@ -50,3 +58,4 @@ fi
 "${run[@]}" apt-get update -qq
 "${run[@]}" env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -qq --no-install-recommends "${missing[@]}"
+azurite

@@ -15,7 +15,8 @@ from botocore import exceptions as errors
 
 from pipeline.delivery.client import NotSent, Unreachable, Unwelcome
 from pipeline.secrets import Secret
-from pipeline.sinks.bucket import Bucket, NoBucket
+from pipeline.sinks.bucket import Bucket
+from pipeline.sinks.objects import NoBucket
 from pipeline.sinks.services import ServicePlace
 from pipeline.sinks.tls import Tls
 

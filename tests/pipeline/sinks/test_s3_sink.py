@@ -21,13 +21,12 @@ from pipeline.delivery.courier import Courier
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl
 from pipeline.readers import contract, records
+from pipeline.readers.objects import read_s3
 from pipeline.readers.opening import what_is_wanted
-from pipeline.readers.s3 import read_s3
 from pipeline.reading import lines_of
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink, s3
-from pipeline.sinks.bucket import NoBucket
-from pipeline.sinks.s3 import Begin, S3Client, folder_of
+from pipeline.sinks.objects import Begin, NoBucket, ObjectsClient, folder_of
 from pipeline.sinks.urls import parse_sink
 from pipeline.testing import check_sink, make_end, make_frame, make_instances
 
@@ -109,10 +108,10 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
     return made
 
 
-def client(shelf: Shelf, *, slice_s: int = 1, creates: bool = False) -> S3Client:
+def client(shelf: Shelf, *, slice_s: int = 1, creates: bool = False) -> ObjectsClient:
     bucket: Any = shelf
     begin = Begin("r", "gate", slice_s)
-    made = S3Client(bucket, folder="cams/gate", begin=begin, creates=creates)
+    made = ObjectsClient(bucket, folder="cams/gate", begin=begin, creates=creates)
     made.connect()
     return made
 
@@ -312,7 +311,7 @@ def put(shelf: Shelf, numbers: range, *, end: bool = True, **of: str) -> None:
     run, source = of.get("run", "r"), of.get("source", "gate")
     bucket: Any = shelf
     begin = Begin(run, source, 1)
-    one = S3Client(bucket, folder=f"cams/{source}", begin=begin, creates=False)
+    one = ObjectsClient(bucket, folder=f"cams/{source}", begin=begin, creates=False)
     one.connect()
     for at in numbers[::10]:
         some = [n for n in numbers if at <= n < at + 10]
@@ -422,7 +421,7 @@ def test_an_object_of_something_else_is_said(
     shelf: Shelf, body: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = partial(lines_of, max_bytes=4096)
-    monkeypatch.setattr("pipeline.readers.s3.lines_of", short)
+    monkeypatch.setattr("pipeline.readers.objects.lines_of", short)
     put(shelf, range(1))
     shelf.put("cams/gate/r/0000-0000000009-0000.jsonl.gz", body)
     with pytest.raises(SourceError) as error:

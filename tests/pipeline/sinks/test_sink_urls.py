@@ -462,10 +462,12 @@ def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path
     code = (
         "import sys, maskstream, pipeline.sinks as s\n"
         "heavy = {'cv2', 'av', 'torch', 'ray', 'redis', 'nats', 'paho', 'confluent_kafka',\n"
-        "         'pika', 'httpx2', 'pyarrow', 'sqlalchemy', 'psycopg', 'boto3', 'botocore'}\n"
+        "         'pika', 'httpx2', 'pyarrow', 'sqlalchemy', 'psycopg', 'boto3', 'botocore',\n"
+        "         'obstore'}\n"
         "s.check_sink('video:a.mp4'); s.check_targets([('frames:o/{source}', ['a'])])\n"
         "for place in ('redis://h', 'nats://h', 'mqtt://h', 'kafka://h', 'amqp://h/x',\n"
-        "              'https://h/x', 'postgresql://h/x', 's3://bucket/x'):\n"
+        "              'https://h/x', 'postgresql://h/x', 's3://bucket/x',\n"
+        "              'az://shelf/x'):\n"
         "    s.check_sink(place)\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "s.open_sink(sys.argv[1], source_id='a', run='r', labels={}).close()\n"
@@ -491,6 +493,7 @@ def test_checking_urls_imports_nothing_heavy_and_opening_jsonl_no_codec(tmp_path
         ("https://***@queue/x", "httpx2", "webhook"),
         ("postgresql://***@queue/db", "psycopg", "postgresql"),
         ("s3://***@shelf/x", "boto3", "s3"),
+        ("az://***@shelf/x", "obstore", "az"),
         ("sqlite:out/x.db", "sqlalchemy", "sqlite"),
         ("parquet:out/{source}", "pyarrow", "parquet"),
     ],

@@ -58,7 +58,7 @@ class S3(Shared):
                 body = s3.get_object(Bucket="shelf", Key=name)["Body"].read()
                 lines = gzip.decompress(body).splitlines()
                 found += [
-                    (_key(line, f"{name}:{number}"), line) for number, line in enumerate(lines)
+                    (key_of(line, f"{name}:{number}"), line) for number, line in enumerate(lines)
                 ]
         s3.close()
         return found
@@ -112,7 +112,7 @@ class S3(Shared):
         )
 
 
-def _key(line: bytes, place: str) -> str:
+def key_of(line: bytes, place: str) -> str:
     """The key of a record; of an event, which does not say it all, where it is."""
     record = json.loads(line)
     run, source = record.get("run"), record.get("source")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brokers.amqp import Amqp
+from brokers.azure import Azure
 from brokers.broker import Broker
 from brokers.kafka import Kafka
 from brokers.mqtt import Mqtt
@@ -14,6 +15,7 @@ from brokers.webhook import Webhook
 
 BROKERS: dict[str, type[Broker]] = {
     "amqp": Amqp,
+    "az": Azure,
     "kafka": Kafka,
     "mqtt": Mqtt,
     "nats": Nats,

@@ -1,4 +1,4 @@
-"""Records in the objects of a bucket, while it fills or later."""
+"""Records in the objects of a store, while it fills or later."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from pipeline.errors import SourceError
 from pipeline.readers.contract import Records, Wanted
 from pipeline.readers.lines import parsed
 from pipeline.reading import lines_of
-from pipeline.sinks.bucket import Bucket
-from pipeline.sinks.s3 import BEGIN, LAST, SUFFIX, bucket_of, folder_of
+from pipeline.sinks.objects import BEGIN, LAST, SUFFIX, Store, folder_of
 
 _POLL_S = 2.0
 
@@ -27,11 +26,23 @@ def read_s3(wanted: Wanted) -> Records:
     Raises:
         ConfigError: the URL cannot be one, or the password is not where it says.
     """
-    bucket, prefix = bucket_of(wanted.target)
-    return _records(wanted, bucket, prefix)
+    from pipeline.sinks.s3 import bucket_of
+
+    return _records(wanted, *bucket_of(wanted.target))
 
 
-def _records(wanted: Wanted, bucket: Bucket, prefix: str) -> Records:
+def read_azure(wanted: Wanted) -> Records:
+    """The same of a container of Azure.
+
+    Raises:
+        ConfigError: as `read_s3`.
+    """
+    from pipeline.sinks.container import container_of
+
+    return _records(wanted, *container_of(wanted.target))
+
+
+def _records(wanted: Wanted, bucket: Store, prefix: str) -> Records:
     """Yield the records of one run after the other, and of each what has come since."""
     began: dict[str, datetime] = {}
     last: dict[str, str] = {}
@@ -60,14 +71,14 @@ def _records(wanted: Wanted, bucket: Bucket, prefix: str) -> Records:
             raise SourceError(f"cannot read records: {error}") from error
 
 
-def _runs(bucket: Bucket, prefix: str, source: str | None) -> Iterator[str]:
+def _runs(bucket: Store, prefix: str, source: str | None) -> Iterator[str]:
     above = f"{prefix}/" if prefix else ""
     sources = (f"{above}{name}" for name in bucket.folders(prefix))
     for folder in sources if source is None else [folder_of(prefix, source)]:
         yield from (f"{folder}/{run}" for run in bucket.folders(folder))
 
 
-def _lines(bucket: Bucket, name: str) -> Iterator[dict[str, Any]]:
+def _lines(bucket: Store, name: str) -> Iterator[dict[str, Any]]:
     """The records of an object; memory for one of them, whatever it says it is."""
     place, number = f"{bucket.where}: {name}", 0
     try:
