@@ -26,6 +26,7 @@ from pipeline.errors import in_one_line
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.runtime import Latest, Viewing
+from pipeline.runtime.gpu import gauge
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, Stream
 from pipeline.turns import Turn
@@ -77,6 +78,7 @@ class SegmentActor:
                 worker_id=spec.worker_id,
                 max_batch=spec.model.max_batch,
                 max_wait_s=spec.max_wait_s,
+                gpu=gauge(spec.model.device),
                 tail=logs.collect(),
             )
         except (SystemExit, KeyboardInterrupt) as error:

@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,7 +21,7 @@ from pipeline._version import __version__
 from pipeline.arrays import Image
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError
-from pipeline.metrics.counts import WorkerCounts
+from pipeline.metrics.counts import GpuUse, WorkerCounts
 from pipeline.runtime import Serving
 from pipeline.runtime.device import Segmented
 from pipeline.runtime.serving import Loader
@@ -77,6 +77,7 @@ class SegmentWorker:
         worker_id: names it in counts and logs.
         max_batch: frames in one batch.
         max_wait_s: how long the first frame of a batch waits for others.
+        gpu: says how busy the device is.
         tail: what this process logs.
         clock: monotonic seconds.
     """
@@ -88,6 +89,7 @@ class SegmentWorker:
         worker_id: str,
         max_batch: int,
         max_wait_s: float,
+        gpu: Callable[[], GpuUse | None] = lambda: None,
         tail: LogTail | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -99,6 +101,7 @@ class SegmentWorker:
             trial=[np.zeros((*TRIAL_SIZE, 3), np.uint8)],
             max_batch=max_batch,
             max_wait_s=max_wait_s,
+            gpu=gpu,
             clock=clock,
         )
         self._clock = clock

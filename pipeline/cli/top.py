@@ -76,7 +76,11 @@ def streams(answers: Sequence[Mapping[str, Any]]) -> Table:
 
 def workers(answers: Sequence[Mapping[str, Any]]) -> Table:
     """One row a segment worker."""
-    table = _table("worker", "state", "fps", "a batch", "busy", "waiting", "restarts", "failed")
+    on_gpus = any(one.get("gpu") for one in answers)
+    more = ("GPU", "GPU memory") if on_gpus else ()
+    table = _table(
+        *("worker", "state", "fps", "a batch", "busy", "waiting", "restarts", "failed", *more)
+    )
     for one in answers:
         busy = one["busy"]
         failed = ", ".join(f"{cause} {count}" for cause, count in one["failed"].items())
@@ -86,8 +90,17 @@ def workers(answers: Sequence[Mapping[str, Any]]) -> Table:
             *(_number(one["fps"]), _number(one["frames_a_batch"])),
             "" if busy is None else f"{busy:.0%}",
             *(str(one["waiting"]), str(one["restarts"]), failed),
+            *(_gpu(one.get("gpu")) if on_gpus else ()),
         )
     return table
+
+
+def _gpu(gpu: Mapping[str, Any] | None) -> tuple[str, str]:
+    """How busy the GPU of a worker is, and how full."""
+    if gpu is None:
+        return "", ""
+    used, total = gpu["used_bytes"] / 1e9, gpu["total_bytes"] / 1e9
+    return f"{gpu['use']:.0%}", f"{used:.1f} of {total:.1f} GB"
 
 
 def _table(*columns: str) -> Table:

@@ -13,6 +13,16 @@ WORKER_STATES = ("starting", "ready", "lost")
 
 
 @dataclass(frozen=True, slots=True)
+class GpuUse:
+    """A GPU at one moment, by whomever it is used."""
+
+    share: float
+    """Of the last moments in which it worked, 0 to 1."""
+    used_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerCounts:
     """One segment worker at one moment, or several lives of it added up."""
 
@@ -29,9 +39,11 @@ class WorkerCounts:
     """Time spent in the model."""
     buckets: int = 0
     """Different padded sizes of pictures the model has met."""
+    gpu: GpuUse | None = None
+    """That of the worker; None: it is on none, or NVML does not say."""
 
     def __add__(self, later: WorkerCounts) -> WorkerCounts:
-        """This and a later life of the same worker; state, load and buckets are the later ones."""
+        """This and a later life of the same worker; state, load, buckets, GPU are the later's."""
         return WorkerCounts(
             worker=later.worker or self.worker,
             state=later.state,
@@ -41,6 +53,7 @@ class WorkerCounts:
             failed=_added(self.failed, later.failed),
             busy_s=self.busy_s + later.busy_s,
             buckets=later.buckets,
+            gpu=later.gpu,
         )
 
     @property

@@ -176,6 +176,24 @@ WORKER_BUCKETS = Metric(
     ("worker",),
     "Padded picture sizes the model of a segment worker has met; the first batch of each is slow",
 )
+GPU_USE = Metric(
+    "maskstream_worker_gpu_use_ratio",
+    "gauge",
+    ("worker",),
+    "Share of the time in which the GPU of a segment worker works, for whomever; where NVML says",
+)
+GPU_MEMORY_USED = Metric(
+    "maskstream_worker_gpu_memory_used_bytes",
+    "gauge",
+    ("worker",),
+    "Memory in use on the GPU of a segment worker, by whomever; where NVML says",
+)
+GPU_MEMORY_TOTAL = Metric(
+    "maskstream_worker_gpu_memory_bytes",
+    "gauge",
+    ("worker",),
+    "Memory of the GPU of a segment worker; where NVML says",
+)
 BUILD = Metric("maskstream_build_info", "gauge", ("version",), "Always 1; says which version runs")
 
 METRICS: tuple[Metric, ...] = (
@@ -205,6 +223,9 @@ METRICS: tuple[Metric, ...] = (
     WORKER_BUSY,
     BATCH_SIZE,
     WORKER_BUCKETS,
+    GPU_USE,
+    GPU_MEMORY_USED,
+    GPU_MEMORY_TOTAL,
     BUILD,
 )
 

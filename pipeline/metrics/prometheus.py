@@ -137,6 +137,10 @@ def _add_worker(families: Families, counts: WorkerCounts) -> None:
     _add(families, names.WORKER_WAITING, worker, counts.waiting)
     _add(families, names.WORKER_BUSY, worker, counts.busy_s)
     _add(families, names.WORKER_BUCKETS, worker, counts.buckets)
+    if counts.gpu is not None:
+        _add(families, names.GPU_USE, worker, counts.gpu.share)
+        _add(families, names.GPU_MEMORY_USED, worker, counts.gpu.used_bytes)
+        _add(families, names.GPU_MEMORY_TOTAL, worker, counts.gpu.total_bytes)
     _add_causes(families, names.WORKER_FAILED, worker, counts.failed)
     sizes = [0] * (len(names.BATCH_BUCKETS) + 1)
     for size, count in counts.batches.items():

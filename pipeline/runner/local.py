@@ -21,6 +21,7 @@ from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.prepare import Prepared, prepare
 from pipeline.runtime import ControlledRun, Latest, RunControl, Serving, StreamThread, Viewing
 from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
+from pipeline.runtime.gpu import gauge
 from pipeline.runtime.lineup import Lineup
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
@@ -124,6 +125,7 @@ class LocalRun(ControlledRun):
             trial=[np.zeros((*TRIAL_SIZE, 3), np.uint8)],
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_s,
+            gpu=gauge(model.device),
         )
         self._lineup.bring(number, serving)
         try:
@@ -200,6 +202,7 @@ def run_local(
             lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_s,
+            gpu=gauge(ready.plan.model.device),
         )
         stack.callback(serving.leave)
         if not _loaded(serving, told=lambda: stop.is_set() or abort.is_set()):

@@ -24,7 +24,7 @@ from pipeline.errors import MaskstreamError, SegmentFailed, in_one_line
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.leaving import ended_at_exit
-from pipeline.metrics.counts import WorkerCounts
+from pipeline.metrics.counts import GpuUse, WorkerCounts
 from pipeline.runtime.device import Device, Segmented
 from pipeline.stages import ModelInfo, Segmenter
 from pipeline.turns import EQUAL, Turn
@@ -55,6 +55,7 @@ class Serving:
         trial: pictures on which the model is tried out and timed before it is ready.
         max_batch: frames in one batch.
         max_wait_s: how long the first frame of a batch waits for others.
+        gpu: says how busy the device is; from any thread, at once.
         clock: seconds, monotonic.
     """
 
@@ -65,8 +66,10 @@ class Serving:
         trial: Sequence[Image] = (),
         max_batch: int = 8,
         max_wait_s: float = 0.01,
+        gpu: Callable[[], GpuUse | None] = lambda: None,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._gpu = gpu
         self.ready: Future[ModelInfo] = Future()
         """Resolved when the model is there, or with what `load` raised."""
         self.ready.set_running_or_notify_cancel()  # who waits for it may leave, it stays
@@ -129,6 +132,7 @@ class Serving:
             failed=dict(self.device.failed),
             busy_s=self.device.busy_s,
             buckets=self.device.buckets,
+            gpu=self._gpu(),
         )
 
     def _accept(

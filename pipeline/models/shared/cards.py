@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+LIBRARY = "libnvidia-ml.so.1"
 _NAME_BYTES = 96
 
 
@@ -26,7 +27,7 @@ class _Memory(ctypes.Structure):
     _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
 
 
-class _NotThere(Exception):
+class NvmlError(Exception):
     """NVML answered with an error."""
 
 
@@ -38,9 +39,9 @@ def cards(visible: str | None = None, *, library: Any = None) -> list[Card]:
             because CUDA counts them in an order of its own.
         library: NVML, for tests.
     """
-    with suppress(OSError, AttributeError, _NotThere):
-        nvml = library or ctypes.CDLL("libnvidia-ml.so.1")
-        _ask(nvml.nvmlInit_v2)
+    with suppress(OSError, AttributeError, NvmlError):
+        nvml = library or ctypes.CDLL(LIBRARY)
+        ask(nvml.nvmlInit_v2)
         try:
             return _seen(_all(nvml), visible)
         finally:
@@ -60,19 +61,35 @@ def _seen(found: list[Card], visible: str | None) -> list[Card]:
 
 def _all(nvml: Any) -> list[Card]:
     count = ctypes.c_uint()
-    _ask(nvml.nvmlDeviceGetCount_v2, ctypes.byref(count))
+    ask(nvml.nvmlDeviceGetCount_v2, ctypes.byref(count))
     return [_card(nvml, number) for number in range(count.value)]
 
 
 def _card(nvml: Any, number: int) -> Card:
-    handle, memory = ctypes.c_void_p(), _Memory()
+    handle = ctypes.c_void_p()
     name = ctypes.create_string_buffer(_NAME_BYTES)
-    _ask(nvml.nvmlDeviceGetHandleByIndex_v2, ctypes.c_uint(number), ctypes.byref(handle))
-    _ask(nvml.nvmlDeviceGetName, handle, name, ctypes.c_uint(_NAME_BYTES))
-    _ask(nvml.nvmlDeviceGetMemoryInfo, handle, ctypes.byref(memory))
+    ask(nvml.nvmlDeviceGetHandleByIndex_v2, ctypes.c_uint(number), ctypes.byref(handle))
+    ask(nvml.nvmlDeviceGetName, handle, name, ctypes.c_uint(_NAME_BYTES))
+    memory = memory_of(nvml, handle)
     return Card(name.value.decode(errors="replace"), memory.total, memory.free)
 
 
-def _ask(question: Any, *args: Any) -> None:
+def memory_of(nvml: Any, handle: ctypes.c_void_p) -> Any:
+    """Bytes of a GPU: `total`, `free` and `used`, by whomever.
+
+    Raises:
+        NvmlError: it does not say.
+    """
+    memory = _Memory()
+    ask(nvml.nvmlDeviceGetMemoryInfo, handle, ctypes.byref(memory))
+    return memory
+
+
+def ask(question: Any, *args: Any) -> None:
+    """Call a function of the library.
+
+    Raises:
+        NvmlError: it did not answer 0.
+    """
     if question(*args) != 0:
-        raise _NotThere
+        raise NvmlError

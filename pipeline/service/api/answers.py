@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from pipeline.accounting import StreamCounts
 from pipeline.histogram import Histogram
-from pipeline.metrics.counts import WorkerCounts
+from pipeline.metrics.counts import GpuUse, WorkerCounts
 from pipeline.secrets import mask_url, scrub
 from pipeline.service.bottleneck import Bottleneck
 from pipeline.service.recent import StreamRates, WorkerRates
@@ -156,6 +156,20 @@ class AdjustAnswer(StreamAnswer):
         )
 
 
+class GpuAnswer(BaseModel):
+    """The GPU of a worker, by whomever it is used."""
+
+    use: float = Field(description="Share of the time in which it works.")
+    used_bytes: int
+    total_bytes: int
+
+    @staticmethod
+    def of(use: GpuUse) -> GpuAnswer:
+        """What is told of it."""
+        share = round(use.share, 3)
+        return GpuAnswer(use=share, used_bytes=use.used_bytes, total_bytes=use.total_bytes)
+
+
 class WorkerAnswer(BaseModel):
     """One segment worker."""
 
@@ -170,6 +184,7 @@ class WorkerAnswer(BaseModel):
     busy: float | None = Field(description="Share of the last seconds spent in the model.")
     fps: float | None = Field(description="Frames a second, lately.")
     frames_a_batch: float | None = Field(description="Lately.")
+    gpu: GpuAnswer | None = Field(description="null: it is on none, or NVML does not say.")
 
     @staticmethod
     def of(counts: WorkerCounts, rates: WorkerRates | None) -> WorkerAnswer:
@@ -186,6 +201,7 @@ class WorkerAnswer(BaseModel):
             busy=None if rates is None else round(rates.busy, 3),
             fps=None if rates is None else round(rates.fps, 2),
             frames_a_batch=None if rates is None else round(rates.frames_a_batch, 2),
+            gpu=None if counts.gpu is None else GpuAnswer.of(counts.gpu),
         )
 
 

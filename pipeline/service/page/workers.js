@@ -49,10 +49,14 @@ class Table {
   }
 }
 
+const gigabytes = (bytes) => (bytes / 1e9).toFixed(1);
+
 const WORKER = [
   ["Worker", ({ worker }) => worker],
   ["State", ({ state }) => ({ text: state, tone: tone(state) })],
   ["Busy", ({ busy }) => (busy === null ? "–" : { text: `${Math.round(100 * busy)} %`, share: busy })],
+  ["GPU", ({ gpu }) => (gpu ? { text: `${Math.round(100 * gpu.use)} %`, share: gpu.use } : "–")],
+  ["GPU memory", ({ gpu }) => (gpu ? `${gigabytes(gpu.used_bytes)} of ${gigabytes(gpu.total_bytes)} GB` : "–")],
   ["Frames a second", ({ fps }) => figure(fps)],
   ["Frames a batch", ({ frames_a_batch: each }) => figure(each)],
   ["Waiting", ({ waiting }) => count(waiting)],

@@ -202,6 +202,15 @@ def test_without_a_service_the_next_step_is_named() -> None:
     assert wrong == "--service gate:80: must be a URL such as http://127.0.0.1:8710"
 
 
+def test_top_shows_gpus_where_there_are_any(service: Service) -> None:
+    assert "GPU" not in said("top")
+    gpu = {"use": 0.37, "used_bytes": 20_000_000_000, "total_bytes": 24_000_000_000}
+    service.answers["GET", "/v1/workers"] = (200, [{**WORKER, "gpu": gpu}])
+    text = " ".join(said("top").split())
+    assert "37%" in text
+    assert "20.0" in text
+
+
 def test_top_shows_what_was_done_lately(service: Service) -> None:
     rows = [line.split() for line in said("top").splitlines()]
     assert rows[1] == [

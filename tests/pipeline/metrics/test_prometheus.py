@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.accounting import SinkCounts, StreamAccount, StreamCounts
-from pipeline.metrics.counts import RunCounts, WorkerCounts
+from pipeline.metrics.counts import GpuUse, RunCounts, WorkerCounts
 from pipeline.metrics.names import METRICS
 from pipeline.metrics.prometheus import exposition
 
@@ -89,6 +89,17 @@ def test_a_worker_is_rendered() -> None:
     assert seen["maskstream_batch_size_bucket", frozenset({"segment-0", "4.0"})] == 3
     assert seen["maskstream_batch_size_count", frozenset({"segment-0"})] == 7
     assert seen["maskstream_batch_size_sum", frozenset({"segment-0"})] == 37
+
+
+def test_the_gpu_of_a_worker_is_rendered_where_it_is_known() -> None:
+    on_gpu = WorkerCounts("segment-0", "ready", gpu=GpuUse(0.37, 20_000, 24_000))
+    seen = samples(RunCounts(workers=(on_gpu, WorkerCounts("segment-1", "ready"))))
+    told = {name: value for (name, _), value in seen.items() if "gpu" in name}
+    assert told == {
+        "maskstream_worker_gpu_use_ratio": 0.37,
+        "maskstream_worker_gpu_memory_used_bytes": 20_000,
+        "maskstream_worker_gpu_memory_bytes": 24_000,
+    }
 
 
 def test_the_lives_of_a_worker_add_up() -> None:
