@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from pipeline.errors import ModelError
 from pipeline.models.shared.family import Model, Shapes
@@ -31,6 +32,8 @@ def recognised(models: Iterable[Model], shapes: Shapes) -> str | None:
 def name_of(models: Iterable[Model], file: WeightsFile) -> str:
     """The model a file says it is of, or is recognised as.
 
+    Where two models have the same tensors, the published name of the file tells them apart.
+
     Raises:
         ModelError: neither; or the file cannot be read.
     """
@@ -42,7 +45,9 @@ def name_of(models: Iterable[Model], file: WeightsFile) -> str:
         raise ModelError(
             f"weights {file.origin}: {_told(shapes)}; say which model they are of with --model"
         )
-    return name
+    published = Path(file.origin).name
+    alike = (model for model in models if model.same_tensors_as == name)
+    return next((model.name for model in alike if published in model.card.files), name)
 
 
 def refuse_other(model: Model, models: Iterable[Model], file: WeightsFile) -> None:

@@ -102,6 +102,8 @@ class Model(Entry):
     """Words that may stand for a path."""
     gflop_per_frame: float = 0.0
     """Of a 16:9 frame with about ten instances; 0: not known."""
+    same_tensors_as: str | None = None
+    """The model a file of it is recognised as: only its published name tells the two apart."""
     card: ModelCard = NO_CARD
 
     @property

@@ -40,8 +40,9 @@ MODELS = (
     ),
     _Row(
         "yolact_resnet101_700",
-        summary="YOLACT for pictures of 700 pixels in place of 550; name it, no file says so",
+        summary="YOLACT for pictures of 700 pixels in place of 550; no tensor says so: name it",
         gflop_per_frame=263,
+        same_tensors_as="yolact_resnet101",
         card=R101_700,
     ),
     _Row(

@@ -38,6 +38,12 @@ def _blocks(name: str) -> int:
     return DESIGNS[name].blocks[2]
 
 
+def layers(name: str) -> tuple[object, ...]:
+    """What a model's tensors are told from those of the others by."""
+    design = DESIGNS[name]
+    return design.blocks, design.darknet, design.rescored
+
+
 def count_classes(shapes: Shapes, origin: str) -> int:
     """Rows of the class head for one prior, background included; how many priors the box head says.
 

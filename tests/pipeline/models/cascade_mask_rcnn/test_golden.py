@@ -124,7 +124,7 @@ def test_another_box_coder_is_seen(golden: Golden, stages: list[Stage]) -> None:
     for weights, right in ((STAGE_WEIGHTS[1], True), (STAGE_WEIGHTS[0], False)):
         moved = clip(decode(deltas[:, 0], second.boxes[0], torch.tensor(weights))[None], SIZES)
         off = np.abs(moved[0, :200].numpy() - golden.array(CASE, "stage2_boxes")).max()
-        assert (off < 1e-3) is right
+        assert bool(off < 1e-3) is right
 
 
 def test_end_to_end(golden: Golden, loaded: Trained) -> None:

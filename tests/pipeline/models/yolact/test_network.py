@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError
+from pipeline.models import recognising
+from pipeline.models.shared.files import WeightsFile
 from pipeline.models.yolact.dense import YolactDense
 from pipeline.models.yolact.designs import DESIGNS
 from pipeline.models.yolact.family import MODELS
@@ -50,8 +52,23 @@ def test_every_tensor_of_a_published_layout_is_used_once(name: str, shared_data:
         "semantic_seg_conv.bias",
     }
     assert published["checkpoint"] in next(m for m in MODELS if m.name == name).card.files
-    told_by_tensors = "yolact_resnet101" if name == "yolact_resnet101_700" else name
-    assert recognise(shapes) == told_by_tensors
+    row = next(m for m in MODELS if m.name == name)
+    assert recognise(shapes) == (row.same_tensors_as or name)
+
+
+def test_the_published_name_of_a_file_tells_700_pixels_from_550(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with torch.device("meta"):
+        network = Yolact(DESIGNS["yolact_resnet101"], 81)
+    shapes = {name_in_file(key): tuple(t.shape) for key, t in network.state_dict().items()}
+    monkeypatch.setattr(recognising, "shapes_of", lambda file: shapes)
+    for path, told in (
+        ("weights/yolact_im700_54_800000.pth", "yolact_resnet101_700"),
+        ("yolact_base_54_800000.pth", "yolact_resnet101"),
+        ("yolact_resnet50_54_800000.pth", "yolact_resnet101"),
+    ):
+        assert recognising.name_of(MODELS, WeightsFile(path, b"", "")) == told
 
 
 @pytest.mark.parametrize("name", ["backbone.layer1.0.conv1.weight", "fpn.downsample_layers.2.bias"])
