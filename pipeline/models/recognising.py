@@ -13,6 +13,7 @@ from pipeline.models.shared.shapes import shapes_of
 _ELSEWHERE = {
     "sem_seg_head.predictor.": "Mask2Former as its authors publish it",
     "backbone.bottom_up.": "a detectron2 model that is not known here",
+    "neck.lateral_convs.": "an OpenMMLab model, or a variant of one, that is not known here",
     "model.pixel_level_module.": "a MaskFormer or Mask2Former of transformers; "
     "give the folder it lies in: --model mask2former:FOLDER",
     "model.text_mapper.": "OneFormer of transformers; give the folder: --model oneformer:FOLDER",

@@ -23,9 +23,15 @@ MODELS = (
     _Row(
         "condinst_resnet50_fpn",
         summary="CondInst: a small network of its own makes each instance's mask",
+        gflop_per_frame=450,
         card=R50,
     ),
-    _Row("condinst_resnet101_fpn", summary="CondInst with a deeper body", card=R101),
+    _Row(
+        "condinst_resnet101_fpn",
+        summary="CondInst with a deeper body",
+        gflop_per_frame=600,
+        card=R101,
+    ),
 )
 
 

@@ -23,12 +23,19 @@ MODELS = (
     _Row(
         "solov2_resnet50_fpn",
         summary="SOLOv2: masks without boxes, sharp at the edges of large objects",
+        gflop_per_frame=480,
         card=R50,
     ),
-    _Row("solov2_resnet101_fpn", summary="SOLOv2 with a deeper body", card=R101),
+    _Row(
+        "solov2_resnet101_fpn",
+        summary="SOLOv2 with a deeper body",
+        gflop_per_frame=630,
+        card=R101,
+    ),
     _Row(
         "solov2_light_resnet50_fpn",
-        summary="SOLOv2 for pictures of 448 pixels, a fifth of the work",
+        summary="SOLOv2 for pictures of 448 pixels, less than a third of the work",
+        gflop_per_frame=140,
         card=LIGHT_R50,
     ),
 )

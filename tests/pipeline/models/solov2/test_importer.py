@@ -53,6 +53,18 @@ def test_every_tensor_of_a_published_file_has_its_place(
     assert own == {k: s for k, s in shapes.items() if not k.endswith("num_batches_tracked")}
 
 
+def test_openmmlabs_names_stand_for_the_same_tensors_as_solos(shared_data: Path) -> None:
+    """Shapes do not tell one tower's tensors from the other's."""
+    path = shared_data / "golden" / "solo_solov2_r50_fpn" / "mmdet_names.json"
+    if not path.is_file():
+        pytest.skip(f"no list of names at {path}")
+    names = json.loads(path.read_text())
+    with torch.device("meta"):
+        own = SoloV2(SoloDesign("resnet50", stride_in_1x1=False)).state_dict()
+    theirs = {SOLO.called(key): OPENMMLAB.called(key) for key in own}
+    assert {key: name for key, name in theirs.items() if key != name} == names
+
+
 @pytest.mark.parametrize(
     "file",
     [
