@@ -10,13 +10,8 @@ from torchvision.models.detection import KeypointRCNN
 
 from pipeline.errors import ModelError
 from pipeline.models.keypoint_rcnn.head import KeypointHead
-from pipeline.models.keypoint_rcnn.layout import (
-    HEAD,
-    of_detectron2,
-    of_torchvision,
-    points_in,
-    recognise,
-)
+from pipeline.models.keypoint_rcnn.layout import HEAD, points_in, recognise
+from pipeline.models.keypoint_rcnn.origins import of_detectron2, of_torchvision
 from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
 from pipeline.models.mask_rcnn.detectron2.network import settings
 from pipeline.models.mask_rcnn.detectron2.weights import body_in, rows_in

@@ -1,4 +1,4 @@
-"""What a file of Keypoint R-CNN is told by, and where our tensors are in it.
+"""What a file of Keypoint R-CNN is told by; where our tensors are in it say `origins`.
 
 There are detectron2's layout and two of torchvision: that of its published file, older than its
 modules' names of today, and that of today.
@@ -6,13 +6,8 @@ modules' names of today, and that of today.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-
-from pipeline.models.mask_rcnn.detectron2.layout import called
 from pipeline.models.shared.detectron2 import body_of, is_detectron2
 from pipeline.models.shared.family import Shapes
-from pipeline.models.shared.importing import Origin
 
 HEAD = "roi_heads.box_predictor.cls_score.weight"
 _OF_DETECTRON2 = "roi_heads.keypoint_head.score_lowres.weight"
@@ -34,24 +29,3 @@ def points_in(shapes: Shapes) -> int:
     """How many points an instance has; 0: there is no such head."""
     shape = shapes.get(_OF_DETECTRON2) or shapes.get(_OF_TORCHVISION) or ()
     return shape[1] if len(shape) == 4 else 0
-
-
-def of_detectron2(own: str) -> Origin:
-    """Where a tensor of ours comes from."""
-    if found := re.match(r"roi_heads\.keypoint_head\.(\d+)\.(\w+)$", own):
-        return Origin(f"roi_heads.keypoint_head.conv_fcn{int(found[1]) // 2 + 1}.{found[2]}")
-    if found := re.match(r"roi_heads\.keypoint_predictor\.kps_score_lowres\.(\w+)$", own):
-        return Origin(f"roi_heads.keypoint_head.score_lowres.{found[1]}")
-    return called(own)
-
-
-def of_torchvision(held: Iterable[str]) -> Callable[[str], Origin]:
-    """Where a tensor of ours comes from, in a file with these names."""
-    names = set(held)
-
-    def origin_of(own: str) -> Origin:
-        older = re.sub(r"_blocks\.(\d)\.0\.", r"_blocks.\1.", own)
-        older = re.sub(r"^rpn\.head\.conv\.0\.0\.", "rpn.head.conv.", older)
-        return Origin(older if older in names else own)
-
-    return origin_of

@@ -10,8 +10,9 @@ from pipeline.models.mask_rcnn.detectron2.weights import body_in, rows_in
 from pipeline.models.mask_rcnn.loading import Trained
 from pipeline.models.mask_rcnn.weights import sizes_in
 from pipeline.models.pointrend.head import PointRendHead
-from pipeline.models.pointrend.layout import HEAD, origins, recognise
+from pipeline.models.pointrend.layout import HEAD, recognise
 from pipeline.models.pointrend.network import pointrend
+from pipeline.models.pointrend.origins import origins
 from pipeline.models.shared.detectron2 import is_extra
 from pipeline.models.shared.files import WeightsFile
 from pipeline.models.shared.importing import held_in, import_weights

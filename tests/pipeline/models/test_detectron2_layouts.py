@@ -14,11 +14,11 @@ from pipeline.models import MODELS
 from pipeline.models.cascade_mask_rcnn.importer import origin_of as of_cascade
 from pipeline.models.cascade_mask_rcnn.network import cascade_mask_rcnn
 from pipeline.models.keypoint_rcnn.importer import _network as keypoint_rcnn
-from pipeline.models.keypoint_rcnn.layout import of_detectron2, of_torchvision
+from pipeline.models.keypoint_rcnn.origins import of_detectron2, of_torchvision
 from pipeline.models.mask_rcnn.detectron2.layout import called
 from pipeline.models.mask_rcnn.detectron2.network import mask_rcnn
-from pipeline.models.pointrend.layout import origins
 from pipeline.models.pointrend.network import pointrend
+from pipeline.models.pointrend.origins import origins
 from pipeline.models.recognising import recognised
 from pipeline.models.shared.importing import Origin
 
