@@ -1,6 +1,7 @@
 """Results and pictures for sinks, and how each kind is opened."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,3 +100,26 @@ def schemes_restored() -> Iterator[None]:
     yield
     for name in set(SCHEMES) - before:
         SCHEMES.forget(name)
+
+
+@pytest.fixture
+def write(
+    make_result: Callable[..., FrameResult], make_picture: Callable[..., Picture]
+) -> Callable[..., None]:
+    """Frames of a file, 5 a second, or of a camera whose clock said so."""
+
+    def write(
+        sink: Sink,
+        frames: range,
+        *,
+        epoch: int = 0,
+        at: float | None = None,
+        size: tuple[int, int] = (48, 64),
+    ) -> None:
+        for i in frames:
+            result = make_result(i, epoch=epoch, pts_s=i / 5)
+            if at is not None:
+                result = replace(result, captured_at_s=at + i / 5, clock="arrival")
+            sink.write(result, make_picture(i, size=size))
+
+    return write
