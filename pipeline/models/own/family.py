@@ -46,7 +46,10 @@ def _check(made: Any, origin: str) -> None:
                 f"model {origin}: the function must return a Segmenter (docs/models.md), got "
                 f"{type(made).__name__} without {method}()"
             )
-    info = getattr(made, "info", None)
+    try:
+        info = made.info
+    except AttributeError:
+        info = None
     if not isinstance(info, ModelInfo):
         raise ModelError(
             f"model {origin}: info must be a ModelInfo(name, labels, sha256), got "
