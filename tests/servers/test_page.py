@@ -385,6 +385,16 @@ def test_of_many_tiles_the_first_are_live_and_the_others_have_stills(opened) -> 
     assert page.locator(".tile canvas").count() == 1
 
 
+def test_the_workers_view_says_what_holds_the_run_up(opened) -> None:
+    page = opened("#/workers").page
+    page.locator("table td").first.wait_for()
+    line = page.locator(".held-up").inner_text()
+    assert re.fullmatch(r"Held up by [a-z]+(, \w+)?: .+; .+", line), line
+    cells = page.locator("table").first.locator("td").all_inner_texts()
+    assert cells[0] == "local"
+    assert cells[3:5] == ["\N{EN DASH}", "\N{EN DASH}"]  # on no GPU
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_every_view_fits_the_screen(opened, width: int, tmp_path: Path) -> None:
     page = opened(size=(width, 844)).page

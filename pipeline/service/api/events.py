@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from pipeline.clock import Clock
 from pipeline.secrets import mask_url, scrub
-from pipeline.service.api.answers import StreamAnswer, WorkerAnswer
+from pipeline.service.api.answers import BottleneckAnswer, StreamAnswer, WorkerAnswer
 from pipeline.service.api.sockets import while_connected
 from pipeline.service.history import Change
 from pipeline.service.service import Service
@@ -60,6 +60,7 @@ class OverviewAnswer(BaseModel):
     ready: bool
     streams: list[StreamAnswer]
     workers: list[WorkerAnswer]
+    bottleneck: BottleneckAnswer
 
 
 class Overviews:
@@ -87,6 +88,7 @@ class Overviews:
             ready=service.ready,
             streams=[StreamAnswer.of(status) for status in service.streams()],
             workers=[WorkerAnswer.of(counts, rates) for counts, rates in service.workers()],
+            bottleneck=BottleneckAnswer.of(service.bottleneck()),
         )
         return overview.model_dump_json()
 

@@ -81,12 +81,19 @@ export class Workers {
     this._feed = feed;
     this._workers = new Table("Segment workers", WORKER, ({ worker }) => worker);
     this._queues = new Table("Where frames are, lately", QUEUE, ({ id }) => id);
-    this.element = h("section", { class: "tables", "aria-label": "Workers" }, this._workers.element, this._queues.element);
+    this._heldUp = h("p", { class: "hint held-up" });
+    this.element = h(
+      "section",
+      { class: "tables", "aria-label": "Workers" },
+      this._heldUp, this._workers.element, this._queues.element,
+    );
   }
 
   update() {
     const { overview } = this._feed;
     if (!overview) return;
+    const { kind, source, figure: shown, next_step: next } = overview.bottleneck;
+    say(this._heldUp, `Held up by ${kind}${source ? `, ${source}` : ""}: ${shown}; ${next}`);
     this._workers.show(overview.workers);
     this._queues.show(overview.streams);
   }

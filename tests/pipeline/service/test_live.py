@@ -187,6 +187,7 @@ def test_events_are_what_happened_lately_and_an_overview(client, house) -> None:
     assert [one["id"] for one in overview["streams"]] == ["a"]
     assert [one["worker"] for one in overview["workers"]] == ["local"]
     assert overview["ready"] is True
+    assert overview["bottleneck"] == client.get("/v1/bottleneck").json()
 
 
 @pytest.mark.parametrize(
