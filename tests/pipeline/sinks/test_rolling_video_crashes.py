@@ -9,8 +9,6 @@ import av
 import pytest
 
 from pipeline.errors import ConfigError, SinkFull
-from pipeline.picture import Picture
-from pipeline.results import FrameResult
 from pipeline.sinks import SinkTarget
 from pipeline.sinks.segmented import open_segmented
 from pipeline.sinks.urls import parse_sink
@@ -19,12 +17,6 @@ from pipeline.testing import check_sink, make_end
 from tests.pipeline.sinks.rolled import content, decoded, lines, names
 
 Open = Callable[..., Sink]
-
-
-MakeResult = Callable[..., FrameResult]
-
-
-MakePicture = Callable[..., Picture]
 
 
 END = make_end(source_id="gate", captured=9, published=9)

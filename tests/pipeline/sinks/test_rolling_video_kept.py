@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError, SinkError, SinkFull
-from pipeline.picture import Picture
-from pipeline.results import FrameResult
 from pipeline.stages import Outcome, Sink, Status, resume_keeping
 from pipeline.testing import make_end
 from tests.pipeline.sinks.rolled import content, decoded, lines, names
@@ -18,17 +16,7 @@ from tests.pipeline.sinks.rolled import content, decoded, lines, names
 Open = Callable[..., Sink]
 
 
-MakeResult = Callable[..., FrameResult]
-
-
-MakePicture = Callable[..., Picture]
-
-
 END = make_end(source_id="gate", captured=9, published=9)
-
-
-NOON = 1_764_417_600.0
-"""2025-11-29 12:00:00 UTC."""
 
 
 TEMPLATE = "{source}-{start}.mp4"

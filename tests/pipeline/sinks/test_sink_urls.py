@@ -26,9 +26,6 @@ from pipeline.sinks.urls import parse_sink
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
-KNOWN = ", ".join(sorted(SCHEMES))
-
-
 def test_a_url_gives_scheme_location_and_options_with_their_defaults() -> None:
     parsed = parse_sink("video:out/{source}.mp4?crf=30&annotated=0&min_score=0.7")
     assert (parsed.scheme.name, parsed.location) == ("video", "out/{source}.mp4")

@@ -1,7 +1,5 @@
 """What is wrong with a sink's URL is one line that says what is right."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeline.errors import ConfigError
@@ -10,9 +8,6 @@ from pipeline.sinks import (
     check_sink,
 )
 from pipeline.sinks.urls import parse_sink
-
-DOCS = Path(__file__).resolve().parents[3] / "docs"
-
 
 KNOWN = ", ".join(sorted(SCHEMES))
 

@@ -21,9 +21,6 @@ from pipeline.testing import (
     check_sink,
 )
 
-STREET = "synthetic://street?seed=3&frames=12&size=160x120"
-
-
 LABELS = {1: "red"}
 
 

@@ -23,11 +23,6 @@ from pipeline.testing import (
     make_frames,
 )
 
-STREET = "synthetic://street?seed=3&frames=12&size=160x120"
-
-
-LABELS = {1: "red"}
-
 
 class Link:
     """A cable to a camera that goes on for ever; whoever cuts it finds it whole again."""

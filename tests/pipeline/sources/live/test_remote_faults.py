@@ -14,29 +14,14 @@ from pipeline.runner import track
 from pipeline.stages import Status
 from tests.pipeline.sources.live.served import Answer, file, remote, written
 
-KINDS = {
-    "a.ts": {"options": {"bf": "0", "g": "6"}},
-    "a.mp4": {},
-    "a.mkv": {},
-    "a.webm": {"codec": "libvpx"},
-    "a.avi": {"codec": "mpeg4"},
-    "a.nut": {"codec": "mpeg4"},
-    "a.flv": {"codec": "flv1"},
-    "a.ogv": {"codec": "libvpx"},
-    "a.h264": {"options": {"bf": "0"}},
-    "a.mjpeg": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
-    "a.gif": {"codec": "gif", "pix_fmt": "rgb8"},
-    "a.y4m": {"codec": "rawvideo"},
-    "a.apng": {"codec": "apng", "pix_fmt": "rgb24"},
-    "live.webm": {"codec": "libvpx", "mux": {"live": "1"}},
-}
+TS = {"options": {"bf": "0", "g": "6"}}
 
 
 def test_a_server_that_is_not_up_yet_is_asked_again_and_its_recording_read_once(
     server: Any, clips: Any
 ) -> None:
     host, answers = server
-    content = written(clips, "a.ts", **KINDS["a.ts"])
+    content = written(clips, "a.ts", **TS)
     first = iter([lambda h: h.send_error(503)])
     answers["/a.ts"] = lambda h: next(first, file(content))(h)
     source = remote(f"http://{host}/a.ts")
@@ -100,7 +85,7 @@ def test_a_server_that_goes_silent_is_asked_for_the_rest(
     server: Any, clips: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, answers = server
-    content, over = written(clips, "a.ts", **KINDS["a.ts"]), threading.Event()
+    content, over = written(clips, "a.ts", **TS), threading.Event()
     first = iter([silent(content, len(content) // 2, over)])
     answers["/a.ts"] = lambda h: next(first, file(content))(h)
     source = remote(f"http://{host}/a.ts", read_timeout_s=0.3)
@@ -112,7 +97,7 @@ def test_a_server_that_goes_silent_is_asked_for_the_rest(
 
 def test_stop_is_heard_while_a_recording_is_silent(server: Any, clips: Any) -> None:
     host, answers = server
-    content, over = written(clips, "a.ts", **KINDS["a.ts"]), threading.Event()
+    content, over = written(clips, "a.ts", **TS), threading.Event()
     answers["/a.ts"] = silent(content, len(content) // 2, over)
     source = remote(f"http://{host}/a.ts", read_timeout_s=60.0)
     frames = source.frames()
@@ -152,7 +137,7 @@ def test_pictures_of_a_recording_that_are_too_large_are_refused(server: Any, cli
 @pytest.mark.parametrize("length", ["0", "-1", "many", "9" * 30])
 def test_a_length_that_is_none_ends_in_words(server: Any, clips: Any, length: str) -> None:
     host, answers = server
-    content = written(clips, "a.ts", **KINDS["a.ts"])
+    content = written(clips, "a.ts", **TS)
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
