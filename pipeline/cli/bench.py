@@ -1,4 +1,4 @@
-"""`maskstream bench model`: the engine against torchvision's own forward, in one run."""
+"""`maskstream bench model`: the engine beside torchvision's forward; `bench models`: all."""
 
 from __future__ import annotations
 
@@ -50,3 +50,46 @@ def model(
             repeats=repeats,
         )
     )
+
+
+@app.command("models")
+def compare(
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="As of track; may be repeated. By default all that can be."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Weights of a model; may be repeated."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or bf16.")] = "auto",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of the picture.")] = "640x480",
+    instances: Annotated[int, typer.Option(min=0, max=100, help="Left by the threshold.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each.")] = 3,
+) -> None:
+    """One table over the models: ms a picture, ms to runs, peak memory, beside the published AP."""
+    from pipeline.cli.retrack import parse_size
+    from pipeline.errors import ConfigError, MaskstreamError
+    from pipeline.models.measuring import Cost, cost, lines_of, measurable
+    from pipeline.sources import open_source
+
+    given = dict(text.partition("=")[::2] for text in weights or [])
+    if unread := [key for key, value in given.items() if not value]:
+        raise ConfigError(f"--weights: must be NAME=FILE, got {unread[0]!r}")
+    height, width = parse_size(size)
+    source = open_source(
+        f"synthetic://street?seed=1&frames=1&size={width}x{height}", source_id="bench"
+    )
+    picture = next(iter(source.frames())).image
+    source.stop()
+    costs: list[Cost | tuple[str, MaskstreamError]] = []
+    for one in name or [*measurable(), *given]:
+        try:
+            costs.append(
+                cost(one, given.get(one), picture, instances, repeats, device=device,
+                     precision=precision)
+            )  # fmt: skip
+        except MaskstreamError as error:
+            costs.append((one, error))
+    give_lines("\n".join(lines_of(costs)))

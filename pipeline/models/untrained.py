@@ -1,0 +1,99 @@
+"""Networks with random weights, run as loaded ones are: speed and memory do not depend on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pipeline.errors import ConfigError
+from pipeline.models.cascade_mask_rcnn.network import cascade_mask_rcnn
+from pipeline.models.condinst.layout import ADELAIDET as CONDINST_LAYOUT
+from pipeline.models.condinst.network import CondInst
+from pipeline.models.condinst.segmenter import load_condinst
+from pipeline.models.mask_rcnn.bench import network_for
+from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
+from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION
+from pipeline.models.mask_rcnn.engine.mask_head import MaskHead
+from pipeline.models.mask_rcnn.loading import Trained
+from pipeline.models.mask_rcnn.segmenter import load_mask_rcnn
+from pipeline.models.pointrend.head import PointRendHead
+from pipeline.models.pointrend.network import pointrend
+from pipeline.models.shared.files import WeightsFile, from_bytes
+from pipeline.models.shared.labels import COCO_CLASSES
+from pipeline.models.solov2.layout import ADELAIDET as SOLO_LAYOUT
+from pipeline.models.solov2.network import SoloDesign, SoloV2
+from pipeline.models.solov2.segmenter import load_solov2
+from pipeline.models.yolact.designs import DESIGNS
+from pipeline.models.yolact.layout import name_in_file
+from pipeline.models.yolact.network import Yolact
+from pipeline.models.yolact.segmenter import load_yolact
+from pipeline.stages import Segmenter
+
+CLASSES = 80
+_PIXELS = 300
+"""About what is to be taken off pixels of 0 to 255 for features of moderate size."""
+_NOBODY_S = WeightsFile("random weights", bytes(COCO_CLASSES + 1), "")
+
+
+def untrained(name: str, **options: Any) -> Segmenter:
+    """A model by name with random weights, always the same.
+
+    Args:
+        name: of the catalogue.
+        options: as of `pipeline.models.load_segmenter`.
+
+    Raises:
+        ConfigError: models of this family need weights.
+    """
+    torch.manual_seed(0)
+    family, _, body = name.partition("_resn")
+    body = f"resn{body.removesuffix('_fpn')}"
+    if name in DESIGNS:
+        network = Yolact(DESIGNS[name], CLASSES + 1)
+        return load_yolact(name, _file(network, name_in_file), **options)
+    if family == "solov2":
+        solo = SoloV2(SoloDesign(body, stride_in_1x1=True))
+        return load_solov2(name, _file(solo, SOLO_LAYOUT.called), **options)
+    if family == "condinst":
+        condinst = CondInst(body, stride_in_1x1=True)
+        return load_condinst(name, _file(condinst, CONDINST_LAYOUT.called), **options)
+    if family in ("maskrcnn", "cascade_mask_rcnn", "pointrend"):
+        return load_mask_rcnn(name, _NOBODY_S, read=lambda *_: _rcnn(name, body), **options)
+    raise ConfigError(f"model {name}: is measured with weights only; give them")
+
+
+def _rcnn(name: str, body: str) -> Trained:
+    if name.startswith("maskrcnn"):
+        return Trained(_spread(network_for(name)), TORCHVISION, COCO_CLASSES)
+    pointed = name.startswith("pointrend")
+    network = (pointrend if pointed else cascade_mask_rcnn)(body, CLASSES)
+    network.eval().requires_grad_(False)
+    network.backbone.body.conv1.weight.div_(_PIXELS)
+    last_head = PointRendHead if pointed else MaskHead
+    return Trained(_spread(network), DETECTRON2, CLASSES + 1, last_head)
+
+
+def _spread(network: Any) -> Any:
+    """Classes that are not all alike, so that there are detections."""
+    for key, tensor in network.named_parameters():
+        if key.endswith("cls_score.weight"):
+            nn.init.normal_(tensor, std=1.0)
+    return network
+
+
+def _file(network: nn.Module, called: Callable[[str], str]) -> WeightsFile:
+    """A network's weights as they are published."""
+    held = (
+        (key, value)
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    )
+    return from_bytes(save(_named(held, called)), "random weights")
+
+
+def _named(held: Iterable[tuple[str, Tensor]], called: Callable[[str], str]) -> dict[str, Tensor]:
+    return {called(key): value.contiguous() for key, value in held}

@@ -1,0 +1,58 @@
+"""`maskstream bench models`: each model in a process of its own, one table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli.app import app
+from pipeline.errors import ConfigError, ModelError
+from pipeline.models.measuring import Cost, cost, lines_of, measurable
+
+
+def test_a_model_is_measured_in_a_process_of_its_own() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    found = cost("maskrcnn_resnet18_fpn", None, image, 5, 1, device="cpu")
+    assert (found.name, found.weights) == ("maskrcnn_resnet18_fpn", "demo")
+    assert found.instances <= 5
+    assert found.ms > 0
+    assert 0 <= found.ms_to_runs <= found.ms
+    assert found.peak_mb > 20  # the weights alone
+
+
+def test_what_cannot_be_measured_says_why_and_is_no_end_of_the_others() -> None:
+    with pytest.raises(ConfigError, match="model 'nix' is not known"):
+        cost("nix", None, np.zeros((4, 4, 3), np.uint8), 1, 1)
+    said = (
+        CliRunner()
+        .invoke(
+            app, ["bench", "models", "--model", "nix", "--model", "mask2former", "--size", "160x96"]
+        )
+        .output.splitlines()
+    )
+    assert said[0].startswith("model  mask AP  ms a picture  to runs  instances  peak MB  weights")
+    assert said[1].startswith("nix: model 'nix' is not known")
+    assert said[2].startswith("mask2former: model mask2former is to be told which")
+
+
+def test_the_table_has_the_published_ap_beside_what_was_measured() -> None:
+    rows = lines_of(
+        [
+            Cost("maskrcnn_resnet50_fpn", "random", 10, 123.456, 7.0, 890.4),
+            ("other", ModelError("no such file")),
+        ]
+    )
+    assert rows == [
+        "model                  mask AP  ms a picture  to runs  instances  peak MB  weights",
+        "maskrcnn_resnet50_fpn     34.6         123.5      7.0         10      890  random",
+        "other: no such file",
+    ]
+
+
+def test_all_that_can_be_measured_without_weights_is_by_default() -> None:
+    names = measurable()
+    assert {"blob", "maskrcnn_resnet50_fpn", "yolact_resnet50", "pointrend_resnet50_fpn"} <= {
+        *names
+    }
+    assert "mask2former" not in names
