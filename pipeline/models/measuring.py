@@ -15,6 +15,7 @@ from typing import Any
 from pipeline import models
 from pipeline.arrays import Image
 from pipeline.errors import MaskstreamError, ModelError
+from pipeline.models.shared.threads import before_torch
 from pipeline.stages import Segmenter
 
 NONE = 1.0
@@ -69,6 +70,7 @@ def cost(
 
 def _answer() -> None:
     """The process that measures: told by standard input, heard on standard output."""
+    before_torch()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     try:
