@@ -14,7 +14,7 @@ SIDE_BY_SIDE := -n 3 --max-worker-restart 0
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch bench bench-gpu docs clean
+.PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch cover bench bench-gpu docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,7 @@ test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/rel
 test-gpu: $(READY_DEV) ## tests that need a CUDA device; a missing device is a failure
 	FAIL_WITHOUT_CUDA=1 $(PYTEST) -m gpu
 
-check: lint type arch ## what CI checks: lint, types, the floors of the architecture
+check: lint type arch cover ## what CI checks: lint, types, the floors of architecture and coverage
 
 lint: $(READY_DEV) ## ruff: style and format
 	$(BIN)/ruff check .
@@ -59,6 +59,11 @@ type: $(READY_DEV) ## mypy, strict
 
 arch: $(READY_DEV) ## import-linter: a module imports only from the floors below
 	$(BIN)/lint-imports
+
+cover: $(READY_DEV) ## coverage of the rooms that every result goes through, by their own tests
+	$(PYTEST) $(SIDE_BY_SIDE) -q -m "not servers and not faults and not gpu" --cov --cov-report=term \
+	    tests/workers tests/pipeline/test_masks*.py tests/pipeline/delivery tests/pipeline/events \
+	    tests/pipeline/plan tests/pipeline/runtime tests/pipeline/stream tests/pipeline/tracking
 
 fmt: $(READY_DEV) ## format the code
 	$(BIN)/ruff format .
