@@ -8,6 +8,7 @@ the dispatcher sends lost frames again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,7 +34,10 @@ from pipeline.turns import Turn
 from workers import logs
 from workers.dispatch import Call, Member
 from workers.last_words import last_lines, pid_in, why_gone
-from workers.predecessor import when_let_go
+from workers.lease import Lease, hold
+from workers.nodes import Stay
+from workers.predecessor import take_over, when_let_go
+from workers.scout import Scout, Scouted
 from workers.segment import Loaded, Refused, SegmentReport, SegmentWorker
 from workers.stream import Pool, StreamReport, StreamWorker
 from workers.transport import Answer
@@ -66,6 +70,10 @@ class StreamSpec:
     max_wait_s: float
     spread: int
     again: bool
+    fenced: bool = False
+    """The machine of the worker before was given up; that worker may still hold what it wrote."""
+    line: str | None = None
+    """The lease that it lives by; None: it needs none."""
 
 
 class SegmentActor:
@@ -115,10 +123,15 @@ class StreamActor:
         import cv2
 
         cv2.setNumThreads(1)  # there are as many stream workers as streams
-        os.chdir(spec.folder)
+        if spec.line is None:
+            os.chdir(spec.folder)
+        else:
+            hold(spec.line)
+            with contextlib.suppress(FileNotFoundError):  # then none of its paths begins there
+                os.chdir(spec.folder)
         self._worker = StreamWorker(
             streams=spec.streams,
-            build=partial(_build, again=spec.again),
+            build=partial(_build, again=spec.again, fenced=spec.fenced),
             connect=_connect,
             max_batch=spec.max_batch,
             max_wait_s=spec.max_wait_s,
@@ -143,6 +156,21 @@ class StreamActor:
         self._worker.obey(command, source_ids)
 
 
+class ScoutActor:
+    """A `Scout`."""
+
+    def __init__(self, line: str, lasts_s: float) -> None:
+        self._scout = Scout(Lease(line, lasts_s=lasts_s))
+
+    def look(self, tokens: Mapping[str, str]) -> Scouted:
+        """See `Scout.look`."""
+        return self._scout.look(tokens)
+
+    def asked(self) -> None:
+        """See `Scout.asked`."""
+        self._scout.asked()
+
+
 def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
     from pipeline.assemble import build_segmenter
 
@@ -153,10 +181,18 @@ def _load(spec: SegmentSpec, weights: WeightsFile | None) -> Segmenter:
 
 
 def _build(
-    plan: StreamPlan, segmenter: AsyncSegmenter, account: StreamAccount, *, again: bool
+    plan: StreamPlan,
+    segmenter: AsyncSegmenter,
+    account: StreamAccount,
+    *,
+    again: bool,
+    fenced: bool,
 ) -> Stream:
     from pipeline.assemble import build_stream
 
+    if fenced:
+        for path in plan.outputs:
+            take_over(path)
     return when_let_go(
         lambda: build_stream(plan, segmenter, account=account, again=again),
         patience_s=_ENDED_WITHIN_S if again else 0.0,
@@ -180,11 +216,25 @@ class RayWorker:
 
     Args:
         address: the handle of the actor.
+        stay: of the node it is on; None: of a scout, which says so of its own.
     """
 
-    def __init__(self, address: Any) -> None:
+    def __init__(self, address: Any, stay: Stay | None = None) -> None:
         self.address = address
+        self.stay = stay
+        self.ended = False
+        """Whether it was killed."""
         self._started = False
+
+    @property
+    def node(self) -> str:
+        """Of its stay."""
+        return "" if self.stay is None else self.stay.node.node_id
+
+    @property
+    def gone(self) -> str | None:
+        """Why its node was given up."""
+        return None if self.stay is None else self.stay.gone
 
     def call(self, method: str, *args: Any) -> Future[Any]:
         """Call a method and return at once."""
@@ -197,6 +247,7 @@ class RayWorker:
 
     def kill(self) -> None:
         """End the process; Ray does not start it again."""
+        self.ended = True
         ray.kill(self.address, no_restart=True)
 
     def reason(self, error: BaseException) -> str:
@@ -216,25 +267,42 @@ class RayWorker:
         return last_lines(Path(node.get_logs_dir_path()), pid, started=self._started)
 
 
-def start_segment(spec: SegmentSpec, weights: Any, *, gpus: float, **where: Any) -> RayWorker:
-    """Start a segment worker somewhere, or as Ray's options say; `weights` may be a reference."""
-    options: dict[str, Any] = where | {
-        "num_gpus": gpus,
-        "concurrency_groups": {"data": DATA_LANES, "ping": PING_LANES},
-    }
+def start_segment(
+    spec: SegmentSpec, weights: Any, *, gpus: float, stay: Stay, **where: Any
+) -> RayWorker:
+    """Start a segment worker on a node, or as Ray's options say; `weights` may be a reference."""
+    options: dict[str, Any] = (
+        {"scheduling_strategy": _on(stay.node.node_id)}
+        | where
+        | {
+            "num_gpus": gpus,
+            "concurrency_groups": {"data": DATA_LANES, "ping": PING_LANES},
+        }
+    )
     if gpus and ":" in spec.model.device:  # a device by its number: all of them must be in sight
         options["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
     actor = _remote(SegmentActor, **options)
-    return RayWorker(actor.remote(spec, weights))
+    return RayWorker(actor.remote(spec, weights), stay)
 
 
-def start_stream(spec: StreamSpec, *, node_id: str) -> RayWorker:
-    """Start a stream worker on a node: where its files are."""
+def start_stream(spec: StreamSpec, *, stay: Stay, resource: str | None = None) -> RayWorker:
+    """Start a stream worker on a node, of one of whose resources it may take one."""
+    resources = {} if resource is None else {resource: 1.0}
+    on = _on(stay.node.node_id)
+    actor = _remote(StreamActor, scheduling_strategy=on, resources=resources)
+    return RayWorker(actor.remote(spec), stay)
+
+
+def start_scout(node_id: str, *, line: str, lasts_s: float) -> RayWorker:
+    """Start a scout on a node."""
+    actor = _remote(ScoutActor, scheduling_strategy=_on(node_id))
+    return RayWorker(actor.remote(line, lasts_s))
+
+
+def _on(node_id: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    actor = _remote(StreamActor, scheduling_strategy=here)
-    return RayWorker(actor.remote(spec))
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
 def _remote(kind: type, **options: Any) -> Any:

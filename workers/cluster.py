@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline import models
+from pipeline.errors import ConfigError
 from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
+from pipeline.plan.sharing import kept_here
+from workers.nodes import Nodes, Stay
+from workers.placement import Node, Placing
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
+from workers.ray_nodes import listed
 from workers.ray_own import free_for_objects, start_ray, stop_ray
-from workers.scaling import Fleet, fleet, store_bytes
-from workers.seats import Seats
+from workers.scaling import store_bytes
+from workers.scout import versions
+from workers.seats import Seat
+from workers.shared_paths import tokens
 from workers.slots import Remote
 from workers.surroundings import be_quiet
 from workers.vital import Vital
+
+if TYPE_CHECKING:
+    from workers.actors import RayWorker
+
+LEASE_S = 1.0
+"""Streams of a machine that was given up have ended so long before others take their place."""
 
 
 class Cluster:
@@ -42,7 +59,7 @@ class Cluster:
         swaps: bool = False,
     ) -> None:
         self._swaps = swaps
-        self._seats: Seats | None = None
+        self._seats: list[Seat] = []
         self._may_leave = may_leave
         self._plan = plan
         self._weights_bytes = weights_bytes
@@ -51,11 +68,22 @@ class Cluster:
         self._ours = False
         self._weights_ref: Any = None
         self._vital = Vital()
+        self._watching = ExitStack()
+        self._segments: list[RayWorker] = []
+        self._streams: list[RayWorker] = []
+        self._ran: dict[str, RayWorker] = {}
+        family = models.named(plan.model.name).family
+        self._placement = Placing(
+            plan.cluster,
+            plan.workers.segment,
+            plan.workers.gpus_each,
+            wants_gpu=family.wants_gpu and plan.model.device != "cpu",
+        )
 
     @property
     def segment_workers(self) -> int:
-        """How many there should be."""
-        return self._fleet.workers
+        """How many there should be now; grows as nodes join."""
+        return self._placement.wanted(self._nodes())
 
     @property
     def stream_workers(self) -> int:
@@ -66,7 +94,7 @@ class Cluster:
         """Start or join Ray.
 
         Raises:
-            ConfigError: the cluster cannot be reached.
+            ConfigError: the cluster cannot be reached, or is not what the settings ask for.
         """
         be_quiet()
         import ray
@@ -76,10 +104,8 @@ class Cluster:
         try:
             if self._ours:
                 self._connect(self._folder)
-            self._node_id = ray.get_runtime_context().get_node_id()
-            self._fleet = self._choose()
-            if self._swaps and self._fleet.gpus_each:
-                self._seats = Seats(self._fleet.workers, self._fleet.gpus_each)
+            self._watch = self._begin_watching()
+            self._refuse_unfit()
         except BaseException:
             self._end()
             raise
@@ -102,8 +128,10 @@ class Cluster:
 
     def _end(self) -> None:
         self._weights_ref = None
-        if self._seats is not None and not self._ours:
-            self._seats.release()
+        if not self._ours:
+            for seat in self._seats:
+                seat.release()
+        self._watching.close()
         if self._ours:
             stop_ray(at_once=self.fault() is not None)
         if self._folder is not None:
@@ -119,39 +147,82 @@ class Cluster:
 
         self._weights_ref = None if weights is None else ray.put(weights)
 
-    def start_segment(self, worker_id: str) -> Remote:
-        """A `SegmentWorker` that has its model still to load."""
+    def missing(self) -> str | None:
+        """What the run waits for before its first stream may begin, one line; or None."""
+        gpus = self._placement.missing_gpus(self._nodes())
+        if not gpus or self._plan.cluster.allow_fewer:
+            return None
+        return (
+            f"{self._plan.workers.segment} segment workers: {gpus:g} GPUs are missing; waiting for "
+            "them, --allow-fewer begins with those there are"
+        )
+
+    def start_segment(self, worker_id: str) -> Remote | None:
+        """A `SegmentWorker` that has its model still to load; None: there is no room now."""
         return self._start_segment(worker_id, self._plan.model, self._weights_ref)
 
     def bring(
         self, model: ModelPlan, weights: models.WeightsFile | None
-    ) -> Callable[[str], Remote]:
+    ) -> Callable[[str], Remote | None]:
         """See `Machines`; its weights stay as long as what is returned does."""
         import ray
 
         handed_out = None if weights is None else ray.put(weights)
         return lambda worker_id: self._start_segment(worker_id, model, handed_out)
 
-    def _start_segment(self, worker_id: str, model: ModelPlan, weights: Any) -> Remote:
+    def _start_segment(self, worker_id: str, model: ModelPlan, weights: Any) -> Remote | None:
         from workers.actors import SegmentSpec, start_segment
 
-        gpus = self._fleet.gpus_each
+        nodes = self._nodes()
+        gpus = self._placement.share(nodes)
+        seat = self._seat_for(model, gpus) if self._swaps and gpus else None
+        stay = self._stay_for_segment() if seat is None else seat.stay
+        if stay is None or (seat is None and self._swaps and gpus):
+            return None
         device = "cpu" if model.device == "auto" and not gpus else model.device
         spec = SegmentSpec(
             worker_id,
-            replace(model, device=device, threads=self._fleet.threads),
+            replace(model, device=device, threads=self._placement.threads(stay.node, nodes)),
             self._plan.workers.max_wait_s,
             warm_up=gpus > 0,
         )
-        if self._seats is None:
-            return start_segment(spec, weights, gpus=gpus)
-        return start_segment(spec, weights, gpus=self._seats.gpus, **self._seats.of(worker_id))
+        if seat is None:
+            worker = start_segment(spec, weights, gpus=gpus, stay=stay)
+        else:
+            worker = start_segment(spec, weights, gpus=seat.gpus, stay=stay, **seat.options)
+            seat.take(worker, model)
+        self._segments = [*_alive(self._segments), worker]
+        return worker
 
-    def start_stream(self, streams: Sequence[StreamPlan], *, spread: int, again: bool) -> Remote:
-        """A `StreamWorker` for these streams, on this node."""
+    def _stay_for_segment(self) -> Stay | None:
+        taken = _taken(self._segments)
+        if self._seats:
+            taken = Counter(seat.stay.node.node_id for seat in self._seats)
+        node = self._placement.for_segment(self._nodes(), taken)
+        return None if node is None else self._stays()[node.node_id]
+
+    def _seat_for(self, model: ModelPlan, gpus: float) -> Seat | None:
+        """One that is free, or a new one; None: there is no room."""
+        for seat in [seat for seat in self._seats if seat.stay.gone is not None]:
+            self._seats.remove(seat)
+            seat.release()
+        free = next((seat for seat in self._seats if seat.is_free_for(model)), None)
+        if free is None and (stay := self._stay_for_segment()) is not None:
+            free = Seat(stay, gpus)
+            self._seats.append(free)
+        return free
+
+    def start_stream(
+        self, streams: Sequence[StreamPlan], *, spread: int, again: bool
+    ) -> Remote | None:
+        """A `StreamWorker` for these streams; None: there is no room now."""
         from workers.actors import StreamSpec, start_stream
 
-        workers = self._plan.workers
+        here = any(kept_here(self._plan, stream) is not None for stream in streams)
+        node = self._placement.for_stream(self._nodes(), _taken(self._streams), stays=here)
+        if node is None:
+            return None
+        stay, workers = self._stays()[node.node_id], self._plan.workers
         spec = StreamSpec(
             tuple(self._remembering(stream, again=again) for stream in streams),
             os.getcwd(),
@@ -159,8 +230,19 @@ class Cluster:
             workers.max_wait_s,
             spread,
             again,
+            fenced=again and self._was_given_up(streams),
+            line=stay.line,
         )
-        return start_stream(spec, node_id=self._node_id)
+        resource = None if here else self._plan.cluster.stream_resource
+        worker = start_stream(spec, stay=stay, resource=resource)
+        self._streams = [*_alive(self._streams), worker]
+        self._ran.update({stream.id: worker for stream in streams})
+        return worker
+
+    def _was_given_up(self, streams: Sequence[StreamPlan]) -> bool:
+        """Whether the machine on which one of these ran last was."""
+        last = (self._ran.get(stream.id) for stream in streams)
+        return any(worker is not None and worker.gone is not None for worker in last)
 
     def _remembering(self, stream: StreamPlan, *, again: bool) -> StreamPlan:
         """A stream worker that dies goes on from its checkpoint also when the user keeps none."""
@@ -183,16 +265,60 @@ class Cluster:
         )
         start_ray(needed, folder, may_leave=self._may_leave)
 
-    def _choose(self) -> Fleet:
-        cores = len(os.sched_getaffinity(0))
-        return fleet(self._plan.workers.segment, gpus=self._gpus(), cores=cores)
+    def _begin_watching(self) -> Nodes:
+        """Over all nodes of a cluster; our own Ray has but one."""
+        from workers.actors import start_scout
 
-    def _gpus(self) -> int:
-        import ray
+        list_nodes = partial(listed, self._plan.model.device)
+        cluster = self._plan.cluster
+        joined = self._address is not None or not self._ours
+        shared = cluster.shared_paths if joined else ()
+        nodes = Nodes(
+            here=next(node for node in list_nodes() if node.here),
+            listed=list_nodes,
+            start_scout=partial(start_scout, lasts_s=cluster.node_timeout_s - LEASE_S),
+            name=secrets.token_hex(8),
+            versions=versions(),
+            tokens=self._watching.enter_context(tokens(shared)),
+            node_timeout_s=cluster.node_timeout_s,
+        )
+        self._watching.callback(nodes.close)
+        if joined:
+            nodes.begin()
+        return nodes
 
-        model = self._plan.model
-        if model.device == "cpu" or not models.named(model.name).family.wants_gpu:
-            return 0
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        found = int(resources.get("GPU", 0))
-        return min(1, found) if ":" in model.device else found
+    def _refuse_unfit(self) -> None:
+        """Refuse what the nodes there are, or any that could come, cannot be.
+
+        Raises:
+            ConfigError: names what is missing.
+        """
+        nodes = self._nodes()
+        self._placement.refuse_unknown(nodes)
+        if self._address is None and self._ours and (missing := self.missing()) is not None:
+            what = missing.partition(";")[0]
+            raise ConfigError(f"workers.segment: {what}; --allow-fewer runs with those there are")
+        if self._placement.may_decode(self._watch.here):
+            return
+        for stream in self._plan.streams:
+            if (use := kept_here(self._plan, stream)) is not None:
+                raise ConfigError(
+                    f"source {stream.id}: {use.what}, {use.path}, lies on this machine alone, and "
+                    "cluster.stream_labels or cluster.stream_resource send streams to others; put "
+                    "it into a folder all of them share, and name that in cluster.shared_paths"
+                )
+
+    def _stays(self) -> Mapping[str, Stay]:
+        return {stay.node.node_id: stay for stay in self._watch.stays}
+
+    def _nodes(self) -> list[Node]:
+        return [stay.node for stay in self._watch.stays]
+
+
+def _alive(workers: Sequence[RayWorker]) -> list[RayWorker]:
+    return [worker for worker in workers if not worker.ended]
+
+
+def _taken(workers: Sequence[RayWorker]) -> Counter[str]:
+    """How many there are on each node."""
+    return Counter(worker.node for worker in _alive(workers))

@@ -38,6 +38,8 @@ class Member:
     """Grows with every replacement, so that answers of an earlier life can be told apart."""
     model: int = 0
     """The number of the model it has; 0: that of the start of the run."""
+    node: str = ""
+    """The machine it is on; empty where there is one alone."""
 
     def __str__(self) -> str:
         return f"{self.worker_id}#{self.generation}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pipeline import models
 from pipeline.plan import ModelPlan, StreamPlan
 from workers.slots import Remote
+
+StartSegment: TypeAlias = Callable[[str], Remote | None]
+"""Starts a `SegmentWorker` of a model by its name; None: no machine has room for it."""
 
 
 class Machines(Protocol):
@@ -15,22 +18,25 @@ class Machines(Protocol):
 
     @property
     def segment_workers(self) -> int:
-        """How many there should be."""
+        """How many there should be now; grows as machines join."""
 
     @property
     def stream_workers(self) -> int:
         """How many may read files at once; cameras are never kept waiting."""
 
-    def start_segment(self, worker_id: str) -> Remote:
-        """A `SegmentWorker` that has its model still to load."""
+    def missing(self) -> str | None:
+        """What the run has to wait for before its first stream may begin, one line; or None."""
 
-    def bring(
-        self, model: ModelPlan, weights: models.WeightsFile | None
-    ) -> Callable[[str], Remote]:
+    def start_segment(self, worker_id: str) -> Remote | None:
+        """A `SegmentWorker` that has its model still to load; None: there is no room now."""
+
+    def bring(self, model: ModelPlan, weights: models.WeightsFile | None) -> StartSegment:
         """What starts `SegmentWorker`s of another model beside those there are, by their names."""
 
-    def start_stream(self, streams: Sequence[StreamPlan], *, spread: int, again: bool) -> Remote:
-        """A `StreamWorker` for these streams."""
+    def start_stream(
+        self, streams: Sequence[StreamPlan], *, spread: int, again: bool
+    ) -> Remote | None:
+        """A `StreamWorker` for these streams; None: there is no room now."""
 
     def fault(self) -> str | None:
         """Why no worker can be started or reached any more, one line for the user; or None."""

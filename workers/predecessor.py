@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pipeline.delivery.lock import Taken
@@ -31,3 +35,27 @@ def when_let_go(build: Callable[[], T], *, patience_s: float, pause: Callable[[f
         except Taken:
             pause(_LOOK_EVERY_S)
     return build()
+
+
+def take_over(path: str) -> None:
+    """Make an output ours that a worker on a machine which was given up may still have open.
+
+    Nobody can end that worker, nor have it let go. So the file is replaced by a copy: what it
+    still writes goes to a file without a name. Of a folder it is the lists that sinks keep in it;
+    what else is there was written once.
+
+    Raises:
+        OSError: it cannot be copied.
+    """
+    if os.path.isdir(path):
+        for hidden in Path(path).glob(".*"):
+            if hidden.is_file():
+                take_over(str(hidden))
+    if not os.path.isfile(path):
+        return
+    copy = Path(path).with_name(f".{secrets.token_hex(4)}.new")
+    try:
+        shutil.copy2(path, copy)
+        os.replace(copy, path)
+    finally:
+        copy.unlink(missing_ok=True)

@@ -1,46 +1,58 @@
-"""`Seats`: the GPUs of the segment workers, where each has room for its successor beside it.
+"""`Seat`: a part of a GPU for one segment worker, with room for its successor beside it.
 
 Ray gives a GPU that one actor has asked for to no other. A run whose model may be another one
-later therefore reserves its GPUs once, one bundle of a placement group for each worker, and a
-worker takes half of a bundle: the other half is for the one that takes its place.
+later therefore reserves its GPUs once, a placement group for each worker, and a worker takes half
+of it: the other half is for the one that takes its place.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pipeline.plan import ModelPlan
+from workers.nodes import Stay
+
+if TYPE_CHECKING:
+    from workers.actors import RayWorker
 
 
-class Seats:
+class Seat:
     """One for each segment worker of a model; Ray is running.
 
     Args:
-        count: segment workers.
-        gpus_each: what each of them gets.
+        stay: of the node it is on.
+        gpus: of a GPU, reserved at once.
     """
 
-    def __init__(self, count: int, gpus_each: float) -> None:
+    def __init__(self, stay: Stay, gpus: float) -> None:
         from ray.util.placement_group import placement_group
 
-        self.gpus = gpus_each / 2
+        self.stay = stay
+        self.gpus = gpus / 2
         """What a worker asks for."""
-        self._count = count
-        self._group: Any = placement_group([{"GPU": gpus_each}] * count)
+        self._workers: list[tuple[RayWorker, ModelPlan]] = []
+        pinned = next(name for name in stay.node.resources if name.startswith("node:"))
+        self._group: Any = placement_group([{"GPU": gpus, pinned: 0.001}])
 
-    def of(self, worker_id: str) -> dict[str, Any]:
-        """Where a worker is started, as options of its actor; those of a model sit apart.
-
-        Args:
-            worker_id: ends in its number, which goes on from one model to the next.
-        """
+    @property
+    def options(self) -> dict[str, Any]:
+        """Where a worker is started, as options of its actor."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        number = int(worker_id.rpartition("-")[2]) % self._count
-        strategy = PlacementGroupSchedulingStrategy(self._group, number)
-        return {"scheduling_strategy": strategy}
+        return {"scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, 0)}
+
+    def take(self, worker: RayWorker, model: ModelPlan) -> None:
+        """Have a worker of a model sit here."""
+        self._workers.append((worker, model))
+
+    def is_free_for(self, model: ModelPlan) -> bool:
+        """Whether no worker of this model sits here, and one of another at most."""
+        self._workers = [(w, of) for w, of in self._workers if not w.ended]
+        return len(self._workers) < 2 and all(of != model for _, of in self._workers)
 
     def release(self) -> None:
-        """Give the GPUs back, also those of workers that still have them."""
+        """Give it back, also where a worker still sits there."""
         from ray.util.placement_group import remove_placement_group
 
         with suppress(Exception):  # a cluster that is gone has none

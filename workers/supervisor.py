@@ -29,10 +29,11 @@ from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
 from workers import weights
 from workers.dispatch import Member
-from workers.lives import Limits, Owed, look_within_s
-from workers.machines import Machines
+from workers.lives import Limits, Owed
+from workers.machines import Machines, StartSegment
 from workers.neighbours import Neighbours
 from workers.scaling import groups
+from workers.segment_slots import SegmentSlots
 from workers.slots import Remote, SegmentSlot, StreamSlot
 from workers.stream import Pool
 from workers.successors import Successors, error_of
@@ -77,12 +78,21 @@ class Supervisor(ControlledRun):
         self._info: ModelInfo | None = None
         self._neighbours = Neighbours()
         self._hopeless: str | None = None
+        self._said_missing: str | None = None
         self._looked_at_s = self._moved_at_s = clock()
         self._published = 0
         self._segments: Sequence[SegmentSlot] = ()
         self._successors = Successors(wake=self._news.set)
         self._number = 0
-        self._named = 0
+        self._start: StartSegment = machines.start_segment
+        self._start_next: StartSegment = machines.start_segment
+        self._make = SegmentSlots(
+            machines=machines,
+            workers=plan.workers,
+            limits=self._limits,
+            wake=self._news.set,
+            clock=clock,
+        )
         self._slots: list[StreamSlot] = []
         self._placed = 0
         for group in groups(plan.streams, plan.workers.streams_per_worker):
@@ -105,7 +115,7 @@ class Supervisor(ControlledRun):
         progress_at_s = self._clock()
         self._obey(stop, abort)
         if not self._over:  # told before, it starts nothing
-            self._segments = self._segment_slots(self._machines.start_segment, 0)
+            self._start_segments()
         while not self._over:
             self._news.clear()
             if (fault := self._machines.fault()) is not None:
@@ -192,8 +202,8 @@ class Supervisor(ControlledRun):
         fetched = weights.fetch(
             ready, told=lambda: self._closed is not None, fault=self._machines.fault
         )
-        start = self._machines.bring(ready.plan.model, fetched)
-        make = partial(self._segment_slots, start)
+        self._start_next = self._machines.bring(ready.plan.model, fetched)
+        make = partial(self._make.make, self._start_next)
         return self._successors.bring(number, make, over=lambda: self._closed)
 
     def _turn_away(self) -> None:
@@ -202,6 +212,7 @@ class Supervisor(ControlledRun):
     def _adopt(self, adoption: Adoption) -> None:
         self._segments = self._successors.adopt(adoption.number, self._segments)
         self._number, self._info = adoption.number, adoption.info
+        self._start = self._start_next
 
     def _begin(self, plan: StreamPlan) -> None:
         self._place((plan,))
@@ -231,6 +242,7 @@ class Supervisor(ControlledRun):
 
     def _look(self) -> None:
         """Once at every worker."""
+        self._start_segments()
         owed: defaultdict[Member, list[Owed]] = defaultdict(list)
         for stream in self._slots:
             for member, one in stream.owed.items():
@@ -249,6 +261,13 @@ class Supervisor(ControlledRun):
     def _pool_of(self, stream: StreamSlot) -> Pool:
         return self._neighbours.of(stream.number, stream.owed)
 
+    def _start_segments(self) -> None:
+        """As many places as there should be now; those of another model come all at once."""
+        missing = self._machines.segment_workers - len(self._segments)
+        if missing > 0:
+            made = self._make.make(self._start, self._number, count=missing)
+            self._segments = (*self._segments, *made)
+
     def _look_last(self) -> None:
         """Segment workers may have counted more since they were looked at."""
         asked = [(slot, slot.ask_last()) for slot in self._segments if slot.ready]
@@ -259,7 +278,7 @@ class Supervisor(ControlledRun):
 
     def _let_begin(self) -> None:
         """Start the streams whose turn it is, as soon as there is a segment worker for them."""
-        if self._info is None:
+        if self._info is None and not self._waits_for_machines():
             found = next((slot.info for slot in self._segments if slot.ready), None)
             self._info = None if found is None else self._plan.model.named(found)
         running = 0
@@ -272,8 +291,16 @@ class Supervisor(ControlledRun):
             running += not stream.live
             if not stream.launched:
                 stream.launch()
-            if not stream.begun and self._info is not None:
+            if stream.launched and not stream.begun and self._info is not None:
                 stream.begin(self._info, self._pool_of(stream))
+
+    def _waits_for_machines(self) -> bool:
+        """Whether some are missing; said once."""
+        missing = self._machines.missing()
+        if missing is not None and missing != self._said_missing:
+            log.warning("%s", missing)
+        self._said_missing = missing
+        return missing is not None
 
     def _give_up_without_workers(self) -> None:
         """Without any segment worker, and none allowed to come back, nothing can go on."""
@@ -299,30 +326,6 @@ class Supervisor(ControlledRun):
         outcome = replace(end.outcome, status=Status.FAILED, reason=self._hopeless)
         return replace(end, outcome=outcome, bug=self._hopeless)
 
-    def _segment_slots(self, start: Callable[[str], Remote], model: int) -> list[SegmentSlot]:
-        """Places of all the workers of a model, each with a name of its own."""
-        count = self._machines.segment_workers
-        first, self._named = self._named, self._named + count
-        names = [f"segment-{number}" for number in range(first, first + count)]
-        return [self._segment_slot(name, start, model) for name in names]
-
-    def _segment_slot(
-        self, worker_id: str, start: Callable[[str], Remote], model: int
-    ) -> SegmentSlot:
-        machines, workers = self._machines, self._plan.workers
-        return SegmentSlot(
-            worker_id,
-            lambda: start(worker_id),
-            limits=self._limits.for_workers(
-                machines.segment_workers, at_most_s=look_within_s(machines.segment_workers)
-            ),
-            batch_timeout_s=workers.batch_timeout_s + workers.max_wait_s,
-            max_batch=workers.max_batch,
-            wake=self._news.set,
-            clock=self._clock,
-            model=model,
-        )
-
     @property
     def _stream_workers(self) -> int:
         return -(-len(self._plan.streams) // self._plan.workers.streams_per_worker)
@@ -331,7 +334,7 @@ class Supervisor(ControlledRun):
         """Make the place of a stream worker that runs these."""
         machines, spread = self._machines, self._placed
 
-        def start(left: Sequence[StreamPlan], again: bool) -> Remote:
+        def start(left: Sequence[StreamPlan], again: bool) -> Remote | None:
             return machines.start_stream(left, spread=spread, again=again)
 
         slot = StreamSlot(

@@ -21,6 +21,10 @@ def run(
         str | None,
         typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
     ] = None,
+    allow_fewer: Annotated[
+        bool,
+        typer.Option("--allow-fewer", help="Begin with the segment workers there are GPUs for."),
+    ] = False,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
@@ -36,8 +40,11 @@ def run(
             "overwrite": overwrite or settings.run.overwrite,
         }
     )
+    cluster = settings.cluster.model_copy(
+        update={"allow_fewer": allow_fewer or settings.cluster.allow_fewer}
+    )
     execute(
-        settings.model_copy(update={"run": run_settings}),
+        settings.model_copy(update={"run": run_settings, "cluster": cluster}),
         quiet=quiet,
         address=address,
         config=config,

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +64,10 @@ def serve(
         str | None,
         typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
     ] = None,
+    allow_fewer: Annotated[
+        bool,
+        typer.Option("--allow-fewer", help="Begin with the segment workers there are GPUs for."),
+    ] = False,
     local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
     token_file: ServeTokens = None,
     tls_cert: Annotated[
@@ -92,20 +97,28 @@ def serve(
         "behind_proxy": behind_proxy or None,
     }
     read = partial(load_service_settings, config, flags, local=local)
-    summary = _serve(config, read, address=address)
+    summary = _serve(config, read, address=address, allow_fewer=allow_fewer)
     for end in summary.ends:
         tell(end, quiet=False)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 
 
-def _serve(config: Path, read: Callable[[], ServiceSettings], *, address: str | None) -> RunSummary:
+def _serve(
+    config: Path,
+    read: Callable[[], ServiceSettings],
+    *,
+    address: str | None,
+    allow_fewer: bool = False,
+) -> RunSummary:
     from pipeline.plan.resolve import resolve
     from pipeline.service import Desired, Door, Service, build_api, first_plan, listening
 
     settings = read()
     door = Door(settings.serve)
     plan = resolve(settings.model_copy(update={"sources": (), "sinks": ()}), config=config)
+    fewer = allow_fewer or plan.cluster.allow_fewer
+    plan = replace(plan, cluster=replace(plan.cluster, allow_fewer=fewer))
     if settings.run.state_dir is None:
         raise ConfigError(
             f"{config}: run.state_dir: is missing; a service keeps its streams and how far they "

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config.cluster import ClusterSettings
 from pipeline.config.section import LocalPath, Section
 from pipeline.config.serving import MetricsSettings, ServeSettings
 from pipeline.paths import SOURCE_ID
@@ -228,7 +229,14 @@ class WorkerSettings(Section):
     """How many workers, and how they batch."""
 
     segment: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Number of segment workers; `auto` is one a GPU, or one on the CPU."
+        "auto",
+        description="Number of segment workers; `auto` is one a GPU, or one a node where there is "
+        "none, nodes that join later included.",
+    )
+    gpus_each: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Of a GPU for each segment worker; by default a whole one, and where there are "
+        "more workers than GPUs as much as makes them fit.",
     )
     max_batch: Annotated[int, Field(ge=1, le=256)] = Field(8, description="Frames in one batch.")
     max_wait_ms: NotNegative = Field(
@@ -279,6 +287,7 @@ class Settings(Section):
     sources: tuple[SourceSettings, ...] = Field(min_length=1)
     sinks: tuple[SinkSettings, ...] = ()
     workers: WorkerSettings = WorkerSettings()
+    cluster: ClusterSettings = ClusterSettings()
     metrics: MetricsSettings = MetricsSettings()
     serve: ServeSettings = ServeSettings()
     run: RunSettings = RunSettings()

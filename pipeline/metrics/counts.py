@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from pipeline.accounting import StreamCounts
 
-WORKER_STATES = ("starting", "ready", "lost")
-"""`lost`: it died or hung and is being replaced, or its restarts are used up."""
+WORKER_STATES = ("starting", "ready", "lost", "waiting")
+"""`lost`: it died or hung and is being replaced, or its restarts are used up; `waiting`: no machine
+has room for it."""
 
 
 @dataclass(frozen=True, slots=True)

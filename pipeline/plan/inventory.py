@@ -27,6 +27,7 @@ from pipeline.sources.schemes import (
     local_path,
 )
 
+WEIGHTS = "the weights"
 _OF_FOLDERS = (".jpg", ".png", ".parquet")
 """What sinks that write folders put into them."""
 _PICTURES = ("00000000.jpg", "00000000.png")
@@ -49,7 +50,7 @@ class Use:
 def reads(plan: RunPlan, *, config: str | os.PathLike[str] | None = None) -> list[Use]:
     """What a run reads from this machine's disks."""
     found = [] if config is None else [Use(os.fspath(config), "the configuration")]
-    found += [Use(path, "the weights") for path in models.weights_paths(plan.model.weights)]
+    found += [Use(path, WEIGHTS) for path in models.weights_paths(plan.model.weights)]
     for source in (stream.source for stream in plan.streams):
         found += _pixels(source)
         for key, path in (

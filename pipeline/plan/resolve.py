@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pipeline import models, sinks, sources
 from pipeline.config import Settings, SourceSettings
 from pipeline.plan.checking import check_plan, check_sources
+from pipeline.plan.cluster import ClusterPlan
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.run import RunPlan, WorkersPlan
 from pipeline.plan.shares import in_flight_share, workers_at_once
@@ -54,6 +55,7 @@ def resolve(
         resume=settings.run.resume,
         metrics_host=settings.metrics.host,
         metrics_port=settings.metrics.port,
+        cluster=_cluster(settings),
     )
     check_plan(plan, config=config)
     return plan
@@ -86,6 +88,20 @@ def _workers(settings: Settings, cores: int) -> WorkersPlan:
         at_once=workers_at_once(cores=cores),
         stream_memory_bytes=asked.stream_memory_mb * 1e6,
         in_flight_bytes=int(asked.in_flight_mb * 1e6),
+        gpus_each=asked.gpus_each,
+    )
+
+
+def _cluster(settings: Settings) -> ClusterPlan:
+    asked = settings.cluster
+    return ClusterPlan(
+        segment_labels=asked.segment_labels,
+        stream_labels=asked.stream_labels,
+        stream_resource=asked.stream_resource,
+        shared_paths=tuple(map(os.path.abspath, asked.shared_paths)),
+        network_bytes_per_s=asked.network_mbit * 1e6 / 8,
+        node_timeout_s=asked.node_timeout_s,
+        allow_fewer=asked.allow_fewer,
     )
 
 

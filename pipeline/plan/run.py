@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline.plan.cluster import ClusterPlan
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.stream import StreamPlan
 
@@ -25,6 +26,8 @@ class WorkersPlan:
     stream_memory_bytes: float
     in_flight_bytes: int
     """Pixels in flight of all streams together."""
+    gpus_each: float | None = None
+    """Of a GPU for each segment worker; None: as the machines turn out to have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +47,4 @@ class RunPlan:
     metrics_host: str
     metrics_port: int | None
     """None: metrics are served nowhere."""
+    cluster: ClusterPlan = field(default_factory=ClusterPlan)

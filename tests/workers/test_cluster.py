@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from pipeline.plan.resolve import resolve
 from workers import actors
 from workers.actors import SegmentSpec, StreamSpec
 from workers.cluster import Cluster
+from workers.nodes import Nodes
+from workers.placement import Node
 from workers.private import STATE, PrivateFolder
-from workers.scaling import Fleet
 from workers.surroundings import nameless
 
 COUNT = 1000
@@ -48,15 +50,28 @@ def plan() -> RunPlan:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is sent to workers instead of starting them."""
     specs: list[Any] = []
-    monkeypatch.setattr(actors, "start_stream", lambda spec, **options: specs.append(spec))
-    monkeypatch.setattr(actors, "start_segment", lambda spec, *args, **options: specs.append(spec))
+
+    def start(spec: Any, *args: Any, **options: Any) -> Any:
+        specs.append(spec)
+        return SimpleNamespace(node="node", ended=False, gone=None)
+
+    monkeypatch.setattr(actors, "start_stream", start)
+    monkeypatch.setattr(actors, "start_segment", start)
     return specs
 
 
 def cluster(plan: RunPlan) -> Cluster:
     made = Cluster(plan, weights_bytes=0, address=None)
-    made._node_id = "node"
-    made._fleet = Fleet(1, 0.0, threads=1)
+    here = Node("node", "here", cores=1, here=True)
+    made._watch = Nodes(
+        here=here,
+        listed=lambda: [here],
+        start_scout=lambda node_id, *, line: pytest.fail("there is no other node"),
+        name="run",
+        versions={},
+        tokens={},
+        node_timeout_s=6.0,
+    )
     return made
 
 

@@ -53,6 +53,9 @@ class Events:
 class Worker:
     """A segment worker as its place and its streams see it; all of it but the model."""
 
+    node = ""
+    gone: str | None = None
+
     def __init__(self, run: Run) -> None:
         self.address: Any = self
         self.dead = False

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
 from pipeline.stream import Leave
 from workers import actors, cluster, running, supervisor, weights
+from workers.placement import Node
 from workers.private import PrivateFolder
 from workers.vital import Vital
 from workers.weights import fetch, most_bytes
@@ -48,13 +48,11 @@ class Story:
         self.handed_out: list[object] = []
         self.store_for: list[int] = []
         self.fetched: Callable[[], WeightsFile] = lambda: FILE
-        context = SimpleNamespace(get_node_id=lambda: "node")
         for owner, name, value in (
             (running, "prepare", self._told_of("prepare", prepare)),
             (models, "fetch_weights", self._told_of("fetch", lambda *_: self.fetched())),
             (ray, "is_initialized", lambda: False),
-            (ray, "get_runtime_context", lambda: context),
-            (ray, "cluster_resources", dict),
+            (cluster, "listed", lambda device: [Node("node", "here", cores=1, here=True)]),
             (
                 ray,
                 "put",
@@ -86,6 +84,9 @@ class NoWorker:
     """A process that never answers."""
 
     address: object = None
+    node = ""
+    gone: str | None = None
+    ended = False
 
     def call(self, method: str, *args: Any) -> Future[Any]:
         return Future()

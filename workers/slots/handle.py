@@ -13,6 +13,14 @@ class Remote(Protocol):
     address: Any
     """What other workers need to call it; may cross processes."""
 
+    @property
+    def node(self) -> str:
+        """The machine it is on, by an id; empty where there is one alone."""
+
+    @property
+    def gone(self) -> str | None:
+        """Why its machine was given up, whatever it may still do; None: it was not."""
+
     def call(self, method: str, *args: Any) -> Future[Any]:
         """Call a method and return at once; calls run in order."""
 

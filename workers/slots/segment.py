@@ -27,7 +27,7 @@ class SegmentSlot:
 
     Args:
         worker_id: names the place, through all lives.
-        start: starts a worker that has its model still to load.
+        start: starts a worker that has its model still to load; None: no machine has room for it.
         limits: how much patience there is.
         batch_timeout_s: what a batch may take, see `lives.Progress`.
         max_batch: frames in one batch.
@@ -39,7 +39,7 @@ class SegmentSlot:
     def __init__(
         self,
         worker_id: str,
-        start: Callable[[], Remote],
+        start: Callable[[], Remote | None],
         *,
         limits: Limits,
         batch_timeout_s: float,
@@ -66,6 +66,7 @@ class SegmentSlot:
         self._report: SegmentReport | None = None
         self._first_load = Load()
         self._member = Member(worker_id, 0, model)
+        self._worker: Remote | None = None
         self._state = "starting"
         self._asked: Asked | None = None
         self._alive: Asked | None = None
@@ -86,7 +87,7 @@ class SegmentSlot:
     def place(self) -> tuple[Member, Load, Any]:
         """Who is there, how busy, and where to reach it."""
         load = self._report.load if self._report is not None else self._first_load
-        return self._member, load, self._remote.address
+        return self._member, load, None if self._worker is None else self._worker.address
 
     @property
     def pid(self) -> int | None:
@@ -100,6 +101,9 @@ class SegmentSlot:
 
     def step(self, owed: Iterable[Owed] = ()) -> None:
         """Look once; `owed` is what streams say of the present life."""
+        if self._state == "waiting":
+            self._start()
+            return
         if self._state == "lost":
             if self._may_restart:
                 self.restarts.note()
@@ -107,7 +111,9 @@ class SegmentSlot:
                 self._start()
             return
         asked, now = self._asked, self._clock()
-        if asked is None:
+        if (gone := self._remote.gone) is not None:
+            self.lose(gone)
+        elif asked is None:
             if now >= self._ask_at_s:
                 self._ask("report", self._limits.ping_timeout_s)
         elif asked.future.done():
@@ -143,16 +149,26 @@ class SegmentSlot:
 
     def close(self) -> None:
         """End it for good."""
-        self._remote.kill()
+        if self._worker is not None:
+            self._worker.kill()
+
+    @property
+    def _remote(self) -> Remote:
+        assert self._worker is not None, "it waits for room"  # noqa: S101 - a bug of ours
+        return self._worker
 
     @property
     def _may_restart(self) -> bool:
         return self.refused is None and self.restarts.allowed
 
     def _start(self) -> None:
+        self._worker = self._start_worker()
+        if self._worker is None:
+            self._state = "waiting"
+            return
         self._state = "starting"
         self._progress = self._new_progress()
-        self._remote = self._start_worker()
+        self._member = replace(self._member, node=self._worker.node)
         alive = self._remote.call("alive")
         self._alive = Asked(alive, self._clock(), self._limits.process_timeout_s)
         self._ask("load", self._limits.start_timeout_s)

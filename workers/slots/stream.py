@@ -34,7 +34,8 @@ class StreamSlot:
 
     Args:
         streams: what it runs.
-        start: starts a worker for these streams; True: again, after a death.
+        start: starts a worker for these streams; True: again, after a death. None: no machine has
+            room for it.
         limits: how much patience there is.
         number: of its first stream among all.
         memory_bytes: what a process may hold for itself; one that holds more is ended.
@@ -46,7 +47,7 @@ class StreamSlot:
         self,
         streams: Sequence[StreamPlan],
         *,
-        start: Callable[[Sequence[StreamPlan], bool], Remote],
+        start: Callable[[Sequence[StreamPlan], bool], Remote | None],
         limits: Limits,
         number: int = 0,
         memory_bytes: float = math.inf,
@@ -92,7 +93,7 @@ class StreamSlot:
     @property
     def launched(self) -> bool:
         """Whether it has, or had, a process."""
-        return self._worker is not None
+        return self._worker is not None or self.restarts.total > 0
 
     @property
     def begun(self) -> bool:
@@ -111,8 +112,9 @@ class StreamSlot:
     def launch(self) -> None:
         """Start the process, so that it is there when there is a model."""
         self._worker = self._start_worker([self._streams[i] for i in self._left], False)
-        for source_id, totals in self._totals.items():
-            totals.note(StreamCounts(source_id))
+        if self._worker is not None:
+            for source_id, totals in self._totals.items():
+                totals.note(StreamCounts(source_id))
 
     def begin(self, info: ModelInfo, pool: Pool) -> None:
         """Let the streams run."""
@@ -129,7 +131,7 @@ class StreamSlot:
             self._told[source_id] = still_wanted(self._told[source_id], command)
         if self._info is None:
             self._end_before_it_began(told)
-        elif told:
+        elif told and self._worker is not None:
             self._call("obey", command, told)
             if isinstance(command, ENDING) and not self._heard and self._asked is not None:
                 self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
@@ -148,6 +150,12 @@ class StreamSlot:
     def step(self, pool: Pool) -> None:
         """Look once."""
         if self.over or self._info is None:
+            return
+        if self._worker is None:
+            self._start_again(pool)
+            return
+        if self._worker.gone is not None:
+            self._lose(self._worker.gone, pool)
             return
         if (error := self._disobeyed()) is not None:
             self._lose(self._remote.reason(error), pool)
@@ -260,8 +268,17 @@ class StreamSlot:
         self.restarts.note()
         log.warning("%s: the stream worker %s; it starts again", ", ".join(self._left), reason)
         self._heard = False
+        self._start_again(pool)
+
+    def _start_again(self, pool: Pool) -> None:
+        """As soon as there is room; who is told to end meanwhile waits for none."""
         self._worker = self._start_worker([self._streams[i] for i in self._left], True)
-        self._begin(pool)
+        if self._worker is not None:
+            self._begin(pool)
+            return
+        for source_id in self._left:
+            if self._leaving(source_id):
+                self.ends[source_id] = self._gone(source_id, "was lost")
 
     def _end_before_it_began(self, source_ids: Iterable[str]) -> None:
         for source_id in source_ids:

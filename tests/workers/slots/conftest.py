@@ -14,6 +14,9 @@ from workers.lives import Limits
 class Worker:
     """A worker that only remembers; the test answers."""
 
+    node = ""
+    gone: str | None = None
+
     def __init__(self) -> None:
         self.address = self
         self.up = True
@@ -63,14 +66,19 @@ class Lives:
         self.workers: list[Worker] = []
         self.up = True
         """Whether the processes of workers come up."""
+        self.node = ""
+        self.room = True
+        """Whether a machine has room for one more."""
         self.asked: list[tuple[list[str], bool]] = []
 
-    def segment(self) -> Worker:
+    def segment(self) -> Worker | None:
+        if not self.room:
+            return None
         self.workers.append(Worker())
-        self.last.up = self.up
+        self.last.up, self.last.node = self.up, self.node
         return self.workers[-1]
 
-    def stream(self, streams: Sequence[StreamPlan], again: bool) -> Worker:
+    def stream(self, streams: Sequence[StreamPlan], again: bool) -> Worker | None:
         self.asked.append(([stream.id for stream in streams], again))
         return self.segment()
 

@@ -271,3 +271,43 @@ def test_loading_may_take_long_but_not_for_ever(lives: Lives, clock: ManualClock
     clock.advance(0.1)
     slot.step()
     assert slot.reason == "did not answer for 100 s"
+
+
+def test_a_worker_whose_machine_is_given_up_is_replaced_whatever_it_still_answers(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = ready_slot(lives, clock)
+    lives.last.answer(health())
+    lives.last.gone = "was on beta, which has not answered for 6 s"
+    slot.step()
+    assert (slot.ready, slot.reason) == (False, "was on beta, which has not answered for 6 s")
+    lives.room = False
+    for _ in range(5):
+        slot.step()
+    assert (slot.counts().state, slot.given_up, slot.restarts.total) == ("waiting", False, 1)
+    lives.room = True
+    slot.step()
+    lives.last.answer(LOADED)
+    slot.step()
+    assert (slot.ready, slot.place[0]) == (True, Member("segment-0", 1))
+    assert [worker.killed for worker in lives.workers] == [True, False]
+
+
+def test_a_place_for_which_there_is_no_room_ends_without_a_worker(
+    lives: Lives, clock: ManualClock
+) -> None:
+    lives.room = False
+    slot = segment_slot(lives, clock)
+    slot.step()
+    slot.close()
+    assert (slot.counts().state, lives.workers) == ("waiting", [])
+
+
+def test_a_worker_is_known_by_the_node_it_is_on(lives: Lives, clock: ManualClock) -> None:
+    lives.node = "beta"
+    assert ready_slot(lives, clock).place[0] == Member("segment-0", 0, node="beta")
+
+
+def test_a_place_without_a_worker_is_at_no_address(lives: Lives, clock: ManualClock) -> None:
+    lives.room = False
+    assert segment_slot(lives, clock).place == (Member("segment-0", 0), Load(), None)

@@ -375,3 +375,38 @@ def test_streams_told_to_stop_before_there_is_a_model_are_over_at_once(
     slot.tell(Drain("enough"))
     assert slot.over
     assert (slot.ends["gate"].exit_code, slot.ends["gate"].why_stopped) == (0, "enough")
+
+
+def test_streams_of_a_machine_that_is_given_up_go_on_where_there_is_room(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.room = False
+    lives.last.gone = "was on beta, which has left the cluster"
+    slot.step(POOL)
+    slot.step(POOL)
+    assert (lives.workers[0].killed, slot.launched, slot.over) == (True, True, False)
+    slot.tell(Suspend("paused"))
+    lives.room = True
+    slot.step(POOL)
+    assert lives.last.calls[0][:2] == ("begin", (INFO, POOL, {"gate": (Suspend("paused"),)}))
+    assert slot.restarts.total == 1
+
+
+def test_a_stream_that_waits_for_room_and_is_told_to_leave_is_over(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate")
+    lives.room = False
+    lives.last.gone = "was on beta, which has left the cluster"
+    slot.step(POOL)
+    slot.tell(Leave("enough"))
+    slot.step(POOL)
+    assert (slot.over, slot.ends["gate"].stopped) == (True, True)
+
+
+def test_a_stream_for_which_there_is_no_room_is_queued(lives: Lives, clock: ManualClock) -> None:
+    lives.room = False
+    slot = stream_slot(lives, clock, "gate")
+    assert (slot.launched, slot.counts("gate").state) == (False, "queued")
+    slot.close()

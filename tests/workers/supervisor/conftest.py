@@ -68,6 +68,9 @@ class Loop:
 class LocalWorker:
     """A worker in this process that can be killed: whoever waits for it gets an error."""
 
+    node = ""
+    gone: str | None = None
+
     def __init__(self, target: Any, loop: Loop) -> None:
         self.address = self
         self.dead = False
@@ -139,6 +142,9 @@ class Machines:
     def fault(self) -> str | None:
         self.at_look()
         return self.broken
+
+    def missing(self) -> str | None:
+        return None
 
     def start_segment(self, worker_id: str) -> LocalWorker:
         worker = SegmentWorker(self.model, worker_id=worker_id, max_batch=4, max_wait_s=0.0)

@@ -1,0 +1,182 @@
+"""Which nodes answer, which are given up, and what becomes of one that comes back."""
+
+import logging
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipeline.testing import ManualClock
+from workers.nodes import AGAIN_AFTER_S, ASK_EVERY_S, Nodes
+from workers.placement import Node
+from workers.scout import Scouted
+
+VERSIONS = {"maskstream": "0.1.0"}
+HERE = Node("a", "10.0.0.1", cores=4, here=True)
+THERE = Node("b", "10.0.0.2", cores=64, gpus=2)
+SEEN = Scouted("beta", 8, VERSIONS, ())
+
+
+@dataclass(eq=False)
+class Scout:
+    """One that answers when the test does."""
+
+    node_id: str
+    line: str
+    address: Any = None
+    node: str = ""
+    gone: str | None = None
+    killed: bool = False
+    calls: list[tuple[str, Future[Any]]] = field(default_factory=list)
+
+    def call(self, method: str, *args: Any) -> Future[Any]:
+        self.calls.append((method, Future()))
+        return self.calls[-1][1]
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def reason(self, error: BaseException) -> str:
+        return f"died ({error})"
+
+
+@dataclass(eq=False)
+class Lab:
+    clock: ManualClock = field(default_factory=ManualClock)
+    scouts: list[Scout] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.nodes = Nodes(
+            here=HERE,
+            listed=lambda: [HERE, THERE],
+            start_scout=self.start,
+            name="run",
+            versions=VERSIONS,
+            tokens={},
+            node_timeout_s=6.0,
+            clock=self.clock,
+        )
+
+    def start(self, node_id: str, *, line: str) -> Scout:
+        self.scouts.append(Scout(node_id, line))
+        return self.scouts[-1]
+
+    def step(self, seconds: float = 0.0) -> list[str]:
+        self.clock.advance(seconds)
+        self.nodes.step()
+        return [stay.node.node_id for stay in self.nodes.stays]
+
+    def answer(self, value: object = None) -> None:
+        self.scouts[-1].calls[-1][1].set_result(value)
+
+    def join(self, seen: Scouted = SEEN) -> list[str]:
+        self.nodes.note([HERE, THERE])
+        self.step()
+        self.answer(seen)
+        return self.step()
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+def test_the_node_of_the_driver_is_there_before_anybody_looks(lab: Lab) -> None:
+    assert [stay.node for stay in lab.nodes.stays] == [HERE]
+    assert lab.nodes.stays[0].line is None
+
+
+def test_a_node_that_joins_takes_workers_once_its_scout_has_answered(lab: Lab) -> None:
+    lab.nodes.note([HERE, THERE])
+    assert lab.step() == ["a"]
+    assert not lab.nodes.settled
+    lab.answer(SEEN)
+    assert lab.step() == ["a", "b"]
+    assert lab.nodes.settled
+    stay = lab.nodes.stays[1]
+    assert (stay.node.name, stay.node.cores, stay.node.gpus) == ("beta (10.0.0.2)", 8, 2)
+    assert (stay.line, stay.gone) == (lab.scouts[0].line, None)
+
+
+def test_a_node_that_does_not_answer_in_time_is_given_up_with_all_that_is_on_it(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    lab.step(ASK_EVERY_S)
+    assert lab.step(5.9) == ["a", "b"]
+    assert lab.step(0.2) == ["a"]
+    assert stay.gone == "was on beta (10.0.0.2), which has not answered for 6 s"
+    assert lab.scouts[0].killed
+
+
+def test_one_that_answers_keeps_its_workers(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    for _ in range(20):
+        lab.step(ASK_EVERY_S)
+        lab.answer()
+        lab.step()
+    assert (stay.gone, len(lab.scouts)) == (None, 1)
+
+
+def test_one_that_comes_back_is_a_new_stay_and_what_was_on_it_stays_given_up(lab: Lab) -> None:
+    lab.join()
+    before = lab.nodes.stays[1]
+    lab.step(ASK_EVERY_S)
+    lab.step(6.1)
+    lab.step(AGAIN_AFTER_S)
+    lab.answer(SEEN)
+    assert lab.step() == ["a", "b"]
+    after = lab.nodes.stays[1]
+    assert before.gone is not None
+    assert (after.gone, after.line != before.line) == (None, True)
+
+
+def test_a_scout_that_dies_takes_its_node_along_at_once(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    lab.step(ASK_EVERY_S)
+    lab.scouts[0].calls[-1][1].set_exception(ConnectionError("killed"))
+    assert lab.step() == ["a"]
+    assert stay.gone == "was on beta (10.0.0.2), which died (killed)"
+
+
+def test_a_node_that_leaves_the_cluster_is_given_up(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    lab.nodes.note([HERE])
+    assert lab.step() == ["a"]
+    assert stay.gone == "was on beta (10.0.0.2), which has left the cluster"
+
+
+def test_a_node_with_other_versions_is_left_out_by_name(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert lab.join(Scouted("beta", 8, {"maskstream": "0.2.0"}, ())) == ["a"]
+    assert lab.nodes.settled
+    assert caplog.messages == [
+        "10.0.0.2 is left out: it has maskstream 0.2.0 and not 0.1.0; install the same there"
+    ]
+
+
+def test_a_node_on_which_nothing_of_ours_starts_is_left_out_once(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.nodes.note([HERE, THERE])
+    for _ in range(3):
+        lab.step(AGAIN_AFTER_S)
+        lab.scouts[-1].calls[-1][1].set_exception(ConnectionError("No module named 'workers'"))
+        assert lab.step() == ["a"]
+    assert lab.nodes.settled
+    assert caplog.messages == ["10.0.0.2 is left out: its scout died (No module named 'workers')"]
+
+
+def test_a_node_that_does_not_see_a_shared_folder_takes_no_streams(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert lab.join(Scouted("beta", 8, VERSIONS, ("/shared",))) == ["a", "b"]
+    assert not lab.nodes.stays[1].node.shares
+    assert caplog.messages == [
+        "10.0.0.2 does not see /shared of cluster.shared_paths as it is here: no stream runs there"
+    ]

@@ -1,0 +1,227 @@
+"""`Nodes`: the machines of a cluster, which of them answer, and which are given up.
+
+Ray takes a minute to notice a machine that is frozen or cut off. So a scout of ours is on each but
+the driver's own, and is asked every second: one that does not answer for `node_timeout_s` has its
+machine given up, and with it everything that was started there. If it comes back it is a new
+stay: what was started before is not taken up again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.clock import Clock
+from pipeline.errors import in_one_line
+from workers.placement import Node
+from workers.scout import Scouted, differing
+from workers.slots.handle import Asked, Remote
+
+log = logging.getLogger(__name__)
+
+ASK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.1
+COMES_WITHIN_S = 60.0
+"""A process that has not come up by then never will."""
+AGAIN_AFTER_S = 2.0
+"""Before another scout is sent to a node whose last one was lost."""
+
+
+class StartScout(Protocol):
+    """Starts a scout."""
+
+    def __call__(self, node_id: str, *, line: str) -> Remote:
+        """On this node; `line` is the name of the lease it gives."""
+
+
+@dataclass(eq=False)
+class Stay:
+    """A node from when it answered first until it is given up; workers are started in one."""
+
+    node: Node
+    line: str | None = None
+    """The lease that its stream workers hold; None: they need none."""
+    gone: str | None = None
+    """Why it was given up, as it is said of a worker."""
+
+
+@dataclass(eq=False, slots=True)
+class _Watched:
+    """A node that is not the driver's."""
+
+    listed: Node
+    scout: Remote | None = None
+    asked: Asked | None = None
+    ask_at_s: float = 0.0
+    line: str = ""
+    stay: Stay | None = None
+    left_out: bool = False
+
+
+@dataclass(eq=False)
+class Nodes:
+    """All nodes, looked at from a thread of its own.
+
+    Args:
+        here: the driver's, which is there as long as this process.
+        listed: asks Ray which nodes are alive, this one included; may take its time.
+        start_scout: starts one.
+        name: of this run; names the leases.
+        versions: of this process.
+        tokens: the file that must be seen in each shared folder, by the folder.
+        node_timeout_s: see the module.
+        clock: monotonic seconds.
+    """
+
+    here: Node
+    listed: Callable[[], Sequence[Node]]
+    start_scout: StartScout
+    name: str
+    versions: Mapping[str, str]
+    tokens: Mapping[str, str]
+    node_timeout_s: float
+    clock: Clock = time.monotonic
+    _own: Stay = field(init=False)
+    _watched: dict[str, _Watched] = field(default_factory=dict)
+    _listing: Sequence[Node] | None = None
+    _stays: tuple[Stay, ...] = ()
+    _noted: bool = False
+    _numbered: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._own = Stay(self.here)
+        self._stays = (self._own,)
+
+    def begin(self) -> None:
+        """Start looking; waits until each node there is now has answered or has been left out."""
+        for run in (self._list, self._look):
+            thread = threading.Thread(target=run, name="nodes", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        until_s = self.clock() + COMES_WITHIN_S
+        while not self.settled and self.clock() < until_s:
+            self._over.wait(LOOK_EVERY_S)
+
+    @property
+    def settled(self) -> bool:
+        """Whether something is known of every node."""
+        watched = list(self._watched.values())
+        return self._noted and all(w.stay or w.left_out for w in watched)
+
+    @property
+    def stays(self) -> tuple[Stay, ...]:
+        """Where workers may be started now; the driver's node is the first."""
+        return self._stays
+
+    def close(self) -> None:
+        """Look no more; every scout goes."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+        for watched in self._watched.values():
+            if watched.scout is not None:
+                watched.scout.kill()
+
+    def note(self, listing: Sequence[Node]) -> None:
+        """Take note of which nodes Ray takes for alive."""
+        others = {node.node_id: node for node in listing if node.node_id != self.here.node_id}
+        for node_id in [one for one in self._watched if one not in others]:
+            watched = self._watched.pop(node_id)
+            self._give_up(watched, "has left the cluster")
+        for node_id, node in others.items():
+            if node_id not in self._watched:
+                self._watched[node_id] = _Watched(node)
+        self._noted = True
+
+    def step(self) -> None:
+        """Look once at every node."""
+        now = self.clock()
+        for watched in list(self._watched.values()):
+            if watched.scout is None:
+                if now >= watched.ask_at_s:
+                    self._send_scout(watched, now)
+            elif watched.asked is None:
+                if now >= watched.ask_at_s:
+                    watched.asked = Asked(watched.scout.call("asked"), now, self.node_timeout_s)
+            elif watched.asked.future.done():
+                self._take(watched, watched.asked, now)
+            elif watched.asked.overdue(now):
+                self._give_up(watched, f"has not answered for {watched.asked.patience_s:.0f} s")
+        stays = [w.stay for w in self._watched.values() if w.stay is not None]
+        self._stays = (self._own, *stays)
+
+    def _send_scout(self, watched: _Watched, now: float) -> None:
+        self._numbered += 1
+        watched.line = f"maskstream-{self.name}-{self._numbered}"
+        watched.scout = self.start_scout(watched.listed.node_id, line=watched.line)
+        watched.asked = Asked(watched.scout.call("look", self.tokens), now, COMES_WITHIN_S)
+
+    def _take(self, watched: _Watched, asked: Asked, now: float) -> None:
+        watched.asked, watched.ask_at_s = None, now + ASK_EVERY_S
+        scout, name = watched.scout, watched.listed.name
+        if (error := asked.future.exception()) is not None and scout is not None:
+            known = watched.stay is not None or watched.left_out
+            why = scout.reason(error)
+            self._give_up(watched, why)
+            if not known:
+                watched.left_out = True
+                log.warning("%s is left out: its scout %s", name, why)
+            return
+        if isinstance(seen := asked.future.result(), Scouted):
+            self._welcome(watched, seen)
+
+    def _welcome(self, watched: _Watched, seen: Scouted) -> None:
+        node = watched.listed
+        if (told := differing(self.versions, seen.versions)) is not None:
+            if not watched.left_out:
+                log.warning("%s is left out: it has %s; install the same there", node.name, told)
+            watched.left_out = True
+            return
+        if seen.strange:
+            log.warning(
+                "%s does not see %s of cluster.shared_paths as it is here: no stream runs there",
+                node.name,
+                ", ".join(seen.strange),
+            )
+        known = Node(
+            node.node_id,
+            f"{seen.host} ({node.name})",
+            cores=seen.cores,
+            gpus=node.gpus,
+            store_bytes=node.store_bytes,
+            labels=node.labels,
+            resources=node.resources,
+            shares=not seen.strange,
+        )
+        watched.left_out = False
+        watched.stay = Stay(known, watched.line)
+        log.info("%s has joined", known.name)
+
+    def _give_up(self, watched: _Watched, why: str) -> None:
+        if watched.stay is not None:
+            log.warning("%s %s; it is given up", watched.stay.node.name, why)
+            watched.stay.gone = f"was on {watched.stay.node.name}, which {why}"
+        if watched.scout is not None:
+            watched.scout.kill()
+        watched.scout = watched.stay = watched.asked = None
+        watched.ask_at_s = self.clock() + AGAIN_AFTER_S
+
+    def _list(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._listing = self.listed()
+            except Exception as error:  # noqa: BLE001 - its control store may be starting again
+                log.debug("no list of nodes: %s", in_one_line(error))
+            self._over.wait(ASK_EVERY_S)
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            if self._listing is not None:
+                self.note(self._listing)
+            self.step()
