@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,9 +65,9 @@ def main() -> None:
 
 
 @contextmanager
-def cameras(fps: float) -> Iterator[int]:
+def cameras(fps: float, pictures: Sequence[bytes] = ()) -> Iterator[int]:
     """Serve endless MJPEG under every path; gives the port."""
-    pictures = [picture(number) for number in range(50)]
+    pictures = pictures or [picture(number) for number in range(50)]
 
     class Camera(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

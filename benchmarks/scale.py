@@ -1,0 +1,204 @@
+"""What more workers bring and what more streams cost: `python -m benchmarks.scale [--fewer]`.
+
+Segment workers of fixed latency on a Ray of our own, as many cores as there are. First 1 to 16 of
+them with as many small files as keep them busy: their throughput, which is to be at least 0.95 of
+that many times one worker's for 8. Then 1 to 200 cameras of a frame a second in shared stream
+workers: how many frames are published of those captured, the memory of one stream more, and what
+Ray had to spill, which is to be all, at most 25 MB, and nothing. Exits with 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.latency import fixed_latency
+from benchmarks.machine import machine
+from benchmarks.soak import cameras, look
+from pipeline.config import parse
+from pipeline.metrics.counts import RunCounts
+from pipeline.plan.resolve import resolve
+from workers.running import run
+
+FRAME_S = 0.1
+WORKERS = (1, 2, 4, 8, 16)
+STREAMS = (1, 50, 200)
+FILES = 16
+SHARED_BY = 50
+"""Streams in one stream worker."""
+SETTLED_AFTER_S, MEASURED_FOR_S = 5.0, 15.0
+SCALES, MOST_MB = 0.95, 25.0
+CAMERA_FRAME_S = 0.002
+
+
+@dataclass(eq=False)
+class Watch:
+    """Measures a run once it has settled, then has it stop."""
+
+    ready: int
+    """Segment workers there will be."""
+    streams: int
+    stop: threading.Event = field(default_factory=threading.Event)
+    began: tuple[float, ...] | None = None
+    """When it had settled, frames segmented, captured, published, and seconds of a core."""
+    ended: tuple[float, ...] = ()
+    stream_mb: float = 0.0
+    """Of all stream workers, without what they share."""
+    spilled: int = 0
+    _all_there_s: float | None = None
+
+    def __call__(self, counts: RunCounts) -> None:
+        """Look at a moment of the run."""
+        now = time.monotonic()
+        there = sum(worker.state == "ready" for worker in counts.workers) == self.ready
+        there &= sum(stream.published > 0 for stream in counts.streams) == self.streams
+        if not there and self._all_there_s is None:
+            return
+        self._all_there_s = self._all_there_s or now
+        if now - self._all_there_s < SETTLED_AFTER_S or self.stop.is_set():
+            return
+        if self.began is not None and now - self.began[0] < MEASURED_FOR_S:
+            return
+        moment = (
+            now,
+            sum(worker.frames for worker in counts.workers),
+            sum(stream.captured for stream in counts.streams),
+            sum(stream.published for stream in counts.streams),
+            core_s(),
+        )
+        if self.began is None:
+            self.began = moment
+        else:
+            self.ended = moment
+            self.stream_mb, self.spilled = stream_workers_mb(), spilled_bytes()
+            self.stop.set()
+
+    @property
+    def frames_a_second(self) -> float:
+        """That went through the model."""
+        return self._grown(1) / self._grown(0)
+
+    @property
+    def published(self) -> float:
+        """Of the frames captured."""
+        return self._grown(3) / self._grown(2)
+
+    @property
+    def cores(self) -> float:
+        """Busy with all of the run but its driver, which plays the cameras, too."""
+        return self._grown(4) / self._grown(0)
+
+    def _grown(self, index: int) -> float:
+        assert self.began is not None, "it did not come to that"
+        return self.ended[index] - self.began[index]
+
+
+def core_s() -> float:
+    """Seconds of a core that the processes of the run have used, without this one."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    used = 0
+    for pid, _, _ in look(os.getpid(), 0.0):
+        if pid != os.getpid():
+            with suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                used += int(fields[11]) + int(fields[12])
+    return used / ticks
+
+
+def stream_workers_mb() -> float:
+    """What the stream workers of this process hold for themselves."""
+    found = look(os.getpid(), 0.0)
+    return sum(sample.own_mb for _, name, sample in found if name.startswith("ray::StreamActor"))
+
+
+def spilled_bytes() -> int:
+    """That Ray has put on the disk because its shared memory was full."""
+    import ray
+    from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    return int(get_memory_info_reply(state).store_stats.spilled_bytes_total)
+
+
+def measured(
+    sources: Sequence[dict[str, Any]], folder: str, workers: int, *, each: int, frame_s: float
+) -> Watch:
+    """Run these until it has been measured."""
+    settings = parse(
+        {
+            "model": {"name": "blob", "device": "cpu"},
+            "sources": sources,
+            "sinks": [f"jsonl:{folder}/{{source}}.jsonl"],
+            "workers": {"segment": workers, "streams_per_worker": each},
+            "run": {"overwrite": True, "resume": False},
+        }
+    )
+    watch = Watch(workers, len(sources))
+    with fixed_latency(frame_s):
+        run(resolve(settings), on_progress=watch, stop=watch.stop)
+    return watch
+
+
+def more_workers(numbers: Iterable[int], folder: str) -> bool:
+    """Throughput with so many segment workers; whether 8 bring what they should."""
+    url = "synthetic://street?frames=1000000&size=160x96"
+    files = [{"id": f"file{n}", "url": url} for n in range(FILES)]
+    one, good = 0.0, True
+    print("| segment workers | frames a second | of so many times one |\n|---|---|---|")
+    for workers in numbers:
+        watch = measured(files, folder, workers, each=4, frame_s=FRAME_S)
+        one = one or watch.frames_a_second / workers
+        share = watch.frames_a_second / workers / one
+        good &= share >= SCALES or workers > 8
+        print(f"| {workers} | {watch.frames_a_second:.1f} | {share:.3f} |", flush=True)
+    return good
+
+
+def more_streams(numbers: Iterable[int], folder: str) -> bool:
+    """What so many cameras take; whether they keep up in no more than they may."""
+    pictures = [
+        bytes(cv2.imencode(".jpg", np.full((180, 320, 3), shade, np.uint8))[1])
+        for shade in range(0, 250, 10)
+    ]
+    first, good = (0, 0.0), True
+    print("\n| cameras | published | cores | MB of stream workers | MB a stream more | spilled |")
+    print("|---|---|---|---|---|---|")
+    with cameras(1.0, pictures) as port:
+        for count in numbers:
+            urls = [f"http://127.0.0.1:{port}/{n}.mjpg" for n in range(count)]
+            sources = [{"id": f"cam{n}", "url": url} for n, url in enumerate(urls)]
+            watch = measured(sources, folder, 1, each=SHARED_BY, frame_s=CAMERA_FRAME_S)
+            first = first if first[0] else (count, watch.stream_mb)
+            more = (watch.stream_mb - first[1]) / max(1, count - first[0])
+            good &= watch.published >= SCALES and more <= MOST_MB and not watch.spilled
+            row = (count, f"{watch.published:.3f}", f"{watch.cores:.2f}")
+            row += (f"{watch.stream_mb:.0f}", f"{more:.1f}", watch.spilled)
+            print("|", *(f"{value} |" for value in row), flush=True)
+    return good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fewer", action="store_true", help="1 and 8 workers, 1 and 200 streams")
+    fewer = parser.parse_args().fewer
+    print(machine("ray", "av"))
+    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+        good = more_workers(WORKERS[::3] if fewer else WORKERS, folder)
+        good &= more_streams(STREAMS[::2] if fewer else STREAMS, folder)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
