@@ -301,8 +301,7 @@ class Fleet:
         self.supervisor = Supervisor(
             resolve(parse(values)), self, limits=Limits(), clock=self.events.clock
         )
-        slots = [self.supervisor._segment_slot(n) for n in range(self.segment_workers)]
-        self.supervisor._segments = slots
+        self.supervisor._crew.begin()
         self.look()
 
     def look(self) -> None:
@@ -337,3 +336,10 @@ class Fleet:
 
     def missing(self) -> None:
         """See `Machines`."""
+
+    def ask_for(self, workers: int) -> None:
+        """See `Machines`."""
+
+    def going(self) -> frozenset[str]:
+        """See `Machines`."""
+        return frozenset()

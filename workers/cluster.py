@@ -17,6 +17,7 @@ from pipeline import models
 from pipeline.errors import ConfigError
 from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.sharing import kept_here
+from workers import ray_growth
 from workers.nodes import Nodes, Stay
 from workers.placement import Node, Placing
 from workers.private import STATE, PrivateFolder
@@ -78,6 +79,7 @@ class Cluster:
             plan.workers.segment,
             plan.workers.gpus_each,
             wants_gpu=family.wants_gpu and plan.model.device != "cpu",
+            grows=plan.workers.segment_most is not None,
         )
 
     @property
@@ -131,6 +133,8 @@ class Cluster:
         if not self._ours:
             for seat in self._seats:
                 seat.release()
+        if self._placement.grows and self._joined and self.fault() is None:
+            ray_growth.ask_for(0, {})
         self._watching.close()
         if self._ours:
             stop_ray(at_once=self.fault() is not None)
@@ -147,6 +151,11 @@ class Cluster:
 
         self._weights_ref = None if weights is None else ray.put(weights)
 
+    @property
+    def _joined(self) -> bool:
+        """Whether it is not a Ray of our own, on this machine alone."""
+        return self._address is not None or not self._ours
+
     def missing(self) -> str | None:
         """What the run waits for before its first stream may begin, one line; or None."""
         gpus = self._placement.missing_gpus(self._nodes())
@@ -156,6 +165,18 @@ class Cluster:
             f"{self._plan.workers.segment} segment workers: {gpus:g} GPUs are missing; waiting for "
             "them, --allow-fewer begins with those there are"
         )
+
+    def ask_for(self, workers: int) -> None:
+        """See `Machines`; a Ray of our own has one machine, and that is all."""
+        for seat in [seat for seat in self._seats if seat.empty]:
+            self._seats.remove(seat)
+            seat.release()
+        if self._joined:
+            ray_growth.ask_for(workers, self._placement.takes(self._nodes()))
+
+    def going(self) -> frozenset[str]:
+        """See `Machines`."""
+        return self._watch.going
 
     def start_segment(self, worker_id: str) -> Remote | None:
         """A `SegmentWorker` that has its model still to load; None: there is no room now."""
@@ -271,8 +292,7 @@ class Cluster:
 
         list_nodes = partial(listed, self._plan.model.device)
         cluster = self._plan.cluster
-        joined = self._address is not None or not self._ours
-        shared = cluster.shared_paths if joined else ()
+        shared = cluster.shared_paths if self._joined else ()
         nodes = Nodes(
             here=next(node for node in list_nodes() if node.here),
             listed=list_nodes,
@@ -283,7 +303,7 @@ class Cluster:
             node_timeout_s=cluster.node_timeout_s,
         )
         self._watching.callback(nodes.close)
-        if joined:
+        if self._joined:
             nodes.begin()
         return nodes
 
@@ -312,7 +332,8 @@ class Cluster:
         return {stay.node.node_id: stay for stay in self._watch.stays}
 
     def _nodes(self) -> list[Node]:
-        return [stay.node for stay in self._watch.stays]
+        stays = self._watch.stays
+        return [stay.node for stay in stays if stay.node.node_id not in self._watch.going]
 
 
 def _alive(workers: Sequence[RayWorker]) -> list[RayWorker]:

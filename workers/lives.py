@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
+from workers.scaler import Pace
 
 LOOK_WITHIN_S = 0.4
 """Segment workers are looked at so often, that one is found stuck within a second."""
@@ -40,6 +41,8 @@ class Limits:
     stream_restarts: int = 3
     restart_window_s: float = 60.0
     """A worker restarted so often in this window is let rest, and for good if it was in vain."""
+    pace: Pace = field(default_factory=Pace)
+    """How fast the number of segment workers follows what there is to do."""
 
     def for_workers(self, count: int, *, at_most_s: float = math.inf) -> Limits:
         """With so many workers, looked at so seldom that looking stays a few percent of a core."""

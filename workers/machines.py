@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeAlias
 
 from pipeline import models
@@ -37,6 +37,12 @@ class Machines(Protocol):
         self, streams: Sequence[StreamPlan], *, spread: int, again: bool
     ) -> Remote | None:
         """A `StreamWorker` for these streams; None: there is no room now."""
+
+    def ask_for(self, workers: int) -> None:
+        """So many segment workers there are to be: a cluster that can grow may make room."""
+
+    def going(self) -> Collection[str]:
+        """Machines that will be gone soon, by their ids: what is there is to leave."""
 
     def fault(self) -> str | None:
         """Why no worker can be started or reached any more, one line for the user; or None."""

@@ -85,6 +85,8 @@ class Nodes:
     tokens: Mapping[str, str]
     node_timeout_s: float
     clock: Clock = time.monotonic
+    going: frozenset[str] = frozenset()
+    """The ids of those that are drained."""
     _own: Stay = field(init=False)
     _watched: dict[str, _Watched] = field(default_factory=dict)
     _listing: Sequence[Node] | None = None
@@ -131,6 +133,7 @@ class Nodes:
     def note(self, listing: Sequence[Node]) -> None:
         """Take note of which nodes Ray takes for alive."""
         others = {node.node_id: node for node in listing if node.node_id != self.here.node_id}
+        self.going = frozenset(node_id for node_id, node in others.items() if node.going)
         for node_id in [one for one in self._watched if one not in others]:
             watched = self._watched.pop(node_id)
             self._give_up(watched, "has left the cluster")

@@ -34,6 +34,8 @@ class Node:
     resources: Mapping[str, float] = field(default_factory=dict)
     here: bool = False
     """The driver's."""
+    going: bool = False
+    """It is drained: it takes nothing more and will be gone."""
     shares: bool = True
     """Whether it sees all of `cluster.shared_paths`."""
 
@@ -47,12 +49,15 @@ class Placing:
         segment: number of segment workers, or `auto`.
         gpus_each: of a GPU for each; None: as makes them fit.
         wants_gpu: whether the model runs on GPUs where there are some.
+        grows: there are to be as many as there is work for, `segment` of them at least: without
+            GPUs no more on a node than these take.
     """
 
     plan: ClusterPlan
     segment: int | Literal["auto"]
     gpus_each: float | None = None
     wants_gpu: bool = True
+    grows: bool = False
 
     def wanted(self, nodes: Sequence[Node]) -> int:
         """How many segment workers there should be with these nodes."""
@@ -77,7 +82,7 @@ class Placing:
         if self.gpus_each is not None:
             return self.gpus_each
         gpus = sum(int(node.gpus) for node in self._for_segments(nodes))
-        if not gpus or self.segment == "auto":
+        if not gpus or self.grows or self.segment == "auto":
             return min(1.0, gpus)
         return 1 / math.ceil(self.segment / gpus)
 
@@ -91,6 +96,8 @@ class Placing:
         share, fit = self.share(nodes), self._for_segments(nodes)
         if share:
             fit = [node for node in fit if taken.get(node.node_id, 0) < _fit(node, share)]
+        elif self.grows:
+            fit = [node for node in fit if taken.get(node.node_id, 0) < self._each(nodes)]
         return _least(fit, taken, lambda node: node.gpus if share else 1)
 
     def threads(self, node: Node, nodes: Sequence[Node]) -> int:
@@ -102,9 +109,13 @@ class Placing:
         """
         if share := self.share(nodes):
             return max(1, min(4, node.cores // max(1, _fit(node, share))))
-        count = self.wanted(nodes)
-        each = math.ceil(count / max(1, len(self._for_segments(nodes))))
-        return max(1, (node.cores - node.cores // 8) // each)
+        return max(1, (node.cores - node.cores // 8) // self._each(nodes))
+
+    def takes(self, nodes: Sequence[Node]) -> dict[str, float]:
+        """What a segment worker takes of a node, by the names of Ray's resources."""
+        if share := self.share(nodes):
+            return {"GPU": share}
+        return {"CPU": float(min(node.cores for node in nodes))}
 
     def for_stream(
         self, nodes: Sequence[Node], taken: Mapping[str, int], *, stays: bool
@@ -152,6 +163,10 @@ class Placing:
         return _has(node, self.plan.stream_labels) and (
             name is None or bool(node.resources.get(name))
         )
+
+    def _each(self, nodes: Sequence[Node]) -> int:
+        """Segment workers on a node without GPUs, at most."""
+        return math.ceil(self.wanted(nodes) / max(1, len(self._for_segments(nodes))))
 
     def _for_segments(self, nodes: Iterable[Node]) -> list[Node]:
         return [node for node in nodes if _has(node, self.plan.segment_labels)]

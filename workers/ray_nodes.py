@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from workers.placement import Node
+from workers.ray_growth import going
 
 
 def listed(device: str) -> list[Node]:
@@ -18,7 +20,9 @@ def listed(device: str) -> list[Node]:
 
     here = ray.get_runtime_context().get_node_id()
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [_node(facts, here, device) for facts in found if facts["Alive"]]
+    drained = going()
+    nodes = [_node(facts, here, device) for facts in found if facts["Alive"]]
+    return [replace(node, going=node.node_id in drained) for node in nodes]
 
 
 def _node(facts: dict[str, Any], here: str, device: str) -> Node:

@@ -51,6 +51,11 @@ class Seat:
         self._workers = [(w, of) for w, of in self._workers if not w.ended]
         return len(self._workers) < 2 and all(of != model for _, of in self._workers)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody sits here any more."""
+        return all(worker.ended for worker, _ in self._workers)
+
     def release(self) -> None:
         """Give it back, also where a worker still sits there."""
         from ray.util.placement_group import remove_placement_group

@@ -31,23 +31,21 @@ class SegmentSlots:
     clock: Clock
     _named: int = 0
 
-    def make(
-        self, start: StartSegment, model: int, *, count: int | None = None
-    ) -> list[SegmentSlot]:
+    def make(self, start: StartSegment, model: int, *, count: int) -> list[SegmentSlot]:
         """Places of one model; the workers start at once.
 
         Args:
             start: starts one of it.
             model: its number.
-            count: None: as many as there should be.
+            count: how many.
         """
-        count = self.machines.segment_workers if count is None else count
         first, self._named = self._named, self._named + count
         names = [f"segment-{number}" for number in range(first, first + count)]
         return [self._slot(name, start, model) for name in names]
 
     def _slot(self, worker_id: str, start: StartSegment, model: int) -> SegmentSlot:
-        count, workers = self.machines.segment_workers, self.workers
+        workers = self.workers
+        count = workers.segment_most or self.machines.segment_workers
         return SegmentSlot(
             worker_id,
             lambda: start(worker_id),

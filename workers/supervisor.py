@@ -7,6 +7,7 @@ them, and what concerns the whole run.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import defaultdict
@@ -28,13 +29,14 @@ from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
 from workers import weights
+from workers.crew import Crew, autoscaler
 from workers.dispatch import Member
 from workers.lives import Limits, Owed
 from workers.machines import Machines, StartSegment
 from workers.neighbours import Neighbours
 from workers.scaling import groups
 from workers.segment_slots import SegmentSlots
-from workers.slots import Remote, SegmentSlot, StreamSlot
+from workers.slots import Remote, StreamSlot
 from workers.stream import Pool
 from workers.successors import Successors, error_of
 
@@ -81,7 +83,6 @@ class Supervisor(ControlledRun):
         self._said_missing: str | None = None
         self._looked_at_s = self._moved_at_s = clock()
         self._published = 0
-        self._segments: Sequence[SegmentSlot] = ()
         self._successors = Successors(wake=self._news.set)
         self._number = 0
         self._start: StartSegment = machines.start_segment
@@ -92,6 +93,14 @@ class Supervisor(ControlledRun):
             limits=self._limits,
             wake=self._news.set,
             clock=clock,
+        )
+        self._crew = Crew(
+            machines,
+            lambda count: self._make.make(self._start, self._number, count=count),
+            autoscaler(plan.workers, self._limits.pace, clock),
+            plan.workers.max_batch,
+            lambda: sum(stream.too_late for stream in self._slots),
+            clock,
         )
         self._slots: list[StreamSlot] = []
         self._placed = 0
@@ -115,7 +124,7 @@ class Supervisor(ControlledRun):
         progress_at_s = self._clock()
         self._obey(stop, abort)
         if not self._over:  # told before, it starts nothing
-            self._start_segments()
+            self._crew.begin()
         while not self._over:
             self._news.clear()
             if (fault := self._machines.fault()) is not None:
@@ -155,14 +164,16 @@ class Supervisor(ControlledRun):
                 streams=tuple(
                     slots[i].counts(i) if i in slots else StreamCounts(i, "queued") for i in ids
                 ),
-                workers=tuple(slot.counts() for slot in (*self._segments, *self._successors.all)),
+                workers=tuple(
+                    slot.counts() for slot in (*self._crew.places, *self._successors.all)
+                ),
                 stream_restarts={i: slots[i].restarts.total for i in ids if i in slots},
             )
 
     def close(self) -> None:
         """End every worker, whatever it is doing."""
         self._closed = self._closed or OVER
-        for segment in self._segments:
+        for segment in self._crew.places:
             segment.close()
         self._successors.close()
         for stream in self._slots:
@@ -170,7 +181,7 @@ class Supervisor(ControlledRun):
 
     def _see_what_moves(self, now: float) -> None:
         """Remember when a segment worker was last ready, or a stream has last moved."""
-        ready = any(slot.ready for slot in self._segments)
+        ready = any(slot.ready for slot in self._crew.places)
         published = 0 if ready else sum(counts.published for counts in self.counts().streams)
         if ready or published != self._published:
             self._published, self._moved_at_s = published, now
@@ -203,14 +214,14 @@ class Supervisor(ControlledRun):
             ready, told=lambda: self._closed is not None, fault=self._machines.fault
         )
         self._start_next = self._machines.bring(ready.plan.model, fetched)
-        make = partial(self._make.make, self._start_next)
+        make = partial(self._make.make, self._start_next, count=self._crew.count)
         return self._successors.bring(number, make, over=lambda: self._closed)
 
     def _turn_away(self) -> None:
         self._successors.turn_away()
 
     def _adopt(self, adoption: Adoption) -> None:
-        self._segments = self._successors.adopt(adoption.number, self._segments)
+        self._crew.places = self._successors.adopt(adoption.number, self._crew.places)
         self._number, self._info = adoption.number, adoption.info
         self._start = self._start_next
 
@@ -242,35 +253,27 @@ class Supervisor(ControlledRun):
 
     def _look(self) -> None:
         """Once at every worker."""
-        self._start_segments()
         owed: defaultdict[Member, list[Owed]] = defaultdict(list)
         for stream in self._slots:
             for member, one in stream.owed.items():
                 owed[member].append(one)
-        for slot in self._segments:
-            slot.step(owed[slot.place[0]])
+        self._crew.step(owed)
         self._successors.step(owed)
         self._give_up_without_workers()
-        slots = (*self._segments, *self._successors.leaving)
-        self._neighbours.set([slot.place for slot in slots if slot.ready], model=self._number)
+        slots = (*self._crew.places, *self._successors.leaving)
+        self._neighbours.set([slot.place for slot in slots if slot.present], model=self._number)
         self._let_begin()
         self._successors.let_go(self._slots, self._pool_of)
+        going = self._machines.going()
         for stream in self._slots:
-            stream.step(self._pool_of(stream))
+            stream.step(self._pool_of(stream), going)
 
     def _pool_of(self, stream: StreamSlot) -> Pool:
         return self._neighbours.of(stream.number, stream.owed)
 
-    def _start_segments(self) -> None:
-        """As many places as there should be now; those of another model come all at once."""
-        missing = self._machines.segment_workers - len(self._segments)
-        if missing > 0:
-            made = self._make.make(self._start, self._number, count=missing)
-            self._segments = (*self._segments, *made)
-
     def _look_last(self) -> None:
         """Segment workers may have counted more since they were looked at."""
-        asked = [(slot, slot.ask_last()) for slot in self._segments if slot.ready]
+        asked = [(slot, slot.ask_last()) for slot in self._crew.places if slot.present]
         wait([report for _, report in asked], timeout=LAST_LOOK_S)
         for slot, report in asked:
             if report.done() and report.exception() is None:
@@ -279,7 +282,7 @@ class Supervisor(ControlledRun):
     def _let_begin(self) -> None:
         """Start the streams whose turn it is, as soon as there is a segment worker for them."""
         if self._info is None and not self._waits_for_machines():
-            found = next((slot.info for slot in self._segments if slot.ready), None)
+            found = next((slot.info for slot in self._crew.places if slot.ready), None)
             self._info = None if found is None else self._plan.model.named(found)
         running = 0
         for stream in self._slots:
@@ -304,12 +307,12 @@ class Supervisor(ControlledRun):
 
     def _give_up_without_workers(self) -> None:
         """Without any segment worker, and none allowed to come back, nothing can go on."""
-        if self._hopeless is not None or not all(slot.given_up for slot in self._segments):
+        if self._hopeless is not None or not all(slot.given_up for slot in self._crew.manned):
             return
-        refused = next((slot.refused for slot in self._segments if slot.refused), None)
+        refused = next((slot.refused for slot in self._crew.places if slot.refused), None)
         if self._info is None and refused is not None:
             raise error_of(refused)
-        last = self._segments[-1]
+        last = self._crew.places[-1]
         reason = f"no segment worker is left: {last.reason}"
         if refused is None:
             reason += f", after {last.restarts}"
@@ -326,13 +329,10 @@ class Supervisor(ControlledRun):
         outcome = replace(end.outcome, status=Status.FAILED, reason=self._hopeless)
         return replace(end, outcome=outcome, bug=self._hopeless)
 
-    @property
-    def _stream_workers(self) -> int:
-        return -(-len(self._plan.streams) // self._plan.workers.streams_per_worker)
-
     def _place(self, streams: Sequence[StreamPlan]) -> None:
         """Make the place of a stream worker that runs these."""
         machines, spread = self._machines, self._placed
+        each = self._plan.workers.streams_per_worker
 
         def start(left: Sequence[StreamPlan], again: bool) -> Remote | None:
             return machines.start_stream(left, spread=spread, again=again)
@@ -341,7 +341,7 @@ class Supervisor(ControlledRun):
             streams,
             start=start,
             number=spread,
-            limits=self._limits.for_workers(self._stream_workers),
+            limits=self._limits.for_workers(math.ceil(len(self._plan.streams) / each)),
             memory_bytes=self._plan.workers.stream_memory_bytes,
             wake=self._news.set,
             clock=self._clock,

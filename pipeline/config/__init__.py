@@ -10,6 +10,7 @@ from pipeline.config.serving import MetricsSettings, ServeSettings
 from pipeline.config.settings import (
     ModelSettings,
     RunSettings,
+    SegmentRange,
     ServiceSettings,
     Settings,
     SinkSettings,
@@ -23,6 +24,7 @@ __all__ = [
     "MetricsSettings",
     "ModelSettings",
     "RunSettings",
+    "SegmentRange",
     "ServeSettings",
     "ServiceSettings",
     "Settings",

@@ -25,6 +25,7 @@ Positive = Annotated[float, Field(gt=0, le=1e9)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 """Beyond these nothing is meant, and clocks and libraries count no further."""
+SegmentCount = Annotated[int, Field(ge=1, le=1024)]
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
 """Far beyond every picture, and small enough that polygons are drawn exactly."""
 
@@ -225,13 +226,26 @@ class SinkSettings(Section):
         return {"url": value} if isinstance(value, str | os.PathLike) else value
 
 
+class SegmentRange(Section):
+    """How few segment workers there are at any time, and how many there may be."""
+
+    min: SegmentCount = Field(1, description="There are at least so many.")
+    max: SegmentCount = Field(description="There are at most so many.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SegmentRange:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
 class WorkerSettings(Section):
     """How many workers, and how they batch."""
 
-    segment: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+    segment: SegmentCount | Literal["auto"] | SegmentRange = Field(
         "auto",
         description="Number of segment workers; `auto` is one a GPU, or one a node where there is "
-        "none, nodes that join later included.",
+        "none, nodes that join later included. `{min: 1, max: 16}`: as many as there is work for.",
     )
     gpus_each: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,

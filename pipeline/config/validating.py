@@ -46,6 +46,8 @@ def _explain(errors: list[ErrorDetails], known: KeysAt) -> str:
     for error in errors:
         if error["type"] == "extra_forbidden":
             return _unknown(_place(error, known), known)
+    # Who gives keys means the alternative of a union that has some.
+    errors = [e for e in errors if not _wants_no_keys(e)] or errors
     first = errors[0]
     loc = _place(first, known)
     if first["type"] == "missing":
@@ -54,6 +56,11 @@ def _explain(errors: list[ErrorDetails], known: KeysAt) -> str:
     messages = dict.fromkeys(_message(error) for error in errors if _place(error, known) == loc)
     text = " or ".join(messages)
     return f"{_dotted(loc)}: {text}, got {_shown(first['input'])}" if loc else text
+
+
+def _wants_no_keys(error: ErrorDetails) -> bool:
+    plain = error["type"].endswith("_type") or error["type"] == "literal_error"
+    return plain and isinstance(error["input"], Mapping)
 
 
 def _unknown(loc: list[Any], known: KeysAt) -> str:

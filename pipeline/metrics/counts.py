@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from pipeline.accounting import StreamCounts
 
-WORKER_STATES = ("starting", "ready", "lost", "waiting")
+WORKER_STATES = ("starting", "ready", "lost", "waiting", "leaving", "resting")
 """`lost`: it died or hung and is being replaced, or its restarts are used up; `waiting`: no machine
-has room for it."""
+has room for it; `leaving`: it answers what it has and ends; `resting`: there is too little to do
+for it."""
 
 
 @dataclass(frozen=True, slots=True)

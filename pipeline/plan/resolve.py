@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 
 from pipeline import models, sinks, sources
-from pipeline.config import Settings, SourceSettings
+from pipeline.config import SegmentRange, Settings, SourceSettings
 from pipeline.plan.checking import check_plan, check_sources
 from pipeline.plan.cluster import ClusterPlan
 from pipeline.plan.model import ModelPlan
@@ -80,7 +80,8 @@ def _model(settings: Settings) -> ModelPlan:
 def _workers(settings: Settings, cores: int) -> WorkersPlan:
     asked = settings.workers
     return WorkersPlan(
-        segment=asked.segment,
+        segment=asked.segment.min if isinstance(asked.segment, SegmentRange) else asked.segment,
+        segment_most=asked.segment.max if isinstance(asked.segment, SegmentRange) else None,
         max_batch=asked.max_batch,
         max_wait_s=asked.max_wait_ms / 1000,
         batch_timeout_s=asked.batch_timeout_s,

@@ -16,6 +16,8 @@ class WorkersPlan:
 
     segment: int | Literal["auto"]
     """Segment workers; `auto`: as the machines turn out to have GPUs."""
+    segment_most: int | None = None
+    """As many as there may be, where what there is to do decides; None: never more."""
     max_batch: int
     max_wait_s: float
     """How long the first frame of a batch waits for others."""

@@ -2,7 +2,7 @@
 
 import logging
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -180,3 +180,11 @@ def test_a_node_that_does_not_see_a_shared_folder_takes_no_streams(
     assert caplog.messages == [
         "10.0.0.2 does not see /shared of cluster.shared_paths as it is here: no stream runs there"
     ]
+
+
+def test_nodes_that_are_drained_are_told_apart_and_the_drivers_never_is() -> None:
+    lab = Lab()
+    lab.nodes.note([HERE, THERE])
+    assert lab.nodes.going == frozenset()
+    lab.nodes.note([replace(HERE, going=True), replace(THERE, going=True)])
+    assert lab.nodes.going == {"b"}

@@ -116,3 +116,24 @@ def test_a_resource_that_no_node_has_is_refused() -> None:
     made = placement(stream_resource="decode")
     with pytest.raises(ConfigError, match=r"^cluster\.stream_resource: no node has 'decode'"):
         made.refuse_unknown([HERE, THERE])
+
+
+def growing(segment: int, gpus_each: float | None = None, *, wants_gpu: bool = True) -> Placing:
+    return Placing(ClusterPlan(), segment, gpus_each, wants_gpu=wants_gpu, grows=True)
+
+
+def test_a_fleet_that_grows_has_whole_gpus_however_many_it_begins_with() -> None:
+    assert growing(4).share([TWO_GPUS]) == 1.0
+    assert growing(4, 0.25).share([TWO_GPUS]) == 0.25
+
+
+def test_without_gpus_a_fleet_that_grows_has_one_worker_a_node_as_nodes_join() -> None:
+    made, nodes = growing(1, wants_gpu=False), [HERE, THERE]
+    assert placed(made, nodes, 3) == ["a", "b"]
+    assert placed(made, [*nodes, LARGE], 4) == ["a", "b", "c"]
+    assert made.threads(HERE, nodes) == 4
+
+
+def test_what_a_cluster_is_asked_for_is_what_a_worker_takes_of_it() -> None:
+    assert growing(1, 0.5).takes([HERE, TWO_GPUS]) == {"GPU": 0.5}
+    assert growing(1, wants_gpu=False).takes([LARGE, THERE]) == {"CPU": 4.0}

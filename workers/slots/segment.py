@@ -21,6 +21,9 @@ from workers.slots.handle import Asked, Remote
 
 log = logging.getLogger(__name__)
 
+QUIET_LOOKS = 3
+"""In so many looks one after another nobody waits for a worker: then it may go."""
+
 
 class SegmentSlot:
     """The place of one segment worker.
@@ -71,6 +74,7 @@ class SegmentSlot:
         self._asked: Asked | None = None
         self._alive: Asked | None = None
         self._ask_at_s = clock()
+        self._quiet = 0
         self._start()
 
     @property
@@ -84,10 +88,42 @@ class SegmentSlot:
         return self._state == "lost" and not self._may_restart
 
     @property
+    def present(self) -> bool:
+        """Whether it answers frames; one that is leaving gets no more."""
+        return self._state in ("ready", "leaving")
+
+    @property
+    def resting(self) -> bool:
+        """Whether there is to be no worker, and is none any more."""
+        return self._state == "resting"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is to be a worker."""
+        return self._state not in ("leaving", "resting")
+
+    @property
+    def member(self) -> Member:
+        """The present life."""
+        return self._member
+
+    @property
     def place(self) -> tuple[Member, Load, Any]:
         """Who is there, how busy, and where to reach it."""
         load = self._report.load if self._report is not None else self._first_load
-        return self._member, load, None if self._worker is None else self._worker.address
+        address = None if self._worker is None else self._worker.address
+        return self._member, replace(load, leaving=not self.wanted), address
+
+    def leave(self) -> None:
+        """Have the worker answer what it has, and end then."""
+        if self._state == "ready":
+            self._state, self._quiet = "leaving", 0
+        else:
+            self._rest()
+
+    def come_back(self) -> None:
+        """There is to be a worker again, a new one."""
+        self._next_life()
 
     @property
     def pid(self) -> int | None:
@@ -101,14 +137,15 @@ class SegmentSlot:
 
     def step(self, owed: Iterable[Owed] = ()) -> None:
         """Look once; `owed` is what streams say of the present life."""
+        if self._state == "resting":
+            return
         if self._state == "waiting":
             self._start()
             return
         if self._state == "lost":
             if self._may_restart:
                 self.restarts.note()
-                self._member = replace(self._member, generation=self._member.generation + 1)
-                self._start()
+                self._next_life()
             return
         asked, now = self._asked, self._clock()
         if (gone := self._remote.gone) is not None:
@@ -128,12 +165,11 @@ class SegmentSlot:
     def lose(self, reason: str) -> None:
         """End the present life."""
         self.reason = reason
-        self._state = "lost"
-        self._asked = None
-        self._remote.kill()
-        if self._report is not None:
-            self._past += self._report.counts
-            self._report = None
+        if not self.wanted:
+            log.warning("%s %s as it was about to leave", self._member.worker_id, reason)
+            self._rest()
+            return
+        self._end_life("lost")
         if self.refused is None or self._member.generation:  # else the run itself says it
             then = "another takes its place" if self._may_restart else "it is not replaced for now"
             log.warning("%s %s; %s", self._member.worker_id, reason, then)
@@ -160,6 +196,22 @@ class SegmentSlot:
     @property
     def _may_restart(self) -> bool:
         return self.refused is None and self.restarts.allowed
+
+    def _rest(self) -> None:
+        """Nobody is there, and nobody is to come."""
+        self._end_life("resting")
+
+    def _end_life(self, state: str) -> None:
+        self._state = state
+        self._asked = None
+        self.close()
+        if self._report is not None:
+            self._past += self._report.counts
+            self._report = None
+
+    def _next_life(self) -> None:
+        self._member = replace(self._member, generation=self._member.generation + 1)
+        self._start()
 
     def _start(self) -> None:
         self._worker = self._start_worker()
@@ -210,7 +262,10 @@ class SegmentSlot:
         self.note(report)
         if report.steps:
             self.restarts.worked()
-        load = report.load
+        load, owed = report.load, list(owed)
         stuck = self._progress.note(report.steps, load.waiting, load.seconds_per_frame, owed)
+        self._quiet = 0 if load.waiting or owed else self._quiet + 1
         if (reason := report.broken or stuck) is not None:
             self.lose(reason)
+        elif self._state == "leaving" and self._quiet >= QUIET_LOOKS:
+            self._rest()

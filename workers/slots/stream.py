@@ -25,6 +25,9 @@ from workers.stream import Pool, StreamReport
 
 log = logging.getLogger(__name__)
 
+TOO_LATE = ("buffer_full", "stale")
+"""Causes of drops that more segment workers would prevent."""
+
 
 class StreamSlot:
     """The place of one stream worker.
@@ -109,6 +112,12 @@ class StreamSlot:
         """Of all lives of a stream."""
         return self._totals[source_id].shown
 
+    @property
+    def too_late(self) -> int:
+        """Frames that were dropped because segment workers were too busy for them."""
+        dropped = [totals.shown.dropped for totals in self._totals.values()]
+        return sum(one.get(cause, 0) for one in dropped for cause in TOO_LATE)
+
     def launch(self) -> None:
         """Start the process, so that it is there when there is a model."""
         self._worker = self._start_worker([self._streams[i] for i in self._left], False)
@@ -147,8 +156,8 @@ class StreamSlot:
         for kept in (self._streams, self.ends, self._totals, self._told):
             kept.pop(source_id, None)
 
-    def step(self, pool: Pool) -> None:
-        """Look once."""
+    def step(self, pool: Pool, going: Collection[str] = ()) -> None:
+        """Look once; `going` are machines that will be gone soon."""
         if self.over or self._info is None:
             return
         if self._worker is None:
@@ -156,6 +165,9 @@ class StreamSlot:
             return
         if self._worker.gone is not None:
             self._lose(self._worker.gone, pool)
+            return
+        if self._worker.node in going:
+            self._move(pool)
             return
         if (error := self._disobeyed()) is not None:
             self._lose(self._remote.reason(error), pool)
@@ -252,23 +264,33 @@ class StreamSlot:
             self._lose(f"held {held:.0f} MB, workers.stream_memory_mb is {most:g}", pool)
 
     def _lose(self, reason: str, pool: Pool) -> None:
-        self._remote.kill()
-        self._asked, self._orders = None, []
-        self._ask_at_s = self._clock()
-        self.owed = {}
-        left = self._left
-        for source_id in left:
-            self._totals[source_id].next_life()
-            if self._leaving(source_id):
-                self.ends[source_id] = self._gone(source_id, reason)
-            elif not self.restarts.allowed:
-                self.ends[source_id] = self._failed(source_id, reason)
+        self._end_life(reason)
+        if not self.restarts.allowed:
+            self.ends.update({i: self._failed(i, reason) for i in self._left})
         if self.over:
             return
         self.restarts.note()
         log.warning("%s: the stream worker %s; it starts again", ", ".join(self._left), reason)
-        self._heard = False
         self._start_again(pool)
+
+    def _move(self, pool: Pool) -> None:
+        """Go on somewhere else, from the last checkpoints."""
+        log.warning("%s: going on elsewhere, the machine will be gone", ", ".join(self._left))
+        self._end_life("was on a machine that is gone")
+        if not self.over:
+            self._start_again(pool)
+
+    def _end_life(self, reason: str) -> None:
+        """The worker is gone; streams that were told to leave go with it."""
+        self._remote.kill()
+        self._asked, self._orders = None, []
+        self._ask_at_s = self._clock()
+        self.owed = {}
+        for source_id in self._left:
+            self._totals[source_id].next_life()
+            if self._leaving(source_id):
+                self.ends[source_id] = self._gone(source_id, reason)
+        self._heard = False
 
     def _start_again(self, pool: Pool) -> None:
         """As soon as there is room; who is told to end meanwhile waits for none."""

@@ -79,8 +79,24 @@ def test_tracker_keys_stand_beside_the_preset() -> None:
         ),
         pytest.param(
             {"sources": [source()], "workers": {"segment": "many"}},
-            "c.yaml: workers.segment: must be a whole number or must be 'auto', got 'many'",
+            "c.yaml: workers.segment: must be a whole number or must be 'auto' or must hold keys, "
+            "got 'many'",
             id="number-or-auto",
+        ),
+        pytest.param(
+            {"sources": [source()], "workers": {"segment": {"min": 5, "max": 2}}},
+            "c.yaml: workers.segment: min 5 is above max 2, got {'max': 2, 'min': 5}",
+            id="min-above-max",
+        ),
+        pytest.param(
+            {"sources": [source()], "workers": {"segment": {"min": 0, "max": 2}}},
+            "c.yaml: workers.segment.min: must be greater than or equal to 1, got 0",
+            id="min-of-none",
+        ),
+        pytest.param(
+            {"sources": [source()], "workers": {"segment": {"min": 1}}},
+            "c.yaml: workers.segment.max: is missing",
+            id="min-without-max",
         ),
         pytest.param(
             {"sources": [source(min_score=2)]},

@@ -13,6 +13,7 @@ from workers.dispatch import Load, Member
 from workers.lives import Owed
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots import SegmentSlot
+from workers.slots.segment import QUIET_LOOKS
 
 Lives = Any
 Worker = Any
@@ -311,3 +312,59 @@ def test_a_worker_is_known_by_the_node_it_is_on(lives: Lives, clock: ManualClock
 def test_a_place_without_a_worker_is_at_no_address(lives: Lives, clock: ManualClock) -> None:
     lives.room = False
     assert segment_slot(lives, clock).place == (Member("segment-0", 0), Load(), None)
+
+
+def looked_at(slot: SegmentSlot, clock: ManualClock, lives: Lives, report: SegmentReport) -> None:
+    """Once more, with this answer."""
+    lives.last.answer(report)
+    slot.step()
+    clock.advance(1.0)
+    slot.step()
+
+
+def test_who_leaves_answers_what_it_has_and_goes_when_nobody_waits_for_it_any_more(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = ready_slot(lives, clock)
+    slot.leave()
+    assert (slot.ready, slot.present, slot.wanted) == (False, True, False)
+    assert slot.place[1].leaving
+    looked_at(slot, clock, lives, health(frames=3, waiting=2))
+    for _ in range(QUIET_LOOKS):
+        assert (slot.counts().state, lives.last.killed) == ("leaving", False)
+        looked_at(slot, clock, lives, health(frames=5, waiting=0))
+    assert (slot.counts().state, lives.last.killed) == ("resting", True)
+    assert (slot.present, slot.resting, slot.counts().frames) == (False, True, 5)
+
+
+def test_who_is_owed_to_by_a_worker_that_leaves_keeps_it(lives: Lives, clock: ManualClock) -> None:
+    slot = ready_slot(lives, clock)
+    slot.leave()
+    for _ in range(2 * QUIET_LOOKS):
+        lives.last.answer(health(waiting=0))
+        slot.step([Owed(clock(), clock())])
+        clock.advance(1.0)
+        slot.step()
+    assert slot.counts().state == "leaving"
+
+
+def test_a_place_at_rest_starts_nobody_until_somebody_is_to_come_back(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = segment_slot(lives, clock)
+    slot.leave()  # it had not even begun
+    clock.advance(1000.0)
+    slot.step()
+    assert (slot.resting, lives.last.killed, len(lives.workers)) == (True, True, 1)
+    slot.come_back()
+    lives.last.answer(LOADED)
+    slot.step()
+    assert (slot.ready, slot.member, slot.counts().restarts) == (True, Member("segment-0", 1), 0)
+
+
+def test_who_dies_as_it_leaves_is_not_replaced(lives: Lives, clock: ManualClock) -> None:
+    slot = ready_slot(lives, clock)
+    slot.leave()
+    lives.last.die()
+    slot.step()
+    assert (slot.resting, slot.given_up, len(lives.workers)) == (True, False, 1)

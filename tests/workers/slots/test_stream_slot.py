@@ -393,6 +393,32 @@ def test_streams_of_a_machine_that_is_given_up_go_on_where_there_is_room(
     assert slot.restarts.total == 1
 
 
+def test_streams_of_a_machine_that_will_be_gone_go_on_elsewhere_before(
+    lives: Lives, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    lives.node = "beta"
+    slot = running_slot(lives, clock, "gate", "yard")
+    lives.last.answer(told(ends={"gate": end("gate")}))
+    ask_again(slot, clock)
+    lives.node = "alpha"
+    slot.step(POOL, {"beta"})
+    slot.step(POOL, {"beta"})
+    assert lives.asked == [(["gate", "yard"], False), (["yard"], True)]
+    assert ([worker.killed for worker in lives.workers], slot.restarts.total) == ([True, False], 0)
+    assert lives.last.methods[0] == "begin"
+    assert caplog.messages == ["yard: going on elsewhere, the machine will be gone"]
+
+
+def test_frames_that_were_dropped_for_want_of_segment_workers_are_told_apart(
+    lives: Lives, clock: ManualClock
+) -> None:
+    slot = running_slot(lives, clock, "gate", "yard", live=True)
+    dropped = {"stale": 3, "buffer_full": 4, "max_fps": 50}
+    lives.last.answer(told(StreamCounts("gate", "streaming", captured=57, dropped=dropped)))
+    slot.step(POOL)
+    assert slot.too_late == 7
+
+
 def test_a_stream_that_waits_for_room_and_is_told_to_leave_is_over(
     lives: Lives, clock: ManualClock
 ) -> None:

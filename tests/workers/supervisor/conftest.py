@@ -134,6 +134,7 @@ class Machines:
     broken: str | None = None
     at_look: Callable[[], object] = lambda: None
     live: set[str] = field(default_factory=set)
+    asked: list[int] = field(default_factory=list)
     sinks: dict[str, list[ListSink]] = field(default_factory=dict)
     segments: list[LocalWorker] = field(default_factory=list)
     streams: list[LocalWorker] = field(default_factory=list)
@@ -145,6 +146,12 @@ class Machines:
 
     def missing(self) -> str | None:
         return None
+
+    def ask_for(self, workers: int) -> None:
+        self.asked.append(workers)
+
+    def going(self) -> frozenset[str]:
+        return frozenset()
 
     def start_segment(self, worker_id: str) -> LocalWorker:
         worker = SegmentWorker(self.model, worker_id=worker_id, max_batch=4, max_wait_s=0.0)

@@ -1,0 +1,157 @@
+"""From a growing queue to new machines and fewer workers, with Ray's own autoscaler."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from benchmarks.kills import Family
+from benchmarks.latency import FixedLatency, fixed_latency
+from benchmarks.soak import cameras
+from pipeline import assemble
+from pipeline.config import Settings, parse
+from pipeline.metrics.counts import RunCounts
+from pipeline.plan.resolve import resolve
+from pipeline.runner import run_local
+from workers.lives import Limits
+from workers.running import run
+from workers.scaler import Pace
+
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(300)]
+
+FILES, FRAMES = 6, 120
+FRAME_S = 0.05
+QUICK = Pace(target_age_s=2.0, rate_over_s=3.0, settle_s=5.0, cool_down_s=4.0)
+PATIENCE_S = 150.0
+WITHOUT = {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}
+WITH_GPU = {
+    "resources": {"CPU": 1, "GPU": 1},
+    "node_config": {},
+    "min_workers": 0,
+    "max_workers": 2,
+}
+PROVIDER = {
+    "type": "fake_multinode",
+    "use_node_id_as_ip": True,
+    "disable_node_updaters": True,
+    "disable_launch_config_check": True,
+}
+COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray")
+CLUSTER = {
+    "cluster_name": "growing",
+    "max_workers": 2,
+    "available_node_types": {"ray.head.default": WITHOUT, "gpu": WITH_GPU},
+    "head_node_type": "ray.head.default",
+    "idle_timeout_minutes": 0.05,
+    "upscaling_speed": 1.0,
+    "auth": {},
+    "docker": {},
+    "file_mounts": {},
+    "file_mounts_sync_continuously": False,
+    "cluster_synced_files": [],
+    "rsync_exclude": [],
+    "rsync_filter": [],
+    **{f"{name}_commands": [] for name in (*COMMANDS, "worker_start_ray")},
+}
+"""Nodes that the autoscaler of the head starts on this machine as processes of its own."""
+
+
+def settings_for(out: Path, port: int | None) -> Settings:
+    """Files that need more than one worker for a while, beside a camera that never does."""
+    url = f"synthetic://street?frames={FRAMES}&size=160x96&seed="
+    sources = [{"id": f"file{n}", "url": f"{url}{n}"} for n in range(FILES)]
+    if port is not None:
+        sources.append({"id": "camera", "url": f"http://127.0.0.1:{port}/1.mjpg"})
+    return parse(
+        {
+            "model": {"weights": "demo"},
+            "sources": sources,
+            "sinks": [f"jsonl:{out}/{{source}}.jsonl"],
+            "workers": {"segment": {"min": 1, "max": 2}, "gpus_each": 1, "streams_per_worker": 4},
+        }
+    )
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster without GPUs that grows by two machines with one each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "autoscaling.json"
+    provider = {**PROVIDER, "gcs_address": f"127.0.0.1:{port}"}
+    config.write_text(json.dumps({**CLUSTER, "provider": provider}))
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += [f"--autoscaling-config={config}", "--num-cpus=1", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+    environment = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    family = Family(head.pid)
+    try:
+        for _ in range(600):
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            threading.Event().wait(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        ray.shutdown()
+        family.look()
+        head.send_signal(signal.SIGTERM)
+        head.wait(30)
+        for pid in family.born:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def machines() -> int:
+    """Those with a GPU that are there."""
+    return sum(node["Alive"] and "GPU" in node["Resources"] for node in ray.nodes())
+
+
+def test_a_queue_that_grows_brings_machines_and_one_that_is_gone_ends_a_worker(
+    growing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as here:
+        here.setattr(assemble, "build_segmenter", lambda *_: FixedLatency(0.0))
+        assert run_local(resolve(settings_for(tmp_path / "local", None))).exit_code == 0
+    stop = threading.Event()
+    seen: list[tuple[int, tuple[str, ...]]] = []
+    began_s = time.monotonic()
+
+    def look(counts: RunCounts) -> None:
+        now = (machines(), tuple(sorted(worker.state for worker in counts.workers)))
+        if not seen or seen[-1] != now:
+            seen.append(now)
+        fewer = now[1] == ("ready", "resting")
+        if (fewer and (2, ("ready", "ready")) in seen) or (time.monotonic() - began_s > PATIENCE_S):
+            stop.set()
+
+    with cameras(2.0) as port, fixed_latency(FRAME_S):
+        summary = run(
+            resolve(settings_for(tmp_path / "ray", port)),
+            address=growing,
+            limits=Limits(pace=QUICK),
+            on_progress=look,
+            stop=stop,
+        )
+    assert seen[0] == (0, ("waiting",))
+    assert (2, ("ready", "ready")) in seen
+    assert seen[-1][1] == ("ready", "resting")
+    assert summary.exit_code == 0
+    for number in range(FILES):
+        name = f"file{number}.jsonl"
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
