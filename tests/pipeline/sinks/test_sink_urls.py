@@ -24,6 +24,7 @@ from pipeline.sinks.template import filled
 from pipeline.sinks.urls import parse_sink
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
+SINK_PAGES = sorted((DOCS / "sinks").glob("*.md"))
 
 
 def test_a_url_gives_scheme_location_and_options_with_their_defaults() -> None:
@@ -218,13 +219,19 @@ def test_a_sink_whose_library_is_not_installed_says_how_to_install_it(
     check_sink(url)
 
 
-def test_the_page_about_sinks_lists_every_scheme_and_option() -> None:
-    page = (DOCS / "sinks.md").read_text()
-    headings = "".join(line for line in page.splitlines() if line.startswith("## "))
+def test_the_pages_about_sinks_list_every_scheme_and_option() -> None:
+    pages = [page.read_text() for page in (DOCS / "sinks.md", *SINK_PAGES)]
+    headings, everything = [text.partition("\n")[0] for text in pages], "".join(pages)
     for scheme in SCHEMES.values():
-        assert f"`{scheme.name}:`" in headings
+        assert sum(f"`{scheme.name}:`" in heading for heading in headings) == 1, scheme.name
         for name, option in scheme.options.items():
-            assert f"| `{name}` | {option.expected} |" in page, f"{scheme.name}: {name}"
+            row = f"| `{name}` | {option.expected} |"
+            assert row in everything, f"{scheme.name}: {name}"
+
+
+def test_every_page_about_a_sink_is_named_where_they_are_chosen() -> None:
+    common = (DOCS / "sinks.md").read_text()
+    assert [page.name for page in SINK_PAGES if f"](sinks/{page.name})" not in common] == []
 
 
 @pytest.mark.parametrize("scheme", ["jsonl", "coco", "mots", "frames"])
