@@ -23,8 +23,8 @@ from pipeline.runner import run_local
 from pipeline.stream import RunSummary
 from workers.running import run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-faults = pytest.mark.faults
+# Not beside the Ray of the test session: a process is on one cluster at a time.
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(300)]
 
 STREAMS, FRAMES = ("a", "b"), 240
 FLOWS_WITHIN_S = 20.0
@@ -142,7 +142,6 @@ def test_streams_spread_over_nodes_and_write_the_bytes_of_one_process(
     assert {"ray::StreamActor", "ray::ScoutActor"} <= seen
 
 
-@faults
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_of_a_node_that_is_lost_no_frame_is(
     joined: Cluster, tmp_path: Path, how: signal.Signals
@@ -166,7 +165,6 @@ def test_of_a_node_that_is_lost_no_frame_is(
     assert watch.longest_s < FLOWS_WITHIN_S
 
 
-@faults
 def test_a_node_that_was_given_up_and_comes_back_does_no_harm(
     joined: Cluster, tmp_path: Path
 ) -> None:
@@ -192,7 +190,6 @@ def test_a_node_that_was_given_up_and_comes_back_does_no_harm(
     assert hit == []
 
 
-@faults
 def test_a_node_that_joins_while_a_run_goes_on_takes_work_within_ten_seconds(
     joined: Cluster, tmp_path: Path
 ) -> None:
