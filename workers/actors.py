@@ -9,6 +9,7 @@ the dispatcher sends lost frames again.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -72,6 +73,10 @@ class StreamSpec:
     again: bool
     fenced: bool = False
     """The machine of the worker before was given up; that worker may still hold what it wrote."""
+    node: str = ""
+    """The machine it is started on."""
+    network_bytes_per_s: float = math.inf
+    """Between machines."""
     line: str | None = None
     """The lease that it lives by; None: it needs none."""
 
@@ -136,6 +141,8 @@ class StreamActor:
             max_batch=spec.max_batch,
             max_wait_s=spec.max_wait_s,
             spread=spec.spread,
+            node=spec.node,
+            network_bytes_per_s=spec.network_bytes_per_s,
             tail=logs.collect(),
         )
 

@@ -252,6 +252,8 @@ class Cluster:
             spread,
             again,
             fenced=again and self._was_given_up(streams),
+            node=stay.node.node_id,
+            network_bytes_per_s=self._plan.cluster.network_bytes_per_s,
             line=stay.line,
         )
         resource = None if here else self._plan.cluster.stream_resource

@@ -17,6 +17,7 @@ which this one knows nothing. Whether a worker still works is judged where its p
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,6 +130,9 @@ class Dispatcher:
         clock: monotonic seconds.
         board: what is known of the load of workers, shared by the streams of a process: what one
             has heard or sent the others know, too. Nobody waits for anybody over it.
+        node: the machine of the stream; empty where there is one alone.
+        network_bytes_per_s: between machines: a worker on another one is taken where it is done so
+            much earlier that sending it the frame pays.
     """
 
     max_batch: int
@@ -137,7 +141,10 @@ class Dispatcher:
     max_losses: int = 4
     clock: Clock = time.monotonic
     board: Board = field(default_factory=dict)
+    node: str = ""
+    network_bytes_per_s: float = math.inf
 
+    _frame_bytes: int = 0
     _waiting: dict[int, float] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
     _open: dict[int, Call] = field(default_factory=dict)
@@ -162,8 +169,9 @@ class Dispatcher:
             if known.owes_since is not None
         }
 
-    def add(self, ticket: int) -> None:
-        """Take a new frame; tickets grow along the stream."""
+    def add(self, ticket: int, frame_bytes: int = 0) -> None:
+        """Take a new frame; tickets grow along the stream, whose frames are all about as large."""
+        self._frame_bytes = frame_bytes
         self._waiting[ticket] = self.clock()
 
     def set_members(self, loads: Mapping[Member, Load]) -> list[int]:
@@ -261,7 +269,13 @@ class Dispatcher:
             return None
         turn = self.spread % len(candidates)
         candidates = candidates[turn:] + candidates[:turn]
-        return min(candidates, key=lambda member: self._members[member].seconds_with(1))
+        return min(candidates, key=self._done_in_s)
+
+    def _done_in_s(self, member: Member) -> float:
+        """Time until it would be done with one frame more, its way there included."""
+        seconds = self._members[member].seconds_with(1)
+        away = self.node and member.node and member.node != self.node
+        return seconds + self._frame_bytes / self.network_bytes_per_s if away else seconds
 
     def _due(self, *, idle: bool) -> tuple[tuple[int, ...], bool]:
         """The tickets of the next call and whether they travel alone; none: wait."""

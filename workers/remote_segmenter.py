@@ -179,7 +179,7 @@ class RemoteSegmenter:
             case _Frames(entries):
                 for entry in entries:
                     self._entries[self._next_ticket] = entry
-                    self._dispatcher.add(self._next_ticket)
+                    self._dispatcher.add(self._next_ticket, entry.frame.image.nbytes)
                     self._next_ticket += 1
             case _Members(loads):
                 self._loads = loads

@@ -8,6 +8,7 @@ the process itself is stuck.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,8 @@ class StreamWorker:
         max_batch: frames in one call.
         max_wait_s: how long a frame waits for others before it is sent to a busy worker.
         spread: number of the first stream, so that streams prefer different workers.
+        node: the machine it is on; segment workers there are preferred, as far as that pays.
+        network_bytes_per_s: between machines.
         tail: what this process logs.
     """
 
@@ -89,6 +92,8 @@ class StreamWorker:
     max_batch: int
     max_wait_s: float
     spread: int = 0
+    node: str = ""
+    network_bytes_per_s: float = math.inf
     tail: LogTail = field(default_factory=LogTail)
     _trim: Trimming = field(default_factory=Trimming)
     _streams: dict[str, _Running] = field(default_factory=dict)
@@ -112,6 +117,8 @@ class StreamWorker:
                 max_wait_s=self.max_wait_s,
                 spread=self.spread + number,
                 board=self._board,
+                node=self.node,
+                network_bytes_per_s=self.network_bytes_per_s,
             )
             send = self.connect(lambda member: self._pool.addresses[member], plan.id, plan.turn)
             segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher, model=pool.model)

@@ -85,6 +85,26 @@ def test_the_worker_that_will_be_done_first_is_chosen(clock: Clock) -> None:
     assert sent(made) == [(A0, (1,))]
 
 
+def test_a_worker_on_the_machine_of_the_stream_is_taken_until_it_is_busier_than_the_way_is_long(
+    clock: Clock,
+) -> None:
+    """A frame of 50 MB at 100 MB/s is half a second under way, in which five are done."""
+    here, away = Member("b", 0, node="here"), Member("a", 0, node="away")
+    made = dispatcher(clock, node="here", network_bytes_per_s=100e6, max_wait_s=0.0, max_batch=1)
+    for waiting, taken in [(0, here), (4, here), (6, away)]:
+        made.set_members({here: Load(waiting, 0.1), away: IDLE})
+        made.add(waiting, 50_000_000)
+        call = only(made.calls())
+        assert call.member == taken
+        made.answered(call.call_id, IDLE)
+
+
+def test_where_there_is_one_machine_alone_no_way_counts(clock: Clock) -> None:
+    made = dispatcher(clock, A0, B0, network_bytes_per_s=1.0)
+    made.add(1, 50_000_000)
+    assert sent(made) == [(A0, (1,))]
+
+
 def test_what_was_sent_counts_until_the_worker_reports(clock: Clock) -> None:
     made = dispatcher(clock, A0, B0, max_batch=2)
     for ticket in range(6):
