@@ -114,7 +114,8 @@ def _of_oneformer(folder: Path, origin: str) -> Any:
     """One that resizes alike: its own asks the hub for a file of names."""
     from transformers import MaskFormerImageProcessor
 
-    said = json_in(folder, "preprocessor_config.json", origin)
+    said: dict[str, Any] = {"size_divisor": 0}  # OneFormer's sides are no multiples of anything
+    said |= json_in(folder, "preprocessor_config.json", origin)
     return MaskFormerImageProcessor(**{key: said[key] for key in _RESIZING if key in said})
 
 

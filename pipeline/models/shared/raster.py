@@ -23,6 +23,7 @@ from pipeline.masks import Masks
 from pipeline.masks.toggles import masks_of
 
 COLUMNS_AT_A_TIME = 128
+_RUNS_AT_A_TIME = 1 << 16
 _SLACK = 1e-5
 """More than a weighted mean in float32 can exceed the largest of its numbers, as a share of it."""
 
@@ -57,7 +58,7 @@ def rasterise(
         mean_of: made of the values of the mask's pixels, (P,) to (P,), for `Raster.means`;
             None: means are 0.
     """
-    found, ends, means, canvas = np.empty(1 << 16, np.uint32), [0], [], None
+    found, ends, means, canvas = np.empty(_RUNS_AT_A_TIME, np.uint32), [0], [], None
     for map_ in maps:
         small = _shown(map_.float(), padded, kept)
         canvas = small.new_empty((1, 1, *size)) if canvas is None else canvas
@@ -65,13 +66,14 @@ def rasterise(
         counts = masks_of(toggles, np.array([len(toggles)]), size).counts
         means.append(mean)
         ends.append(ends[-1] + len(counts))
+        # One block for all: many that stay, among those of each map, would leave holes. It grows
+        # and shrinks where it is: beside a copy there is no room for the canvas.
         if ends[-1] > len(found):
-            found = np.concatenate([found, np.empty(max(len(found), len(counts)), np.uint32)])
-        # One block for all: many that stay, among those of each map, would leave holes.
+            found.resize(ends[-1] + max(_RUNS_AT_A_TIME, len(found) // 8), refcheck=False)
         found[ends[-2] : ends[-1]] = counts
         del map_, small, toggles, counts  # before the next is made
-    masks = Masks(size, found[: ends[-1]].copy(), np.array(ends, np.int64))
-    return Raster(masks, np.array(means, np.float32))
+    found.resize(ends[-1], refcheck=False)
+    return Raster(Masks(size, found, np.array(ends, np.int64)), np.array(means, np.float32))
 
 
 def instances_of(

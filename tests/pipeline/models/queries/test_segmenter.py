@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from torch.nn.functional import interpolate
 from pipeline import models
 from pipeline.errors import ConfigError, ModelError, SegmentFailed
 from pipeline.models.queries import decode
+from pipeline.models.queries.preprocess import Preprocess
 from pipeline.models.queries.segmenter import QuerySegmenter
 
 Picture = NDArray[np.uint8]
@@ -138,6 +140,33 @@ def test_eomt_s_resize_is_the_library_s(
     (theirs,) = processor.unpad_image(masks, [(150, 210)], processor.size)
     ours = interpolate(masks[..., :46, :64], size=(150, 210), mode="bilinear")[0]
     assert torch.equal(ours, theirs)
+
+
+def test_oneformer_s_input_is_the_library_s(
+    folders: dict[str, Path], tmp_path: Path, picture: Picture
+) -> None:
+    """Without a size to divide by, which its processor does not know: nothing is stretched."""
+    import transformers
+
+    (tmp_path / "names.json").write_text('{"0": {"isthing": 1, "name": "leaf"}}')
+    make: Any = transformers.OneFormerImageProcessor
+    theirs = make(
+        size={"shortest_edge": 75, "longest_edge": 999}, repo_path=str(tmp_path),
+        class_info_file="names.json", num_text=2,
+    )  # fmt: skip
+    theirs.save_pretrained(tmp_path)
+    shutil.copy(folders["oneformer"] / "vocab.json", tmp_path)
+    shutil.copy(folders["oneformer"] / "merges.txt", tmp_path)
+    shutil.copy(folders["oneformer"] / "tokenizer_config.json", tmp_path)
+    prepare = Preprocess("oneformer", tmp_path, "x", {"task_seq_len": 7}, torch.device("cpu"))
+    prepared = prepare(picture)
+    rgb = np.ascontiguousarray(picture[..., ::-1])
+    expected = theirs(
+        images=rgb, task_inputs=["instance"], return_tensors="pt",
+        input_data_format="channels_last",
+    )["pixel_values"]  # fmt: skip
+    assert torch.equal(prepared.inputs["pixel_values"], expected)
+    assert prepared.padded == prepared.kept == (75, 105)
 
 
 def test_colours_reach_the_network_as_rgb(
