@@ -40,6 +40,7 @@ test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
 test-servers: $(READY_DEV) ## run the tests that need real servers (installs them with apt)
 	tests/servers/install.sh
 	FAIL_ON_SKIP=1 $(PYTEST) -m "servers and not faults"
+	$(PYTEST) -m faults tests/e2e/test_two_nodes.py  # a process is on one Ray at a time
 
 test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/reliability.md
 	tests/servers/install.sh

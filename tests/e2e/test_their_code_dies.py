@@ -90,7 +90,10 @@ class DyingSink:
         pass
 
 
-def build_with_dying_sinks(plan: Any, segmenter: Any, account: Any, *, again: bool) -> Any:
+def build_with_dying_sinks(
+    plan: Any, segmenter: Any, account: Any, *, again: bool, fenced: bool
+) -> Any:
+    assert not fenced
     more = [("theirs", DyingSink(DEATHS[plan.id]))] if plan.id in DEATHS else []
     return assemble.build_stream(plan, segmenter, account=account, again=again, more_sinks=more)
 
