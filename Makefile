@@ -14,7 +14,7 @@ SIDE_BY_SIDE := -n 3 --max-worker-restart 0
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-servers test-faults test-gpu check fmt lint type arch cover bench bench-gpu docs clean
+.PHONY: help setup setup-dev demo test test-servers test-faults test-gpu check fmt lint type arch cover bench bench-gpu docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,8 @@ $(READY_DEV): $(READY)
 	@touch $(READY_DEV)
 
 setup: $(READY) ## install maskstream into .venv
+
+setup-dev: $(READY_DEV) ## the same with what tests and checks need
 
 demo: $(READY) ## run the real pipeline on a rendered street; leaves video, masks, picture, report in out/demo
 	$(BIN)/maskstream demo --output out/demo --overwrite

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from pipeline.cli.home import home
+from pipeline.cli.options import ConfigFile
 from pipeline.cli.sources import check_kept, load_settings
 from pipeline.cli.telling import give
 
@@ -16,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    config: Annotated[
-        Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
-    ],
+    config: ConfigFile,
 ) -> None:
     """Validate a configuration and print what would run; opens no source, sink or network."""
     from pipeline.plan.notes import notes

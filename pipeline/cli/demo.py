@@ -15,6 +15,7 @@ import typer
 
 from pipeline.cli.execute import execute
 from pipeline.cli.home import home, in_url
+from pipeline.cli.options import Local
 from pipeline.cli.telling import give, give_lines
 from pipeline.config import parse
 from pipeline.formats.whole import whole
@@ -30,7 +31,7 @@ def demo(
         Path, typer.Option(callback=home, metavar="DIR", help="Where to leave it all.")
     ] = Path("out/demo"),
     frames: Annotated[int, typer.Option(min=10, help="Frames of the clip.")] = 150,
-    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    local: Local = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
 ) -> None:

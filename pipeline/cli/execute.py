@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -23,11 +23,6 @@ from pipeline.secrets import hide_in_logs
 if TYPE_CHECKING:
     from pipeline.plan import RunPlan
     from pipeline.stream import End, RunSummary
-
-
-LogJson = Annotated[
-    bool, typer.Option("--log-json", help="Every line on standard error is a JSON object.")
-]
 
 
 def execute(

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.execute import LogJson, execute
-from pipeline.cli.home import home
+from pipeline.cli.execute import execute
+from pipeline.cli.options import AllowFewer, ClusterAddress, ConfigFile, Local, LogJson
 from pipeline.cli.sources import load_settings
 from pipeline.cli.telling import say_json
 
 
 def run(
-    config: Annotated[
-        Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
-    ],
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
-    ] = None,
-    allow_fewer: Annotated[
-        bool,
-        typer.Option("--allow-fewer", help="Begin with the segment workers there are GPUs for."),
-    ] = False,
-    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    config: ConfigFile,
+    address: ClusterAddress = None,
+    allow_fewer: AllowFewer = False,
+    local: Local = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
     log_json: LogJson = False,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.execute import LogJson, headline, log_to_stderr, tell
+from pipeline.cli.execute import headline, log_to_stderr, tell
 from pipeline.cli.home import home
+from pipeline.cli.options import AllowFewer, ClusterAddress, ConfigFile, Local, LogJson
 from pipeline.cli.sources import load_service_settings
 from pipeline.cli.telling import say, say_json
 from pipeline.errors import ConfigError
@@ -55,20 +56,12 @@ NewToken = Annotated[
 
 
 def serve(
-    config: Annotated[
-        Path, typer.Argument(callback=home, metavar="CONFIG.yaml", help="See configs/.")
-    ],
+    config: ConfigFile,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster to join, e.g. auto; by default an own one is started."),
-    ] = None,
-    allow_fewer: Annotated[
-        bool,
-        typer.Option("--allow-fewer", help="Begin with the segment workers there are GPUs for."),
-    ] = False,
-    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    address: ClusterAddress = None,
+    allow_fewer: AllowFewer = False,
+    local: Local = False,
     token_file: ServeTokens = None,
     tls_cert: Annotated[
         Path | None, typer.Option(callback=home, metavar="PEM", help="Certificate to answer with.")

@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.execute import execute
 from pipeline.cli.home import home, in_url
+from pipeline.cli.options import Local
 from pipeline.cli.shown import as_yaml
 from pipeline.cli.sources import expand_sources
 from pipeline.cli.telling import give_lines
@@ -70,7 +71,7 @@ def track(
     ] = None,
     metrics_port: MetricsPort = None,
     tls_verify: TlsVerify = None,
-    local: Annotated[bool, typer.Option("--local", help="One process, without Ray.")] = False,
+    local: Local = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress line.")] = False,
     show_config: Annotated[

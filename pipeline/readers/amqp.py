@@ -7,15 +7,13 @@ it is for: a queue of our own, which goes with us, gets the same messages from t
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 from typing import ClassVar
 
 from pika.spec import Basic, BasicProperties
 
-from pipeline.delivery.client import NotSent
 from pipeline.delivery.service import CALL_S
-from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
+from pipeline.readers.contract import Records, Wanted
+from pipeline.readers.listening import heard
 from pipeline.sinks.amqp import AmqpClient, client_of
 
 _WAIT_S = 1.0
@@ -91,23 +89,4 @@ def read_amqp(wanted: Wanted) -> Records:
     Raises:
         ConfigError: the password is not where the URL says.
     """
-    return each_once(_records(wanted, client_of(wanted.target, _Listener)))
-
-
-def _records(wanted: Wanted, listener: _Listener) -> Records:
-    under_way = UnderWay(wanted.source)
-    with closing(listener):
-        try:
-            listener.connect()
-            while True:
-                body = listener.next()
-                if body is not None:
-                    record = record_in(body, wanted)
-                    if under_way.takes(record):
-                        yield record
-                elif not wanted.follow or under_way.over:
-                    return
-                if not listener.waiting:
-                    yield None
-        except NotSent as error:
-            raise SourceError(f"cannot read records: {error}") from error
+    return heard(wanted, client_of(wanted.target, _Listener))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
 from queue import Empty, Queue
 
 from paho.mqtt.client import Client, MQTTMessage
 
-from pipeline.delivery.client import NotSent, Unreachable
-from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
+from pipeline.delivery.client import Unreachable
+from pipeline.readers.contract import Records, Wanted
+from pipeline.readers.listening import heard
 from pipeline.sinks.mqtt import TIMEOUT_S, MqttClient, Topics
 from pipeline.sinks.services import place_of
 
@@ -72,25 +71,4 @@ def read_mqtt(wanted: Wanted) -> Records:
     source = wanted.source or ""
     topics = Topics(wanted.target.options["topic"].replace("{source}", source))
     place = place_of(wanted.target)
-    return each_once(
-        _records(wanted, _Listener(place, topics=topics, source_id=source, retain=False))
-    )
-
-
-def _records(wanted: Wanted, listener: _Listener) -> Records:
-    under_way = UnderWay(wanted.source)
-    with closing(listener):
-        try:
-            listener.connect()
-            while True:
-                body = listener.next()
-                if body is not None:
-                    record = record_in(body, wanted)
-                    if under_way.takes(record):
-                        yield record
-                elif under_way.over or not wanted.follow:
-                    return
-                if not listener.waiting:
-                    yield None
-        except NotSent as error:
-            raise SourceError(f"cannot read records: {error}") from error
+    return heard(wanted, _Listener(place, topics=topics, source_id=source, retain=False))
