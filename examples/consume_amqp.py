@@ -8,14 +8,13 @@ nobody else: each program that wants everything binds a queue of its own to the 
 twice has the same `message_id`.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pika
 
-from drawing import show
+from drawing import record_in, show
 
 
 def records(url: str, source: str) -> Iterator[dict[str, Any]]:
@@ -24,7 +23,7 @@ def records(url: str, source: str) -> Iterator[dict[str, Any]]:
     channel = connection.channel()
     channel.basic_qos(prefetch_count=100)
     for delivery, _, body in channel.consume(f"maskstream.{source}"):
-        record = json.loads(body)
+        record = record_in(body)
         ended = record["schema"].startswith("maskstream.end/")
         if not ended:
             yield record

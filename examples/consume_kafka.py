@@ -7,7 +7,6 @@ Needs `pip install 'maskstream[kafka]'`. A consumer that has to go on where it s
 with a `group.id` and commits what it has dealt with; what comes twice has the same `key` header.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, TopicPartition
 
-from drawing import show
+from drawing import record_in, show
 
 
 def records(url: str, source: str, *, topic: str = "maskstream") -> Iterator[dict[str, Any]]:
@@ -29,7 +28,7 @@ def records(url: str, source: str, *, topic: str = "maskstream") -> Iterator[dic
         message = consumer.poll(1.0)
         if message is None or message.error() or message.key() != source.encode():
             continue
-        record = json.loads(message.value())
+        record = record_in(message.value())
         if record["schema"].startswith("maskstream.end/"):
             break
         yield record

@@ -8,7 +8,6 @@ knows. One that has to miss nothing gives its client a name and `SessionExpiryIn
 connects with `clean_start=False`; what comes twice has the same `key` among its user properties.
 """
 
-import json
 import queue
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 
-from drawing import show
+from drawing import record_in, show
 
 
 def records(url: str, source: str) -> Iterator[dict[str, Any]]:
@@ -31,7 +30,7 @@ def records(url: str, source: str) -> Iterator[dict[str, Any]]:
     client.connect(place.hostname or "localhost", place.port or 1883)
     client.loop_start()
     while True:
-        record = json.loads(came.get())
+        record = record_in(came.get())
         if record["schema"].startswith("maskstream.end/"):
             break
         yield record

@@ -8,14 +8,13 @@ Needs `pip install 'maskstream[nats]'`. A consumer that has to go on where it st
 """
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import nats
 
-from drawing import show
+from drawing import record_in, show
 
 
 async def records(url: str, source: str) -> AsyncIterator[dict[str, Any]]:
@@ -24,7 +23,7 @@ async def records(url: str, source: str) -> AsyncIterator[dict[str, Any]]:
     stream = client.jetstream()
     messages = await stream.subscribe(f"maskstream.{source}", ordered_consumer=True)
     async for message in messages.messages:
-        record = json.loads(message.data)
+        record = record_in(message.data)
         if record["schema"].startswith("maskstream.end/"):
             break
         yield record

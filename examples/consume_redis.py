@@ -7,14 +7,13 @@ Needs `pip install 'maskstream[redis]'`. A consumer that has to go on where it s
 of the last entry it has dealt with, and asks for those behind it.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import redis
 
-from drawing import show
+from drawing import record_in, show
 
 
 def records(url: str, source: str, *, after: str = "0") -> Iterator[dict[str, Any]]:
@@ -24,7 +23,7 @@ def records(url: str, source: str, *, after: str = "0") -> Iterator[dict[str, An
         for _, entries in client.xread({f"maskstream:{source}": after}, count=100, block=5000):
             for entry, fields in entries:
                 after = entry.decode()
-                record = json.loads(fields[b"record"])
+                record = record_in(fields[b"record"])
                 if record["schema"].startswith("maskstream.end/"):
                     return
                 yield record

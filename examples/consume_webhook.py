@@ -11,13 +11,12 @@ Answer with 2xx once a record is safe: what is not answered so comes again, with
 
 import hashlib
 import hmac
-import json
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from drawing import show
+from drawing import record_in, show
 
 
 def receiver(port: int, secret: str, folder: str | None = None) -> ThreadingHTTPServer:
@@ -33,11 +32,12 @@ def receiver(port: int, secret: str, folder: str | None = None) -> ThreadingHTTP
             if not hmac.compare_digest(self.headers["Maskstream-Signature"], f"sha256={signature}"):
                 self.answer(403)
                 return
-            keys = self.headers["Idempotency-Key"].split(",")  # one for each line
-            for key, line in zip(keys, body.splitlines(), strict=True):
+            keys = self.headers["Idempotency-Key"].split(",")  # one for each record
+            records = body.splitlines() if len(keys) > 1 else [body]
+            for key, record in zip(keys, records, strict=True):
                 if key not in known:
                     known.add(key)
-                    take(json.loads(line), folder)
+                    take(record_in(record), folder)
             self.answer(204)
 
         def answer(self, status: int) -> None:

@@ -1,8 +1,10 @@
 """What the consumers beside this file do with a record: say what is in it, and draw its masks.
 
 Needs pycocotools, NumPy and OpenCV, and nothing of maskstream: copy it along with one of them.
+Messages that are not JSON need zstandard or msgpack, too.
 """
 
+import json
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,19 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 COLOURS = ((80, 80, 255), (80, 255, 80), (255, 80, 80), (80, 255, 255), (255, 80, 255))
+
+
+def record_in(message: bytes) -> dict[str, Any]:
+    """The record that a message is, in each `encoding` a sink has for it."""
+    if message.startswith(b"\x28\xb5\x2f\xfd"):
+        import zstandard
+
+        message = zstandard.ZstdDecompressor().decompress(message)
+    if message.startswith(b"{"):
+        return json.loads(message)
+    import msgpack
+
+    return msgpack.unpackb(message)
 
 
 def show(record: dict[str, Any], folder: str | None = None) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from pipeline.errors import SinkError
+from pipeline.formats.encoded import JSON, Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,11 @@ class Message:
     """`run:source:epoch:frame`, of an event with its number behind that, or `run:source:end`; the
     same when a message comes twice."""
     body: bytes
-    """The record as JSON."""
+    """The record as JSON, or as `encoding` says."""
     slot: str = ""
     """Names what it becomes a part of, with those beside it that have the same; see `Gathering`."""
+    encoding: Encoding = JSON
+    """It waits as JSON and is packed when it leaves."""
 
     def dumps(self) -> bytes:
         """As bytes for a spool."""
@@ -120,9 +123,9 @@ def together_or_each(batch: Sequence[Message], send: Callable[[Sequence[Message]
                 raise
 
 
-def too_large(where: object, size: int, limit: int) -> str:
-    """Why a message that is larger than a service takes is rejected."""
-    return f"{where}: a message of {size} bytes is too large, at most {limit} are taken"
+def too_large(size: int, limit: int) -> str:
+    """Why a message that is larger than a service takes, or than it is to be, is rejected."""
+    return f"a message of {size} bytes is too large, at most {limit} are taken"
 
 
 class Client(Protocol):
@@ -154,6 +157,16 @@ class Client(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; safe to call twice, whatever state it is in."""
+
+
+@runtime_checkable
+class Limited(Client, Protocol):
+    """A client that knows how large a message may be: it is given none that is larger."""
+
+    limit: int | None
+    """Bytes of a message with all that is written around it; None: it is not known, or not yet."""
+    around: int
+    """Bytes beside the body, at most."""
 
 
 @runtime_checkable

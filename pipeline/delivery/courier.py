@@ -17,6 +17,7 @@ from pipeline.delivery.client import (
 )
 from pipeline.delivery.dead import DeadLetters
 from pipeline.delivery.gathering import Gathered
+from pipeline.delivery.packing import Packing
 from pipeline.delivery.spool import MessageSpool
 from pipeline.errors import SinkError
 from pipeline.secrets import scrub
@@ -41,6 +42,7 @@ class Courier:
         name: of the sink, in the log.
         source_id: likewise.
         settle: told what became of how many messages: `delivered`, `refused`, `damaged`.
+        packing: what messages are when they leave.
         rng: for jitter, so that many do not come back at once.
     """
 
@@ -52,6 +54,7 @@ class Courier:
         name: str,
         source_id: str,
         settle: Settle,
+        packing: Packing | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.state = "connecting"
@@ -63,6 +66,7 @@ class Courier:
         self._name = name
         self._where = {"source_id": source_id}
         self._settle = settle
+        self._packing = packing or Packing()
         self._rng = rng or random.Random()
         self._dead = DeadLetters(Path(spool.folder, "refused.jsonl"))
         self._connected = self._worked = False
@@ -102,7 +106,7 @@ class Courier:
                 self._client.connect()
                 self._connected = True
             if batch:
-                self._client.send([Message.loads(data) for _, data in batch])
+                self._send([Message.loads(data) for _, data in batch])
         except Rejected as error:
             self._taken(batch[: error.acknowledged])
             self._put_aside(batch[error.acknowledged], str(error))
@@ -130,6 +134,18 @@ class Courier:
         if not count:
             self._held = waiting[-1][0]
         return waiting[:count]
+
+    def _send(self, waiting: list[Message]) -> None:
+        """Send those before the first that is too large, which is rejected without being sent."""
+        batch: list[Message] = []
+        for message in waiting:
+            packed = self._packing.packed(message)
+            if reason := self._packing.refusal(packed, self._client):
+                if batch:
+                    self._client.send(batch)
+                raise Rejected(reason, len(batch))
+            batch.append(packed)
+        self._client.send(batch)
 
     def _taken(self, batch: list[tuple[int, bytes]]) -> None:
         if batch:

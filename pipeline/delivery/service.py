@@ -11,6 +11,7 @@ from pipeline.accounting import SinkState
 from pipeline.buffers import WhenFull
 from pipeline.delivery.client import Client, Message
 from pipeline.delivery.gathering import END, slot_of
+from pipeline.delivery.packing import Packing
 from pipeline.delivery.promise import Promise
 from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
 from pipeline.delivery.teller import Teller
@@ -41,15 +42,23 @@ class ServiceSink:
         teller: makes records of results.
         slice_s: what goes together is of one such period of the source's own time; None: each
             record goes for itself.
+        packing: what messages are when they leave.
     """
 
     promise = Promise(may_wait_s=CALL_S)
 
     def __init__(
-        self, client: Client, spool: MessageSpool, teller: Teller, *, slice_s: int | None = None
+        self,
+        client: Client,
+        spool: MessageSpool,
+        teller: Teller,
+        *,
+        slice_s: int | None = None,
+        packing: Packing | None = None,
     ) -> None:
         self.client = client
         self.spool = spool
+        self.packing = packing or Packing()
         self.when_full = WhenFull.DROP_OLDEST
         self.on_drop: Callable[[int], None] = lambda _: None
         """Told how many messages were given up to make room."""

@@ -64,6 +64,7 @@ class SpooledOutbox(Outbox):
             name=writer.name,
             source_id=account.source_id,
             settle=self._settle,
+            packing=service.packing,
         )
         service.on_drop = lambda count: account.sink_dropped(writer.name, "sink_full", count)
         account.watch_sink(writer.name, self._state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -12,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from pipeline.catalogue import Catalogue, Entry
 from pipeline.errors import SourceError
 from pipeline.formats import jsonl
+from pipeline.formats.encoded import EXTRA, decoded
 from pipeline.plain import plain
 from pipeline.secrets import mask_url
 from pipeline.sinks.schemes import SinkTarget
@@ -60,15 +60,20 @@ class Readable(Entry):
 
 
 def record_in(body: bytes, wanted: Wanted) -> dict[str, Any]:
-    """The record a message is.
+    """The record a message is, in whichever encoding.
 
     Raises:
-        SourceError: it is none: others send there, too.
+        SourceError: it is none: others send there, too; or what decodes it is not installed.
     """
     where = mask_url(f"{wanted.target.scheme}:{wanted.target.location}")
     try:
-        record = json.loads(body)
+        record = decoded(body)
         ours = str(record["schema"]).startswith("maskstream.") and {"run", "source"} <= {*record}
+    except ImportError as error:
+        raise SourceError(
+            f"{where}: its records need {error.name}, which is not installed: "
+            f"pip install 'maskstream[{EXTRA}]'"
+        ) from error
     except (ValueError, RecursionError, TypeError, KeyError):
         ours = False
     if not ours:

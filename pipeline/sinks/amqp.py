@@ -67,6 +67,7 @@ class AmqpClient:
     """
 
     batch = 64
+    around = 0
     _hints: ClassVar[dict[int, str]] = {
         403: "check user name, password and rights",
         404: "make it, or leave create=0 out",
@@ -80,13 +81,13 @@ class AmqpClient:
         self._source_id = source_id
         self._loop: EventLoop | None = None
         self._channel: AmqpChannel | None = None
-        self._limit: int | None = None
+        self.limit: int | None = None
         self._largest = 0
         self._refuses = False
 
     def connect(self) -> None:
         """Connect, see that the exchange is there, and make it and the queue where we may."""
-        self._largest, self._limit = 0, None
+        self._largest, self.limit = 0, None
         self._loop = EventLoop("amqp")
         self._call(self._connect(), CALL_S / 2)
         self._call(self._declare(), CALL_S / 2)
@@ -130,9 +131,7 @@ class AmqpClient:
         return max(1, next(larger, len(batch)))
 
     def _send(self, batch: Sequence[Message]) -> None:
-        channel, size = self._there, len(batch[0].body)
-        if self._limit is not None and size > self._limit:
-            raise Rejected(too_large(self._place, size, self._limit))
+        channel = self._there
         if channel.blocked is not None:
             raise self._starved(channel.blocked)
         route = self.route
@@ -162,8 +161,8 @@ class AmqpClient:
         if found := _TOO_LARGE.search(ended.text):
             self.close()
             self.connect()  # the channel is gone, and who asks will go on without that message
-            self._limit = int(found[1])
-            return Rejected(too_large(self._place, size, self._limit), number)
+            self.limit = int(found[1])
+            return Rejected(too_large(size, self.limit), number)
         return self._told(ended, number)
 
     def _starved(self, said: str, acknowledged: int = 0) -> Unreachable:
@@ -237,7 +236,8 @@ class AmqpClient:
 
 def _properties(message: Message) -> BasicProperties:
     return BasicProperties(
-        content_type="application/json",
+        content_type=message.encoding.media_type,
+        content_encoding=message.encoding.coding,
         delivery_mode=_LASTING,
         message_id=message.key,
         app_id="maskstream",

@@ -17,7 +17,6 @@ from pipeline.delivery.client import (
     Unreachable,
     Unwelcome,
     together_or_each,
-    too_large,
 )
 from pipeline.delivery.service import ServiceSink
 from pipeline.sinks.schemes import SinkTarget
@@ -26,8 +25,6 @@ from pipeline.sinks.services import ServicePlace, open_service, place_of
 K = TypeVar("K", bound="KafkaClient")
 
 TIMEOUT_S, _LOOKS = 5.0, 10
-_AROUND_BYTES = 256
-"""What Kafka writes around a message, and some."""
 _NOT_ALLOWED = {
     KafkaError._AUTHENTICATION,
     KafkaError.SASL_AUTHENTICATION_FAILED,
@@ -63,6 +60,8 @@ class KafkaClient:
     """
 
     batch = 256
+    around = 500
+    """What Kafka writes around a message, at most."""
 
     def __init__(
         self,
@@ -73,7 +72,8 @@ class KafkaClient:
         limit: int,
         settings: dict[str, str],
     ) -> None:
-        self._place, self._topic, self._creates, self._limit = place, topic, creates, limit
+        self._place, self._topic, self._creates = place, topic, creates
+        self.limit: int | None = limit
         self._producer: Producer | None = None
         self._said: KafkaError | None = None
         self._settings: dict[str, Any] = {
@@ -103,10 +103,7 @@ class KafkaClient:
 
     def send(self, batch: Sequence[Message]) -> None:
         """Produce all and wait until each is written; one by one where a broker refuses some."""
-        fit = next((n for n, one in enumerate(batch) if not self._fits(one)), len(batch))
-        together_or_each(batch[:fit], self._produce)
-        if fit < len(batch):
-            raise Rejected(too_large(self._place, len(batch[fit].body), self._limit), fit)
+        together_or_each(batch, self._produce)
 
     def _produce(self, batch: Sequence[Message]) -> None:
         assert self._producer is not None  # noqa: S101 - the courier connects first
@@ -117,7 +114,7 @@ class KafkaClient:
                 self._topic,
                 key=message.source,
                 value=message.body,
-                headers=[("key", message.key.encode())],
+                headers={"key": message.key, **message.encoding.headers},
                 on_delivery=partial(_keep, answers, number),
             )
         self._producer.flush(2 * TIMEOUT_S)
@@ -133,10 +130,6 @@ class KafkaClient:
         if producer is not None:
             producer.purge(in_queue=True, in_flight=True)
             producer.flush(0)
-
-    def _fits(self, message: Message) -> bool:
-        around = len(message.source) + len(message.key) + _AROUND_BYTES
-        return len(message.body) + around <= self._limit
 
     def _topics(self, producer: Producer) -> set[str]:
         """It asks for as long as it may, also who has refused us: that comes as an error beside."""

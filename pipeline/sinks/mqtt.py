@@ -22,7 +22,6 @@ from pipeline.delivery.client import (
     Rejected,
     Unreachable,
     Unwelcome,
-    too_large,
 )
 from pipeline.delivery.service import ServiceSink
 from pipeline.sinks.schemes import SinkTarget
@@ -30,7 +29,8 @@ from pipeline.sinks.services import ServicePlace, open_service, place_of
 from pipeline.sinks.tls import distrust
 
 TIMEOUT_S = 5.0
-_HEADER_BYTES = 64
+_AROUND_BYTES = 300
+"""Key, properties and header, at most."""
 _NOT_AUTHORIZED = {134, 135, 138, 140}
 _NEVER = {144, 149, 153}
 """Invalid topic, too large, not what the payload should be: of one message."""
@@ -69,7 +69,8 @@ class MqttClient:
         self._place, self._topics, self._source_id = place, topics, source_id
         self._retain = retain
         self._mqtt: Client | None = None
-        self._limit: int | None = None
+        self.limit: int | None = None
+        self.around = len(topics.records) + _AROUND_BYTES
         self._answer: ReasonCode | None = None
         self._gone: ReasonCode | None = None
         self._taken: dict[int, ReasonCode] = {}
@@ -96,8 +97,7 @@ class MqttClient:
 
     def send(self, batch: Sequence[Message]) -> None:
         """Publish all and wait until each is acknowledged."""
-        fit = next((n for n, one in enumerate(batch) if not self._fits(one)), len(batch))
-        numbers = self._publish(batch[:fit])
+        numbers = self._publish(batch)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._gone or all(n in self._taken for n in numbers), TIMEOUT_S
@@ -106,10 +106,8 @@ class MqttClient:
         for number, answer in enumerate(answers):
             if answer is None or answer.is_failure:
                 raise self._told(answer or self._gone, number, len(batch[number].body))
-        if len(answers) < fit:
+        if len(answers) < len(batch):
             raise self._told(self._gone, len(answers))
-        if fit < len(batch) and self._limit is not None:
-            raise Rejected(too_large(self._place, len(batch[fit].body), self._limit), fit)
 
     def close(self) -> None:
         """Say that we leave, where somebody listens, and let go of the connection."""
@@ -158,7 +156,7 @@ class MqttClient:
     ) -> None:
         with self._changed:
             self._answer = answer
-            self._limit = getattr(said, "MaximumPacketSize", None)
+            self.limit = getattr(said, "MaximumPacketSize", None)
             self._changed.notify_all()
 
     def _on_publish(
@@ -176,10 +174,6 @@ class MqttClient:
                 self._gone = answer
                 self._changed.notify_all()
 
-    def _fits(self, message: Message) -> bool:
-        more = len(self._topics.records) + len(message.key) + _HEADER_BYTES
-        return self._limit is None or len(message.body) + more <= self._limit
-
     def _publish(self, batch: Sequence[Message]) -> dict[int, None]:
         """Numbers of those that are on their way, in order."""
         assert self._mqtt is not None  # noqa: S101 - the courier connects first
@@ -188,8 +182,10 @@ class MqttClient:
         numbers: dict[int, None] = {}
         for message in batch:
             said = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            said.ContentType = "application/json"
+            said.ContentType = message.encoding.media_type
             said.UserProperty = ("key", message.key)
+            if message.encoding.coding is not None:
+                said.UserProperty = ("Content-Encoding", message.encoding.coding)
             sent = self._mqtt.publish(
                 self._topics.records, message.body, qos=1, retain=self._retain, properties=said
             )

@@ -16,7 +16,6 @@ from pipeline.delivery.client import (
     Unreachable,
     Unwelcome,
     numbered,
-    too_large,
 )
 from pipeline.delivery.service import CALL_S, ServiceSink
 from pipeline.sinks.eventloop import EventLoop
@@ -27,7 +26,6 @@ from pipeline.sinks.tls import distrust
 T = TypeVar("T")
 
 TIMEOUT_S = 5.0
-_HEADER_BYTES = 64
 _TOO_LARGE_FOR_STREAM = 10054
 
 
@@ -45,6 +43,8 @@ class NatsClient:
     """
 
     batch = 64
+    around = 300
+    """Its headers, at most."""
 
     def __init__(
         self, place: ServicePlace, *, subject: str, creates: tuple[str, str] | None
@@ -54,6 +54,7 @@ class NatsClient:
         self._creates = creates
         self._loop: EventLoop | None = None
         self._nats = Client()
+        self.limit: int | None = None
         self._last: tuple[str, tuple[int, int, int]] | None = None
         self._said: Exception | None = None
 
@@ -62,6 +63,7 @@ class NatsClient:
         self._loop = EventLoop("nats")
         self._nats, self._said = Client(), None
         self._call(self._connect(), CALL_S / 2)
+        self.limit = self._nats.max_payload
         self._call(self._look(), CALL_S / 2)
 
     def send(self, batch: Sequence[Message]) -> None:
@@ -70,9 +72,6 @@ class NatsClient:
             origin, at = numbered(message.key)
             if self._last is not None and origin == self._last[0] and at <= self._last[1]:
                 continue
-            size, limit = len(message.body), self._nats.max_payload
-            if size + len(message.key) + _HEADER_BYTES > limit:
-                raise Rejected(too_large(self._place, size, limit), number)
             try:
                 self._call(self._publish(message))
             except NotSent as error:
@@ -134,7 +133,8 @@ class NatsClient:
 
     async def _publish(self, message: Message) -> None:
         stream = self._nats.jetstream(timeout=TIMEOUT_S)
-        await stream.publish(self._subject, message.body, headers={"Nats-Msg-Id": message.key})
+        headers = {"Nats-Msg-Id": message.key, **message.encoding.headers}
+        await stream.publish(self._subject, message.body, headers=headers)
 
     async def _note(self, error: Exception) -> None:
         self._said = error

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.formats.encoded import ENCODINGS
 from pipeline.formats.selected import MASKS, OF_FRAMES, OF_INSTANCES
 from pipeline.paths import expanded
 
@@ -109,6 +110,18 @@ def keep(help: str) -> Option:
 
     expected = "a period such as 24h or 7d, or a size such as 500MB or 20GB"
     return Option(parse, None, expected, help)
+
+
+def size(help: str) -> Option:
+    """An amount of bytes; by default there is no such limit."""
+
+    def parse(text: str) -> int:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kM])B", text)
+        if found is None or not (value := int(float(found[1]) * {"k": 1e3, "M": 1e6}[found[2]])):
+            raise ValueError
+        return value
+
+    return Option(parse, None, "a size such as 200kB or 1.5MB", help)
 
 
 def file(expected: str, help: str, look: Callable[[str], object] | None = None) -> Option:
@@ -237,11 +250,22 @@ SERVICE = {
 }
 """Options of every service."""
 
-MESSAGES = {**SERVICE, **RECORDS, **EVENTS}
+RECORDS_SENT = {
+    **SERVICE,
+    **RECORDS,
+    **EVENTS,
+    "size": size("of a message, at most; one that is larger is put aside"),
+}
 """Options of every service that takes records, of frames or of events."""
 
+MESSAGES = {
+    **RECORDS_SENT,
+    "encoding": choice(*ENCODINGS, help="of a message: JSON, that with zstd, or MessagePack"),
+}
+"""Options of every service that takes each record for itself."""
+
 OBJECTS = {
-    **MESSAGES,
+    **RECORDS_SENT,
     "slice": period(60.0, "an object is of one such period of the source's own time"),
     "unencrypted": flag(default=False, help="endpoint may be http: on another machine"),
 }

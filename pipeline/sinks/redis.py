@@ -16,7 +16,6 @@ from pipeline.delivery.client import (
     Unwelcome,
     numbered,
     together_or_each,
-    too_large,
 )
 from pipeline.delivery.service import ServiceSink
 from pipeline.sinks.schemes import SinkTarget
@@ -79,12 +78,13 @@ class RedisClient:
     """
 
     batch = 64
+    around = 0
 
     def __init__(self, place: ServicePlace, *, stream: str, maxlen: int) -> None:
         self._place = place
         self._stream = stream
         self._maxlen = maxlen
-        self._limit = _LARGEST
+        self.limit: int | None = _LARGEST
         self._redis = connection(place)
         self._add = self._redis.register_script(_ADD)
 
@@ -94,7 +94,7 @@ class RedisClient:
             self._call(lambda: self._redis.ping())
         except Rejected as error:  # there is no message yet: such as no database of that number
             raise Unwelcome(str(error)) from error
-        self._limit = self._call(self._largest)
+        self.limit = self._call(self._largest)
 
     def send(self, batch: Sequence[Message]) -> None:
         """Add an entry for each message, all in one step."""
@@ -114,8 +114,6 @@ class RedisClient:
         keys: list[str] = [self._stream]
         args: list[float | str | bytes] = [self._maxlen, _REMEMBERED_S]
         for message in batch:
-            if len(message.body) > self._limit:
-                raise Rejected(too_large(self._place, len(message.body), self._limit))
             _, (epoch, frame, event) = numbered(message.key)
             keys.append(f"{{{self._stream}}}:{message.key.partition(':')[0]}")
             args += [epoch, frame + event / _EVENTS, message.key, message.body]

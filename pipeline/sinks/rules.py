@@ -74,6 +74,8 @@ def mqtt(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str
                 f"{topic[:80]!r} is no topic of MQTT to publish to; expected words without + and "
                 "#, the first without $"
             )
+    if options["discovery"] is not None and options["encoding"] != "json":
+        return "what discovery= tells Home Assistant of reads JSON; leave encoding out"
     return _no_path(place, "topic") or _unnamed(place, options)
 
 
@@ -107,6 +109,13 @@ def amqp(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str
             "dots between, without * and #"
         )
     return _unnamed(place, options)
+
+
+def webhook(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:
+    """Lines only of what has lines."""
+    if options["batch"] > 1 and options["encoding"] != "json":
+        return "a batch is lines of JSON; leave batch or encoding out"
+    return None
 
 
 def s3(place: ServicePlace, options: Mapping[str, Any], source_id: str) -> str | None:

@@ -54,6 +54,7 @@ def _webhook(name: str, tls: Mapping[str, Option]) -> Scheme:
         name,
         "pipeline.sinks.webhook:open_webhook",
         "records posted to an address of yours",
+        rule=rules.webhook,
         writes="service",
         needs="httpx2",
         extra="webhook",

@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.delivery.client import Client
+from pipeline.delivery.packing import Packing
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import MessageSpool
 from pipeline.delivery.teller import EventTeller, FrameTeller
 from pipeline.errors import ConfigError
+from pipeline.formats.encoded import ENCODINGS
 from pipeline.formats.selected import Selection
 from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.schemes import SinkTarget, log_of, selection_of
@@ -132,4 +134,5 @@ def open_service(
     spool = MessageSpool(folder, limit_bytes=target.options["spool_mb"] * 1_000_000)
     told = FrameTeller(selection or selection_of(target))
     teller = EventTeller(log_of(target)) if target.events else told
-    return ServiceSink(client, spool, teller, slice_s=slice_s)
+    packing = Packing(ENCODINGS[target.options.get("encoding", "json")], target.options.get("size"))
+    return ServiceSink(client, spool, teller, slice_s=slice_s, packing=packing)

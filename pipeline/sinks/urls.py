@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
+from pipeline.formats.encoded import ENCODINGS, EXTRA
 from pipeline.paths import SOURCE_ID, expanded
 from pipeline.secrets import mask_url
 from pipeline.sinks import rules
@@ -151,6 +152,7 @@ def parse_sink(url: str) -> SinkUrl:
     if scheme.writes in ("service", "address"):
         _check_service(scheme, location, query)
     values = {**_defaults(scheme.options), **_options(scheme, query, shown)}
+    _check_encoding(values, shown)
     if scheme.rolls and scheme.writes == "file" and (wrong := wrong_start(location, values)):
         raise ConfigError(f"sink {shown!r}: {wrong}")
     common = {key: values.pop(key, None) for key in COMMON if key not in scheme.options}
@@ -255,13 +257,22 @@ def _check_frames(scheme: Scheme, values: Mapping[str, Any], shown: str) -> None
 
 
 def _check_installed(scheme: Scheme, shown: str) -> None:
-    if scheme.needs is not None and find_spec(scheme.needs) is None:
-        raise ConfigError(
-            f"sink {shown!r}: needs {scheme.needs}, which is not installed: "
-            f"pip install 'maskstream[{scheme.extra or scheme.name}]'"
-        )
+    _need(scheme.needs, scheme.extra or scheme.name, shown)
     if scheme.lacks is not None and (reason := scheme.lacks()):
         raise ConfigError(f"sink {shown!r}: {reason}")
+
+
+def _check_encoding(values: Mapping[str, Any], shown: str) -> None:
+    name = values.get("encoding", "json")
+    _need(ENCODINGS[name].needs, EXTRA, shown, what=f"encoding={name} ")
+
+
+def _need(module: str | None, extra: str, shown: str, what: str = "") -> None:
+    if module is not None and find_spec(module) is None:
+        raise ConfigError(
+            f"sink {shown!r}: {what}needs {module}, which is not installed: "
+            f"pip install 'maskstream[{extra}]'"
+        )
 
 
 def _options(scheme: Scheme, query: str, shown: str) -> dict[str, Any]:

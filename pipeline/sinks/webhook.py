@@ -59,8 +59,7 @@ class WebhookClient:
         self._place = place
         self._url = httpx2.URL(f"{place}/{place.path}")
         self._secret = secret
-        kind = "application/json" if batch == 1 else "application/x-ndjson"
-        self._headers = {"Content-Type": kind, "User-Agent": f"maskstream/{__version__}"}
+        self._headers = {"User-Agent": f"maskstream/{__version__}"}
         self._auth: httpx2.Auth | None = None
         if place.username is not None:
             word = "" if place.password is None else place.password.reveal()
@@ -92,7 +91,9 @@ class WebhookClient:
 
     def _post(self, batch: Sequence[Message]) -> None:
         body = b"\n".join(message.body for message in batch)
-        headers = {"Idempotency-Key": ",".join(message.key for message in batch)}
+        kind = "application/json" if self.batch == 1 else "application/x-ndjson"
+        headers = {"Content-Type": kind, **batch[0].encoding.headers}
+        headers["Idempotency-Key"] = ",".join(message.key for message in batch)
         if self._secret is not None:
             digest = hmac.digest(self._secret.reveal().encode(), body, hashlib.sha256)
             headers["Maskstream-Signature"] = f"sha256={digest.hex()}"

@@ -25,6 +25,7 @@ from brokers.webhook import Webhook
 from delivering import RECORD, STREET, Delivery, frames, only, result, send_one
 from pipeline.delivery.client import Unwelcome
 from pipeline.formats import jsonl
+from pipeline.formats.encoded import decoded
 from pipeline.readers import records
 from pipeline.sinks import open_sink
 
@@ -113,6 +114,41 @@ def test_a_message_too_large_is_put_aside_with_its_size_and_the_others_go_on(
     assert (letter["key"], letter["record"]["frame"]) == ("r:gate:0:2", 2)
     assert str(letter["bytes"]) in letter["reason"]
     assert f"at most {broker.limit} are taken" in letter["reason"]
+
+
+@only(lambda kind: kind.tells_events)
+def test_a_message_larger_than_it_is_to_be_is_put_aside_without_being_sent(
+    broker: Any, tmp_path: Path
+) -> None:
+    delivery = Delivery(broker, tmp_path / "spool", "size=50kB", file=True)
+    delivery.publish(range(2))
+    delivery.publish(range(2, 3), label="r" * 50_000)
+    delivery.publish(range(3, 5))
+    counts = delivery.finish()
+    assert (counts.delivered, dict(counts.failed)) == (5, {"refused": 1})
+    assert frames(broker) == [0, 1, 3, 4]
+    (letter,) = map(json.loads, (tmp_path / "spool" / "refused.jsonl").read_text().splitlines())
+    said = f"a message of {letter['bytes']} bytes is too large, at most 50000 are taken"
+    assert (letter["key"], letter["reason"]) == ("r:gate:0:2", said)
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "msgpack"])
+@only(lambda kind: kind.encodes)
+def test_messages_in_other_forms_are_the_same_records(
+    broker: Any, encoding: str, tmp_path: Path
+) -> None:
+    delivery = Delivery(broker, tmp_path / "spool", f"encoding={encoding}", file=True)
+    delivery.publish(range(5))
+    delivery.finish()
+    *bodies, _ = [body for _, body in broker.messages("gate")]
+    assert all(not body.startswith(b"{") for body in bodies)
+    assert [jsonl.dumps(decoded(body)) for body in bodies] == [
+        jsonl.dumps(result(number)[0]) for number in range(5)
+    ]
+    if broker.reread:
+        (back, *_) = maskstream.read(broker.url(), source="gate", follow=True)
+        sent = result(0)[0].instances.masks
+        assert np.array_equal(back.instances.masks.dense(), sent.dense())
 
 
 def test_who_is_not_let_in_is_told_so_without_the_password(

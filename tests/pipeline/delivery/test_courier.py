@@ -13,8 +13,10 @@ import pytest
 
 from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
 from pipeline.delivery.courier import ASKED_FOR_S, LONGEST_PAUSE_S, PATIENT_S, Courier
+from pipeline.delivery.packing import Packing
 from pipeline.delivery.spool import MessageSpool
 from pipeline.errors import SinkError
+from pipeline.formats.encoded import ENCODINGS
 
 BATCH = 16
 
@@ -39,6 +41,7 @@ class Service:
         error = self.answers.pop(0) if self.answers else None
         count = len(batch) if error is None else error.acknowledged
         self.taken += [message.key for message in batch[:count]]
+        self.bodies = [message.body for message in batch[:count]]
         if error is not None:
             raise error
 
@@ -49,7 +52,9 @@ class Service:
 class Way:
     """A courier with a spool of some messages, and what it has settled."""
 
-    def __init__(self, folder: Path, service: Service, count: int) -> None:
+    def __init__(
+        self, folder: Path, service: Service, count: int, packing: Packing | None = None
+    ) -> None:
         self.settled: Counter[str] = Counter()
         self.spool = MessageSpool(folder, limit_bytes=16_000_000)
         for n in range(count):
@@ -60,6 +65,7 @@ class Way:
             name="redis",
             source_id="gate",
             settle=lambda what, count: self.settled.update({what: count}),
+            packing=packing,
             rng=random.Random(1),
         )
 
@@ -155,6 +161,43 @@ def test_a_refused_message_is_put_aside_with_its_reason_and_the_others_go_on(
         f"sink redis: a message was refused and lies in {tmp_path}/refused.jsonl now: larger than "
         "1 MB"
     ]
+
+
+class Small(Service):
+    """It takes 50 bytes, with 30 that are written around each message."""
+
+    limit, around = 50, 30
+
+
+@pytest.mark.parametrize(
+    ("service", "packing", "limit"),
+    [
+        pytest.param(Service(), Packing(limit=12), 12, id="larger than it is to be"),
+        pytest.param(Small(), None, 50, id="larger than the service takes"),
+        pytest.param(Small(), Packing(limit=40), 50, id="larger than the service takes only"),
+        pytest.param(Small(), Packing(limit=19), 19, id="larger than both"),
+    ],
+)
+def test_what_is_too_large_is_put_aside_and_never_sent(
+    tmp_path: Path, service: Service, packing: Packing | None, limit: int
+) -> None:
+    way = Way(tmp_path, service, 2, packing)
+    way.spool.put(Message("gate", "r:gate:0:2", b'{"frame":%d}' % 10**11).dumps())
+    way.spool.put(Message("gate", "r:gate:0:3", b'{"frame":3}').dumps())
+    assert way.steps(3) == [0, 0, 0]
+    assert service.taken == keys(0, 1, 3)
+    assert service.calls == ["connect", "send 2", "send 1"]
+    assert way.settled == {"delivered": 3, "refused": 1}
+    (line,) = map(json.loads, (tmp_path / "refused.jsonl").read_text().splitlines())
+    assert (line["bytes"], line["record"]) == (22, {"frame": 10**11})
+    assert line["reason"] == f"a message of 22 bytes is too large, at most {limit} are taken"
+
+
+def test_messages_leave_as_they_are_to_be_encoded_and_are_measured_so(tmp_path: Path) -> None:
+    service = Service()
+    way = Way(tmp_path, service, 1, Packing(ENCODINGS["msgpack"], limit=8))
+    way.steps(1)
+    assert service.bodies == [b"\x81\xa5frame\x00"]  # 11 bytes of JSON
 
 
 def test_who_was_never_welcome_is_lost_and_nothing_of_what_waits(tmp_path: Path) -> None:

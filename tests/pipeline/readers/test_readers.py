@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ import maskstream
 from pipeline.delivery.client import Message
 from pipeline.errors import ConfigError, SourceError
 from pipeline.formats import jsonl
+from pipeline.formats.encoded import ENCODINGS
 from pipeline.readers import records
 from pipeline.readers.contract import READERS, Records, UnderWay, each_once, record_in
 from pipeline.readers.opening import what_is_wanted
@@ -129,6 +131,22 @@ def test_of_several_streams_in_one_place_only_the_one_that_is_asked_for_counts()
     assert one.takes(gone)
     assert every.takes(gone)
     assert (one.over, every.over) == (True, False)  # the yard goes on
+
+
+@pytest.mark.parametrize(("name", "module"), [("msgpack", "msgpack"), ("zstd", "zstandard")])
+def test_a_message_in_a_form_that_nothing_here_decodes_says_what_to_install(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = what_is_wanted("redis://queue?stream=s", source=None, follow=False)
+    body = ENCODINGS[name].pack(jsonl.dumps(result(0)))
+    assert record_in(body, wanted)["frame"] == 0
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SourceError) as told:
+        record_in(body, wanted)
+    assert str(told.value) == (
+        f"redis://queue: its records need {module}, which is not installed: "
+        "pip install 'maskstream[encodings]'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+from pipeline.formats.encoded import ENCODINGS, EXTRA
 from pipeline.sinks import SCHEMES
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 NEEDED = {scheme.needs: scheme.extra or scheme.name for scheme in SCHEMES.values() if scheme.needs}
+NEEDED |= {encoding.needs: EXTRA for encoding in ENCODINGS.values() if encoding.needs}
 PROGRAM = """
 import sys
 from importlib.machinery import PathFinder

@@ -219,6 +219,20 @@ def test_a_sink_whose_library_is_not_installed_says_how_to_install_it(
     check_sink(url)
 
 
+@pytest.mark.parametrize(("name", "module"), [("msgpack", "msgpack"), ("zstd", "zstandard")])
+def test_an_encoding_whose_library_is_not_installed_says_how_to_install_it(
+    name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.urls.find_spec", lambda asked: asked != module or None)
+    with pytest.raises(ConfigError) as error:
+        check_sink(f"nats://h?encoding={name}")
+    assert str(error.value) == (
+        f"sink 'nats://h': encoding={name} needs {module}, which is not installed: "
+        "pip install 'maskstream[encodings]'"
+    )
+    check_sink("nats://h")
+
+
 def test_the_pages_about_sinks_list_every_scheme_and_option() -> None:
     pages = [page.read_text() for page in (DOCS / "sinks.md", *SINK_PAGES)]
     headings, everything = [text.partition("\n")[0] for text in pages], "".join(pages)

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
+from pipeline.delivery.packing import Packing
 from pipeline.errors import ConfigError
 from pipeline.formats import jsonl
+from pipeline.formats.encoded import ENCODINGS, decoded
 from pipeline.results import FrameResult
 from pipeline.sinks import open_sink, webhook
 from pipeline.testing import check_sink, make_end, make_frame, make_instances
@@ -113,6 +115,24 @@ def test_a_record_is_posted_as_it_is_with_its_key(receiver: Receiver, opened: An
     assert headers["Content-Type"] == "application/json"
     assert "Maskstream-Signature" not in headers
     assert "Authorization" not in headers
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("msgpack", {"Content-Type": "application/vnd.msgpack"}),
+        ("zstd", {"Content-Type": "application/json", "Content-Encoding": "zstd"}),
+    ],
+)
+def test_what_is_encoded_says_how(
+    receiver: Receiver, opened: Any, name: str, said: dict[str, str]
+) -> None:
+    (message,) = messages(7)
+    packed = Packing(ENCODINGS[name]).packed(message)
+    opened(f"{receiver.url}?encoding={name}").send([packed])
+    ((_, headers, body),) = receiver.posts
+    assert {key: headers.get(key) for key in said} == said
+    assert (body, decoded(body)) == (packed.body, {"frame": 7})
 
 
 def test_a_batch_is_lines_with_a_key_for_each_and_signed(

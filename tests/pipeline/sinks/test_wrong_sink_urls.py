@@ -226,6 +226,27 @@ def test_a_wrong_url_is_one_line_that_says_what_is_right(url: str, message: str)
             "mqtt://h/masks",
             "sink mqtt://h: nothing stands behind the host; the topic is named by ?topic=",
         ),
+        (
+            "mqtt://h?discovery=homeassistant&encoding=msgpack",
+            "sink mqtt://h: what discovery= tells Home Assistant of reads JSON; leave encoding out",
+        ),
+        (
+            "https://h/hook?batch=2&encoding=zstd",
+            "sink https://h: a batch is lines of JSON; leave batch or encoding out",
+        ),
+        (
+            "nats://h?size=5",
+            "sink 'nats://h': size must be a size such as 200kB or 1.5MB, got '5'",
+        ),
+        (
+            "redis://h?size=0kB",
+            "sink 'redis://h': size must be a size such as 200kB or 1.5MB, got '0kB'",
+        ),
+        (
+            "amqp://h?encoding=msgpak",
+            "sink 'amqp://h': encoding must be one of json, zstd, msgpack, got 'msgpak', did you "
+            "mean 'msgpack'?",
+        ),
         ("mqtt://h?password_env=WORD", "sink mqtt://h: a password is given and no username"),
         (
             "kafka://h?topic=a/{source}",
@@ -290,6 +311,7 @@ def test_what_no_service_has_is_known_from_its_words(url: str, message: str) -> 
         "kafka://h?brokers=two:9092,[::1]:9093&topic=a.{source}",
         "kafka://h?sasl=PLAIN&username=me&password_env=WORD",
         "https://h/@me/{source}?password_env=WORD",
+        "https://h/hook?encoding=zstd&size=1.5MB",
         "rtmp://h?key_env=KEY",
         "rtsp://h/live/{source}",
         "udp://239.0.0.1:1234",

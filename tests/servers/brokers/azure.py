@@ -30,6 +30,7 @@ class Azure(Shared):
 
     program, scheme, once, survives = "azurite-blob", "az", True, False
     options = ("slice=2s",)
+    encodes = False
     tls: subprocess.Popen[bytes] | None = None
 
     @classmethod

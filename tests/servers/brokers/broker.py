@@ -57,6 +57,8 @@ class Broker:
 
     tells_events: ClassVar[bool] = True
     """It takes every=event."""
+    encodes: ClassVar[bool] = True
+    """It takes encoding=, and a message is there as it was sent."""
 
     @classmethod
     def for_test(cls, folder: Path, certificate: Path) -> Broker:

@@ -23,6 +23,7 @@ class Postgresql(Shared):
 
     program, scheme, once, user = "postgres", "postgresql", True, "postgres"
     tells_events: ClassVar[bool] = False
+    encodes: ClassVar[bool] = False
     count: ClassVar[int] = 0
 
     def start(self) -> None:

@@ -22,6 +22,7 @@ class S3(Shared):
 
     program, scheme, once, survives = "moto_server", "s3", True, False
     options = ("slice=2s", "create=1")
+    encodes = False
     tls: subprocess.Popen[bytes] | None = None
 
     def clear(self) -> None:

@@ -11,6 +11,7 @@ from brokers.broker import PASSWORD, Broker, listening
 class Webhook(Broker):
     program, scheme, once = "python", "webhook", False
     limit, reread = 200_000, False
+    encodes = False
 
     @classmethod
     def missing(cls) -> None:
