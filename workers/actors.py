@@ -211,7 +211,7 @@ def _connect(
     address: Callable[[Member], Any], source_id: str, turn: Turn
 ) -> Callable[[Call, list[NDArray[np.uint8]]], Future[Answer]]:
     def send(call: Call, images: list[NDArray[np.uint8]]) -> Future[Answer]:
-        # One argument of many bytes: Ray copies it into shared memory once, without a `put`.
+        # One argument: Ray copies it once, into shared memory where it is large, without a `put`.
         answer = address(call.member).segment.remote(source_id, images, turn, call.alone)
         return answer.future()
 

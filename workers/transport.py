@@ -1,9 +1,10 @@
 """How pictures and instances cross processes; nobody else knows these forms.
 
-Pictures travel as one list of contiguous arrays: Ray copies it once into shared memory, and the
-other side reads it there. Instances of a whole call travel as a handful of arrays laid end to end,
-because a hundred small arrays cost more to pickle than all their bytes. What is unpacked owns its
-memory: a tracker may keep a mask for minutes, and shared memory must not stay pinned by it.
+Pictures travel as one list of contiguous arrays: a large one Ray copies once into shared memory,
+and the other side reads it there. Instances of a whole call travel as a handful of arrays laid end
+to end, because a hundred small arrays cost more to pickle than all their bytes. What is unpacked
+owns its memory: a tracker may keep a mask for minutes, and shared memory must not stay pinned by
+it.
 """
 
 from __future__ import annotations

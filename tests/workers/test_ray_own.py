@@ -52,6 +52,15 @@ def test_a_token_of_its_own_is_forced_whatever_the_environment_says(
     assert os.environ["RAY_AUTH_TOKEN"] == "known-to-many"
 
 
+def test_pictures_of_a_megabyte_need_no_object(
+    asked: list[dict[str, Any]], folder: PrivateFolder
+) -> None:
+    start_ray(1 << 28, folder)
+    (call,) = asked
+    assert call["environ"]["RAY_max_direct_call_object_size"] == "1000000"
+    assert "RAY_max_direct_call_object_size" not in os.environ
+
+
 def test_its_files_are_in_the_private_folder_and_objects_in_memory(
     asked: list[dict[str, Any]], folder: PrivateFolder
 ) -> None:
