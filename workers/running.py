@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pipeline import models
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan
+from pipeline.plan.driving import driving
 from pipeline.plan.prepare import prepare
 from pipeline.runtime import RunControl
 from pipeline.stream import RunSummary
@@ -54,12 +55,12 @@ def run(
     """
     from workers.cluster import Cluster
 
-    ready = prepare(plan)
-    plan = ready.plan
-    weights.check_local(ready)
     stop, abort = stop or threading.Event(), abort or threading.Event()
     watched: list[Supervisor] = []
     with ExitStack() as stack:
+        ready = prepare(stack.enter_context(driving(plan)))
+        plan = ready.plan
+        weights.check_local(ready)
         swaps = steer is not None  # who steers may ask for another model, and both lie there then
         cluster = Cluster(
             plan,

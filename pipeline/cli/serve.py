@@ -104,6 +104,7 @@ def _serve(
     address: str | None,
     allow_fewer: bool = False,
 ) -> RunSummary:
+    from pipeline.plan.driving import driving
     from pipeline.plan.resolve import resolve
     from pipeline.service import Desired, Door, Service, build_api, first_plan, listening
 
@@ -118,6 +119,7 @@ def _serve(
             "came there, name a folder"
         )
     with ExitStack() as stack:
+        plan = stack.enter_context(driving(plan))
         desired = Desired(settings.run.state_dir)
         service = Service(settings, desired, read=read, admit=door.renew)
         stack.callback(service.close)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.plan.cluster import ClusterPlan
 from pipeline.plan.model import ModelPlan
 from pipeline.plan.stream import StreamPlan
+from pipeline.state.tenure import Tenure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +52,5 @@ class RunPlan:
     metrics_port: int | None
     """None: metrics are served nowhere."""
     cluster: ClusterPlan = field(default_factory=ClusterPlan)
+    tenures: Mapping[str, Tenure] = field(default_factory=dict)
+    """Of the folders in which state is kept, once they are this run's; see `driving`."""

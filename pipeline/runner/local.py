@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError, MaskstreamError, in_one_line
 from pipeline.metrics.counts import RunCounts
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, RunPlan, StreamPlan
+from pipeline.plan.driving import driving
 from pipeline.plan.prepare import Prepared, prepare
 from pipeline.runtime import ControlledRun, Latest, RunControl, Serving, StreamThread, Viewing
 from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
@@ -194,10 +195,10 @@ def run_local(
         ModelError: weights or device are unusable.
     """
     descriptors.taken()
-    ready = prepare(plan)
-    workers = ready.plan.workers
     stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
+        ready = prepare(stack.enter_context(driving(plan)))
+        workers = ready.plan.workers
         serving = Serving(
             lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
             max_batch=workers.max_batch,
