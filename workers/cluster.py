@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -161,9 +161,10 @@ class Cluster:
         gpus = self._placement.missing_gpus(self._nodes())
         if not gpus or self._plan.cluster.allow_fewer:
             return None
+        what, them = ("GPU is", "it") if gpus == 1 else ("GPUs are", "them")
         return (
-            f"{self._plan.workers.segment} segment workers: {gpus:g} GPUs are missing; waiting for "
-            "them, --allow-fewer begins with those there are"
+            f"{self._plan.workers.segment} segment workers: {gpus:g} {what} missing; waiting for "
+            f"{them}, --allow-fewer begins with those there are"
         )
 
     def ask_for(self, workers: int) -> None:
@@ -198,7 +199,7 @@ class Cluster:
         gpus = self._placement.share(nodes)
         seat = self._seat_for(model, gpus) if self._swaps and gpus else None
         stay = self._stay_for_segment() if seat is None else seat.stay
-        if stay is None or (seat is None and self._swaps and gpus):
+        if stay is None or (seat is None and self._swaps and gpus) or not self._watch.ready(stay):
             return None
         device = "cpu" if model.device == "auto" and not gpus else model.device
         spec = SegmentSpec(
@@ -219,15 +220,15 @@ class Cluster:
         taken = _taken(self._segments)
         if self._seats:
             taken = Counter(seat.stay.node.node_id for seat in self._seats)
-        node = self._placement.for_segment(self._nodes(), taken)
-        return None if node is None else self._stays()[node.node_id]
+        return self._stay_of(self._placement.for_segment(self._nodes(), taken))
 
     def _seat_for(self, model: ModelPlan, gpus: float) -> Seat | None:
         """One that is free, or a new one; None: there is no room."""
         for seat in [seat for seat in self._seats if seat.stay.gone is not None]:
             self._seats.remove(seat)
             seat.release()
-        free = next((seat for seat in self._seats if seat.is_free_for(model)), None)
+        fit = [seat for seat in self._seats if seat.stay.node.node_id not in self._watch.going]
+        free = next((seat for seat in fit if seat.is_free_for(model)), None)
         if free is None and (stay := self._stay_for_segment()) is not None:
             free = Seat(stay, gpus)
             self._seats.append(free)
@@ -241,9 +242,9 @@ class Cluster:
 
         here = any(kept_here(self._plan, stream) is not None for stream in streams)
         node = self._placement.for_stream(self._nodes(), _taken(self._streams), stays=here)
-        if node is None:
+        stay, workers = self._stay_of(node), self._plan.workers
+        if stay is None or not self._watch.ready(stay):
             return None
-        stay, workers = self._stays()[node.node_id], self._plan.workers
         spec = StreamSpec(
             tuple(self._remembering(stream, again=again) for stream in streams),
             os.getcwd(),
@@ -302,6 +303,7 @@ class Cluster:
             name=secrets.token_hex(8),
             versions=versions(),
             tokens=self._watching.enter_context(tokens(shared)),
+            used=lambda: {*_taken(self._segments), *_taken(self._streams)},
             node_timeout_s=cluster.node_timeout_s,
         )
         self._watching.callback(nodes.close)
@@ -330,8 +332,9 @@ class Cluster:
                     "it into a folder all of them share, and name that in cluster.shared_paths"
                 )
 
-    def _stays(self) -> Mapping[str, Stay]:
-        return {stay.node.node_id: stay for stay in self._watch.stays}
+    def _stay_of(self, node: Node | None) -> Stay | None:
+        stays = {stay.node.node_id: stay for stay in self._watch.stays}
+        return None if node is None else stays.get(node.node_id)  # it may be gone meanwhile
 
     def _nodes(self) -> list[Node]:
         stays = self._watch.stays

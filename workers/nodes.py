@@ -1,9 +1,12 @@
 """`Nodes`: the machines of a cluster, which of them answer, and which are given up.
 
-Ray takes a minute to notice a machine that is frozen or cut off. So a scout of ours is on each but
-the driver's own, and is asked every second: one that does not answer for `node_timeout_s` has its
-machine given up, and with it everything that was started there. If it comes back it is a new
+Ray takes a minute to notice a machine that is frozen or cut off. So a scout of ours is on each that
+has workers of the run, and is asked every second: one that does not answer for `node_timeout_s` has
+its machine given up, and with it everything that was started there. If it comes back it is a new
 stay: what was started before is not taken up again.
+
+To Ray a scout is work, and an autoscaler takes away only what has none. So where nobody works for a
+while the scout goes, and comes again before a worker does.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +32,10 @@ COMES_WITHIN_S = 60.0
 """A process that has not come up by then never will."""
 AGAIN_AFTER_S = 2.0
 """Before another scout is sent to a node whose last one was lost."""
+REST_AFTER_S = 10.0
+"""Without a worker; longer than one that died needs to be replaced."""
+GOES_AFTER_S = 1.0
+"""The same of a machine that is drained: it takes no worker more."""
 
 
 class StartScout(Protocol):
@@ -47,6 +54,10 @@ class Stay:
     """The lease that its stream workers hold; None: they need none."""
     gone: str | None = None
     """Why it was given up, as it is said of a worker."""
+    awake: bool = True
+    """Whether its scout is there."""
+    used_at_s: float = 0.0
+    """When it last had a worker, or was to have one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -73,6 +84,7 @@ class Nodes:
         name: of this run; names the leases.
         versions: of this process.
         tokens: the file that must be seen in each shared folder, by the folder.
+        used: the ids of those that have workers of the run now.
         node_timeout_s: see the module.
         clock: monotonic seconds.
     """
@@ -83,6 +95,7 @@ class Nodes:
     name: str
     versions: Mapping[str, str]
     tokens: Mapping[str, str]
+    used: Callable[[], Collection[str]]
     node_timeout_s: float
     clock: Clock = time.monotonic
     going: frozenset[str] = frozenset()
@@ -93,6 +106,8 @@ class Nodes:
     _stays: tuple[Stay, ...] = ()
     _noted: bool = False
     _numbered: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Nobody is told that a scout is there as it goes."""
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -114,12 +129,18 @@ class Nodes:
     def settled(self) -> bool:
         """Whether something is known of every node."""
         watched = list(self._watched.values())
-        return self._noted and all(w.stay or w.left_out for w in watched)
+        return self._noted and all(w.stay or w.left_out or self._goes(w) for w in watched)
 
     @property
     def stays(self) -> tuple[Stay, ...]:
-        """Where workers may be started now; the driver's node is the first."""
+        """Where workers may be started, see `ready`; the driver's node is the first."""
         return self._stays
+
+    def ready(self, stay: Stay) -> bool:
+        """Whether a worker may be started there now; if not, its scout is sent for."""
+        with self._lock:
+            stay.used_at_s = self.clock()
+            return stay.awake
 
     def close(self) -> None:
         """Look no more; every scout goes."""
@@ -144,20 +165,52 @@ class Nodes:
 
     def step(self) -> None:
         """Look once at every node."""
-        now = self.clock()
-        for watched in list(self._watched.values()):
+        now, used = self.clock(), self.used()
+        watched_now = list(self._watched.items())
+        for node_id, watched in watched_now:
+            if watched.stay is not None and node_id in used:
+                watched.stay.used_at_s = now
             if watched.scout is None:
-                if now >= watched.ask_at_s:
+                if now >= watched.ask_at_s and self._needs_scout(watched, now):
                     self._send_scout(watched, now)
             elif watched.asked is None:
-                if now >= watched.ask_at_s:
+                if not self._rests(watched, now) and now >= watched.ask_at_s:
                     watched.asked = Asked(watched.scout.call("asked"), now, self.node_timeout_s)
             elif watched.asked.future.done():
                 self._take(watched, watched.asked, now)
             elif watched.asked.overdue(now):
                 self._give_up(watched, f"has not answered for {watched.asked.patience_s:.0f} s")
-        stays = [w.stay for w in self._watched.values() if w.stay is not None]
+        stays = [w.stay for _, w in watched_now if w.stay and not self._oversleeps(w, now)]
         self._stays = (self._own, *stays)
+
+    def _oversleeps(self, watched: _Watched, now: float) -> bool:
+        """Whether its scout should be back: it may be frozen, so workers go elsewhere."""
+        stay, asked = watched.stay, watched.asked
+        if stay is None or stay.awake or asked is None:
+            return False
+        return now - asked.at_s > self.node_timeout_s
+
+    def _goes(self, watched: _Watched) -> bool:
+        return watched.listed.node_id in self.going
+
+    def _needs_scout(self, watched: _Watched, now: float) -> bool:
+        if self._goes(watched):
+            return False
+        return watched.stay is None or now - watched.stay.used_at_s <= REST_AFTER_S
+
+    def _rests(self, watched: _Watched, now: float) -> bool:
+        """Take the scout away where there is nothing to look after."""
+        if (stay := watched.stay) is None or watched.scout is None:
+            return False
+        with self._lock:
+            patience_s = GOES_AFTER_S if self._goes(watched) else REST_AFTER_S
+            if now - stay.used_at_s <= patience_s:
+                return False
+            stay.awake = False
+        watched.scout.kill()
+        watched.scout, watched.ask_at_s = None, now
+        log.debug("%s rests", stay.node.name)
+        return True
 
     def _send_scout(self, watched: _Watched, now: float) -> None:
         self._numbered += 1
@@ -203,12 +256,19 @@ class Nodes:
             shares=not seen.strange,
         )
         watched.left_out = False
-        watched.stay = Stay(known, watched.line)
-        log.info("%s has joined", known.name)
+        if (stay := watched.stay) is None:
+            watched.stay = Stay(known, watched.line, used_at_s=self.clock())
+            log.info("%s has joined", known.name)
+            return
+        with self._lock:
+            stay.node, stay.line, stay.awake = known, watched.line, True
 
     def _give_up(self, watched: _Watched, why: str) -> None:
         if watched.stay is not None:
-            log.warning("%s %s; it is given up", watched.stay.node.name, why)
+            if watched.stay.awake:
+                log.warning("%s %s; it is given up", watched.stay.node.name, why)
+            else:
+                log.info("%s %s", watched.stay.node.name, why)
             watched.stay.gone = f"was on {watched.stay.node.name}, which {why}"
         if watched.scout is not None:
             watched.scout.kill()

@@ -32,8 +32,8 @@ class Seat:
         self.gpus = gpus / 2
         """What a worker asks for."""
         self._workers: list[tuple[RayWorker, ModelPlan]] = []
-        pinned = next(name for name in stay.node.resources if name.startswith("node:"))
-        self._group: Any = placement_group([{"GPU": gpus, pinned: 0.001}])
+        there = {"ray.io/node-id": stay.node.node_id}  # addresses may be shared by nodes
+        self._group: Any = placement_group([{"GPU": gpus}], bundle_label_selector=[there])
 
     @property
     def options(self) -> dict[str, Any]:
@@ -47,9 +47,12 @@ class Seat:
         self._workers.append((worker, model))
 
     def is_free_for(self, model: ModelPlan) -> bool:
-        """Whether no worker of this model sits here, and one of another at most."""
+        """Whether no worker of this model sits here, and one of another at most.
+
+        A model may be followed by one that is equal to it.
+        """
         self._workers = [(w, of) for w, of in self._workers if not w.ended]
-        return len(self._workers) < 2 and all(of != model for _, of in self._workers)
+        return len(self._workers) < 2 and all(of is not model for _, of in self._workers)
 
     @property
     def empty(self) -> bool:

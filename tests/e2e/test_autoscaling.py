@@ -1,4 +1,4 @@
-"""From a growing queue to new machines and fewer workers, with Ray's own autoscaler."""
+"""From a growing queue to new machines, then fewer workers and machines, with Ray's autoscaler."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ FILES, FRAMES = 6, 120
 FRAME_S = 0.05
 QUICK = Pace(target_age_s=2.0, rate_over_s=3.0, settle_s=5.0, cool_down_s=4.0)
 PATIENCE_S = 150.0
+TAKES_WORK_WITHIN_S = 10.0
+"""Of joining."""
 WITHOUT = {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}
 WITH_GPU = {
     "resources": {"CPU": 1, "GPU": 1},
@@ -122,22 +124,26 @@ def machines() -> int:
     return sum(node["Alive"] and "GPU" in node["Resources"] for node in ray.nodes())
 
 
-def test_a_queue_that_grows_brings_machines_and_one_that_is_gone_ends_a_worker(
+def test_machines_come_with_the_work_take_it_within_ten_seconds_and_leave_when_it_is_done(
     growing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as here:
         here.setattr(assemble, "build_segmenter", lambda *_: FixedLatency(0.0))
         assert run_local(resolve(settings_for(tmp_path / "local", None))).exit_code == 0
     stop = threading.Event()
-    seen: list[tuple[int, tuple[str, ...]]] = []
+    seen: list[tuple[float, int, tuple[str, ...], int]] = []
     began_s = time.monotonic()
 
     def look(counts: RunCounts) -> None:
-        now = (machines(), tuple(sorted(worker.state for worker in counts.workers)))
-        if not seen or seen[-1] != now:
-            seen.append(now)
-        fewer = now[1] == ("ready", "resting")
-        if (fewer and (2, ("ready", "ready")) in seen) or (time.monotonic() - began_s > PATIENCE_S):
+        states = tuple(sorted(worker.state for worker in counts.workers))
+        busy = sum(bool(worker.batches) for worker in counts.workers)
+        now_s = time.monotonic() - began_s
+        now = (machines(), states, busy)
+        if not seen or seen[-1][1:] != now:
+            seen.append((now_s, *now))
+            print(f"{now_s:6.1f} s: {now}", flush=True)
+        both = any(count == 2 for _, count, *_ in seen)
+        if (both and now[:2] == (1, ("ready", "resting"))) or now_s > PATIENCE_S:
             stop.set()
 
     with cameras(2.0) as port, fixed_latency(FRAME_S):
@@ -148,9 +154,12 @@ def test_a_queue_that_grows_brings_machines_and_one_that_is_gone_ends_a_worker(
             on_progress=look,
             stop=stop,
         )
-    assert seen[0] == (0, ("waiting",))
-    assert (2, ("ready", "ready")) in seen
-    assert seen[-1][1] == ("ready", "resting")
+    assert seen[0][1:] == (0, ("waiting",), 0)
+    for count in (1, 2):
+        came_s = next(at_s for at_s, there, *_ in seen if there == count)
+        took_s = next(at_s for at_s, *_, busy in seen if busy == count)
+        assert took_s - came_s < TAKES_WORK_WITHIN_S
+    assert seen[-1][1:3] == (1, ("ready", "resting"))
     assert summary.exit_code == 0
     for number in range(FILES):
         name = f"file{number}.jsonl"

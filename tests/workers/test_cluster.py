@@ -70,6 +70,7 @@ def cluster(plan: RunPlan) -> Cluster:
         name="run",
         versions={},
         tokens={},
+        used=list,
         node_timeout_s=6.0,
     )
     return made

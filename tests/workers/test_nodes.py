@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.testing import ManualClock
-from workers.nodes import AGAIN_AFTER_S, ASK_EVERY_S, Nodes
+from workers.nodes import AGAIN_AFTER_S, ASK_EVERY_S, GOES_AFTER_S, REST_AFTER_S, Nodes
 from workers.placement import Node
 from workers.scout import Scouted
 
@@ -45,6 +45,7 @@ class Scout:
 class Lab:
     clock: ManualClock = field(default_factory=ManualClock)
     scouts: list[Scout] = field(default_factory=list)
+    used: set[str] = field(default_factory=lambda: {"b"})
 
     def __post_init__(self) -> None:
         self.nodes = Nodes(
@@ -54,6 +55,7 @@ class Lab:
             name="run",
             versions=VERSIONS,
             tokens={},
+            used=lambda: self.used,
             node_timeout_s=6.0,
             clock=self.clock,
         )
@@ -188,3 +190,85 @@ def test_nodes_that_are_drained_are_told_apart_and_the_drivers_never_is() -> Non
     assert lab.nodes.going == frozenset()
     lab.nodes.note([replace(HERE, going=True), replace(THERE, going=True)])
     assert lab.nodes.going == {"b"}
+
+
+def test_a_node_without_workers_is_left_alone_after_a_while_and_may_still_take_some(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.join()
+    lab.used.clear()
+    assert lab.step(REST_AFTER_S) == ["a", "b"]
+    lab.answer()
+    lab.step()
+    assert not lab.scouts[0].killed
+    assert lab.step(0.1) == ["a", "b"]
+    assert lab.scouts[0].killed
+    assert lab.step(60.0) == ["a", "b"]
+    assert len(lab.scouts) == 1
+    with caplog.at_level(logging.WARNING):
+        lab.nodes.note([HERE])
+    assert lab.step() == ["a"]
+    assert caplog.messages == []
+
+
+def resting(lab: Lab) -> Lab:
+    """After a while without workers."""
+    lab.join()
+    lab.used.clear()
+    lab.step(REST_AFTER_S)
+    lab.answer()
+    lab.step()
+    lab.step(0.1)
+    return lab
+
+
+def test_a_worker_is_started_on_a_node_that_was_left_alone_once_a_scout_is_there_again(
+    lab: Lab,
+) -> None:
+    stay = resting(lab).nodes.stays[1]
+    lab.clock.advance(100.0)
+    assert not lab.nodes.ready(stay)
+    assert lab.step() == ["a", "b"]
+    assert not lab.nodes.ready(stay)
+    lab.answer(SEEN)
+    lab.step()
+    assert lab.nodes.ready(stay)
+    assert lab.nodes.stays[1] is stay
+    assert (len(lab.scouts), stay.line) == (2, lab.scouts[1].line)
+
+
+def test_a_node_that_was_left_alone_and_is_frozen_keeps_nobody_waiting(lab: Lab) -> None:
+    stay = resting(lab).nodes.stays[1]
+    lab.nodes.ready(stay)
+    assert lab.step() == ["a", "b"]
+    assert lab.step(6.1) == ["a"]
+    assert stay.gone is None
+    lab.answer(SEEN)
+    lab.step()
+    assert lab.step() == ["a", "b"]
+
+
+def test_nobody_is_told_that_a_node_is_ready_as_its_scout_goes(lab: Lab) -> None:
+    lab.join()
+    lab.used.clear()
+    lab.step(REST_AFTER_S)
+    lab.answer()
+    lab.step()
+    lab.clock.advance(0.1)
+    assert lab.nodes.ready(lab.nodes.stays[1])
+    lab.step()
+    assert not lab.scouts[0].killed
+
+
+def test_a_node_that_is_drained_is_left_as_soon_as_it_has_no_workers(lab: Lab) -> None:
+    lab.join()
+    lab.nodes.note([HERE, replace(THERE, going=True)])
+    lab.step(60.0)
+    lab.answer()
+    lab.step()
+    assert not lab.scouts[0].killed
+    lab.used.clear()
+    lab.step(GOES_AFTER_S + 0.1)
+    assert lab.scouts[0].killed
+    lab.step(AGAIN_AFTER_S)
+    assert len(lab.scouts) == 1
