@@ -108,20 +108,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def write_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
+def write_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a clip: two coloured squares cross each other over a drifting texture."""
     folder = tmp_path_factory.mktemp("clips")
     texture = np.random.default_rng(4).integers(20, 110, (8, 12)).repeat(16, 0).repeat(16, 1)
 
-    def write(name: str, count: int) -> Path:
-        path = folder / str(count) / name
+    def write(name: str, count: int, zoom: int = 1) -> Path:
+        path = folder / f"{count}x{zoom}" / name
         if path.exists():
             return path
         path.parent.mkdir(exist_ok=True)
         options = {"crf": "12", "bf": "2", "preset": "ultrafast"}
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=25, options=options)
-            stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+            stream.width, stream.height, stream.pix_fmt = 128 * zoom, 96 * zoom, "yuv420p"
             stream.time_base = Fraction(1, 25)
             for index in range(count):
                 grey = np.roll(texture, -index // 3, axis=1)[:96, :128].astype(np.uint8)
@@ -129,6 +129,7 @@ def write_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
                 x = index % 94
                 image[20:44, 4 + x : 28 + x] = (0, 0, 255)
                 image[30:60, 98 - x : 122 - x] = (0, 255, 0)
+                image = image.repeat(zoom, 0).repeat(zoom, 1)
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
                 frame.pts = index
                 container.mux(stream.encode(frame))

@@ -1,0 +1,244 @@
+"""A cluster of machines with addresses of their own, played by containers on one network.
+
+Each has its own processes, network, shared memory and temporary folder, and Python and packages
+of this machine, mounted where they lie here. Nothing is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+_spec = importlib.util.spec_from_file_location("containers", HERE / "containers.py")
+assert _spec is not None
+assert _spec.loader is not None
+containers = importlib.util.module_from_spec(_spec)
+sys.modules["containers"] = containers
+_spec.loader.exec_module(containers)
+
+IMAGE = "localhost/machine"
+NETWORK = "between"
+PROGRAMS = ("podman", "runc", "iptables")
+HEAD = "head"
+PORT = 6379
+RAY = (
+    "exec {python} -m ray.scripts.scripts start {where} --block --num-cpus=1 --num-gpus=0"
+    " --object-store-memory=150000000 --disable-usage-stats"
+    " --node-ip-address=$(hostname -i) --labels=role={role}"
+)
+DRIVE = """
+import json, sys, time
+from pipeline.config import load
+from pipeline.plan.resolve import resolve
+from workers.running import run
+
+def note(counts):
+    published = {stream.source_id: stream.published for stream in counts.streams}
+    print(json.dumps([time.monotonic(), published]), file=told, flush=True)
+
+with open(sys.argv[2], "w") as told:
+    raise SystemExit(run(resolve(load(sys.argv[1])), address="auto", on_progress=note).exit_code)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is under way."""
+
+    process: subprocess.Popen[str]
+    told: Path
+
+    def looks(self) -> list[tuple[float, dict[str, int]]]:
+        """When the driver looked, by the clock of all machines, and what was published then."""
+        *lines, _ = self.told.read_text().split("\n")
+        return [tuple(json.loads(line)) for line in lines]
+
+    def published(self) -> dict[str, int]:
+        """By each stream, as it was told last."""
+        looks = self.looks()
+        return looks[-1][1] if looks else {"": 0}
+
+    def longest_s(self, source_id: str, since_s: float) -> float:
+        """For how long at most a stream has published nothing, from a moment on until its end."""
+        moved_s, longest_s, last = since_s, 0.0, -1
+        for at_s, published in self.looks():
+            if published[source_id] > last:
+                last = published[source_id]
+                longest_s = max(longest_s, at_s - moved_s)
+                moved_s = max(at_s, since_s)
+        return longest_s
+
+    def wait(self, timeout_s: float = 120) -> str:
+        """Until it has ended well; what it has printed."""
+        printed, _ = self.process.communicate(timeout=timeout_s)
+        assert self.process.returncode == 0, printed
+        return printed
+
+
+class Cluster:
+    """A head and other machines, all of which see one folder under its own path.
+
+    Args:
+        folder: an empty one, of a short name; `close` removes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.containers = containers.Containers(folder)
+        self.shared = folder / "shared"
+        self.shared.mkdir()
+        self.containers.stand_in(IMAGE)
+        self.podman("network", "create", NETWORK)
+        (network,) = json.loads(self.podman("network", "inspect", NETWORK))
+        self._subnet = ipaddress.ip_network(network["subnets"][0]["subnet"])
+        self._names: list[str] = []
+
+    def podman(self, *words: str, timeout_s: float = 60) -> str:
+        """What one command of podman prints."""
+        printed: str = self.containers.podman(*words, timeout_s=timeout_s)
+        return printed
+
+    def start(self, name: str, **environ: str) -> None:
+        """Start a machine; one called `head` is that."""
+        if name == HEAD:
+            where, role = f"--head --port={PORT} --include-dashboard=false", "head"
+        else:
+            where, role = f"--address={self.address(HEAD)}:{PORT}", "work"
+        start = RAY.format(python=sys.executable, where=where, role=role)
+        self.run(name, "bash", "-c", start, **environ)
+        self.wait(name)
+
+    def run(self, name: str, *command: str, **environ: str) -> None:
+        """Start a machine with a command of its own."""
+        words = [f"--name={name}", f"--hostname={name}", f"--network={NETWORK}"]
+        words += [f"--ip={self.address(name)}", "--log-driver=k8s-file"]
+        words += ["--shm-size=256m", "--tmpfs=/tmp", f"--volume={self.shared}:{self.shared}"]
+        words += [f"--volume={path}:{path}:ro" for path in mounted()]
+        words += [f"--env={key}={value}" for key, value in (ENVIRON | environ).items()]
+        self.podman("run", "--detach", *words, IMAGE, *command)
+
+    def wait(self, name: str) -> None:
+        """Until Ray runs on a machine."""
+        until(lambda: "Ray runtime started" in self.podman("logs", name))
+
+    def address(self, name: str) -> str:
+        """Of a machine on the network, whenever it is there."""
+        if name not in self._names:
+            self._names.append(name)
+        return str(self._subnet[2 + self._names.index(name)])
+
+    def hit(self, name: str, how: str) -> None:
+        """Have it killed, frozen or cut off."""
+        words = {"killed": ("kill", name), "frozen": ("pause", name)}
+        self.podman(*words.get(how, ("network", "disconnect", NETWORK, name)))
+
+    def bring_back(self, name: str, how: str) -> None:
+        """What was frozen or cut off goes on; what was killed starts anew."""
+        match how:
+            case "frozen":
+                self.podman("unpause", name)
+            case "cut off":
+                self.podman("network", "connect", f"--ip={self.address(name)}", NETWORK, name)
+            case _:
+                self.remove(name)
+                self.start(name)
+
+    def python(self, name: str, *words: str, timeout_s: float = 120) -> str:
+        """What Python prints on a machine."""
+        return self.podman("exec", name, sys.executable, *words, timeout_s=timeout_s)
+
+    def processes(self, name: str) -> dict[int, str]:
+        """The titles of all on a machine, by their pids on this one."""
+        space = os.readlink(f"/proc/{self._first(name)}/ns/pid")
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if os.readlink(process / "ns" / "pid") == space:
+                    title = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(process.name)] = title.decode(errors="replace").strip()
+        return found
+
+    def workers(self, name: str) -> set[str]:
+        """The kinds of workers of a run on a machine."""
+        kinds = re.findall(r"ray::(\w+Actor)\b", "\n".join(self.processes(name).values()))
+        return set(kinds)
+
+    def files(self, name: str) -> set[str]:
+        """What lies in shared memory and the temporary folder of a machine."""
+        root = Path(f"/proc/{self._first(name)}/root")
+        return {f"{kept}/{one}" for kept in ("dev/shm", "tmp") for one in os.listdir(root / kept)}
+
+    def _first(self, name: str) -> int:
+        return int(self.podman("inspect", "--format={{.State.Pid}}", name))
+
+    def drive(self, settings: Path, *, by: str = HEAD) -> Run:
+        """Start a run, driven by one of the machines."""
+        told = settings.with_suffix(".told")
+        told.write_text("")
+        words = ("podman", "exec", by, sys.executable, "-c", DRIVE, str(settings), str(told))
+        process = subprocess.Popen(
+            words,
+            env=self.containers.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return Run(process, told)
+
+    def runs(self, name: str) -> bool:
+        """Whether a machine is up."""
+        return self.podman("inspect", "--format={{.State.Status}}", name) == "running\n"
+
+    def remove(self, *names: str) -> None:
+        """As if they had never been."""
+        for name in names:
+            self.podman("rm", "--force", "--volumes", "--ignore", "--time=0", name)
+
+    def close(self) -> None:
+        """End every machine and remove the folder."""
+        self.containers.close()
+
+
+ENVIRON = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/tmp",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": 32 * "7",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def mounted() -> list[str]:
+    """Everything of this machine that Python needs, by its own path."""
+    wanted = [sys.prefix, sys.base_prefix, *filter(os.path.isdir, sys.path), str(ROOT)]
+    found: list[str] = list(containers.OF_THIS_MACHINE)
+    for path in sorted({os.path.abspath(one) for one in wanted}, key=len):
+        if not any(Path(path).is_relative_to(one) for one in found):
+            found.append(path)
+    return found
+
+
+def until(look: Callable[[], Any], *, within_s: float = 60) -> Any:
+    """What `look` gives once that is true; what it cannot see yet counts as not."""
+    end_s = time.monotonic() + within_s
+    while True:
+        seen = None
+        with contextlib.suppress(RuntimeError):
+            seen = look()
+        if seen:
+            return seen
+        assert time.monotonic() < end_s, "it did not come to that"
+        time.sleep(0.1)
