@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline import models, sinks, sources, telemetry, tracking
@@ -19,8 +20,12 @@ from pipeline.plan.stream import StreamPlan
 
 if TYPE_CHECKING:
     from pipeline.accounting import StreamAccount
+    from pipeline.events.kept import KeptEvents
     from pipeline.stages import AsyncSegmenter, Region, Segmenter, Sink, Source, Tracker
     from pipeline.stream import Checkpoint, Stream
+
+CROP_PX = 160
+"""Longer side of the picture of a track, where somebody may ask what happened to it."""
 
 
 def build_segmenter(plan: ModelPlan, weights: models.WeightsFile | None = None) -> Segmenter:
@@ -100,6 +105,8 @@ def build_stream(
             region=region,
             checkpoint=checkpoint,
         )
+        if plan.watched and plan.tracker.follows:
+            stream.keep(_kept())
         undo.pop_all()
     return stream
 
@@ -155,6 +162,13 @@ def _tracker(plan: StreamPlan, labels: Mapping[int, str]) -> Tracker | None:
         min_score=plan.settings.min_score,
         **plan.tracker.settings,
     )
+
+
+def _kept() -> KeptEvents:
+    from pipeline.events.kept import KeptEvents
+    from pipeline.sinks.thumbnail import thumbnail
+
+    return KeptEvents(partial(thumbnail, longest=CROP_PX))
 
 
 def _region(plan: StreamPlan) -> Region | None:

@@ -27,7 +27,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.errors import in_one_line
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, StreamPlan
-from pipeline.runtime import Latest, Viewing
+from pipeline.runtime import Question
 from pipeline.runtime.gpu import gauge
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, Stream
@@ -154,9 +154,9 @@ class StreamActor:
         """See `StreamWorker.report`."""
         return self._worker.report(pool)
 
-    def latest(self, source_id: str, look: Viewing | None) -> Latest | None:
-        """See `StreamWorker.latest`."""
-        return self._worker.latest(source_id, look)
+    def ask(self, source_id: str, question: Question) -> Any:
+        """See `StreamWorker.ask`."""
+        return self._worker.ask(source_id, question)
 
     def obey(self, command: Command, source_ids: Collection[str]) -> None:
         """See `StreamWorker.obey`."""

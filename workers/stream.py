@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.heap import Trimming
 from pipeline.plan import StreamPlan
-from pipeline.runtime import Latest, StreamThread, Viewing
+from pipeline.runtime import Question, StreamThread
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import Command, End, Leave, Stream
 from pipeline.turns import Turn
@@ -146,10 +146,10 @@ class StreamWorker:
             own_bytes=own_memory(),
         )
 
-    def latest(self, source_id: str, look: Viewing | None) -> Latest | None:
-        """The result a stream has published last; None: none yet, or it is over."""
+    def ask(self, source_id: str, question: Question) -> Any:
+        """What a stream answers; None: it is not here."""
         running = self._streams.get(source_id)
-        return None if running is None else running.thread.latest(look)
+        return None if running is None else question(running.thread)
 
     def obey(self, command: Command, source_ids: Collection[str]) -> None:
         """Pass a command on to some of the streams."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Any
 
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
@@ -23,7 +23,7 @@ from pipeline.errors import MaskstreamError
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import Prepared
-from pipeline.runtime import ControlledRun, Latest, Viewing
+from pipeline.runtime import ControlledRun, Question
 from pipeline.runtime.control import LATEST_WITHIN_S
 from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
 from pipeline.stages import ModelInfo, Status
@@ -234,15 +234,15 @@ class Supervisor(ControlledRun):
             if source_id in slot.source_ids:
                 slot.tell(command, [source_id])
 
-    def _latest(self, source_id: str, look: Viewing | None) -> Latest | None:
+    def _ask(self, source_id: str, question: Question) -> Any:
         with self._lock:  # no stream goes meanwhile
             slot = next((slot for slot in self._slots if source_id in slot.source_ids), None)
-            asked = None if slot is None else slot.ask_latest(source_id, look)
+            asked = None if slot is None else slot.ask(source_id, question)
         if asked is None:
             return None
         wait([asked], timeout=LATEST_WITHIN_S)
         known = asked.done() and asked.exception() is None  # else the worker has died over it
-        return cast("Latest | None", asked.result()) if known else None
+        return asked.result() if known else None
 
     def _forget(self, source_id: str) -> None:
         for slot in self._slots:

@@ -109,6 +109,8 @@ class StreamPlan:
     """And what it gets of the turns of those with the same priority."""
     overwrite: bool = False
     """Replace existing output."""
+    watched: bool = False
+    """Somebody may ask what happened to its tracks."""
     run: str = ""
     """What the records call its run; empty until `prepare` has said it."""
     checkpoint: CheckpointPlan | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.driving import driving
 from pipeline.plan.prepare import Prepared, prepare
-from pipeline.runtime import ControlledRun, Latest, RunControl, Serving, StreamThread, Viewing
+from pipeline.runtime import ControlledRun, Question, RunControl, Serving, StreamThread
 from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
 from pipeline.runtime.gpu import gauge
 from pipeline.runtime.lineup import Lineup
@@ -152,9 +153,9 @@ class LocalRun(ControlledRun):
         if source_id in self._threads:  # else it has gone meanwhile
             self._threads[source_id].obey(command)
 
-    def _latest(self, source_id: str, look: Viewing | None) -> Latest | None:
+    def _ask(self, source_id: str, question: Question) -> Any:
         thread = self._threads.get(source_id)
-        return None if thread is None else thread.latest(look)
+        return None if thread is None else question(thread)
 
     def _forget(self, source_id: str) -> None:
         self._threads.pop(source_id).join()

@@ -10,6 +10,15 @@ from pipeline.runtime.control import RunControl, Swapped
 from pipeline.runtime.controlled import ControlledRun
 from pipeline.runtime.latest import Latest, Viewing
 from pipeline.runtime.serving import Serving
-from pipeline.runtime.streams import StreamThread
+from pipeline.runtime.streams import Question, StreamThread
 
-__all__ = ["ControlledRun", "Latest", "RunControl", "Serving", "StreamThread", "Swapped", "Viewing"]
+__all__ = [
+    "ControlledRun",
+    "Latest",
+    "Question",
+    "RunControl",
+    "Serving",
+    "StreamThread",
+    "Swapped",
+    "Viewing",
+]

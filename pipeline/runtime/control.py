@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.events.kept import TrackEvent
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.runtime.latest import Latest, Viewing
@@ -69,6 +70,21 @@ class RunControl(Protocol):
         Returns:
             None: it has published nothing yet in this life of its worker, its worker does not
             answer in time, or it is over.
+
+        Raises:
+            ConfigError: there is no such stream; with the nearest word.
+        """
+
+    def happened(self, source_id: str, after: str | None) -> tuple[TrackEvent, ...]:
+        """The last tracks that came and went in a stream whose plan is `watched`, oldest first.
+
+        They are kept where the stream runs, a bounded number, of a few frames a second: nobody
+        pays for a record of every frame. May wait for the stream's worker, `LATEST_WITHIN_S` at
+        most. Not promised: events of a worker that has died, or does not answer in time.
+
+        Args:
+            source_id: of the stream.
+            after: key of an event; only those behind it, as long as it is kept.
 
         Raises:
             ConfigError: there is no such stream; with the nearest word.

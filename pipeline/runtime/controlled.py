@@ -12,9 +12,12 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import methodcaller
+from typing import Any
 
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
+from pipeline.events.kept import TrackEvent
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.identity import model_of
@@ -22,6 +25,7 @@ from pipeline.plan.prepare import Prepared, prepare_added, prepare_model, with_m
 from pipeline.runtime.changes import NotNow, change_of, changed_plan, refuse_mixture
 from pipeline.runtime.control import Swapped
 from pipeline.runtime.latest import Latest, Viewing
+from pipeline.runtime.streams import Question
 from pipeline.stages import ModelInfo
 from pipeline.stream import Command, Drain, End, Leave, Remove
 from pipeline.stream.commands import Switch
@@ -86,9 +90,14 @@ class ControlledRun(ABC):
 
     def latest(self, source_id: str, look: Viewing | None = None) -> Latest | None:
         """See `RunControl`."""
-        with self._lock:
-            self._check_known(source_id)
-        return self._latest(source_id, look)
+        latest: Latest | None = self._known(source_id, methodcaller("latest", look))
+        return latest
+
+    def happened(self, source_id: str, after: str | None) -> tuple[TrackEvent, ...]:
+        """See `RunControl`."""
+        happened: tuple[TrackEvent, ...] | None
+        happened = self._known(source_id, methodcaller("happened", after))
+        return happened or ()
 
     def add(self, plan: StreamPlan) -> None:
         """See `RunControl`."""
@@ -191,8 +200,8 @@ class ControlledRun(ABC):
         """Have a stream obey; it may be over."""
 
     @abstractmethod
-    def _latest(self, source_id: str, look: Viewing | None) -> Latest | None:
-        """Of a stream that was there a moment ago; from any thread."""
+    def _ask(self, source_id: str, question: Question) -> Any:
+        """A stream that was there a moment ago; None: it does not answer. From any thread."""
 
     @abstractmethod
     def _forget(self, source_id: str) -> None:
@@ -246,6 +255,16 @@ class ControlledRun(ABC):
                 return False
             self._closed = OVER
             return True
+
+    def _known(self, source_id: str, question: Question) -> Any:
+        """What a stream answers.
+
+        Raises:
+            ConfigError: there is no such stream.
+        """
+        with self._lock:
+            self._check_known(source_id)
+        return self._ask(source_id, question)
 
     def _check_known(self, source_id: str) -> None:
         ids = [stream.id for stream in self._plan.streams]

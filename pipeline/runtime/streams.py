@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from pipeline.accounting import StreamAccount
+from pipeline.events.kept import TrackEvent
 from pipeline.leaving import ended_at_exit
 from pipeline.runtime.latest import Latest, Viewing, seen
 from pipeline.stream import Command, End, Leave, Stream
@@ -68,6 +70,11 @@ class StreamThread:
         last = None if stream is None or self._over else stream.latest
         return None if last is None else seen(*last, look)
 
+    def happened(self, after: str | None) -> tuple[TrackEvent, ...]:
+        """What happened to its tracks after the event of this key; from any thread."""
+        stream = self._stream
+        return () if stream is None else stream.happened(after)
+
     def leave(self) -> None:
         """Leave the stream: the program ends."""
         self.obey(Leave("the program ends"))
@@ -122,3 +129,7 @@ class StreamThread:
             for command in self._wanted:
                 stream.obey(command)
         return stream.run()
+
+
+Question: TypeAlias = Callable[[StreamThread], Any]
+"""Asked where the stream runs, from any thread; a picklable function that answers at once."""

@@ -35,6 +35,7 @@ from pipeline.service.reconciling import Reconciler
 from pipeline.service.refusals import Conflict, NotFound
 from pipeline.service.spec import plan_of, specs_of
 from pipeline.service.status import ChangeStatus, StreamStatus
+from pipeline.service.tracks import TrackEvents
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Service:
         self._control: RunControl | None = None
         self._reconciler = Reconciler(self._planned, clock)
         self._recent = Recent(clock)
+        self.tracks = TrackEvents(desired.streams, lambda: self._control, clock=clock)
         self._trim = Trimming()
         self._thread = threading.Thread(target=self._keep_going, name="service", daemon=True)
         self.model = ServedModel(

@@ -50,4 +50,4 @@ def plan_of(settings: ServiceSettings, spec: Mapping[str, Any]) -> StreamPlan:
     alone = settings.model_copy(update={"sources": (stream,), "sinks": sinks})
     (plan,) = resolve(alone).streams
     options = replace(plan.source.options, reach=reach)
-    return replace(plan, source=replace(plan.source, options=options))
+    return replace(plan, source=replace(plan.source, options=options), watched=True)

@@ -18,6 +18,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import MaskstreamError
+from pipeline.events.kept import KeptEvents, TrackEvent
 from pipeline.picture import MakePicture, Picture
 from pipeline.results import FrameResult
 from pipeline.stages import (
@@ -136,6 +137,15 @@ class Stream:
     def latest(self) -> tuple[FrameResult, Picture] | None:
         """Published last, and its pixels; None before the first. From any thread, at once."""
         return self._settling.latest
+
+    def keep(self, kept: KeptEvents) -> None:
+        """Have it keep what happens to tracks for who asks; before it runs."""
+        self._settling.kept = kept
+
+    def happened(self, after: str | None) -> tuple[TrackEvent, ...]:
+        """What happened to tracks after the event of this key. From any thread, at once."""
+        kept = self._settling.kept
+        return () if kept is None else kept.since(after)
 
     def obey(self, command: Command) -> None:
         """Do what is asked, from any thread and at any time; returns at once."""

@@ -9,6 +9,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import SegmentFailed
+from pipeline.events.kept import KeptEvents
 from pipeline.instances import Instances
 from pipeline.picture import MakePicture, Picture
 from pipeline.results import FrameResult
@@ -53,6 +54,8 @@ class Settling:
         """Of the frame before; None before the first."""
         self.latest: tuple[FrameResult, Picture] | None = None
         """Published last; may be read from any thread."""
+        self.kept: KeptEvents | None = None
+        """Told of every result; None: nobody will ask."""
         self._run = run
         self._info = info
         self._window = window
@@ -116,6 +119,8 @@ class Settling:
         picture = self._make_picture(flight.frame.image, instances, info.labels)
         sinks = self._publisher.publish(result, picture)
         self.latest = result, picture
+        if self.kept is not None:
+            self.kept.see(result, picture)
         written = self._clock()
         with self._account.lock:  # leaves the window and is published in one step
             self._window.pop()

@@ -20,7 +20,7 @@ from pipeline.assemble import build_segmenter, build_stream
 from pipeline.config import parse
 from pipeline.errors import ConfigError
 from pipeline.models.blob.segmenter import BlobSegmenter
-from pipeline.plan import ModelPlan, StreamPlan
+from pipeline.plan import ModelPlan, StreamPlan, TrackerPlan
 from pipeline.plan.resolve import resolve
 from pipeline.runtime import Serving
 from pipeline.testing import ListSink
@@ -68,6 +68,19 @@ def test_a_stream_is_built_from_settings_and_runs(
     assert extra.results[2].instances.track_ids.tolist() == [1]
     assert extra.results[2].labels[1] == "red"
     assert len((tmp_path / "a.second").read_bytes().splitlines()) == 4
+
+
+def test_of_a_watched_stream_that_is_tracked_is_kept_what_happened(
+    pictures: Path, segmenter: Serving
+) -> None:
+    plan = stream_of(str(pictures))
+    untracked = replace(plan, tracker=TrackerPlan(preset="none"), watched=True)
+    for one, tracks in ((plan, []), (replace(plan, watched=True), [1]), (untracked, [])):
+        stream = build_stream(one, segmenter, account=StreamAccount("a"))
+        stream.run()
+        events = stream.happened(None)
+        assert [event.track for event in events] == tracks
+        assert all(event.jpeg and event.jpeg.startswith(b"\xff\xd8") for event in events)
 
 
 def test_a_class_the_loaded_model_does_not_have_is_refused(

@@ -123,6 +123,30 @@ def test_a_mask_that_is_pointed_at_shows_the_track_of_its_record(opened) -> None
     one.until(f"document.querySelector('.stage').dataset.frame > {frame}")
 
 
+def test_tracks_that_came_and_went_are_listed_with_their_pictures_and_lead_to_the_stream(
+    opened,
+) -> None:
+    one = opened("#/events")
+    page, row = one.page, one.page.locator(".passed li").filter(has_text="north").first
+    row.wait_for()
+    assert re.fullmatch(r"\w+ #\d+", row.locator("strong").inner_text())
+    assert re.fullmatch(r"there|a moment|[\d.]+ s", row.locator(".state").inner_text())
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", row.locator("time").inner_text())
+    one.until("[...document.querySelectorAll('.passed img')].some(one => one.naturalWidth > 8)")
+    there = page.locator(".passed [data-event=new]").filter(has_text="north").first
+    track = there.get_attribute("data-track")
+    there.locator("a").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/#/stream/north/{track}")
+    one.shown(1)
+    page.locator(f".passed [data-track='{track}'] img").wait_for()  # the same in its own list
+    page.get_by_role("button", name="Freeze").click()
+    kept = page.locator(".roster button").first
+    name = kept.locator(".name").inner_text()
+    page.locator(".passed li").filter(has_text=name).first.locator("a").click()
+    page.locator(".card.kept", has_text=name).wait_for()
+
+
 def masks_to_decode() -> list[np.ndarray]:
     rng = np.random.default_rng(1)
     noise = [rng.random((37, 53)) < share for share in (0.02, 0.5, 0.98)]

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
 from pipeline.plan import StreamPlan
-from pipeline.runtime import Viewing
+from pipeline.runtime import Question
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import Command, End, Leave
 from pipeline.stream.commands import ENDING, Switch, still_wanted, why_ending
@@ -145,11 +145,11 @@ class StreamSlot:
             if isinstance(command, ENDING) and not self._heard and self._asked is not None:
                 self._asked = Asked(self._asked.future, self._clock(), self._patience_s)
 
-    def ask_latest(self, source_id: str, look: Viewing | None) -> Future[Any] | None:
-        """What it has published last; from any thread. None: nobody is there who could know."""
+    def ask(self, source_id: str, question: Question) -> Future[Any] | None:
+        """A stream; from any thread. None: nobody is there who could know."""
         if self._info is None or source_id in self.ends or self._worker is None:
             return None
-        return self._worker.call("latest", source_id, look)
+        return self._worker.call("ask", source_id, question)
 
     def forget(self, source_id: str) -> None:
         """Keep nothing of a stream that is over; without any the place is free."""

@@ -19,6 +19,7 @@ from pipeline.service.api import (
     problems,
     session,
     streams,
+    tracks,
     workers,
 )
 from pipeline.service.service import Service
@@ -44,7 +45,7 @@ def build_api(
         redoc_url=None,
     )
     problems.explain(api)
-    for room in (health, streams, pictures, live, events, workers, model, page):
+    for room in (health, streams, pictures, live, events, tracks, workers, model, page):
         api.include_router(room.routes(service))
     if door is not None:
         api.include_router(session.routes(door))

@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal, NamedTuple
+from contextlib import suppress
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from fastapi import APIRouter, Header, Request, WebSocket
 from fastapi.responses import StreamingResponse
@@ -17,6 +18,7 @@ from pipeline.secrets import mask_url, scrub
 from pipeline.service.api.answers import BottleneckAnswer, StreamAnswer, WorkerAnswer
 from pipeline.service.api.sockets import while_connected
 from pipeline.service.history import Change
+from pipeline.service.refusals import NotFound
 from pipeline.service.service import Service
 
 LOOK_EVERY_S = 0.25
@@ -96,11 +98,11 @@ class Overviews:
 class ServiceEvent(NamedTuple):
     """One thing to tell."""
 
-    kind: Literal["change", "overview"]
+    kind: Literal["change", "overview", "track"]
     data: str
     """JSON."""
     id: str | None = None
-    """Of a change; whoever comes back with the last one misses nothing."""
+    """Of what happens; whoever comes back with the last one misses nothing."""
 
     def sse(self) -> str:
         """As a server-sent event."""
@@ -122,47 +124,60 @@ def routes(service: Service) -> APIRouter:
         request: Request, last_event_id: Annotated[str | None, Header()] = None
     ) -> StreamingResponse:
         """What happened lately, what happens, and once a second an overview, until you go."""
+        return answered(request, _happening(service, overviews, last_event_id))
 
-        async def parts() -> AsyncIterator[str]:
-            yield "retry: 1000\n\n"
-            async for event in _happening(service, overviews, last_event_id):
+    @router.websocket("/events")
+    async def events_by_socket(socket: WebSocket, after: str | None = None) -> None:
+        """The same, for pages of which many are open: a browser has few other connections."""
+        await sent(socket, _happening(service, overviews, after))
+
+    return router
+
+
+Happening: TypeAlias = AsyncIterator[ServiceEvent | None]
+"""What there is to tell; None where there is nothing for now."""
+
+
+def answered(request: Request, happening: Happening) -> StreamingResponse:
+    """Server-sent events, until the client goes."""
+
+    async def parts() -> AsyncIterator[str]:
+        yield "retry: 1000\n\n"
+        with suppress(NotFound):  # what it is of has gone
+            async for event in happening:
                 if event is not None:
                     yield event.sse()
                 elif await request.is_disconnected():
                     return
 
-        return StreamingResponse(
-            parts(),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
-
-    @router.websocket("/events")
-    async def events_by_socket(socket: WebSocket, after: str | None = None) -> None:
-        """The same, for pages of which many are open: a browser has few other connections."""
-        await socket.accept()
-
-        async def send() -> None:
-            async for event in _happening(service, overviews, after):
-                if event is not None:
-                    await socket.send_text(event.message())
-
-        await while_connected(socket, send)
-
-    return router
+    return StreamingResponse(
+        parts(),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
 
 
-async def _happening(
-    service: Service, overviews: Overviews, last_id: str | None
-) -> AsyncIterator[ServiceEvent | None]:
-    """What there is to tell after a change of this id; None where there is nothing for now."""
-    had = _number(last_id, service)
+async def sent(socket: WebSocket, happening: Happening) -> None:
+    """The same over a WebSocket that is not accepted yet."""
+    await socket.accept()
+
+    async def send() -> None:
+        async for event in happening:
+            if event is not None:
+                await socket.send_text(event.message())
+
+    await while_connected(socket, send)
+
+
+async def _happening(service: Service, overviews: Overviews, last_id: str | None) -> Happening:
+    """What happens after a change of this id, and overviews."""
+    had = number_of(last_id, service)
     again_at_s = 0.0
     while not service.ending:
         for change in service.history.since(had):
             had = change.number
             data = ChangeAnswer.of(change).model_dump_json()
-            yield ServiceEvent("change", data, f"{_life(service)}-{had}")
+            yield ServiceEvent("change", data, id_of(had, service))
         if time.monotonic() >= again_at_s:
             again_at_s = time.monotonic() + OVERVIEW_EVERY_S
             yield ServiceEvent("overview", await overviews.newest())
@@ -170,13 +185,13 @@ async def _happening(
         await asyncio.sleep(LOOK_EVERY_S)
 
 
-def _life(service: Service) -> str:
-    """Tells this start of the service from others: each counts its changes from 1."""
-    return f"{service.started_at:.3f}"
+def id_of(number: int, service: Service) -> str:
+    """Of an event; each start of the service counts them from 1."""
+    return f"{service.started_at:.3f}-{number}"
 
 
-def _number(last_event_id: str | None, service: Service) -> int:
-    """Of the change a client had last; 0 where it is of another life, or no such thing."""
-    life, _, number = (last_event_id or "").rpartition("-")
-    known = life == _life(service) and number.isdecimal() and len(number) < 19
+def number_of(id_: str | None, service: Service) -> int:
+    """Of the event a client had last; 0 where it is of another start, or no such thing."""
+    number = (id_ or "").rpartition("-")[2]
+    known = number.isdecimal() and len(number) < 19 and id_ == id_of(int(number), service)
     return int(number) if known else 0

@@ -4,7 +4,7 @@ import { addStream, changeStream, removeStream } from "./dialogs.js";
 import { say } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Grid } from "./grid.js";
-import { Happened } from "./happened.js";
+import { Everything } from "./happened.js";
 import { Series } from "./series.js";
 import { login, role } from "./session.js";
 import { StreamView } from "./view.js";
@@ -27,7 +27,7 @@ function go(address) {
 
 function made(name, id) {
   if (name === "workers") return new Workers(feed);
-  if (name === "events") return new Happened(feed);
+  if (name === "events") return new Everything(feed);
   if (name !== "stream") return new Grid(feed, series, { add: asked, mayChange });
   return new StreamView(id, {
     feed, series, mayChange, change: changeStream, remove: (one) => removeStream(one, () => go("#/")),
@@ -38,12 +38,12 @@ const mayChange = () => who === "admin";
 const asked = () => addStream(({ id }) => go(`#/stream/${encodeURIComponent(id)}`));
 
 function route() {
-  const [, name = "", id = ""] = location.hash.slice(1).split("/");
+  const [, name = "", id = "", track = ""] = location.hash.slice(1).split("/");
   view?.close();
   view = made(name, decodeURIComponent(id));
   main.replaceChildren(view.element);
   view.update();
-  view.open?.();
+  view.open?.(track);
   const shown = name === "workers" || name === "events" ? name : "streams";
   for (const tab of document.querySelectorAll(".tabs a")) {
     if (tab.dataset.view === shown) tab.setAttribute("aria-current", "page");

@@ -1,6 +1,6 @@
 // What the service tells of itself: an overview every second, and what happens.
 
-import { hasSockets } from "./live.js";
+import { Channel } from "./channel.js";
 
 const SILENT_MS = 3500; // an overview comes every second
 const AGAIN_MS = 1000;
@@ -14,46 +14,13 @@ export class Feed extends EventTarget {
     this.changes = [];
     this.linked = null; // not known yet
     this._heardAt = performance.now();
-    this._open();
+    this._channel = new Channel("v1/events", ["overview", "change"], (...event) => this._take(...event));
     setInterval(() => this._listen(), 500);
   }
 
   /** One stream as the last overview tells of it. */
   stream(id) {
     return this.overview?.streams.find((stream) => stream.id === id) ?? null;
-  }
-
-  _open() {
-    this._close?.();
-    this._closed = false;
-    this._openedAt = performance.now();
-    this._close = hasSockets() ? this._bySocket() : this._bySource();
-  }
-
-  /** A browser has six other connections to a server for all its windows; sockets do not count. */
-  _bySocket() {
-    const address = new URL("v1/events", document.baseURI);
-    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-    if (this._last) address.searchParams.set("after", this._last);
-    const socket = new WebSocket(address);
-    socket.onmessage = (message) => {
-      const { event, id, data } = JSON.parse(message.data);
-      this._take(event, id, data);
-    };
-    socket.onclose = () => { this._closed = true; };
-    return () => {
-      socket.onclose = null;
-      socket.close();
-    };
-  }
-
-  _bySource() {
-    const source = new EventSource("v1/events");
-    for (const kind of ["overview", "change"]) {
-      source.addEventListener(kind, ({ lastEventId, data }) => this._take(kind, lastEventId, JSON.parse(data)));
-    }
-    source.onerror = () => { this._closed = source.readyState === EventSource.CLOSED; };
-    return () => source.close();
   }
 
   _take(kind, id, data) {
@@ -63,7 +30,6 @@ export class Feed extends EventTarget {
     } else if (this.changes.some((change) => change.id === id)) {
       return;
     } else {
-      this._last = id;
       this.changes.unshift({ id, ...data });
       this.changes.length = Math.min(this.changes.length, KEPT);
     }
@@ -79,8 +45,8 @@ export class Feed extends EventTarget {
     const now = performance.now();
     if (now - this._heardAt > SILENT_MS) this._link(false);
     // What is closed is opened again; and a half-open connection tells nothing.
-    const silent = now - Math.max(this._heardAt, this._openedAt);
-    if (silent > (this._closed ? AGAIN_MS : 3 * SILENT_MS)) this._open();
+    const silent = now - Math.max(this._heardAt, this._channel.openedAt);
+    if (silent > (this._channel.closed ? AGAIN_MS : 3 * SILENT_MS)) this._channel.open();
   }
 
   _link(linked) {

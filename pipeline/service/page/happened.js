@@ -1,6 +1,7 @@
 // What happened to streams and workers, the newest first.
 
 import { h } from "./dom.js";
+import { Passed } from "./passed.js";
 import { clock, tone } from "./words.js";
 
 const AT_MOST = 200;
@@ -14,7 +15,8 @@ export class Happened {
     this._list = h("ol", { class: "happened" });
     this._news = () => this._show();
     feed.addEventListener("change", this._news);
-    this.element = h("section", { class: "part", "aria-label": "Events" }, h("h2", {}, "Events"), this._none, this._list);
+    const title = short ? "Events" : "Streams and workers";
+    this.element = h("section", { class: "part", "aria-label": title }, h("h2", {}, title), this._none, this._list);
     this._show();
   }
 
@@ -28,6 +30,22 @@ export class Happened {
     const changes = this._feed.changes.slice(0, this._most);
     this._none.hidden = changes.length > 0;
     this._list.replaceChildren(...changes.map(row));
+  }
+}
+
+/** That, and the tracks of all streams. */
+export class Everything {
+  constructor(feed) {
+    this._happened = new Happened(feed);
+    this._passed = new Passed(null);
+    this.element = h("div", { class: "everything" }, this._passed.element, this._happened.element);
+  }
+
+  update() {}
+
+  close() {
+    this._happened.close();
+    this._passed.close();
   }
 }
 

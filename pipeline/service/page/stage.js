@@ -12,8 +12,8 @@ const KEPT = 60; // shots one can step back to
 
 export class Stage {
   /**
-   * `show` says what is drawn and may change; `told` is called with `{record, items, fresh}` of
-   * every picture drawn, `chose` when another instance is looked at or kept.
+   * `show` says what is drawn and may change; `told` is called with the record of every picture
+   * drawn, `chose` when another instance is looked at or kept.
    */
   constructor(id, show, { told, chose }) {
     this.tracks = new Tracks();
@@ -86,7 +86,7 @@ export class Stage {
     const at = this._at + by;
     if (!this.paused || !this._shots[at]) return false;
     this._at = at;
-    this._paint(this._shots[at], []);
+    this._paint(this._shots[at]);
     return true;
   }
 
@@ -110,19 +110,9 @@ export class Stage {
     draw(overlay.getContext("2d"), this._items, { show, scale, tracks, chosen });
   }
 
-  /** A cut of the picture that is shown, as large as `size` at most. */
-  crop([x1, y1, x2, y2], size) {
-    const scale = this._picture.width / this.record.width;
-    const fit = size / Math.max(x2 - x1, y2 - y1);
-    const canvas = h("canvas", { width: Math.ceil((x2 - x1) * fit), height: Math.ceil((y2 - y1) * fit) });
-    const from = [x1 * scale, y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale];
-    canvas.getContext("2d").drawImage(this._picture, ...from, 0, 0, canvas.width, canvas.height);
-    return canvas;
-  }
-
   /** What is shown has changed: which classes, what of them. */
   async refilter() {
-    if (this._shot && !this._painting) await this._paint(this._shot, []);
+    if (this._shot && !this._painting) await this._paint(this._shot);
   }
 
   _follow(follow) {
@@ -143,10 +133,11 @@ export class Stage {
     }
     this._shots.push(shot);
     if (this._shots.length > KEPT) this._shots.shift();
-    await this._paint(shot, this.tracks.see(shot.record));
+    this.tracks.see(shot.record);
+    await this._paint(shot);
   }
 
-  async _paint(shot, fresh) {
+  async _paint(shot) {
     const { record, jpeg } = shot;
     this._painting = shot;
     const made = Promise.all([createImageBitmap(jpeg), this._masks.of(record.instances)]);
@@ -169,7 +160,7 @@ export class Stage {
     this.element.dataset.frame = record.frame;
     this.element.dataset.shown = Number(this.element.dataset.shown ?? 0) + 1;
     this.redraw();
-    this._told({ record, fresh });
+    this._told(record);
     this._chose(this.chosen);
   }
 

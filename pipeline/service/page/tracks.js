@@ -9,20 +9,18 @@ export class Tracks {
     this._epoch = null;
   }
 
-  /** Take in a record; gives back the tracks that are new in it. */
+  /** Take in a record. */
   see(record) {
     if (record.epoch !== this._epoch) {
       this._known.clear();
       this._epoch = record.epoch;
     }
-    const fresh = [];
     for (const instance of record.instances) {
       if (instance.track === null) continue;
       let life = this._known.get(instance.track);
       if (!life) {
         life = { first_s: record.pts_s, path: [] };
         this._known.set(instance.track, life);
-        fresh.push(instance);
       }
       const [x1, y1, x2, y2] = instance.box;
       life.path.push([(x1 + x2) / 2, (y1 + y2) / 2]);
@@ -32,7 +30,6 @@ export class Tracks {
     for (const [track, life] of this._known) {
       if (record.pts_s - life.last_s > FORGOTTEN_S) this._known.delete(track);
     }
-    return fresh;
   }
 
   /** `{first_s, last_s, path}`, or undefined. */

@@ -5,14 +5,13 @@ import { Card } from "./card.js";
 import { h, say } from "./dom.js";
 import { Facts } from "./facts.js";
 import { address, hasSockets } from "./live.js";
-import { EVERYTHING, keyOf, nameOf } from "./overlay.js";
+import { EVERYTHING, keyOf } from "./overlay.js";
+import { Passed } from "./passed.js";
 import { Roster } from "./roster.js";
 import { Stage } from "./stage.js";
 import { clock, duration, toneOf, trouble } from "./words.js";
 
 const SWITCHES = { masks: "m", boxes: "b", ids: "i", trails: "t" };
-const SEEN_AT_MOST = 24;
-const SEEN_PX = 56;
 const SAID_MS = 8000;
 
 export class StreamView {
@@ -34,8 +33,7 @@ export class StreamView {
       h("button", { type: "button", class: "danger", onclick: () => remove(id) }, "Remove"),
     ];
     this._facts = new Facts();
-    this._seen = h("div", { class: "seen" });
-    this._seenPart = h("section", { class: "part", hidden: true }, h("h2", {}, "Seen lately"), this._seen);
+    this._passed = new Passed(id, (track) => this.keep(track));
     const picture = hasSockets() ? this._drawn() : this._plain();
     this.element = h(
       "section",
@@ -44,20 +42,29 @@ export class StreamView {
         this._state, this._frame, h("span", { class: "actions" }, ...(mayChange() ? buttons : []))),
       this._problem,
       this._said,
-      h("div", { class: "left" }, picture, this._tools ?? null, this._seenPart),
+      h("div", { class: "left" }, picture, this._tools ?? null, this._passed.element),
       h("aside", { class: "right" }, this._roster?.element ?? null, this._facts.element),
     );
     this._keys = (event) => this._key(event);
     document.addEventListener("keydown", this._keys);
   }
 
-  /** The element is in the page. */
-  open() {
+  /** The element is in the page; `track` is looked at first, as long as it is there. */
+  open(track) {
     this._stage?.open();
+    if (track) this.keep(Number(track));
+  }
+
+  /** Look at a track that is in the picture. */
+  keep(track) {
+    if (!this._stage) return;
+    if (this._stage.kept !== track) this._stage.keep(track);
+    this._stage.element.scrollIntoView({ block: "nearest" });
   }
 
   close() {
     document.removeEventListener("keydown", this._keys);
+    this._passed.close();
     this._stage?.close();
     if (this._image) this._image.src = "";
   }
@@ -124,23 +131,10 @@ export class StreamView {
     return button;
   }
 
-  _told({ record, fresh }) {
+  _told(record) {
     const at = record.captured_at ? clock(Date.parse(record.captured_at) / 1000) : `${record.pts_s.toFixed(2)} s`;
     say(this._frame, `frame ${record.frame} · ${at} · ${record.width}×${record.height}`);
     this._roster.update(record, this._stage.kept);
-    for (const instance of fresh) this._remember(instance, at);
-  }
-
-  _remember(instance, at) {
-    const [x1, y1, x2, y2] = instance.box;
-    if (x2 - x1 < 4 || y2 - y1 < 4) return;
-    const key = keyOf(instance);
-    const crop = h("button",
-      { type: "button", class: "crop", title: `${nameOf(instance)}, ${at}`, onclick: () => this._stage.keep(key) },
-      this._stage.crop(instance.box, SEEN_PX), h("span", {}, nameOf(instance)));
-    this._seen.prepend(crop);
-    while (this._seen.children.length > SEEN_AT_MOST) this._seen.lastChild.remove();
-    this._seenPart.hidden = false;
   }
 
   _chose(instance) {

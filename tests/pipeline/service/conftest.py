@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.accounting import StreamCounts
 from pipeline.catalogue import hint
 from pipeline.config import ServiceSettings, parse_as
 from pipeline.errors import ConfigError
+from pipeline.events.kept import TrackEvent
 from pipeline.metrics.counts import RunCounts, WorkerCounts
 from pipeline.plan import ModelPlan, StreamPlan
 from pipeline.runtime import Latest, Swapped, Viewing
@@ -38,6 +40,9 @@ class NotedRun:
     told: list[tuple[str, Command]] = field(default_factory=list)
     last: dict[str, Latest] = field(default_factory=dict)
     looked: list[Viewing | None] = field(default_factory=list)
+    happens: dict[str, list[TrackEvent]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    after_asked: Callable[[], object] = lambda: None
     _plans: dict[str, StreamPlan] = field(default_factory=dict)
 
     def streams(self) -> list[StreamPlan]:
@@ -55,6 +60,15 @@ class NotedRun:
             raise ConfigError(f"stream {source_id!r} is not known{hint(source_id, self._plans)}")
         self.looked.append(look)
         return self.last.get(source_id)
+
+    def happened(self, source_id: str, after: str | None) -> tuple[TrackEvent, ...]:
+        if source_id not in self._plans:
+            raise ConfigError(f"stream {source_id!r} is not known")
+        self.asked.append((source_id, after))
+        self.after_asked()
+        events = self.happens.get(source_id, [])
+        keys = [event.key for event in events]
+        return tuple(events[keys.index(after) + 1 :] if after in keys else events)
 
     def add(self, plan: StreamPlan) -> None:
         if plan.id in self.refuse:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.config import parse
+from pipeline.events.kept import KeptEvents
 from pipeline.metrics.counts import RunCounts
+from pipeline.picture import Picture
 from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.resolve import resolve
 from pipeline.render.pictures import make_picture
+from pipeline.results import FrameResult
 from pipeline.runner import LocalRun
 from pipeline.runtime import Serving
 from pipeline.stages import AsyncSegmenter, Segmenter
@@ -189,7 +192,7 @@ class Machines:
         script: list[Any] = []
         for frame in make_frames(FRAMES, source_id=plan.id):
             script += [self._step(plan.id, frame.index), frame]
-        return Stream(
+        stream = Stream(
             ScriptedSource(script, source_id=plan.id, live=plan.id in self.live),
             segmenter,
             tracker=None,
@@ -200,9 +203,25 @@ class Machines:
             account=account,
             make_picture=make_picture,
         )
+        if plan.watched:
+            stream.keep(cast("KeptEvents", Noted()))
+        return stream
 
     def _step(self, source_id: str, index: int) -> Callable[[], object]:
         return lambda: self.before_frame(source_id, index)
+
+
+class Noted:
+    """Keeps the index of every result as what happened."""
+
+    def __init__(self) -> None:
+        self._seen: list[str] = []
+
+    def see(self, result: FrameResult, picture: Picture) -> None:
+        self._seen.append(str(result.index))
+
+    def since(self, key: str | None) -> tuple[str, ...]:
+        return tuple(self._seen[0 if key is None else 1 + self._seen.index(key) :])
 
 
 def _connect(
@@ -283,13 +302,14 @@ class Going:
     machines: Any = None
     other: Callable[..., Segmenter] = field(default=lambda *_: stub())
 
-    def begin(self, *ids: str, stay: bool = False) -> None:
+    def begin(self, *ids: str, stay: bool = False, watched: bool = False) -> None:
         """Start a run of these, in a thread."""
         self.machines = self.lab.machines(
             before_frame=self._before_frame, live=self.live, other=self.other
         )
         plan = self.lab.plan(*ids)
-        plan = replace(plan, streams=tuple(map(self.planned, plan.streams)))
+        streams = (replace(self.planned(one), watched=watched) for one in plan.streams)
+        plan = replace(plan, streams=tuple(streams))
         if self.local:
             self._serving = Serving(stub, max_batch=4, max_wait_s=0.0)
             self.control = LocalRun(

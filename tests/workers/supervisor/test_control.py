@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,6 +119,19 @@ def test_the_latest_result_is_the_one_published_last_without_its_picture(
     going.end()
 
 
+def test_what_happened_to_the_tracks_of_a_watched_stream_is_told_by_it(going: Any) -> None:
+    going.hold["a"] = 5
+    going.begin("a", watched=True)
+    assert going.arrived["a"].wait(20)
+    going.until(lambda: going.counts("a").published == 5)
+    assert going.control.happened("a", None) == ("0", "1", "2", "3", "4")
+    assert going.control.happened("a", "2") == ("3", "4")
+    with pytest.raises(ConfigError, match=r"^stream 'c' is not known"):
+        going.control.happened("c", None)
+    going.may_go["a"].set()
+    going.end()
+
+
 def test_a_worker_that_does_not_answer_has_no_latest_result(
     lab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +153,9 @@ class SilentWorker:
         self.answer: Future[Any] = Future()
 
     def call(self, method: str, *args: Any) -> Future[Any]:
-        assert (method, args) == ("latest", ("a", None))
+        source_id, question = args
+        assert (method, source_id) == ("ask", "a")
+        assert question(SimpleNamespace(latest=lambda look: ("asked", look))) == ("asked", None)
         return self.answer
 
 
