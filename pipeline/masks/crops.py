@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Ints, Size
-from pipeline.masks.runs import cancel_pairs, stride
+from pipeline.masks.runs import cancel_pairs
 
 MaskCrop: TypeAlias = tuple[int, int, NDArray[np.bool_]]
 """Where its first pixel lies (x, y), and its pixels (h, w)."""
@@ -37,21 +36,8 @@ def crop(toggles: Ints, box: tuple[int, int, int, int], height: int) -> NDArray[
     return paint(inner, y1 - y0, x1 - x0)
 
 
-def toggles_of(masks: Iterable[MaskCrop], size: Size) -> Ints:
-    """Sorted toggles of crops `(x0, y0, mask)`; what lies outside of the picture is cut off."""
-    return toggles_of_strips(([mask] for mask in masks), size)
-
-
-def toggles_of_strips(masks: Iterable[Iterable[MaskCrop]], size: Size) -> Ints:
-    """Sorted toggles of masks that come as crops side by side, from left to right."""
-    parts = [np.zeros(0, np.int64)]
-    for row, strips in enumerate(masks):
-        parts += [_edges(strip, size) + row * stride(size) for strip in strips]
-    return cancel_pairs(np.concatenate(parts))
-
-
-def _edges(crop: MaskCrop, size: Size) -> Ints:
-    """Sorted positions at which columns of a crop change; begin and end of a piece each."""
+def toggles_of(crop: MaskCrop, size: Size) -> Ints:
+    """Sorted toggles of a mask `(x0, y0, mask)`; what lies outside of the picture is cut off."""
     x, y, mask = crop
     height, width = size
     inside = mask[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
@@ -62,4 +48,4 @@ def _edges(crop: MaskCrop, size: Size) -> Ints:
     found, column = np.nonzero(edges)
     at: Ints = (column + max(x, 0)) * height + found + max(y, 0)
     at.sort()
-    return at
+    return cancel_pairs(at)

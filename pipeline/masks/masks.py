@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.masks import coco, crops, iou, overlap, runs
-from pipeline.masks.paste import paste_toggles, regions
+from pipeline.masks.paste import paste_toggles, regions, some_at_a_time
 from pipeline.masks.resize import resize_toggles
 from pipeline.masks.sample import sampled_toggles
 
 if TYPE_CHECKING:
     from pipeline.masks.polygons import Polygon
+
+RUNS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ class Masks:
             ValueError: wrong shapes, or a value that is not finite.
         """
         problem = regions(probabilities, boxes)
-        return Masks._of_toggles(paste_toggles(*problem, size), len(boxes), size)
+        return Masks(size, *some_at_a_time(paste_toggles, *problem, size))
 
     @staticmethod
     def sample(
@@ -92,7 +94,7 @@ class Masks:
         probabilities, boxes = regions(probabilities, boxes)
         if not (boxes[:, 2:] > boxes[:, :2]).all():
             raise ValueError("Masks.sample: every box must have an area")
-        return Masks._of_toggles(sampled_toggles(probabilities, boxes, size), len(boxes), size)
+        return Masks(size, *some_at_a_time(sampled_toggles, probabilities, boxes, size))
 
     @staticmethod
     def resize(
@@ -131,25 +133,9 @@ class Masks:
 
         What lies outside of the picture is cut off.
         """
-        parts = list(masks)
-        return Masks._of_toggles(crops.toggles_of(parts, size), len(parts), size)
-
-    @staticmethod
-    def from_strips(size: tuple[int, int], masks: Iterable[Iterable[crops.MaskCrop]]) -> Masks:
-        """From masks that come as crops `(x0, y0, mask)` side by side, from left to right.
-
-        Each crop is let go of before the next one is asked for.
-        """
-        n = 0
-
-        def counted() -> Iterator[Iterable[crops.MaskCrop]]:
-            nonlocal n
-            for strips in masks:
-                n += 1
-                yield strips
-
-        toggles = crops.toggles_of_strips(counted(), size)
-        return Masks._of_toggles(toggles, n, size)
+        pixels = size[0] * size[1]
+        alone = (runs.counts_of(crops.toggles_of(crop, size), pixels) for crop in masks)
+        return Masks(size, *runs.gathered(alone))
 
     @staticmethod
     def from_dense(masks: NDArray[np.bool_]) -> Masks:
@@ -168,27 +154,27 @@ class Masks:
 
     @staticmethod
     def concatenate(size: tuple[int, int], parts: Iterable[Masks]) -> Masks:
-        """The masks of all parts, in order.
+        """The masks of all parts, in order; each is let go of before the next one is asked for.
 
         Raises:
             ValueError: a part belongs to a picture of another size.
         """
-        chosen = list(parts)
-        for part in chosen:
-            if part.size != size:
-                raise ValueError(f"cannot put masks of size {part.size} into a picture of {size}")
-        lengths = [np.diff(part.offsets) for part in chosen]
-        counts = [np.zeros(0, np.uint32), *(part.counts for part in chosen)]
-        offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
-        return Masks(size, np.concatenate(counts), offsets)
+
+        def each() -> Iterator[NDArray[np.uint32]]:
+            for part in parts:
+                if part.size != size:
+                    raise ValueError(
+                        f"cannot put masks of size {part.size} into a picture of {size}"
+                    )
+                yield from (part.runs(row) for row in range(len(part)))
+                del part
+
+        return Masks(size, *runs.gathered(each()))
 
     @staticmethod
     def concatenate_counts(size: tuple[int, int], masks: Iterable[NDArray[np.uint32]]) -> Masks:
         """Masks from one array of counts each, taken as they are."""
-        parts = list(masks)
-        lengths = np.array([0, *(len(part) for part in parts)], np.int64)
-        counts = np.concatenate(parts) if parts else np.zeros(0, np.uint32)
-        return Masks(size, counts.astype(np.uint32, copy=False), np.cumsum(lengths))
+        return Masks(size, *runs.gathered(masks))
 
     @staticmethod
     def _of_toggles(toggles: NDArray[np.int64], n: int, size: tuple[int, int]) -> Masks:
@@ -199,6 +185,14 @@ class Masks:
 
     def _pieces(self) -> runs.Pieces:
         return runs.Pieces.of(self._toggles(), len(self), self.size)
+
+    def _portions(self) -> Iterator[Masks]:
+        """These masks some at a time: what is made of runs takes ten times their memory."""
+        if len(self.counts) <= RUNS_AT_A_TIME:
+            yield self
+            return
+        for some in runs.portions(np.diff(self.offsets), RUNS_AT_A_TIME):
+            yield self[some]
 
     # ---------------------------------------------------------------- read
 
@@ -211,11 +205,11 @@ class Masks:
             rows = np.asarray(rows)
             rows = rows if rows.size else np.zeros(0, np.int64)
         index = np.arange(len(self))[rows]
-        lengths = np.diff(self.offsets)[index]
-        _, at = runs.spread(self.offsets[index], lengths)
         offsets = np.zeros(len(index) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        return Masks(self.size, self.counts[at], offsets)
+        np.cumsum(np.diff(self.offsets)[index], out=offsets[1:])
+        chosen = [self.runs(row) for row in index.tolist()]
+        counts = np.concatenate(chosen) if chosen else np.zeros(0, np.uint32)
+        return Masks(self.size, counts, offsets)
 
     def same_as(self, other: Masks) -> bool:
         """Whether both hold the same masks of the same picture size, in the same order."""
@@ -231,11 +225,13 @@ class Masks:
 
     def areas(self) -> NDArray[np.int64]:
         """(N,) pixels of each mask."""
-        return runs.areas(self.counts, self.offsets)
+        parts = [runs.areas(part.counts, part.offsets) for part in self._portions()]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def boxes(self) -> NDArray[np.int64]:
         """(N, 4) tight xyxy, right and bottom edge exclusive; zeros for empty masks."""
-        return self._pieces().boxes()
+        parts = [part._pieces().boxes() for part in self._portions()]
+        return np.concatenate([np.zeros((0, 4), np.int64), *parts])
 
     def to_coco(self) -> list[dict[str, Any]]:
         """COCO RLE objects `{"size": [h, w], "counts": str}`, byte-identical to pycocotools."""

@@ -5,10 +5,17 @@ Pixel-equal to its `paste_masks_in_image(..., padding=1) > 0.5`; see `bilinear.p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.arrays import Ints, Singles, Size
 from pipeline.masks.bilinear import HALF, Lines, enlarged_toggles
+from pipeline.masks.runs import from_toggles, gathered, portions
+
+_COLUMNS_AT_A_TIME = 1 << 15
 
 
 def paste_toggles(probabilities: Singles, boxes: Singles, size: Size) -> Ints:
@@ -24,6 +31,31 @@ def paste_toggles(probabilities: Singles, boxes: Singles, size: Size) -> Ints:
     padded[:, 1:-1, 1:-1] = probabilities.transpose(0, 2, 1)
     x0, y0, x1, y1 = _expanded(boxes, np.float32(taps / (taps - 2)))
     return enlarged_toggles(padded, _lines(x0, x1, size[1]), _lines(y0, y1, size[0]), size)
+
+
+def some_at_a_time(
+    toggles_of: Callable[[Singles, Singles, Size], Ints],
+    probabilities: Singles,
+    boxes: Singles,
+    size: Size,
+) -> tuple[NDArray[np.uint32], Ints]:
+    """Counts and offsets of N masks; their toggles, twice as large and more, are never all there.
+
+    Args:
+        toggles_of: `paste_toggles`, or what takes the same.
+        probabilities: see there.
+        boxes: see there.
+        size: see there.
+    """
+
+    def counts() -> Iterator[NDArray[np.uint32]]:
+        sides = np.clip(boxes[:, [0, 2]], 0, size[1]).astype(np.int64)
+        for some in portions(sides[:, 1] - sides[:, 0] + 1, _COLUMNS_AT_A_TIME):
+            toggles = toggles_of(probabilities[some], boxes[some], size)
+            found, offsets = from_toggles(toggles, some.stop - some.start, size)
+            yield from (found[first:behind] for first, behind in pairwise(offsets.tolist()))
+
+    return gathered(counts())
 
 
 def regions(probabilities: Singles, boxes: Singles) -> tuple[Singles, Singles]:

@@ -8,7 +8,7 @@ Every mask has an even number of toggles, begin and end of each piece of foregro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Ints, Size
+
+_ROOM = 1 << 12
+"""Runs more than are needed at first."""
 
 
 def stride(size: Size) -> int:
@@ -85,6 +88,32 @@ def from_toggles(toggles: Ints, n: int, size: Size) -> tuple[NDArray[np.uint32],
     offsets = np.zeros(n + 1, np.int64)
     np.cumsum(owned + 1 - full, out=offsets[1:])
     return counts[keep], offsets
+
+
+def counts_of(toggles: Ints, pixels: int) -> NDArray[np.uint32]:
+    """The counts of one mask, of its toggles, in a picture of so many pixels."""
+    ends = np.empty(len(toggles) + 2, np.int64)
+    ends[0], ends[1:-1], ends[-1] = 0, toggles, pixels
+    counts = np.empty(len(ends) - 1, np.uint32)
+    np.subtract(ends[1:], ends[:-1], out=counts, casting="unsafe")
+    return counts if counts[-1] else counts[:-1]
+
+
+def gathered(masks: Iterable[NDArray[np.uint32]]) -> tuple[NDArray[np.uint32], Ints]:
+    """Counts and offsets of masks that come one after another, each let go of before the next.
+
+    They go into one block: many arrays that stay, among what is needed to make each, would leave
+    holes. It grows and shrinks where it is, so that there is never a second one beside it.
+    """
+    found, ends = np.empty(_ROOM, np.uint32), [0]
+    for counts in masks:
+        ends.append(ends[-1] + len(counts))
+        if ends[-1] > len(found):
+            found.resize(ends[-1] + max(_ROOM, len(found) // 8), refcheck=False)
+        found[ends[-2] : ends[-1]] = counts
+        del counts
+    found.resize(ends[-1], refcheck=False)
+    return found, np.array(ends, np.int64)
 
 
 def to_toggles(counts: NDArray[np.uint32], offsets: Ints, size: Size) -> Ints:

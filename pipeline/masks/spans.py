@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.arrays import Ints
+from pipeline.masks import runs
 
 if TYPE_CHECKING:
     from pipeline.masks.masks import Masks
@@ -59,10 +60,7 @@ class Spans:
 
 def counts_of(spans: Ints, pixels: int) -> NDArray[np.uint32]:
     """COCO counts of a mask given as (2, S) starts and ends, in a picture of so many pixels."""
-    if not spans.shape[1]:
-        return np.array([pixels], np.uint32)
-    counts = np.diff(spans.T.ravel(), prepend=0, append=pixels).astype(np.uint32)
-    return counts if counts[-1] else counts[:-1]
+    return runs.counts_of(spans.T.ravel(), pixels)
 
 
 def shifted_intersections(

@@ -110,7 +110,7 @@ def find_instances(
 
 def lines(given: int, within: int, wanted: int) -> Tensor:
     """(wanted, given): along an axis, enlarged four times, cut to the picture, and to its size."""
-    return half_pixel(within, wanted) @ aligned_to_first(given, 4)[:within]
+    return half_pixel(within, wanted, aligned_to_first(given, 4)[:within])
 
 
 def mask_maps(found: Places, features: Tensor) -> Tensor:

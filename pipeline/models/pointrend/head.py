@@ -147,5 +147,5 @@ def _matrix(layer: nn.Conv1d) -> Tensor:
 
 def _paste(paste: OnHost, logits: NDArray[Any], boxes: NDArray[Any], size: Size) -> Masks:
     starts = range(0, len(boxes), _PASTED_AT_ONCE)
-    some = [slice(i, i + _PASTED_AT_ONCE) for i in starts]
-    return Masks.concatenate(size, [paste(sigmoid(logits[s]), boxes[s], size) for s in some])
+    some = (slice(i, i + _PASTED_AT_ONCE) for i in starts)
+    return Masks.concatenate(size, (paste(sigmoid(logits[s]), boxes[s], size) for s in some))

@@ -15,34 +15,40 @@ from torch import Tensor
 
 from pipeline.arrays import Ints
 from pipeline.masks import Masks
-from pipeline.masks.crops import MaskCrop
+from pipeline.models.shared.raster import Strip, masks_of_strips
 
 PIXELS_AT_A_TIME = 1 << 20
 """Of a strip: 4 MB in fp32, and a quarter of that beside it."""
+ROWS_AT_A_TIME = 128
+"""Of these: rows near each other are made of few."""
 
 
-def half_pixel(given: int, wanted: int) -> Tensor:
-    """(wanted, given) float64: bilinear interpolation as torch does it without aligned corners."""
+def half_pixel(given: int, wanted: int, of: Tensor | None = None) -> Tensor:
+    """(wanted, given) float64: bilinear interpolation as torch does it without aligned corners.
+
+    Args:
+        given: lines there are.
+        wanted: lines there are to be.
+        of: (given, n), what these lines are made of themselves, for (wanted, n): the product,
+            without a matrix of lines that are mostly 0. None: of nothing else.
+    """
     at = (torch.arange(wanted, dtype=torch.float64) + 0.5) * (given / wanted) - 0.5
-    return _taps(at, given)
+    return _between(torch.eye(given, dtype=torch.float64) if of is None else of, at)
 
 
 def aligned_to_first(given: int, factor: int) -> Tensor:
     """(factor * given, given) float64: pixel i is taken at (i - factor // 2) / factor."""
     at = (torch.arange(factor * given, dtype=torch.float64) - factor // 2) / factor
-    return _taps(at, given)
+    return _between(torch.eye(given, dtype=torch.float64), at)
 
 
-def _taps(at: Tensor, given: int) -> Tensor:
-    """A row for each place it is taken at; places beyond a border are those on it."""
-    at = at.clamp(0, given - 1)
-    first = at.long().clamp(max=max(given - 2, 0))
-    share = at - first
-    matrix = torch.zeros(len(at), given, dtype=torch.float64)
-    rows = torch.arange(len(at))
-    matrix[rows, first] = 1 - share
-    matrix[rows, (first + 1).clamp(max=given - 1)] += share
-    return matrix
+def _between(lines: Tensor, at: Tensor) -> Tensor:
+    """A row for each place between lines; those beyond a border are the line on it."""
+    last = len(lines) - 1
+    at = at.clamp(0, last)
+    first = at.long().clamp(max=max(last - 1, 0))
+    share = (at - first)[:, None]
+    return lines[first].mul_(1 - share).addcmul_(lines[(first + 1).clamp(max=last)], share)
 
 
 class Enlarging:
@@ -64,20 +70,23 @@ class Enlarging:
         Args:
             maps: (h, w) float32 in [0, 1] each; one is let go of before the next is asked for.
         """
-        return Masks.from_strips(self._size, (self._strips(one) for one in maps))
+        return masks_of_strips((self._strips(one) for one in maps), self._size)
 
-    def _strips(self, one: Tensor) -> Iterator[MaskCrop]:
+    def _strips(self, one: Tensor) -> Iterator[Strip]:
         above = one > 0.5
         top, bottom = self._rows.reached(above.any(dim=1))
         left, right = self._columns.reached(above.any(dim=0))
         if top == bottom or left == right:
             return
-        down, y0, y1 = self._rows.part(top, bottom)
         step = max(1, PIXELS_AT_A_TIME // (bottom - top))
         for x in range(left, right, step):
             across, x0, x1 = self._columns.part(x, min(x + step, right))
-            strip = down @ (one[y0:y1, x0:x1] @ across.T)
-            yield x, top, (strip > 0.5).cpu().numpy()
+            strip = one.new_empty((bottom - top, len(across)))
+            for y in range(top, bottom, ROWS_AT_A_TIME):
+                down, y0, y1 = self._rows.part(y, min(y + ROWS_AT_A_TIME, bottom))
+                lines = strip[y - top : y - top + len(down)]
+                torch.mm(down, one[y0:y1, x0:x1] @ across.T, out=lines)
+            yield x, top, strip > 0.5
 
 
 class _Axis:

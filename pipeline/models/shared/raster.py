@@ -9,8 +9,9 @@ and memory is taken for one map of the picture's size, however many instances th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,13 +20,14 @@ from torch import Tensor
 
 from pipeline.arrays import Size
 from pipeline.instances import Instances
-from pipeline.masks import Masks
-from pipeline.masks.toggles import masks_of
+from pipeline.masks import Masks, runs
 
 COLUMNS_AT_A_TIME = 128
-_RUNS_AT_A_TIME = 1 << 16
 _SLACK = 1e-5
 """More than a weighted mean in float32 can exceed the largest of its numbers, as a share of it."""
+
+Strip: TypeAlias = tuple[int, int, Tensor]
+"""Where its first pixel lies (x, y), and which of its pixels (h, w) are in the mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,22 +60,31 @@ def rasterise(
         mean_of: made of the values of the mask's pixels, (P,) to (P,), for `Raster.means`;
             None: means are 0.
     """
-    found, ends, means, canvas = np.empty(_RUNS_AT_A_TIME, np.uint32), [0], [], None
-    for map_ in maps:
-        small = _shown(map_.float(), padded, kept)
-        canvas = small.new_empty((1, 1, *size)) if canvas is None else canvas
-        toggles, mean = _toggles(small, canvas, threshold, mean_of)
-        counts = masks_of(toggles, np.array([len(toggles)]), size).counts
-        means.append(mean)
-        ends.append(ends[-1] + len(counts))
-        # One block for all: many that stay, among those of each map, would leave holes. It grows
-        # and shrinks where it is: beside a copy there is no room for the canvas.
-        if ends[-1] > len(found):
-            found.resize(ends[-1] + max(_RUNS_AT_A_TIME, len(found) // 8), refcheck=False)
-        found[ends[-2] : ends[-1]] = counts
-        del map_, small, toggles, counts  # before the next is made
-    found.resize(ends[-1], refcheck=False)
-    return Raster(Masks(size, found, np.array(ends, np.int64)), np.array(means, np.float32))
+    means: list[float] = []
+
+    def each() -> Iterator[Iterator[Strip]]:
+        canvas: Tensor | None = None
+        for map_ in maps:
+            small = _shown(map_.float(), padded, kept)
+            canvas = small.new_empty((1, 1, *size)) if canvas is None else canvas
+            yield _strips(small, canvas, threshold, mean_of, means)
+            del map_, small  # before the next is made
+
+    return Raster(masks_of_strips(each(), size), np.array(means, np.float32))
+
+
+def masks_of_strips(masks: Iterable[Iterable[Strip]], size: Size) -> Masks:
+    """Masks that come as strips side by side, from left to right, wherever their device is.
+
+    Each strip is let go of before the next one is asked for.
+    """
+
+    def counts(strips: Iterable[Strip]) -> NDArray[np.uint32]:
+        toggles = [_edges(above, left, top, size[0]) for left, top, above in strips]
+        at = np.concatenate([np.zeros(0, np.int64), *toggles])
+        return runs.counts_of(runs.cancel_pairs(at), size[0] * size[1])
+
+    return Masks.concatenate_counts(size, map(counts, masks))
 
 
 def instances_of(
@@ -115,30 +126,35 @@ def _enlarge(map_: Tensor, canvas: Tensor) -> Tensor:
     return canvas[0, 0]
 
 
-def _toggles(
-    small: Tensor, canvas: Tensor, threshold: float, mean_of: Callable[[Tensor], Tensor] | None
-) -> tuple[NDArray[np.int64], float]:
-    """Sorted column-major toggles of one mask, and the mean over its pixels."""
+def _strips(
+    small: Tensor,
+    canvas: Tensor,
+    threshold: float,
+    mean_of: Callable[[Tensor], Tensor] | None,
+    means: list[float],
+) -> Iterator[Strip]:
+    """One mask; the mean over its pixels is put behind the others."""
     height, width = canvas.shape[2:]
     window = _window(small, (height, width), threshold)
     if window is None:
-        return np.zeros(0, np.int64), 0.0
+        means.append(0.0)
+        return
     top, bottom, left, right = window
     values = _enlarge(small, canvas)
     step = right - left if values.is_cuda else COLUMNS_AT_A_TIME
-    found, total, pixels = [], 0.0, 0
+    total, pixels = 0.0, 0
     for first in range(left, right, step):
         strip = values[top:bottom, first : min(first + step, right)]
         above = strip > threshold
-        found.append(_edges(above, top, first, height))
+        yield first, top, above
         if mean_of is not None:
             inside = strip[above]
             total += float(mean_of(inside).sum())
             pixels += len(inside)
-    return np.concatenate(found), total / max(pixels, 1)
+    means.append(total / max(pixels, 1))
 
 
-def _edges(above: Tensor, top: int, left: int, height: int) -> NDArray[np.int64]:
+def _edges(above: Tensor, left: int, top: int, height: int) -> NDArray[np.int64]:
     """Where a mask begins and ends in each column, from (h, w) booleans at (left, top)."""
     rows = len(above)
     edges = torch.zeros((rows + 1, above.shape[1]), dtype=torch.bool, device=above.device)

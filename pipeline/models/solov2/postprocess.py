@@ -176,7 +176,7 @@ def _portions(pixels: Tensor, rows: int) -> tuple[Tensor, ...]:
 
 def lines(given: int, within: int, wanted: int) -> Tensor:
     """(wanted, given): along an axis, enlarged four times, cut to the picture, and to its size."""
-    return half_pixel(within, wanted) @ half_pixel(given, 4 * given)[:within]
+    return half_pixel(within, wanted, half_pixel(given, 4 * given)[:within])
 
 
 def _instances(

@@ -47,10 +47,10 @@ def find_instances(
     if maskiou is not None and len(rows):
         scores = scores * mask_ious(found, prototypes, windows, maskiou)
         rows = np.flatnonzero(scores > threshold)
-    parts = [
+    parts = (
         Masks.resize(maps, windows[some], size)
         for some, maps in maps_of(found.coefficients, prototypes, rows)
-    ]
+    )
     height, width = size
     return instances_of(
         Masks.concatenate(size, parts),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,22 +178,3 @@ def test_the_file_says_what_it_is(file: WeightsFile, tmp_path: Path) -> None:
     assert model_labels(NAME, file) == COCO_LABELS
     with pytest.raises(ModelError, match=f"are those of {NAME}; use --model {NAME}"):
         load_segmenter("maskrcnn_resnet50_fpn", weights=file, device="cpu")
-
-
-def test_a_hundred_masks_of_a_large_picture_take_little_memory() -> None:
-    """The network's 100 × 224 × 224 logits are 20 MB; a dense mask of the picture is 8 MB."""
-    generator = np.random.default_rng(0)
-    logits = generator.standard_normal((100, 7, 7)).astype(np.float32)
-    logits = np.ascontiguousarray(logits.repeat(32, axis=1).repeat(32, axis=2))
-    corner = generator.random((100, 2)) * [2600, 1200]
-    boxes = np.concatenate([corner, corner + 200 + generator.random((100, 2)) * 900], axis=1)
-    scores, ids = np.full(100, 0.9, np.float32), np.ones(100, np.int64)
-    tracemalloc.start()
-    found = PointRendHead.found(
-        boxes.astype(np.float32), scores, ids, [logits], (2160, 3840), DETECTRON2.paste
-    )
-    instances = found.instances()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(instances) == 100
-    assert peak < 64e6
