@@ -134,7 +134,7 @@ class Cluster:
             for seat in self._seats:
                 seat.release()
         if self._placement.grows and self._joined and self.fault() is None:
-            ray_growth.ask_for(0, {})
+            ray_growth.ask_for(0, {}, {})
         self._watching.close()
         if self._ours:
             stop_ray(at_once=self.fault() is not None)
@@ -158,14 +158,7 @@ class Cluster:
 
     def missing(self) -> str | None:
         """What the run waits for before its first stream may begin, one line; or None."""
-        gpus = self._placement.missing_gpus(self._nodes())
-        if not gpus or self._plan.cluster.allow_fewer:
-            return None
-        what, them = ("GPU is", "it") if gpus == 1 else ("GPUs are", "them")
-        return (
-            f"{self._plan.workers.segment} segment workers: {gpus:g} {what} missing; waiting for "
-            f"{them}, --allow-fewer begins with those there are"
-        )
+        return self._placement.missing(self._nodes())
 
     def ask_for(self, workers: int) -> None:
         """See `Machines`; a Ray of our own has one machine, and that is all."""
@@ -173,7 +166,8 @@ class Cluster:
             self._seats.remove(seat)
             seat.release()
         if self._joined:
-            ray_growth.ask_for(workers, self._placement.takes(self._nodes()))
+            each = self._placement.takes(self._nodes())
+            ray_growth.ask_for(workers, each, self._plan.cluster.segment_labels)
 
     def going(self) -> frozenset[str]:
         """See `Machines`."""
@@ -318,10 +312,9 @@ class Cluster:
             ConfigError: names what is missing.
         """
         nodes = self._nodes()
-        self._placement.refuse_unknown(nodes)
-        if self._address is None and self._ours and (missing := self.missing()) is not None:
-            what = missing.partition(";")[0]
-            raise ConfigError(f"workers.segment: {what}; --allow-fewer runs with those there are")
+        self._placement.refuse_unknown(nodes, may_come=self._joined)
+        if not self._joined:
+            self._placement.refuse_missing(nodes)
         if self._placement.may_decode(self._watch.here):
             return
         for stream in self._plan.streams:

@@ -69,11 +69,25 @@ class Placing:
 
     def missing_gpus(self, nodes: Sequence[Node]) -> float:
         """GPUs that would have to come for all segment workers; 0: there are enough."""
-        share = self.share(nodes)
-        if not share or self.segment == "auto":
+        if not (share := self.share(nodes)):
             return 0.0
         there = sum(_fit(node, share) for node in self._for_segments(nodes))
-        return max(0, self.segment - there) * share
+        return max(0, self.wanted(nodes) - there) * share
+
+    def missing(self, nodes: Sequence[Node]) -> str | None:
+        """What a run waits for before its first stream may begin, one line; or None."""
+        if self.grows and not self._for_segments(nodes):
+            return f"no node has {', '.join(_texts(self.plan.segment_labels))} yet; waiting for one"
+        gpus = self.missing_gpus(nodes)
+        some = any(node.gpus for node in self._for_segments(nodes))
+        if not gpus or (self.plan.allow_fewer and some):
+            return None
+        workers = _counted(self.wanted(nodes), "segment worker")
+        what, them = ("is", "it") if gpus == 1 else ("are", "them")
+        return (
+            f"{workers}: {_counted(gpus, 'GPU')} {what} missing; waiting for {them}, "
+            "--allow-fewer begins with those there are"
+        )
 
     def share(self, nodes: Sequence[Node]) -> float:
         """Of a GPU for each segment worker; 0: they run on the CPU."""
@@ -115,7 +129,8 @@ class Placing:
         """What a segment worker takes of a node, by the names of Ray's resources."""
         if share := self.share(nodes):
             return {"GPU": share}
-        return {"CPU": float(min(node.cores for node in nodes))}
+        fit = self._for_segments(nodes) or nodes
+        return {"CPU": float(min(node.cores for node in fit))}
 
     def for_stream(
         self, nodes: Sequence[Node], taken: Mapping[str, int], *, stays: bool
@@ -134,8 +149,12 @@ class Placing:
             fit = [n for n in fit if taken.get(n.node_id, 0) < n.resources.get(name, 0.0)]
         return _least(fit, taken, lambda node: node.cores)
 
-    def refuse_unknown(self, nodes: Sequence[Node]) -> None:
+    def refuse_unknown(self, nodes: Sequence[Node], *, may_come: bool) -> None:
         """Refuse labels and resources that no node has.
+
+        Args:
+            nodes: those that answer.
+            may_come: others may join; a fleet that grows waits for them.
 
         Raises:
             ConfigError: names what there is.
@@ -144,7 +163,8 @@ class Placing:
             ("segment_labels", self.plan.segment_labels),
             ("stream_labels", self.plan.stream_labels),
         ):
-            if asked and not any(_has(node, asked) for node in nodes):
+            waits = may_come and self.grows and key == "segment_labels"
+            if asked and not waits and not any(_has(node, asked) for node in nodes):
                 there = sorted({text for node in nodes for text in _texts(node.labels)})
                 raise ConfigError(
                     f"cluster.{key}: no node has {', '.join(_texts(asked))}; the labels of all "
@@ -156,6 +176,20 @@ class Placing:
                 f"cluster.stream_resource: no node has {name!r}; give it by "
                 f"`ray start --resources '{{\"{name}\": 8}}'`"
             )
+
+    def refuse_missing(self, nodes: Sequence[Node]) -> None:
+        """Refuse GPUs that are not there and cannot come.
+
+        Raises:
+            ConfigError: says how many are missing.
+        """
+        if self.share(nodes) and not any(node.gpus for node in nodes):
+            raise ConfigError(
+                "workers.gpus_each: this machine has no GPU; leave it out to run on the CPU"
+            )
+        if (missing := self.missing(nodes)) is not None:
+            what = missing.partition(";")[0]
+            raise ConfigError(f"workers.segment: {what}; --allow-fewer runs with those there are")
 
     def may_decode(self, node: Node) -> bool:
         """Whether stream workers may run there at all."""
@@ -170,6 +204,10 @@ class Placing:
 
     def _for_segments(self, nodes: Iterable[Node]) -> list[Node]:
         return [node for node in nodes if _has(node, self.plan.segment_labels)]
+
+
+def _counted(number: float, what: str) -> str:
+    return f"{number:g} {what}" if number == 1 else f"{number:g} {what}s"
 
 
 def _has(node: Node, labels: Mapping[str, str]) -> bool:

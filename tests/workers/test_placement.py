@@ -68,7 +68,30 @@ def test_gpus_that_are_missing_are_counted_and_workers_wait_for_room() -> None:
     made = placement(5, gpus_each=1.0)
     assert made.missing_gpus([HERE, TWO_GPUS]) == 3
     assert placed(made, [HERE, TWO_GPUS], 5) == ["g", "g"]
+    assert made.missing([HERE, TWO_GPUS]) == (
+        "5 segment workers: 3 GPUs are missing; waiting for them, --allow-fewer begins with those "
+        "there are"
+    )
+    assert placement(5, gpus_each=1.0, allow_fewer=True).missing([HERE, TWO_GPUS]) is None
+    assert placement(5, gpus_each=1.0, allow_fewer=True).missing([HERE]) is not None  # no worker
     assert made.missing_gpus([HERE, TWO_GPUS, FOUR_GPUS]) == 0
+    assert placement("auto", gpus_each=1.0).missing([HERE]) == (
+        "1 segment worker: 1 GPU is missing; waiting for it, --allow-fewer begins with those there "
+        "are"
+    )
+    assert made.missing([HERE, TWO_GPUS, FOUR_GPUS]) is None
+
+
+def test_gpus_that_cannot_come_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        placement(5, gpus_each=1.0).refuse_missing([TWO_GPUS])
+    assert str(caught.value) == (
+        "workers.segment: 5 segment workers: 3 GPUs are missing; --allow-fewer runs with those "
+        "there are"
+    )
+    placement(5, gpus_each=1.0, allow_fewer=True).refuse_missing([TWO_GPUS])
+    with pytest.raises(ConfigError, match=r"^workers\.gpus_each: this machine has no GPU;"):
+        placement("auto", gpus_each=0.5, allow_fewer=True).refuse_missing([HERE])
 
 
 def test_labels_keep_segment_workers_off_other_nodes() -> None:
@@ -105,7 +128,7 @@ def test_a_node_gets_no_more_streams_than_it_has_of_the_resource() -> None:
 def test_labels_that_no_node_has_are_refused_with_those_there_are() -> None:
     made = placement(segment_labels={"role": "segments"})
     with pytest.raises(ConfigError) as caught:
-        made.refuse_unknown([HERE, FOUR_GPUS])
+        made.refuse_unknown([HERE, FOUR_GPUS], may_come=True)
     assert str(caught.value) == (
         "cluster.segment_labels: no node has role=segments; the labels of all nodes are "
         "role=segment; give them by `ray start --labels`"
@@ -115,11 +138,22 @@ def test_labels_that_no_node_has_are_refused_with_those_there_are() -> None:
 def test_a_resource_that_no_node_has_is_refused() -> None:
     made = placement(stream_resource="decode")
     with pytest.raises(ConfigError, match=r"^cluster\.stream_resource: no node has 'decode'"):
-        made.refuse_unknown([HERE, THERE])
+        made.refuse_unknown([HERE, THERE], may_come=True)
 
 
-def growing(segment: int, gpus_each: float | None = None, *, wants_gpu: bool = True) -> Placing:
-    return Placing(ClusterPlan(), segment, gpus_each, wants_gpu=wants_gpu, grows=True)
+def growing(
+    segment: int, gpus_each: float | None = None, *, wants_gpu: bool = True, **plan: Any
+) -> Placing:
+    return Placing(ClusterPlan(**plan), segment, gpus_each, wants_gpu=wants_gpu, grows=True)
+
+
+def test_a_fleet_that_grows_waits_for_nodes_with_its_labels_where_nodes_may_come() -> None:
+    made = growing(1, wants_gpu=False, segment_labels={"role": "segment"})
+    made.refuse_unknown([HERE, THERE], may_come=True)
+    assert made.missing([HERE, THERE]) == "no node has role=segment yet; waiting for one"
+    assert made.missing([HERE, FOUR_GPUS]) is None
+    with pytest.raises(ConfigError, match="no node has role=segment;"):
+        made.refuse_unknown([HERE, THERE], may_come=False)
 
 
 def test_a_fleet_that_grows_has_whole_gpus_however_many_it_begins_with() -> None:
@@ -137,3 +171,6 @@ def test_without_gpus_a_fleet_that_grows_has_one_worker_a_node_as_nodes_join() -
 def test_what_a_cluster_is_asked_for_is_what_a_worker_takes_of_it() -> None:
     assert growing(1, 0.5).takes([HERE, TWO_GPUS]) == {"GPU": 0.5}
     assert growing(1, wants_gpu=False).takes([LARGE, THERE]) == {"CPU": 4.0}
+    labelled = growing(1, wants_gpu=False, segment_labels={"role": "segment"})
+    assert labelled.takes([HERE, FOUR_GPUS]) == {"CPU": 16.0}
+    assert labelled.takes([HERE, LARGE]) == {"CPU": 4.0}

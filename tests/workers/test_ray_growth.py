@@ -12,10 +12,13 @@ def test_room_is_asked_for_all_workers_at_once_and_given_back_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(sdk, "request_resources", lambda *, bundles: asked.append(bundles))
-    ray_growth.ask_for(2, {"GPU": 0.5})
-    ray_growth.ask_for(0, {})
-    assert asked == [[{"GPU": 0.5}, {"GPU": 0.5}], []]
+    monkeypatch.setattr(sdk, "request_resources", lambda **given: asked.append(given))
+    ray_growth.ask_for(2, {"GPU": 0.5}, {"role": "segment"})
+    ray_growth.ask_for(0, {}, {})
+    assert asked == [
+        {"bundles": [{"GPU": 0.5}] * 2, "bundle_label_selectors": [{"role": "segment"}] * 2},
+        {"bundles": [], "bundle_label_selectors": []},
+    ]
 
 
 def test_a_cluster_that_cannot_be_asked_ends_no_run(
@@ -26,7 +29,7 @@ def test_a_cluster_that_cannot_be_asked_ends_no_run(
 
     monkeypatch.setattr(sdk, "request_resources", refuse)
     with caplog.at_level(logging.WARNING):
-        ray_growth.ask_for(2, {"GPU": 1.0})
+        ray_growth.ask_for(2, {"GPU": 1.0}, {})
     (line,) = caplog.messages
     assert line.startswith("the cluster could not be asked to grow: ")
     assert "\n" not in line
