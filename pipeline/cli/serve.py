@@ -113,14 +113,10 @@ def _serve(
     plan = resolve(settings.model_copy(update={"sources": (), "sinks": ()}), config=config)
     fewer = allow_fewer or plan.cluster.allow_fewer
     plan = replace(plan, cluster=replace(plan.cluster, allow_fewer=fewer))
-    if settings.run.state_dir is None:
-        raise ConfigError(
-            f"{config}: run.state_dir: is missing; a service keeps its streams and how far they "
-            "came there, name a folder"
-        )
+    folder = _service_folder(plan, config)
     with ExitStack() as stack:
         plan = stack.enter_context(driving(plan))
-        desired = Desired(settings.run.state_dir)
+        desired = Desired(folder)
         service = Service(settings, desired, read=read, admit=door.renew)
         stack.callback(service.close)
         plan = first_plan(plan, settings, desired)
@@ -134,6 +130,22 @@ def _serve(
         say(headline(plan, asked=settings.model.name, address=address))
         say(f"listening on {door.url(port)}, its API is told at /docs; {door.asks}")
         return _run(plan, service, address=address)
+
+
+def _service_folder(plan: RunPlan, config: Path) -> str:
+    from pipeline.plan.places import is_url
+
+    if plan.state_dir is None:
+        raise ConfigError(
+            f"{config}: run.state_dir: is missing; a service keeps its streams and how far they "
+            "came there, name a folder"
+        )
+    if is_url(plan.state_dir):
+        raise ConfigError(
+            f"{config}: run.state_dir: is the address of a store; a service keeps its streams in "
+            "a database, name a folder"
+        )
+    return plan.state_dir
 
 
 def _run(plan: RunPlan, service: Service, *, address: str | None) -> RunSummary:

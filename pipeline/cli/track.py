@@ -67,7 +67,10 @@ def track(
     duration: Annotated[float | None, typer.Option(help="Seconds to take.")] = None,
     workers: Annotated[int | None, typer.Option(help="Segment workers; one a GPU.")] = None,
     state_dir: Annotated[
-        Text, typer.Option(help="Keep checkpoints here; an interrupted run is resumed.")
+        Text,
+        typer.Option(
+            help="Keep checkpoints in this folder, or at s3://... or az://..., and go on from them."
+        ),
     ] = None,
     metrics_port: MetricsPort = None,
     tls_verify: TlsVerify = None,

@@ -283,9 +283,11 @@ class RunSettings(Section):
     state_dir: Annotated[LocalPath, Field(min_length=1)] | None = Field(
         None,
         description="Where checkpoints are kept, so that a run that was cut off goes on when it is "
-        "started again; for cameras too, and for good. Without it those of files lie in "
-        "`.maskstream` beside their output until they are complete. `serve` needs one: it keeps "
-        "its streams there, too.",
+        "started again; for cameras too, and for good. A folder, or `s3://BUCKET/PREFIX` or "
+        "`az://CONTAINER/PREFIX` with the `endpoint`, `region`, `username`, `password_env` and "
+        "`tls_...` of the sinks of these names, so that another machine goes on. Without it those "
+        "of files lie in `.maskstream` beside their output until they are complete. `serve` needs "
+        "a folder: it keeps its streams there, too.",
     )
     resume: bool = Field(
         True, description="Whether files that were cut off go on at the next start of the same run."

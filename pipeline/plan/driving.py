@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from pipeline.errors import ConfigError
+from pipeline.plan.places import place_of
 from pipeline.plan.run import RunPlan
 from pipeline.plan.state import checkpoint_of
 from pipeline.state.disk import LOCAL
@@ -50,21 +51,25 @@ def driving(plan: RunPlan, *, lost: Callable[[str], object] = end_process) -> It
 
 @contextmanager
 def _lasting(plan: RunPlan, folder: str, lost: Callable[[str], object]) -> Iterator[Tenure]:
-    new = not os.path.lexists(folder)
+    place = place_of(folder)
+    new = [] if place.remote or os.path.lexists(folder) else [folder]
     try:
         lease = DriverLease(
-            LOCAL,
-            os.path.join(folder, "driver"),
+            place.disk,
+            os.path.join(place.folder, "driver"),
             what=_what(plan),
-            way_out="or name another folder with run.state_dir (--state-dir)",
+            way_out="or name another run.state_dir (--state-dir)",
             lost=lost,
+            lasting=place.remote,
         )
     except OSError as error:
+        if place.remote:
+            raise ConfigError(f"run.state_dir: {error.strerror}") from error
         raise ConfigError(
             f"run.state_dir: {folder} cannot be written: {error.strerror}; name another folder, or "
             "leave it out"
         ) from error
-    with _given_back(lease, [folder] if new else []) as tenure:
+    with _given_back(lease, new) as tenure:
         yield tenure
 
 

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.plan.places import is_url, place_of
 from pipeline.plan.run import RunPlan
 from pipeline.plan.state import spool_of, state_files
 
@@ -19,6 +20,8 @@ def refuse_in_the_way(plan: RunPlan) -> None:
     Raises:
         ConfigError: names what is there, what belongs there, and the way out.
     """
+    if plan.state_dir is not None:
+        place_of(plan.state_dir)
     for stream in plan.streams:
         states = state_files(plan, stream)
         spools = [spool_of(plan, stream, sink) for sink in stream.sinks]
@@ -47,8 +50,8 @@ def refuse_unwritable(plan: RunPlan) -> None:
     Raises:
         ConfigError: it cannot be made or written, or its disk is full.
     """
-    if plan.state_dir is None:
-        return
+    if plan.state_dir is None or is_url(plan.state_dir):
+        return  # who takes it for a run has written there
     folder = Path(plan.state_dir)
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     trial = there / f".{secrets.token_hex(4)}"

@@ -10,6 +10,7 @@ from pipeline.config import SegmentRange, Settings, SourceSettings
 from pipeline.plan.checking import check_plan, check_sources
 from pipeline.plan.cluster import ClusterPlan
 from pipeline.plan.model import ModelPlan
+from pipeline.plan.places import local_folder
 from pipeline.plan.run import RunPlan, WorkersPlan
 from pipeline.plan.shares import in_flight_share, workers_at_once
 from pipeline.plan.stream import (
@@ -51,7 +52,7 @@ def resolve(
         sinks=tuple(sink.url for sink in settings.sinks),
         workers=workers,
         executor=settings.run.executor,
-        state_dir=settings.run.state_dir,
+        state_dir=None if settings.run.state_dir is None else local_folder(settings.run.state_dir),
         resume=settings.run.resume,
         metrics_host=settings.metrics.host,
         metrics_port=settings.metrics.port,

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from pipeline import sinks
 from pipeline.errors import ConfigError
 from pipeline.plan.identity import model_of, read_by
+from pipeline.plan.places import StatePlace, is_url, place_of
 from pipeline.plan.run import RunPlan
 from pipeline.plan.stream import CheckpointPlan, SinkPlan, StreamPlan
-from pipeline.reading import read_small
 from pipeline.secrets import mask_url
+from pipeline.state.disk import LOCAL, Disk
 
 if TYPE_CHECKING:
     from pipeline.stream import Checkpoint, State
 
 BESIDE = ".maskstream"
 """The folder of states beside output."""
-_LARGEST_STATE = 64 << 20
 
 
 def checkpoint_of(plan: RunPlan, stream: StreamPlan) -> CheckpointPlan | None:
@@ -41,8 +41,14 @@ def checkpoint_of(plan: RunPlan, stream: StreamPlan) -> CheckpointPlan | None:
     path = _path(plan, stream, ".json") if lasting else _beside(plan, stream)
     if path is None:
         return None
-    read = read_by(stream) if stream.checkpoint is None else stream.checkpoint.read
-    return CheckpointPlan(path=str(path), lasting=lasting, read=read, model=model_of(plan.model))
+    return CheckpointPlan(
+        path=str(path),
+        store=plan.state_dir if plan.state_dir is not None and is_url(plan.state_dir) else None,
+        tenure=plan.tenures.get(plan.state_dir or str(path.parent)),
+        lasting=lasting,
+        read=read_by(stream) if stream.checkpoint is None else stream.checkpoint.read,
+        model=model_of(plan.model),
+    )
 
 
 def spool_of(plan: RunPlan, stream: StreamPlan, sink: SinkPlan) -> str | None:
@@ -64,6 +70,7 @@ def kept(stream: StreamPlan) -> Checkpoint | None:
         return None
     from pipeline.stream import Checkpoint
 
+    store = stream.checkpoint.store
     return Checkpoint(
         Path(stream.checkpoint.path),
         run=stream.run,
@@ -72,6 +79,8 @@ def kept(stream: StreamPlan) -> Checkpoint | None:
         read=stream.checkpoint.read,
         model=stream.checkpoint.model,
         lasting=stream.checkpoint.lasting,
+        disk=LOCAL if store is None else place_of(store).disk,
+        tenure=stream.checkpoint.tenure,
     )
 
 
@@ -102,10 +111,12 @@ def holds_something(path: str) -> bool:
 
 
 def state_files(plan: RunPlan, stream: StreamPlan) -> list[str]:
-    """What may be written of a stream's state."""
+    """What may be written of a stream's state on the disks of this machine."""
     if plan.state_dir is None:
         beside = _beside(plan, stream)
         return [] if beside is None else [str(beside), f"{beside}.new"]
+    if is_url(plan.state_dir):
+        return []
     ends = (".json", ".json.new", ".numbers", ".run")
     paths = [str(_path(plan, stream, end)) for end in ends]
     return [*paths, str(_owner(plan, stream))]
@@ -117,12 +128,17 @@ def claim(plan: RunPlan, stream: StreamPlan) -> None:
     Raises:
         ConfigError: nothing can be written there.
     """
-    owner = _owner(plan, stream)
-    if plan.state_dir is None or owner.exists():
+    if plan.state_dir is None:
         return
-    older = owner.with_suffix(".json")  # of a version that did not write down whose it is
-    output = _named(_claimed(older)) if older.exists() else _output(plan, stream)
-    _make_once(owner, output)
+    owner, disk = _owner(plan, stream), place_of(plan.state_dir).disk
+    try:
+        older = owner.with_suffix(".json")  # of a version that did not write down whose it is
+        names = disk.names(str(owner.parent))
+        if owner.name not in names:
+            claimed = _claimed(disk, str(older)) if older.name in names else None
+            disk.make(str(owner), _output(plan, stream) if claimed is None else _named(claimed))
+    except OSError as error:
+        raise _unwritable(disk, owner, error) from error
 
 
 def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
@@ -141,13 +157,19 @@ def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
     fresh = secrets.token_hex(8)
     if plan.state_dir is None or (stream.overwrite and not lasting):
         return fresh
-    path = _path(plan, stream, ".run")
+    path, disk = _path(plan, stream, ".run"), place_of(plan.state_dir).disk
     if lasting:
-        _make_once(path, fresh.encode(), anew=stream.overwrite)
-    return _read_run(path) or fresh
+        try:
+            if stream.overwrite:
+                disk.replace(str(path), fresh.encode())
+            else:
+                disk.make(str(path), fresh.encode())
+        except OSError as error:
+            raise _unwritable(disk, path, error) from error
+    return _read_run(disk, path) or fresh
 
 
-def _read_run(path: Path) -> str | None:
+def _read_run(disk: Disk, path: Path) -> str | None:
     """The run that was kept; None: none was.
 
     Raises:
@@ -157,7 +179,7 @@ def _read_run(path: Path) -> str | None:
     try:
         if re.fullmatch(
             r"[0-9a-f]{16}",
-            run := read_small(path, max_bytes=_LARGEST_STATE).decode("ascii").strip(),
+            run := disk.read(str(path)).decode("ascii").strip(),
         ):
             return run
     except FileNotFoundError:
@@ -167,35 +189,15 @@ def _read_run(path: Path) -> str | None:
     except OSError as error:
         reason = error.strerror or reason
     raise ConfigError(
-        f"{path}: cannot read the run of a camera: {reason}; delete it and "
-        f"{path.with_suffix('.json')} to start from the beginning"
+        f"{disk.shown(str(path))}: cannot read the run of a camera: {reason}; delete it and "
+        f"{disk.shown(str(path.with_suffix('.json')))} to start from the beginning"
     )
 
 
-def _make_once(path: Path, content: bytes, *, anew: bool = False) -> None:
-    """Make a file with its content, unless it is there; `anew`: it is replaced.
-
-    Raises:
-        ConfigError: nothing can be written there.
-    """
-    fresh = path.with_suffix(f".{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with fresh.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut leaves a name of nothing
-        if anew:
-            os.replace(fresh, path)
-            return
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass  # of an earlier run, or somebody was quicker
-        finally:
-            fresh.unlink()
-    except OSError as error:
-        raise ConfigError(f"run.state_dir: {path} cannot be written: {error.strerror}") from error
+def _unwritable(disk: Disk, path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"run.state_dir: {disk.shown(str(path))} cannot be written: {error.strerror}"
+    )
 
 
 def forget_claims(plan: RunPlan, fresh: Sequence[StreamPlan]) -> None:
@@ -204,12 +206,14 @@ def forget_claims(plan: RunPlan, fresh: Sequence[StreamPlan]) -> None:
     Going on from such a state would cut into the middle of what another run has written.
     """
     targets = {path for stream in fresh for path in stream.outputs}
-    folders = {Path(path).parent / BESIDE for path in targets}
+    places = [StatePlace(LOCAL, str(Path(path).parent / BESIDE)) for path in sorted(targets)]
     if plan.state_dir is not None and fresh:
-        folders.add(Path(plan.state_dir))
-    for state in (path for folder in folders for path in folder.glob("*.json")):
-        if not _claimed(state).isdisjoint(targets):
-            state.unlink(missing_ok=True)
+        places.append(place_of(plan.state_dir))
+    for place in dict.fromkeys(places):
+        for name in place.disk.names(place.folder):
+            state = os.path.join(place.folder, name)
+            if name.endswith(".json") and not _claimed(place.disk, state).isdisjoint(targets):
+                place.disk.remove(state)
 
 
 def _beside(plan: RunPlan, stream: StreamPlan) -> Path | None:
@@ -223,26 +227,28 @@ def _beside(plan: RunPlan, stream: StreamPlan) -> Path | None:
 
 def _folder(plan: RunPlan, stream: StreamPlan) -> Path:
     """Where the state of a stream lies."""
-    if plan.state_dir is not None:
+    if plan.state_dir is not None and not is_url(plan.state_dir):
         return Path(plan.state_dir)
     return Path(stream.outputs[0]).parent / BESIDE if stream.outputs else Path(BESIDE)
 
 
 def _owner(plan: RunPlan, stream: StreamPlan) -> Path:
     """Lists the output that the state with the short name is of."""
-    return Path(plan.state_dir or "", f"{stream.id}.output")
+    return Path(place_of(plan.state_dir or "").folder, f"{stream.id}.output")
 
 
 def _path(plan: RunPlan, stream: StreamPlan, suffix: str) -> Path:
     """A file of `run.state_dir`, called by the source and, where that is taken, by its output."""
     owner, output = _owner(plan, stream), _output(plan, stream)
+    disk = place_of(plan.state_dir or "").disk
     try:
-        taken = read_small(owner, max_bytes=_LARGEST_STATE) != output
+        taken = disk.read(str(owner)) != output
     except (FileNotFoundError, NotADirectoryError):
         taken = False
     except OSError as error:
         raise ConfigError(
-            f"{owner}: cannot read whose state {stream.id!r} is: {error.strerror}; make it "
+            f"{disk.shown(str(owner))}: cannot read whose state {stream.id!r} is: "
+            f"{error.strerror}; make it "
             "readable, or name another run.state_dir"
         ) from error
     key = f"-{hashlib.sha256(output).hexdigest()[:12]}" if taken else ""
@@ -257,10 +263,10 @@ def _named(paths: Iterable[str]) -> bytes:
     return os.fsencode("".join(f"{path}\n" for path in sorted(paths)))
 
 
-def _claimed(state: Path) -> set[str]:
+def _claimed(disk: Disk, state: str) -> set[str]:
     """The files a checkpoint stands in; nothing for what is no checkpoint."""
     try:
-        values = json.loads(read_small(state, max_bytes=_LARGEST_STATE))
+        values = json.loads(disk.read(state))
         if values["schema"].startswith("maskstream.checkpoint/"):
             return {os.path.abspath(path) for path in _paths(values["sinks"])}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.secrets import SecretRef
+from pipeline.state.tenure import Tenure
 from pipeline.stream.settings import StreamSettings
 from pipeline.turns import Turn
 
@@ -82,6 +83,10 @@ class CheckpointPlan:
     """Where the progress of a stream is kept."""
 
     path: str
+    store: str | None = None
+    """The `run.state_dir` it is in, where that is the address of a store; None: on a disk."""
+    tenure: Tenure | None = None
+    """Of the driver the stream is published for."""
     lasting: bool = True
     """False: nothing is kept once all is done."""
     read: str = ""

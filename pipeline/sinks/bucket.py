@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from pipeline._version import __version__
 from pipeline.delivery.client import NotSent, Unreachable, Unwelcome
-from pipeline.sinks.objects import NoBucket
+from pipeline.sinks.objects import NoBucket, NoObject
 from pipeline.sinks.services import ServicePlace
 from pipeline.sinks.tls import distrust
 
@@ -96,6 +96,10 @@ class Bucket:
         """The whole object."""
         found: bytes = self._ask("get_object", Key=name)["Body"]
         return found
+
+    def delete(self, name: str) -> None:
+        """Take an object away; nothing where there is none."""
+        self._ask("delete_object", Key=name)
 
     def names(self, folder: str, behind: str = "") -> Iterator[str]:
         """Names of the objects right in a folder, which sort behind one of them, in order."""
@@ -184,6 +188,8 @@ class Bucket:
             return NoBucket(
                 f"{self.where}: there is no such bucket; make it, or add create=1 to the sink"
             )
+        if code == "NoSuchKey":
+            return NoObject(text)
         if code in _ELSEWHERE or status in (301, 307):
             there = headers.get("x-amz-bucket-region", "REGION")
             return Unwelcome(f"{text}; say where the bucket is: region={there}")

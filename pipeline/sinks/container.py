@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ from obstore.store import AzureStore
 
 from pipeline.delivery.client import NotSent, Unreachable, Unwelcome
 from pipeline.delivery.service import ServiceSink
-from pipeline.sinks.objects import TIMEOUT_S, NoBucket, open_objects
+from pipeline.sinks.objects import TIMEOUT_S, NoBucket, NoObject, open_objects
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import ServicePlace, place_of
 
@@ -76,6 +77,11 @@ class Container:
     def get(self, name: str) -> bytes:
         """The whole object."""
         return self._ask(lambda store: bytes(obstore.get(store, name).bytes()))
+
+    def delete(self, name: str) -> None:
+        """Take an object away; nothing where there is none."""
+        with suppress(NoObject):
+            self._ask(lambda store: obstore.delete(store, name))
 
     def names(self, folder: str, behind: str = "") -> Iterator[str]:
         """Names of the objects right in a folder, which sort behind one of them, in order."""
@@ -138,6 +144,8 @@ class Container:
         what = f"{self.where}: {said or f'answers {status}'}" + (f" ({code})" if code else "")
         if code == "ContainerNotFound":
             return self._missing()
+        if code == "BlobNotFound":
+            return NoObject(what)
         if isinstance(error, errors.PermissionDeniedError | errors.UnauthenticatedError):
             self._azure = None  # for the next attempt keys are looked up anew
             return Unwelcome(f"{what}; {_CHECK}")

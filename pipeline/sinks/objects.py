@@ -27,11 +27,15 @@ class NoBucket(Unwelcome):
     """There is no bucket of this name."""
 
 
+class NoObject(Unwelcome):
+    """There is no object of this name."""
+
+
 class Store(Protocol):
     """One bucket of a store of objects, and what its answers mean to a user.
 
     Nothing is asked twice here, who asks again is the courier. Every method raises `NotSent`:
-    `Unreachable`, `Unwelcome`, or that as `NoBucket`.
+    `Unreachable`, `Unwelcome`, or that as `NoBucket` or `NoObject`.
     """
 
     where: str
@@ -57,6 +61,9 @@ class Store(Protocol):
 
     def get(self, name: str) -> bytes:
         """The whole object."""
+
+    def delete(self, name: str) -> None:
+        """Take an object away; nothing where there is none."""
 
     def names(self, folder: str, behind: str = "") -> Iterator[str]:
         """Names of the objects right in a folder, which sort behind one of them, in order."""

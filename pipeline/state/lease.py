@@ -1,10 +1,10 @@
 """`DriverLease`: a place is one driver's alone for as long as that driver lives.
 
-On one machine a lock that goes with its process says who lives: a driver that was killed is
-replaced at once. Of a driver on another machine, or where there are no locks, only its beat tells:
-it is watched for `SILENT_S`, by the clock of who watches, so that no two clocks have to agree. Who
-takes the place of one that was silent waits `SETTLE_S` more, in which whatever still publishes for
-that one looks, sees it and ends.
+On one machine a lock that goes with its process says who lives, or where there are no locks the
+list of processes: a driver that was killed is replaced at once. Of one on another machine, or where
+neither can be seen, only its beat tells: it is watched for `SILENT_S`, by the clock of who watches,
+so that no two clocks have to agree. Who takes the place of one that was silent waits `SETTLE_S`
+more, in which whatever still publishes for that one looks, sees it and ends.
 """
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ _TELL_AGAIN_S = 60.0
 def boot() -> str:
     """Of this machine since it was started; containers on one machine have the same."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def began(pid: int) -> str | None:
+    """When a process of ours did; None: there is none of this number, or it is dead."""
+    try:
+        said = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if said[0] in (b"Z", b"X") else said[19].decode()
 
 
 class DriverLease:
@@ -75,6 +84,8 @@ class DriverLease:
             host=socket.gethostname(),
             pid=os.getpid(),
             boot=boot(),
+            space=os.readlink("/proc/self/ns/pid"),
+            began=began(os.getpid()) or "",
             since=now(),
             what=what,
         )
@@ -155,10 +166,12 @@ class DriverLease:
         gone, record = self._look(path)
         if gone:
             return False
+        if held is None and record is not None and self._is_neighbour(record):
+            held = began(record.pid) == record.began
         if held:
             raise self._taken(record)
         if held is False and record is not None and record.boot == self._record.boot:
-            return False  # it was of this machine, and the lock went with it
+            return False  # it was of this machine, where that is certain
         log.warning(
             "%s: may be in use by another run: %s; if it shows no life for %.0f s this one takes "
             "its place, %.0f s later",
@@ -173,6 +186,11 @@ class DriverLease:
             if later != record:
                 raise self._taken(later)
         return True
+
+    def _is_neighbour(self, record: Record) -> bool:
+        """Whether its number is that of a process we would see."""
+        ours = self._record
+        return (record.boot, record.space) == (ours.boot, ours.space)
 
     def _look(self, path: str) -> tuple[bool, Record | None]:
         """Whether the driver of this file has ended, and what it says of itself."""

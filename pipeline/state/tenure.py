@@ -38,6 +38,10 @@ class Record:
     pid: int
     boot: str
     """Of the machine: random, and another one after each start of it."""
+    space: str
+    """Of numbers of processes: a container on the same machine has one of its own."""
+    began: str
+    """When the process did, in ticks of the machine: numbers of processes come again."""
     since: str
     what: str
     """What it runs, in words."""

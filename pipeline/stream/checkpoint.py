@@ -10,20 +10,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-from collections.abc import Collection, Mapping
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.clock import Clock
 from pipeline.errors import ConfigError, in_one_line
-from pipeline.reading import read_small
+from pipeline.state.disk import LOCAL, Disk
+from pipeline.state.tenure import CONFIRM_S, Replaced, Tenure, end_process
 from pipeline.stream.standing import DAMAGED, SCHEMA, Numbers, State
 
 log = logging.getLogger(__name__)
 
 _ANY = "maskstream.checkpoint/"
-_LARGEST = 64 << 20
 
 
 class Checkpoint:
@@ -37,6 +39,10 @@ class Checkpoint:
         read: how the files look that the output is made of; neither is a state of others.
         model: what finds the instances.
         lasting: False: nothing is kept once all is done.
+        disk: where the file is; what it raises as `OSError` is raised by what is called here.
+        tenure: of the driver the stream is published for; None: nobody else can take its place.
+        replaced: told in one line where another driver has taken it; does not return.
+        clock: seconds, monotonic.
     """
 
     def __init__(
@@ -49,15 +55,48 @@ class Checkpoint:
         read: str = "",
         model: str = "",
         lasting: bool = True,
+        disk: Disk = LOCAL,
+        tenure: Tenure | None = None,
+        replaced: Callable[[str], object] = end_process,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.path = path
         self.model = model
         self.lasting = lasting
+        self.may_be_away = disk is not LOCAL
+        """It is kept elsewhere, and what is asked of it may wait for an answer."""
+        self._disk, self._tenure, self._replaced, self._clock = disk, tenure, replaced, clock
+        self._confirmed_at_s = -math.inf
         self._numbers = path.with_suffix(".numbers")
         self._run = run
         self._source_id = source_id
         self._options = dict(options or {})
         self._read = read
+
+    @property
+    def shown(self) -> str:
+        """The file as messages call it."""
+        return self._disk.shown(str(self.path))
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it was seen lately that what is published here is our driver's to publish."""
+        return self._tenure is None or self._clock() - self._confirmed_at_s < CONFIRM_S
+
+    def confirm(self) -> None:
+        """See that no other driver has taken the place of ours.
+
+        Raises:
+            OSError: that cannot be seen.
+        """
+        asked_at_s = self._clock()
+        try:
+            if self._tenure is not None:
+                self._tenure.confirm(self._disk)
+        except Replaced as error:
+            self._replaced(str(error))
+            raise
+        self._confirmed_at_s = asked_at_s
 
     def load(self, sinks: Collection[str]) -> State | None:
         """The last state saved; None when there is none, or it is of another run or other sinks.
@@ -66,7 +105,7 @@ class Checkpoint:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            values = json.loads(read_small(self.path, max_bytes=_LARGEST))
+            values = json.loads(self._disk.read(str(self.path)))
             if not str(values["schema"]).startswith(_ANY):
                 raise ValueError(f"its schema is {values['schema']!r}, not {SCHEMA!r}")
             if not isinstance(values["sinks"], dict):
@@ -85,7 +124,7 @@ class Checkpoint:
     def model_before(self) -> str | None:
         """What found the instances when it was saved, where that is another one now."""
         with contextlib.suppress(*DAMAGED):
-            values = json.loads(read_small(self.path, max_bytes=_LARGEST))
+            values = json.loads(self._disk.read(str(self.path)))
             before = values.get("model", self.model) if values["run"] == self._run else self.model
             return None if before == self.model else str(before)
         return None
@@ -100,7 +139,7 @@ class Checkpoint:
         with contextlib.suppress(ConfigError):  # told where numbers are asked for
             used = self.used()
             if self.reserved() is None:
-                self._numbers.unlink(missing_ok=True)
+                self._disk.remove(str(self._numbers))
         self.save(replace(state, numbers=used))
 
     def used(self) -> Numbers | None:
@@ -111,7 +150,7 @@ class Checkpoint:
         """
         reserved, noted = self.reserved(), None
         try:
-            values = json.loads(self.path.read_text(encoding="utf-8"))
+            values = json.loads(self._disk.read(str(self.path)))
             if values["run"] == self._run and values.get("numbers") is not None:
                 noted = Numbers(**values["numbers"])
         except FileNotFoundError:
@@ -127,7 +166,7 @@ class Checkpoint:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            text = read_small(self._numbers, max_bytes=_LARGEST).decode("ascii")
+            text = self._disk.read(str(self._numbers)).decode("ascii")
             values = json.loads(text) if text else None  # else none was reserved yet
             if values is None or values.pop("run", self._run) != self._run:
                 return None
@@ -146,20 +185,9 @@ class Checkpoint:
         head = {"schema": SCHEMA, "run": self._run, "source": self._source_id}
         about = {"options": self._options, "read": self._read, "model": self.model}
         values = {**head, **about, **state.as_json()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(self.path.name + ".new")
-        try:
-            fresh.unlink(missing_ok=True)  # a link or a pipe would lead somewhere else
-            with fresh.open("x", encoding="utf-8") as file:
-                json.dump(values, file, separators=(",", ":"), allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise
-        self._sync_folder()
+        data = json.dumps(values, separators=(",", ":"), allow_nan=False)
+        self.confirm()
+        self._disk.replace(str(self.path), data.encode())
 
     def reserve(self, numbers: Numbers) -> None:
         """Write down that numbers before these may be used, durable when this returns.
@@ -169,17 +197,13 @@ class Checkpoint:
         """
         text = ", ".join(f'"{name}": {value:>20}' for name, value in asdict(numbers).items())
         text += f', "run": {json.dumps(self._run)}'
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._numbers, flags, 0o666)
+        path, data = str(self._numbers), f"{{{text}}}\n".encode()
+        self.confirm()
         try:
-            fresh = os.fstat(fd).st_size == 0
-            os.pwrite(fd, f"{{{text}}}\n".encode(), 0)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if fresh:
-            self._sync_folder()
+            self._disk.write_over(path, data)
+        except FileNotFoundError:
+            if not self._disk.make(path, data):
+                raise
 
     def discard(self) -> None:
         """Forget the state: the output is begun anew. The numbers of a run stay used."""
@@ -190,7 +214,7 @@ class Checkpoint:
             with contextlib.suppress(OSError):  # then it stands as it was, and is of other output
                 self.save(State({}, numbers=used))
             return
-        self.path.unlink(missing_ok=True)
+        self._disk.remove(str(self.path))
         if not self.lasting:
             with contextlib.suppress(OSError):  # others have theirs there
                 self.path.parent.rmdir()
@@ -204,11 +228,15 @@ class Checkpoint:
     def _refusal(self, path: Path, error: Exception) -> ConfigError:
         """Going on without it would write over what was published, or use numbers twice."""
         reason = error.strerror if isinstance(error, OSError) else in_one_line(error)
+        what = f"cannot read the checkpoint of {self._source_id!r}: {reason}"
+        if isinstance(error, OSError) and self.may_be_away:
+            return ConfigError(f"{self._disk.shown(str(path))}: {what}; nothing was touched")
         beside = (self.path.with_suffix(end) for end in (".json", ".numbers", ".run"))
-        more = "".join(f" and {other}" for other in beside if other != path and other.exists())
+        there = self._disk.names(str(path.parent))
+        others = (self._disk.shown(str(o)) for o in beside if o != path and o.name in there)
+        more = "".join(f" and {other}" for other in others)
         return ConfigError(
-            f"{path}: cannot read the checkpoint of {self._source_id!r}: {reason}; delete it{more} "
-            "to start from the beginning"
+            f"{self._disk.shown(str(path))}: {what}; delete it{more} to start from the beginning"
         )
 
     def _differs(self, values: Mapping[str, Any]) -> bool:
@@ -228,10 +256,3 @@ class Checkpoint:
                 extra={"source_id": self._source_id},
             )
         return bool(changes)
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # or the old name may be back after a power cut
-        finally:
-            os.close(folder)

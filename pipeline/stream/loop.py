@@ -88,9 +88,8 @@ class Stream:
         checkpoint: Checkpoint | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.source_id = source.source_id
-        self._where = {"source_id": source.source_id}  # for the log
-        self.account, self._source, self._run_id = account, source, run
+        self.source_id, self.account = source.source_id, account
+        self._source, self._run_id, self._where = source, run, {"source_id": source.source_id}
         self._settings, self._clock = settings, clock
         self._wake = wake = threading.Event()
         self._orders = Orders(
@@ -116,6 +115,7 @@ class Stream:
             following=following,
             account=account,
             clock=clock,
+            stopped=lambda within_s: self._orders.left.wait(within_s) or self._orders.stopped,
         )
         self._changing = Changing(
             self._orders, self._filling, following, segmenter, self._progress, account, settings

@@ -15,6 +15,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.flushing import WAITS_S
 from pipeline.delivery.publisher import Publisher
+from pipeline.errors import SinkError
 from pipeline.stages import Outcome, Position, SnapshotRefused
 from pipeline.stream.beside import Beside
 from pipeline.stream.capture import Mark
@@ -25,6 +26,9 @@ from pipeline.stream.standing import AHEAD, Numbers, State
 log = logging.getLogger(__name__)
 
 TELL_AGAIN_S = 60.0
+AWAY_S = 300.0
+"""How long a file waits for a place of its state that does not answer."""
+_ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Progress:
         following: its state is part of it.
         account: its counts are part of it.
         clock: seconds, monotonic.
+        stopped: waits so many seconds for the stream to be told to end; whether it was.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Progress:
         following: Following,
         account: StreamAccount,
         clock: Clock,
+        stopped: Callable[[float], bool] = lambda _: False,
     ) -> None:
         self._checkpoint = checkpoint
         self.live = True
@@ -70,6 +76,7 @@ class Progress:
         self._following = following
         self._account = account
         self._clock = clock
+        self._stopped = stopped
         self._saved: State | None = None
         self._saved_at_s = clock()
         self._at: Mark | None = None
@@ -77,13 +84,14 @@ class Progress:
         self._positions: dict[str, Position | None] = dict.fromkeys(publisher.names)
         self._reserved: Numbers | None = None
         self._based = False
-        self._told_at_s = -math.inf
-        self._saving, self._reserving = Beside(), Beside()
+        self._told_at_s = self._asked_at_s = -math.inf
+        self._saving, self._reserving, self._confirming = Beside(), Beside(), Beside()
 
     def load(self) -> State | None:
         """Where an earlier run stood; one of other output has at least used numbers."""
         if self._checkpoint is None:
             return None
+        self.confirm()
         if (state := self._checkpoint.load(self._publisher.names)) is not None:
             return state
         numbers = self._checkpoint.used()
@@ -168,6 +176,35 @@ class Progress:
             self._saving.start(partial(self._checkpoint.save, state), partial(self._told, state))
             self._saving.over(wait_s)
 
+    def confirm(self) -> None:
+        """Before a frame is published: no other driver has taken the place of ours.
+
+        A file waits where that cannot be seen; a camera goes on, and looks again soon.
+
+        Raises:
+            SinkError: the place of its state is away for too long; nothing is lost.
+        """
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.confirmed:
+            return
+        if self.live:
+            if self._confirming.over() and self._clock() - self._asked_at_s >= _ASK_AGAIN_S:
+                self._asked_at_s = self._clock()
+                self._confirming.start(checkpoint.confirm, lambda _: None)
+                self._confirming.over(WAITS_S)
+            return
+        until_s = self._clock() + AWAY_S
+        while not checkpoint.confirmed:
+            try:
+                checkpoint.confirm()
+            except OSError as error:
+                self._tell("not to be asked whether this run still has it, the file waits", error)
+                if self._stopped(_ASK_AGAIN_S) or self._clock() > until_s:
+                    raise SinkError(
+                        f"{checkpoint.shown}: {error.strerror or error}; the same command goes on "
+                        "from the last checkpoint"
+                    ) from error
+
     def reserve(self, at: Mark, ids: NDArray[np.int64] | None = None) -> None:
         """Before a camera's frame is published: its numbers are not used by anybody after us."""
         track = 1 if ids is None else int(ids.max(initial=0)) + 1
@@ -176,6 +213,9 @@ class Progress:
             return
         if self._reserved is not None and self._reserved.beyond(needed) == self._reserved:
             self._reserve_early(needed, self._reserved)
+            return
+        if self._checkpoint.may_be_away and self._based:
+            self._reserve_early(needed, self._reserved or needed)  # nothing there is waited for
             return
         self._reserving.over(None)
         self._reserve(self._ahead(needed))
@@ -253,10 +293,13 @@ class Progress:
         left = min(reserved.index - needed.index, reserved.track - needed.track)
         if left > AHEAD // 2 or not self._reserving.over() or self._checkpoint is None:
             return
-        ahead = self._ahead(needed)
+        ahead, nothing_left = self._ahead(needed), left <= 0 and self._checkpoint.may_be_away
 
         def told(error: OSError | None) -> None:
-            self._reserved = self._reserved if error else ahead  # tried again once they are needed
+            if error is None:
+                self._reserved = ahead
+            elif nothing_left:  # else it is tried again once they are needed
+                self._tell("numbers cannot be reserved, a crash could use them twice", error)
 
         self._reserving.start(partial(self._checkpoint.reserve, ahead), told)
 
@@ -296,7 +339,7 @@ class Progress:
         if self._clock() - self._told_at_s < TELL_AGAIN_S:
             return
         self._told_at_s = self._clock()
-        path = None if self._checkpoint is None else self._checkpoint.path
+        path = None if self._checkpoint is None else self._checkpoint.shown
         log.error(
             "%s: %s: %s",
             *(path, what, error.strerror or error),

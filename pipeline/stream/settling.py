@@ -86,6 +86,7 @@ class Settling:
             self._fail(flight, error)
         else:
             instances = self._following.follow(flight.frame, found, flight.motion)
+            self._progress.confirm()
             self._progress.reserve(flight.captured.mark, instances.track_ids)
             self._publish(flight, instances, began)
         self._progress.settled(flight.captured.mark)

@@ -44,7 +44,7 @@ def test_a_second_run_on_one_state_dir_is_refused_before_anything_is_touched() -
     said = str(refused.value)
     assert re.fullmatch(
         rf"st: in use by another run: pid {os.getpid()} on \S+, since \d{{4}}-.* UTC, "
-        r"sources a, b, c and 1 more; stop that one first, or name another folder with "
+        r"sources a, b, c and 1 more; stop that one first, or name another "
         r"run.state_dir \(--state-dir\)",
         said,
     )

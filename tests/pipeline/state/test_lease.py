@@ -152,6 +152,30 @@ def test_a_driver_elsewhere_that_shows_none_is_replaced_and_its_streams_have_tim
     assert second.renew() is True
 
 
+def test_without_locks_a_process_of_this_machine_is_looked_for(
+    shelf: Any, take: Take, time: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = take(shelf)
+    with pytest.raises(ConfigError, match="in use by another run"):
+        take(shelf)
+    monkeypatch.setattr(lease, "began", lambda _: "later")  # its number is another's by now
+    take(shelf)
+    assert time.now_s == 0.0
+    assert first.renew() is False
+
+
+def test_the_begin_of_a_process_is_known_while_it_lives() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with child:
+        known = lease.began(child.pid)
+        assert known is not None
+        assert lease.began(child.pid) == known != lease.began(os.getpid())
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert lease.began(child.pid) is None  # dead, and not buried yet
+    assert lease.began(child.pid) is None
+
+
 def test_one_that_ends_while_it_is_watched_is_not_waited_for_any_longer(
     shelf: Any, take: Take, time: Any
 ) -> None:
@@ -166,10 +190,11 @@ def test_of_two_that_take_the_place_of_a_third_one_gets_it(
 ) -> None:
     take(shelf, boot="there")
     time.then[SILENT_S] = lambda: shelf.make(
-        "st/driver/000002", Record("t", "quick", 7, "else", "now", "sources a").dumps()
+        "st/driver/000002", Record("t", "quick", 7, "else", "", "", "now", "sources a").dumps()
     )
     time.then[SILENT_S + 3] = lambda: shelf.replace(
-        "st/driver/000002", Record("t", "quick", 7, "else", "now", "sources a", beat=1).dumps()
+        "st/driver/000002",
+        Record("t", "quick", 7, "else", "", "", "now", "sources a", beat=1).dumps(),
     )
     with pytest.raises(ConfigError, match="pid 7 on quick, since now, sources a; stop"):
         take(shelf, boot="here")
@@ -201,8 +226,8 @@ def test_a_driver_that_cannot_be_read_is_watched_like_any(
 
 def test_what_it_writes_of_itself_keeps_its_length() -> None:
     """It is written over in place; who reads it meanwhile sees no end that is missing."""
-    record = Record("t", "host", 1, "boot", "now", 'a "b"')
-    later = Record("t", "host", 1, "boot", "now", 'a "b"', beat=123_456, over=True)
+    record = Record("t", "host", 1, "boot", "", "", "now", 'a "b"')
+    later = Record("t", "host", 1, "boot", "", "", "now", 'a "b"', beat=123_456, over=True)
     assert len(record.dumps()) == len(later.dumps())
     assert Record.loads(later.dumps()) == later
     assert json.loads(later.dumps())["schema"] == "maskstream.driver/1"
