@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pipeline.plan import StreamPlan
 from pipeline.plan.resolve import resolve
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock
-from workers.dispatch import Board, Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher, Load, Member
 from workers.lives import Limits
 from workers.segment import Loaded, SegmentReport
 from workers.stream import Pool, StreamReport
@@ -90,8 +91,10 @@ class SegmentWorker:
         self._fleet, self._events = fleet, fleet.events
         self._steps = self._waiting = self._reports = 0
         self._busy = False
-        self._batcher: Batcher[tuple[Camera, Call]] = Batcher(MAX_BATCH, WAIT_S, fleet.events.clock)
-        self._open: dict[tuple[Camera, int], int] = {}
+        self._batcher: Batcher[tuple[StreamWorker, Call]] = Batcher(
+            MAX_BATCH, WAIT_S, fleet.events.clock
+        )
+        self._open: dict[tuple[StreamWorker, int], int] = {}
 
     def call(self, method: str, *given: Any) -> Future[Any]:
         """What its place asks."""
@@ -109,22 +112,23 @@ class SegmentWorker:
             future.set_result(1)
         return future
 
-    def take(self, camera: Camera, call: Call) -> None:
+    def take(self, sender: StreamWorker, call: Call) -> None:
         """A call has come."""
         if self.dead:
-            camera.lost(call)
+            sender.lost(call.call_id)
             return
-        self._open[camera, call.call_id] = len(call.tickets)
+        self._open[sender, call.call_id] = len(call.tickets)
         self._waiting += len(call.tickets)
-        self._batcher.add(camera.name, [(camera, call) for _ in call.tickets])
+        for ticket in call.tickets:
+            self._batcher.add(sender.whose[ticket].name, [(sender, call)])
         self._go_on()
 
     def kill(self) -> None:
         """It is gone, with all it had."""
         self.dead = True
         lost, self._open = self._open, {}
-        for camera, call_id in lost:
-            camera.lost_id(call_id)
+        for sender, call_id in lost:
+            sender.lost(call_id)
 
     def reason(self, error: BaseException) -> str:
         """Why a call failed."""
@@ -142,79 +146,28 @@ class SegmentWorker:
         elif (due_s := self._batcher.due_in()) is not None:
             self._events.after(due_s, self._go_on)
 
-    def _end(self, batch: list[tuple[Camera, Call]]) -> None:
+    def _end(self, batch: list[tuple[StreamWorker, Call]]) -> None:
         if self.dead:
             return
         self._busy = False
         self._steps += 1
         self._waiting -= len(batch)
-        for camera, call in batch:
-            self._open[camera, call.call_id] -= 1
-            if not self._open[camera, call.call_id]:
-                del self._open[camera, call.call_id]
-                camera.answered(call, self._load())
+        for sender, call in batch:
+            self._open[sender, call.call_id] -= 1
+            if not self._open[sender, call.call_id]:
+                del self._open[sender, call.call_id]
+                sender.answered(call, self._load())
         self._go_on()
 
 
+@dataclass(eq=False)
 class Camera:
     """A stream: a frame every second, as long as there is room for it."""
 
-    def __init__(self, fleet: Fleet, name: str, spread: int, board: Board) -> None:
-        self.name = name
-        self.served = self.dropped = 0
-        self._fleet, self._sent = fleet, 0
-        self._captured_at: dict[int, float] = {}
-        """Of what is under way."""
-        self._workers: Mapping[Member, SegmentWorker] = {}
-        self.dispatcher = Dispatcher(
-            max_batch=MAX_BATCH,
-            max_wait_s=WAIT_S,
-            spread=spread,
-            clock=fleet.events.clock,
-            board=board,
-        )
-
-    def know(self, pool: Pool) -> None:
-        """The segment workers there are."""
-        self._workers = pool.addresses
-        self._fleet.telling(self.dispatcher.set_members, pool.loads)
-        self._go_on()
-
-    def capture(self) -> None:
-        """The next frame is there."""
-        self._fleet.events.after(1.0, self.capture)
-        if len(self._captured_at) >= WINDOW:
-            self.dropped += 1
-            return
-        self._captured_at[self._sent] = self._fleet.events.clock()
-        self.dispatcher.add(self._sent)
-        self._sent += 1
-        self._go_on()
-
-    def answered(self, call: Call, load: Load) -> None:
-        """Results are back."""
-        if self.dispatcher.answered(call.call_id, load):
-            self.served += len(call.tickets)
-            now = self._fleet.events.clock()
-            self._fleet.waits += [now - self._captured_at.pop(ticket) for ticket in call.tickets]
-
-    def lost(self, call: Call) -> None:
-        """No worker is there to do it."""
-        self.lost_id(call.call_id)
-
-    def lost_id(self, call_id: int) -> None:
-        """A worker has died over it."""
-        for ticket in self.dispatcher.lost(call_id):
-            del self._captured_at[ticket]
-            self.dropped += 1
-        self._fleet.events.after(WAIT_S, self._go_on)
-
-    def _go_on(self) -> None:
-        for call in self._fleet.deciding(self.dispatcher.calls):
-            self._fleet.decided += 1
-            self._workers[call.member].take(self, call)
-        if (wake_s := self.dispatcher.wake_in()) is not None:
-            self._fleet.events.after(max(wake_s, 1e-6), self._go_on)
+    name: str
+    served: int = 0
+    dropped: int = 0
+    under_way: int = 0
 
 
 class StreamWorker:
@@ -225,9 +178,15 @@ class StreamWorker:
 
     def __init__(self, fleet: Fleet, streams: Sequence[StreamPlan], spread: int) -> None:
         self.address: Any = None
-        self._fleet = fleet
-        board: Board = {}
-        self.cameras = [Camera(fleet, plan.id, spread + n, board) for n, plan in enumerate(streams)]
+        self.cameras = [Camera(plan.id) for plan in streams]
+        self.whose: dict[int, Camera] = {}
+        """Of what is under way."""
+        self._fleet, self._sent = fleet, 0
+        self._captured_at: dict[int, float] = {}
+        self._workers: Mapping[Member, SegmentWorker] = {}
+        self.dispatcher = Dispatcher(
+            max_batch=MAX_BATCH, max_wait_s=WAIT_S, spread=spread, clock=fleet.events.clock
+        )
         fleet.cameras += self.cameras
 
     def call(self, method: str, *given: Any) -> Future[Any]:
@@ -236,7 +195,7 @@ class StreamWorker:
         if method == "begin":
             self._know(given[1])
             for camera in self.cameras:
-                self._fleet.events.after(self._fleet.random.random(), camera.capture)
+                self._fleet.events.after(self._fleet.random.random(), partial(self.capture, camera))
         if method == "report":
             self._know(given[0])
             future.set_result(self._report())
@@ -251,17 +210,60 @@ class StreamWorker:
         """Why a call failed."""
         return str(error)
 
+    def capture(self, camera: Camera) -> None:
+        """The next frame of a camera is there."""
+        self._fleet.events.after(1.0, partial(self.capture, camera))
+        if camera.under_way >= WINDOW:
+            camera.dropped += 1
+            return
+        camera.under_way += 1
+        self.whose[self._sent] = camera
+        self._captured_at[self._sent] = self._fleet.events.clock()
+        self.dispatcher.add(self._sent, stream=camera.name)
+        self._sent += 1
+        self._go_on()
+
+    def answered(self, call: Call, load: Load) -> None:
+        """Results are back."""
+        if self.dispatcher.answered(call.call_id, load):
+            now = self._fleet.events.clock()
+            self._fleet.waits += [now - self._captured_at[ticket] for ticket in call.tickets]
+            for ticket in call.tickets:
+                self._settled(ticket).served += 1
+        self._go_on()
+
+    def lost(self, call_id: int) -> None:
+        """A worker has died over it, or is not there to do it."""
+        self._given_up(self.dispatcher.lost(call_id))
+        self._fleet.events.after(WAIT_S, self._go_on)
+
+    def _given_up(self, tickets: Sequence[int]) -> None:
+        for ticket in tickets:
+            self._settled(ticket).dropped += 1
+
+    def _settled(self, ticket: int) -> Camera:
+        del self._captured_at[ticket]
+        camera = self.whose.pop(ticket)
+        camera.under_way -= 1
+        return camera
+
     def _know(self, pool: Pool) -> None:
         self._fleet.told_members += len(pool.loads)
         self._fleet.tellings += 1
-        for camera in self.cameras:
-            camera.know(pool)
+        self._workers = pool.addresses
+        self._given_up(self._fleet.telling(self.dispatcher.set_members, pool.loads))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        for call in self._fleet.deciding(self.dispatcher.calls):
+            self._fleet.decided += 1
+            self._workers[call.member].take(self, call)
+        if (wake_s := self.dispatcher.wake_in()) is not None:
+            self._fleet.events.after(max(wake_s, 1e-6), self._go_on)
 
     def _report(self) -> StreamReport:
-        now, owed = self._fleet.events.clock(), dict[Member, float]()
-        for camera in self.cameras:
-            for member, since_s in camera.dispatcher.owed_since().items():
-                owed[member] = max(now - since_s, owed.get(member, 0.0))
+        now = self._fleet.events.clock()
+        owed = {member: now - since for member, since in self.dispatcher.owed_since().items()}
         counts = tuple(
             StreamCounts(
                 camera.name, "streaming", captured=camera.served + camera.dropped,
@@ -339,6 +341,10 @@ class Fleet:
 
     def ask_for(self, workers: int) -> None:
         """See `Machines`."""
+
+    def room(self) -> dict[str, float]:
+        """See `Machines`."""
+        return {}
 
     def going(self) -> frozenset[str]:
         """See `Machines`."""

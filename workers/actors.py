@@ -19,9 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount
 from pipeline.errors import in_one_line
@@ -40,8 +38,9 @@ from workers.nodes import Stay
 from workers.predecessor import take_over, when_let_go
 from workers.scout import Scout, Scouted
 from workers.segment import Loaded, Refused, SegmentReport, SegmentWorker
+from workers.sender import Send
 from workers.stream import Pool, StreamReport, StreamWorker
-from workers.transport import Answer
+from workers.transport import Answer, Pictures
 
 PING_LANES = 2
 DATA_LANES = 1000
@@ -104,11 +103,9 @@ class SegmentActor:
         return await self._worker.load()
 
     @ray.method(concurrency_group="data")
-    async def segment(
-        self, source_id: str, images: Sequence[NDArray[np.uint8]], turn: Turn, alone: bool
-    ) -> Answer:
+    async def segment(self, pictures: Pictures, turn: Turn, alone: bool) -> Answer:
         """See `SegmentWorker.segment`."""
-        return await self._worker.segment(source_id, images, turn=turn, alone=alone)
+        return await self._worker.segment(pictures, turn=turn, alone=alone)
 
     @ray.method(concurrency_group="ping")
     async def alive(self) -> int:
@@ -207,13 +204,12 @@ def _build(
     )
 
 
-def _connect(
-    address: Callable[[Member], Any], source_id: str, turn: Turn
-) -> Callable[[Call, list[NDArray[np.uint8]]], Future[Answer]]:
-    def send(call: Call, images: list[NDArray[np.uint8]]) -> Future[Answer]:
+def _connect(address: Callable[[Member], Any]) -> Send:
+    def send(call: Call, pictures: Pictures) -> Future[Answer]:
         # One argument: Ray copies it once, into shared memory where it is large, without a `put`.
-        answer = address(call.member).segment.remote(source_id, images, turn, call.alone)
-        return answer.future()
+        answer = address(call.member).segment.remote(pictures, call.wants.turn, call.alone)
+        future: Future[Answer] = answer.future()
+        return future
 
     return send
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -18,12 +18,14 @@ from pipeline.errors import ConfigError
 from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.sharing import kept_here
 from workers import ray_growth
+from workers.machines import StartSegment
 from workers.nodes import Nodes, Stay
 from workers.placement import Node, Placing
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
 from workers.ray_nodes import listed
 from workers.ray_own import free_for_objects, start_ray, stop_ray
+from workers.room import shared_out
 from workers.scaling import store_bytes
 from workers.scout import versions
 from workers.seats import Seat
@@ -169,6 +171,11 @@ class Cluster:
             each = self._placement.takes(self._nodes())
             ray_growth.ask_for(workers, each, self._plan.cluster.segment_labels)
 
+    def room(self) -> Mapping[str, float]:
+        """See `Machines`."""
+        stores = {node.node_id: node.store_bytes for node in self._nodes()}
+        return shared_out(stores, _taken(self._streams), _taken(self._segments))
+
     def going(self) -> frozenset[str]:
         """See `Machines`."""
         return self._watch.going
@@ -177,9 +184,7 @@ class Cluster:
         """A `SegmentWorker` that has its model still to load; None: there is no room now."""
         return self._start_segment(worker_id, self._plan.model, self._weights_ref)
 
-    def bring(
-        self, model: ModelPlan, weights: models.WeightsFile | None
-    ) -> Callable[[str], Remote | None]:
+    def bring(self, model: ModelPlan, weights: models.WeightsFile | None) -> StartSegment:
         """See `Machines`; its weights stay as long as what is returned does."""
         import ray
 
@@ -211,9 +216,8 @@ class Cluster:
         return worker
 
     def _stay_for_segment(self) -> Stay | None:
-        taken = _taken(self._segments)
-        if self._seats:
-            taken = Counter(seat.stay.node.node_id for seat in self._seats)
+        seated = Counter(seat.stay.node.node_id for seat in self._seats)
+        taken = seated or _taken(self._segments)
         return self._stay_of(self._placement.for_segment(self._nodes(), taken))
 
     def _seat_for(self, model: ModelPlan, gpus: float) -> Seat | None:
@@ -239,6 +243,7 @@ class Cluster:
         stay, workers = self._stay_of(node), self._plan.workers
         if stay is None or not self._watch.ready(stay):
             return None
+        ran = [self._ran[stream.id] for stream in streams if stream.id in self._ran]
         spec = StreamSpec(
             tuple(self._remembering(stream, again=again) for stream in streams),
             os.getcwd(),
@@ -246,7 +251,7 @@ class Cluster:
             workers.max_wait_s,
             spread,
             again,
-            fenced=again and self._was_given_up(streams),
+            fenced=again and any(worker.gone is not None for worker in ran),
             node=stay.node.node_id,
             network_bytes_per_s=self._plan.cluster.network_bytes_per_s,
             line=stay.line,
@@ -256,11 +261,6 @@ class Cluster:
         self._streams = [*_alive(self._streams), worker]
         self._ran.update({stream.id: worker for stream in streams})
         return worker
-
-    def _was_given_up(self, streams: Sequence[StreamPlan]) -> bool:
-        """Whether the machine on which one of these ran last was."""
-        last = (self._ran.get(stream.id) for stream in streams)
-        return any(worker is not None and worker.gone is not None for worker in last)
 
     def _remembering(self, stream: StreamPlan, *, again: bool) -> StreamPlan:
         """A stream worker that dies goes on from its checkpoint also when the user keeps none."""
@@ -330,8 +330,8 @@ class Cluster:
         return None if node is None else stays.get(node.node_id)  # it may be gone meanwhile
 
     def _nodes(self) -> list[Node]:
-        stays = self._watch.stays
-        return [stay.node for stay in stays if stay.node.node_id not in self._watch.going]
+        going = self._watch.going
+        return [stay.node for stay in self._watch.stays if stay.node.node_id not in going]
 
 
 def _alive(workers: Sequence[RayWorker]) -> list[RayWorker]:

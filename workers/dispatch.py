@@ -1,8 +1,9 @@
 """Which worker gets which frames, and what becomes of those of a lost call.
 
-Pure decisions: no Ray, no thread, no waiting. One `Dispatcher` belongs to one stream and is used by
-one thread; frames are known to it by their tickets only. A ticket leaves it in one of two ways:
-its call is answered, or it is given up after its workers were lost `max_losses` times.
+Pure decisions: no Ray, no thread, no waiting. One `Dispatcher` belongs to one process, all of whose
+streams it serves, and is used by one thread; frames are known to it by their tickets only. A ticket
+leaves it in one of three ways: its call is answered, it is given up after its workers were lost
+`max_losses` times, or its stream is forgotten.
 
 Three rules keep a fault from spreading. A call belongs to one generation of one worker, and once
 that call has been lost its answer is refused, so no frame is answered twice. A worker that lost a
@@ -10,24 +11,32 @@ call gets no more until it has been heard of again. Frames that have lost two wo
 one at a time, so that the one that kills them is found; a worker has one such frame of all streams
 and refuses the next, which is no loss, so that none is blamed for its neighbour.
 
-No call has a deadline here: how long it may take depends on the frames of all other streams, of
-which this one knows nothing. Whether a worker still works is judged where its progress is seen, in
-`workers.slots`; a stream only says since when it is owed an answer.
+Two rules keep a process from being busy with messages. Beside workers that have work frames wait
+for each other, and none gets a third message that is not full before one of two is back: the more
+there is to do, the more frames a message has. And the bytes under way to a machine, and from this
+one, are bounded by what its shared memory has room for; what finds none waits.
+
+No call has a deadline here: how long it may take depends on frames of which nothing is known here.
+Whether a worker still works is judged where its progress is seen, in `workers.slots`.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from pipeline.clock import Clock
+from workers.room import StoreRoom
+from workers.waiting import ANY, Pending, Waiting, Wants
 
 QUARANTINE_LOSSES = 2
 REFUSED_FOR_S = 0.2
 """Before a frame that must travel alone is offered again."""
+UNDER_WAY = 2
+"""Messages of a kind, not full, that a worker may have: it does one and has the next at hand."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,70 +76,63 @@ class Call:
     call_id: int
     member: Member
     tickets: tuple[int, ...]
-    """In the order of the stream."""
+    """Those of each stream together, in its order."""
+    wants: Wants = ANY
     alone: bool = False
     """True: the worker must not batch these frames with others."""
-
-
-@dataclass(slots=True)
-class Heard:
-    """The latest a process has heard of a worker."""
-
-    load: Load
-    sent_since: int = 0
-    """Frames sent after `load` came in, by all streams of the process."""
-
-    def hear(self, load: Load) -> None:
-        """Take in what is no older than what is known."""
-        if load.reports >= self.load.reports:
-            self.load, self.sent_since = load, 0
-
-
-Board: TypeAlias = dict[Member, Heard]
+    size: int = 0
+    """Bytes of its pictures."""
 
 
 @dataclass(slots=True)
 class _Known:
-    """What a stream knows about a worker."""
+    """What a process knows about a worker."""
 
-    news: Heard
+    load: Load
+    """The latest it has heard of it."""
+    sent_since: int = 0
+    """Frames sent after `load` came in."""
     open: int = 0
-    """Frames of this stream that it has not answered."""
+    """Frames that it has not answered."""
     owes_since: float | None = None
-    """When it was last heard of while it had frames of this stream, or lost them."""
+    """When it was last heard of while it had frames of ours, or lost them."""
     doubted_at: int | None = None
     """How many reports of it were known when it lost a call."""
     leaving: bool = False
 
     @property
+    def takes(self) -> bool:
+        """Whether it gets more."""
+        return self.doubted_at is None and not self.leaving
+
+    @property
     def backlog(self) -> int:
         """Frames that are before the next one."""
-        return max(self.open, self.news.load.waiting + self.news.sent_since)
+        return max(self.open, self.load.waiting + self.sent_since)
 
     def hear(self, load: Load) -> None:
-        """Take in news; a report asked for after a loss ends the doubt."""
-        self.news.hear(load)
+        """Take in what is no older than what is known; a report asked for later ends the doubt."""
+        if load.reports >= self.load.reports:
+            self.load, self.sent_since = load, 0
         if self.doubted_at is not None and load.reports > self.doubted_at + 1:
             self.doubted_at = None
 
     def seconds_with(self, frames: int) -> float:
         """Time until `frames` more would be done; counts frames where times are unknown."""
-        return (self.backlog + frames) * (self.news.load.seconds_per_frame or 1.0)
+        return (self.backlog + frames) * (self.load.seconds_per_frame or 1.0)
 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Spreads the frames of one stream over the workers there are.
+    """Spreads the frames of a process over the workers there are.
 
     Args:
         max_batch: frames in one call, at most.
         max_wait_s: how long a frame waits for others; where a worker is idle it is sent at once.
-        spread: number of the stream; lets streams prefer different workers among equals.
+        spread: lets processes prefer different workers among equals.
         max_losses: a frame whose worker was lost this many times is given up.
         clock: monotonic seconds.
-        board: what is known of the load of workers, shared by the streams of a process: what one
-            has heard or sent the others know, too. Nobody waits for anybody over it.
-        node: the machine of the stream; empty where there is one alone.
+        node: the machine of the process; empty where there is one alone.
         network_bytes_per_s: between machines: a worker on another one is taken where it is done so
             much earlier that sending it the frame pays.
     """
@@ -140,39 +142,51 @@ class Dispatcher:
     spread: int = 0
     max_losses: int = 4
     clock: Clock = time.monotonic
-    board: Board = field(default_factory=dict)
     node: str = ""
     network_bytes_per_s: float = math.inf
 
-    _frame_bytes: int = 0
-    _waiting: dict[int, float] = field(default_factory=dict)
-    _losses: dict[int, int] = field(default_factory=dict)
+    room: StoreRoom = field(init=False)
+    """For bytes under way."""
+    _items: dict[int, Pending] = field(default_factory=dict)
+    """All that are waiting or under way."""
+    _waiting: Waiting = field(default_factory=Waiting)
+    _held: list[Pending] = field(default_factory=list)
+    """Those waiting that travel alone, oldest first."""
     _open: dict[int, Call] = field(default_factory=dict)
     _members: dict[Member, _Known] = field(default_factory=dict)
     _alone_from_s: float = 0.0
     _next_call: int = 0
 
+    def __post_init__(self) -> None:
+        self.room = StoreRoom(self.node)
+
     @property
     def members(self) -> frozenset[Member]:
         """Workers that get calls."""
-        return frozenset(
-            member
-            for member, known in self._members.items()
-            if known.doubted_at is None and not known.leaving
-        )
+        return frozenset(member for member, known in self._members.items() if known.takes)
 
     def owed_since(self) -> dict[Member, float]:
-        """Since when each worker has answered nothing, of those that owe this stream an answer."""
-        return {
-            member: known.owes_since
-            for member, known in self._members.items()
-            if known.owes_since is not None
-        }
+        """Since when each worker has answered nothing, of those that owe an answer."""
+        since = {member: known.owes_since for member, known in self._members.items()}
+        return {member: at_s for member, at_s in since.items() if at_s is not None}
 
-    def add(self, ticket: int, frame_bytes: int = 0) -> None:
-        """Take a new frame; tickets grow along the stream, whose frames are all about as large."""
-        self._frame_bytes = frame_bytes
-        self._waiting[ticket] = self.clock()
+    def add(self, ticket: int, size: int = 0, *, stream: str = "", wants: Wants = ANY) -> None:
+        """Take a new frame; tickets grow along each stream, `size` is in bytes."""
+        item = self._items[ticket] = Pending(ticket, stream, wants, size, self.clock())
+        self._waiting.add(item)
+
+    def forget(self, stream: str) -> list[int]:
+        """Keep nothing of a stream; answers to what is under way say nothing any more.
+
+        Returns:
+            Its tickets that were not answered.
+        """
+        self._waiting.forget(stream)
+        self._held = [item for item in self._held if item.stream != stream]
+        forgotten = [item.ticket for item in self._items.values() if item.stream == stream]
+        for ticket in forgotten:
+            del self._items[ticket]
+        return forgotten
 
     def set_members(self, loads: Mapping[Member, Load]) -> list[int]:
         """Say which workers there are and how busy they were a moment ago.
@@ -186,9 +200,7 @@ class Dispatcher:
                 given_up += self.lost(call_id)
             del self._members[member]
         for member, load in loads.items():
-            known = self._members.get(member)
-            if known is None:
-                known = self._members[member] = _Known(self.board.setdefault(member, Heard(load)))
+            known = self._members.setdefault(member, _Known(load))
             known.hear(load)
             known.leaving = load.leaving
         return given_up
@@ -196,27 +208,22 @@ class Dispatcher:
     def calls(self) -> list[Call]:
         """Decide what to send now; every call returned counts as sent."""
         decided: list[Call] = []
-        while (member := self._least_loaded()) is not None:
-            tickets, alone = self._due(idle=self._members[member].backlog == 0)
-            if not tickets:
-                break
-            decided.append(self._start(member, tickets, alone=alone))
+        while (call := self._next_alone() or self._next()) is not None:
+            decided.append(call)
         return decided
 
     def answered(self, call_id: int, load: Load) -> bool:
         """Take note of an answer; False: the call is no longer valid, drop the answer."""
         call = self._heard(call_id, load)
-        if call is None:
-            return False
-        for ticket in call.tickets:
-            self._losses.pop(ticket, None)
-        return True
+        for ticket in () if call is None else call.tickets:
+            self._items.pop(ticket, None)
+        return call is not None
 
     def refused(self, call_id: int, load: Load) -> None:
         """Take note that the worker had another frame that must be alone; it is offered again."""
         if (call := self._heard(call_id, load)) is not None:
             self._alone_from_s = self.clock() + REFUSED_FOR_S
-            self._wait_again(call.tickets)
+            self._wait_again(call)
 
     def lost(self, call_id: int) -> list[int]:
         """Take note that a call cannot be answered any more; its frames wait for another worker.
@@ -224,92 +231,119 @@ class Dispatcher:
         Returns:
             Tickets given up.
         """
-        call = self._open.pop(call_id, None)
-        if call is None:
+        if (call := self._ended(call_id)) is None:
             return []
         known = self._members[call.member]
-        known.open -= len(call.tickets)
-        known.doubted_at = known.news.load.reports
-        for ticket in call.tickets:
-            self._losses[ticket] = self._losses.get(ticket, 0) + 1
-        given_up = [t for t in call.tickets if self._losses[t] >= self.max_losses]
+        known.doubted_at = known.load.reports
+        items = self._left_of(call)
+        for item in items:
+            item.losses += 1
+        given_up = [item.ticket for item in items if item.losses >= self.max_losses]
         for ticket in given_up:
-            del self._losses[ticket]
-        self._wait_again([ticket for ticket in call.tickets if ticket in self._losses])
+            del self._items[ticket]
+        self._wait_again(call)
         return given_up
 
     def wake_in(self) -> float | None:
         """Seconds until `calls` may have something new without any news, or None."""
-        held, ready = self._sorted_waiting()
-        if not self.members:
+        moments = [
+            self._due_in(wants, member)
+            for wants in self._waiting.wanted
+            if (member := self._for_next(wants)) is not None
+        ]
+        if self._held and self.members and self.clock() < self._alone_from_s:
+            moments.append(self._alone_from_s - self.clock())
+        return min(moments, default=None)
+
+    def _next_alone(self) -> Call | None:
+        one_is_under_way = any(call.alone for call in self._open.values())
+        if not self._held or one_is_under_way or self.clock() < self._alone_from_s:
             return None
-        moments = [self._waiting[ready[0]] + self.max_wait_s] if ready else []
-        if held and self.clock() < self._alone_from_s:
-            moments.append(self._alone_from_s)
-        return max(0.0, min(moments) - self.clock()) if moments else None
+        member = self._least_loaded(self._held[0], self.members)
+        return None if member is None else self._start(member, [self._held.pop(0)], alone=True)
 
-    def _heard(self, call_id: int, load: Load) -> Call | None:
-        """The call that a worker has come back on; None: it is no longer valid."""
-        call = self._open.pop(call_id, None)
-        if call is not None:
-            known = self._members[call.member]
-            known.open -= len(call.tickets)
-            known.owes_since = self.clock() if known.open else None
-            known.hear(load)
-        return call
+    def _next(self) -> Call | None:
+        for wants in self._waiting.wanted:
+            member = self._for_next(wants)
+            if member is not None and not self._due_in(wants, member):
+                items = self._waiting.take(wants, self.max_batch, self.room.left(member.node))
+                return self._start(member, items)
+        return None
 
-    def _wait_again(self, tickets: Sequence[int]) -> None:
-        for ticket in tickets:
-            self._waiting[ticket] = self.clock() - self.max_wait_s  # it has waited enough
-        self._waiting = dict(sorted(self._waiting.items()))  # the oldest holds up its stream
+    def _due_in(self, wants: Wants, member: Member) -> float:
+        """Seconds until the next message is to go to a worker."""
+        if not self._members[member].backlog or self._waiting.count(wants) >= self.max_batch:
+            return 0.0
+        return max(0.0, self._waiting.since_s(wants) + self.max_wait_s - self.clock())
 
-    def _least_loaded(self) -> Member | None:
-        candidates = sorted(self.members)
+    def _for_next(self, wants: Wants) -> Member | None:
+        """Who may have the next message; None: nobody, before there is news."""
+        takers = self.members
+        if self._waiting.count(wants) < self.max_batch:
+            light = Counter(
+                call.member
+                for call in self._open.values()
+                if call.wants == wants and len(call.tickets) < self.max_batch and not call.alone
+            )
+            takers = frozenset(member for member in takers if light[member] < UNDER_WAY)
+        return self._least_loaded(self._waiting.first(wants), takers)
+
+    def _least_loaded(self, item: Pending, takers: Iterable[Member]) -> Member | None:
+        """Who is done first with a frame, of those that may have it."""
+        candidates = sorted(
+            member
+            for member in takers
+            if member.model == item.wants.model and self.room.has(member.node, item.size)
+        )
         if not candidates:
             return None
         turn = self.spread % len(candidates)
         candidates = candidates[turn:] + candidates[:turn]
-        return min(candidates, key=self._done_in_s)
+        return min(candidates, key=lambda member: self._done_in_s(member, item.size))
 
-    def _done_in_s(self, member: Member) -> float:
+    def _done_in_s(self, member: Member, size: int) -> float:
         """Time until it would be done with one frame more, its way there included."""
         seconds = self._members[member].seconds_with(1)
         away = self.node and member.node and member.node != self.node
-        return seconds + self._frame_bytes / self.network_bytes_per_s if away else seconds
+        return seconds + size / self.network_bytes_per_s if away else seconds
 
-    def _due(self, *, idle: bool) -> tuple[tuple[int, ...], bool]:
-        """The tickets of the next call and whether they travel alone; none: wait."""
-        held, ready = self._sorted_waiting()
-        if held and self.clock() >= self._alone_from_s and not self._one_is_alone():
-            return (held[0],), True
-        if not ready:
-            return (), False
-        waited = self.clock() - self._waiting[ready[0]]
-        if not idle and len(ready) < self.max_batch and waited < self.max_wait_s:
-            return (), False
-        return tuple(ready[: self.max_batch]), False
-
-    def _one_is_alone(self) -> bool:
-        return any(call.alone for call in self._open.values())
-
-    def _sorted_waiting(self) -> tuple[list[int], list[int]]:
-        """Waiting tickets that must travel alone, and the others; oldest first."""
-        held: list[int] = []
-        ready: list[int] = []
-        for ticket in self._waiting:
-            alone = self._losses.get(ticket, 0) >= QUARANTINE_LOSSES
-            (held if alone else ready).append(ticket)
-        return held, ready
-
-    def _start(self, member: Member, tickets: tuple[int, ...], *, alone: bool) -> Call:
-        call = Call(self._next_call, member, tickets, alone)
+    def _start(self, member: Member, items: Sequence[Pending], *, alone: bool = False) -> Call:
+        size = sum(item.size for item in items)
+        tickets = tuple(item.ticket for item in items)
+        call = Call(self._next_call, member, tickets, items[0].wants, alone, size)
         self._next_call += 1
         self._open[call.call_id] = call
+        self.room.sent(member.node, size)
         known = self._members[member]
         known.open += len(tickets)
-        known.news.sent_since += len(tickets)
+        known.sent_since += len(tickets)
         if known.owes_since is None:
             known.owes_since = self.clock()
-        for ticket in tickets:
-            del self._waiting[ticket]
         return call
+
+    def _ended(self, call_id: int) -> Call | None:
+        """A call that is over, one way or another; None: it was before."""
+        if (call := self._open.pop(call_id, None)) is not None:
+            self._members[call.member].open -= len(call.tickets)
+            self.room.back(call.member.node, call.size)
+        return call
+
+    def _heard(self, call_id: int, load: Load) -> Call | None:
+        """The call that a worker has come back on; None: it is no longer valid."""
+        if (call := self._ended(call_id)) is not None:
+            known = self._members[call.member]
+            known.owes_since = self.clock() if known.open else None
+            known.hear(load)
+        return call
+
+    def _left_of(self, call: Call) -> list[Pending]:
+        """Its frames, without those that nobody waits for any more."""
+        return [self._items[ticket] for ticket in call.tickets if ticket in self._items]
+
+    def _wait_again(self, call: Call) -> None:
+        items = self._left_of(call)
+        for item in items:
+            item.since_s = self.clock() - self.max_wait_s  # it has waited enough
+        alone = [item for item in items if item.losses >= QUARANTINE_LOSSES]
+        self._held = sorted([*self._held, *alone], key=lambda item: item.ticket)
+        self._waiting.again(item for item in items if item.losses < QUARANTINE_LOSSES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from pipeline import models
@@ -40,6 +40,9 @@ class Machines(Protocol):
 
     def ask_for(self, workers: int) -> None:
         """So many segment workers there are to be: a cluster that can grow may make room."""
+
+    def room(self) -> Mapping[str, float]:
+        """Bytes that each stream worker may have under way, by machine; not named: no bound."""
 
     def going(self) -> Collection[str]:
         """Machines that will be gone soon, by their ids: what is there is to leave."""

@@ -22,6 +22,8 @@ MOST = 16
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it lie evenly in a circle, however many there are."""
 
+NO_BOUNDS: Mapping[str, float] = {}
+
 Neighbour: TypeAlias = tuple[Member, Load, Any]
 """A segment worker, how busy it is, and how to reach it."""
 
@@ -36,12 +38,19 @@ class Neighbours:
     """Of those that take frames, by the number of their model: a stream needs some of its own."""
     _all: Pool = field(default_factory=lambda: Pool({}, {}))
 
-    def set(self, places: Collection[Neighbour], *, model: int = 0) -> None:
+    def set(
+        self,
+        places: Collection[Neighbour],
+        *,
+        model: int = 0,
+        room: Mapping[str, float] = NO_BOUNDS,
+    ) -> None:
         """Say who is there; a load may say that a worker is leaving.
 
         Args:
             places: of all of them.
             model: the number of the one with which streams begin.
+            room: bytes that each stream worker may have under way, by machine.
         """
         found = {place[0]: place for place in places}
         if found.keys() != self._places.keys() or self._ring_is_old(found):
@@ -50,7 +59,7 @@ class Neighbours:
             for stands_at, member in takers:
                 self._rings[member.model].append((stands_at, member))
         self._places = found
-        self._all = _pool(places, model)
+        self._all = _pool(places, model, room)
 
     def of(self, number: int, owed: Collection[Member] = ()) -> Pool:
         """Those of one stream worker.
@@ -69,7 +78,7 @@ class Neighbours:
         others = [self._places[m] for m in owed if m not in near and m in self._places]
         leaving = [(m, replace(load, leaving=True), address) for m, load, address in others]
         there = [*(self._places[member] for member in near), *leaving]
-        return _pool(there, self._all.model)
+        return _pool(there, self._all.model, self._all.room)
 
     def _ring_is_old(self, found: Mapping[Member, Neighbour]) -> bool:
         takers = sum(map(len, self._rings.values()))
@@ -81,9 +90,10 @@ def _stands_at(member: Member) -> float:
     return crc32(member.worker_id.encode()) / 2**32
 
 
-def _pool(places: Collection[Neighbour], model: int) -> Pool:
+def _pool(places: Collection[Neighbour], model: int, room: Mapping[str, float]) -> Pool:
     return Pool(
         {member: load for member, load, _ in places},
         {member: address for member, _, address in places},
         model,
+        room,
     )

@@ -18,7 +18,6 @@ from typing import cast
 import numpy as np
 
 from pipeline._version import __version__
-from pipeline.arrays import Image
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError
 from pipeline.metrics.counts import GpuUse, WorkerCounts
@@ -29,7 +28,7 @@ from pipeline.stages import ModelInfo
 from pipeline.turns import EQUAL, Turn
 from workers.dispatch import Load
 from workers.logs import Line, LogTail
-from workers.transport import Answer, pack
+from workers.transport import Answer, Pictures, pack
 
 TRIAL_SIZE = (72, 128)
 """Networks bring pictures to a size of their own, so a small one costs what others cost."""
@@ -121,40 +120,33 @@ class SegmentWorker:
         return Loaded(info, __version__, socket.gethostname(), self._load())
 
     async def segment(
-        self,
-        source_id: str,
-        images: Sequence[Image],
-        *,
-        turn: Turn = EQUAL,
-        alone: bool = False,
+        self, pictures: Pictures, *, turn: Turn = EQUAL, alone: bool = False
     ) -> Answer:
-        """Segment the pictures of one stream; returns when all of them are done.
+        """Segment pictures of streams that claim the same; returns when all of them are done.
 
         Args:
-            source_id: streams take turns.
-            turn: what this one may claim.
-            images: uint8 (H, W, 3) BGR, possibly read-only.
+            pictures: by stream, which take turns; uint8 (H, W, 3) BGR, possibly read-only.
+            turn: what each of these streams may claim.
             alone: these have ended workers, one of them perhaps this one: batch them with nobody,
                 and leave them where another such call is here, which might take them along.
         """
         if not alone:
-            return await self._segmented(source_id, images, turn, alone=False)
+            return await self._segmented(pictures, turn, alone=False)
         if self._has_one_alone:
             return Answer(None, self._load())
         self._has_one_alone = True
         try:
-            return await self._segmented(source_id, images, turn, alone=True)
+            return await self._segmented(pictures, turn, alone=True)
         finally:
             self._has_one_alone = False
 
-    async def _segmented(
-        self, source_id: str, images: Sequence[Image], turn: Turn, *, alone: bool
-    ) -> Answer:
+    async def _segmented(self, pictures: Pictures, turn: Turn, *, alone: bool) -> Answer:
         arrived_s = self._clock()
-        futures = self._serving.segment(source_id, images, turn=turn, alone=alone)
+        asked = [(stream, image) for stream, images in pictures.items() for image in images]
+        futures = self._serving.segment(asked, turn=turn, alone=alone)
         found = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
         outcomes = cast("list[Segmented]", found)  # it raises nothing else
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        sizes = [(image.shape[0], image.shape[1]) for _, image in asked]
         return Answer(pack(outcomes, sizes), self._load(), self._clock() - arrived_s)
 
     def alive(self) -> int:

@@ -22,15 +22,15 @@ from pipeline.plan import StreamPlan
 from pipeline.runtime import Question, StreamThread
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import Command, End, Leave, Stream
-from pipeline.turns import Turn
-from workers.dispatch import Board, Dispatcher, Load, Member
+from workers.dispatch import Dispatcher, Load, Member
 from workers.logs import Line, LogTail
-from workers.remote_segmenter import RemoteSegmenter, Send
+from workers.remote_segmenter import RemoteSegmenter
+from workers.sender import Send, Sender
 
 Build: TypeAlias = Callable[[StreamPlan, AsyncSegmenter, StreamAccount], Stream]
 """The plan of a stream, the segmenter and the account -> the stream, not yet running."""
-Connect: TypeAlias = Callable[[Callable[[Member], Any], str, Turn], Send]
-"""From the way to find a worker's address, a source id and its claims, to what sends calls."""
+Connect: TypeAlias = Callable[[Callable[[Member], Any]], Send]
+"""From the way to find a worker's address to what sends calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Pool:
     """How to reach each; only the sender looks inside."""
     model: int = 0
     """The number of the model with which streams begin."""
+    room: Mapping[str, float] = field(default_factory=dict)
+    """Bytes that one stream worker may have under way, by machine."""
 
     @property
     def takers(self) -> frozenset[Member]:
@@ -80,7 +82,7 @@ class StreamWorker:
         connect: makes the function that sends calls to a segment worker.
         max_batch: frames in one call.
         max_wait_s: how long a frame waits for others before it is sent to a busy worker.
-        spread: number of the first stream, so that streams prefer different workers.
+        spread: number of the first stream, so that processes prefer different workers.
         node: the machine it is on; segment workers there are preferred, as far as that pays.
         network_bytes_per_s: between machines.
         tail: what this process logs.
@@ -98,7 +100,20 @@ class StreamWorker:
     _trim: Trimming = field(default_factory=Trimming)
     _streams: dict[str, _Running] = field(default_factory=dict)
     _pool: Pool = field(default_factory=lambda: Pool({}, {}))
-    _board: Board = field(default_factory=dict)
+    _sender: Sender = field(init=False)
+    _open: set[str] = field(default_factory=set)
+    """Streams that are not over."""
+
+    def __post_init__(self) -> None:
+        dispatcher = Dispatcher(
+            max_batch=self.max_batch,
+            max_wait_s=self.max_wait_s,
+            spread=self.spread,
+            node=self.node,
+            network_bytes_per_s=self.network_bytes_per_s,
+        )
+        send = self.connect(lambda member: self._pool.addresses[member])
+        self._sender = Sender(send, dispatcher)
 
     def begin(self, info: ModelInfo, pool: Pool, told: Mapping[str, Sequence[Command]]) -> None:
         """Start streams.
@@ -109,22 +124,16 @@ class StreamWorker:
             told: the ids of those to start, and what each was told before.
         """
         self._pool = pool
-        for number, plan in enumerate(self.streams):
-            if plan.id not in told:
-                continue
-            dispatcher = Dispatcher(
-                max_batch=self.max_batch,
-                max_wait_s=self.max_wait_s,
-                spread=self.spread + number,
-                board=self._board,
-                node=self.node,
-                network_bytes_per_s=self.network_bytes_per_s,
+        self._sender.set_members(pool.loads, pool.room)
+        plans = [plan for plan in self.streams if plan.id in told]
+        self._open.update(plan.id for plan in plans)
+        for plan in plans:
+            segmenter = RemoteSegmenter(
+                self._sender, plan.id, info=info, model=pool.model, turn=plan.turn
             )
-            send = self.connect(lambda member: self._pool.addresses[member], plan.id, plan.turn)
-            segmenter = RemoteSegmenter(send, info=info, dispatcher=dispatcher, model=pool.model)
-            segmenter.set_members(pool.loads)
             make = partial(self.build, plan, segmenter)
-            thread = StreamThread(plan.id, make, told=told[plan.id], then=segmenter.close)
+            over = partial(self._end, plan.id, segmenter)
+            thread = StreamThread(plan.id, make, told=told[plan.id], then=over)
             self._streams[plan.id] = _Running(thread, segmenter)
             thread.start()
 
@@ -132,15 +141,12 @@ class StreamWorker:
         """Take note of the segment workers there are now, and say how things stand."""
         self._pool = pool
         self._trim()
-        for member in self._board.keys() - pool.loads.keys():
-            del self._board[member]
-        for running in self._streams.values():
-            running.segmenter.set_members(pool.loads)
+        self._sender.set_members(pool.loads, pool.room)
         ends = {sid: one.thread.ended() for sid, one in self._streams.items()}
         return StreamReport(
             counts=tuple(running.thread.account.snapshot() for running in self._streams.values()),
             ends={source_id: end for source_id, end in ends.items() if end is not None},
-            owed_for_s=self._owed_for_s(),
+            owed_for_s=self._sender.owed_for_s(),
             pid=os.getpid(),
             lines=self.tail.take(),
             own_bytes=own_memory(),
@@ -159,13 +165,12 @@ class StreamWorker:
             if isinstance(command, Leave):
                 running.segmenter.give_up(command.cause, command.reason)
 
-    def _owed_for_s(self) -> dict[Member, float]:
-        """The longest of all streams counts: an answer to one may be lost alone."""
-        longest: dict[Member, float] = {}
-        for running in self._streams.values():
-            for member, owed_s in running.segmenter.owed_for_s().items():
-                longest[member] = max(owed_s, longest.get(member, 0.0))
-        return longest
+    def _end(self, source_id: str, segmenter: RemoteSegmenter) -> None:
+        """A stream is over; in its thread."""
+        segmenter.close()
+        self._open.discard(source_id)
+        if not self._open:
+            self._sender.close()
 
 
 def own_memory() -> int:

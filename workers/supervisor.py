@@ -261,12 +261,12 @@ class Supervisor(ControlledRun):
         self._successors.step(owed)
         self._give_up_without_workers()
         slots = (*self._crew.places, *self._successors.leaving)
-        self._neighbours.set([slot.place for slot in slots if slot.present], model=self._number)
+        places = [slot.place for slot in slots if slot.present]
+        self._neighbours.set(places, model=self._number, room=self._machines.room())
         self._let_begin()
         self._successors.let_go(self._slots, self._pool_of)
-        going = self._machines.going()
         for stream in self._slots:
-            stream.step(self._pool_of(stream), going)
+            stream.step(self._pool_of(stream), self._machines.going())
 
     def _pool_of(self, stream: StreamSlot) -> Pool:
         return self._neighbours.of(stream.number, stream.owed)

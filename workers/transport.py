@@ -1,17 +1,17 @@
 """How pictures and instances cross processes; nobody else knows these forms.
 
-Pictures travel as one list of contiguous arrays: a large one Ray copies once into shared memory,
-and the other side reads it there. Instances of a whole call travel as a handful of arrays laid end
-to end, because a hundred small arrays cost more to pickle than all their bytes. What is unpacked
-owns its memory: a tracker may keep a mask for minutes, and shared memory must not stay pinned by
-it.
+Pictures travel as one argument of contiguous arrays: a large one Ray copies once into shared
+memory, and the other side reads it there. Instances of a whole call travel as a handful of arrays
+laid end to end, because a hundred small arrays cost more to pickle than all their bytes. What is
+unpacked owns its memory: a tracker may keep a mask for minutes, and shared memory must not stay
+pinned by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
 from workers.dispatch import Load
+
+Pictures: TypeAlias = Mapping[str, Sequence[NDArray[np.uint8]]]
+"""The pictures of a call by stream; outcomes come in their order, one stream after another."""
 
 OPTIONAL = ("track_ids", "predicted", "embeddings", "keypoints")
 
@@ -55,9 +58,12 @@ class Answer:
     """From its arrival to this answer; the rest of the time until it is back it was on its way."""
 
 
-def pack_images(frames: Sequence[Frame]) -> list[NDArray[np.uint8]]:
-    """The pictures of `frames`, contiguous, so that pickling leaves them out of band."""
-    return [np.ascontiguousarray(frame.image) for frame in frames]
+def packed_pictures(frames: Iterable[tuple[str, Frame]]) -> Pictures:
+    """The pictures of frames, contiguous, so that pickling leaves them out of band."""
+    pictures: dict[str, list[NDArray[np.uint8]]] = {}
+    for stream, frame in frames:
+        pictures.setdefault(stream, []).append(np.ascontiguousarray(frame.image))
+    return pictures
 
 
 def pack(outcomes: Sequence[Instances | SegmentFailed], sizes: Sequence[tuple[int, int]]) -> Packed:

@@ -35,7 +35,7 @@ def run(rig: Rig) -> None:
 
     def feed() -> None:
         for _ in range(rounds):
-            futures = serving.segment(threading.current_thread().name, pictures)
+            futures = serving.segment([(threading.current_thread().name, one) for one in pictures])
             done.extend(len(future.result(timeout=rig.seconds)) for future in futures)
 
     busy = _Utilisation()

@@ -98,13 +98,27 @@ class Serving:
     def submit(self, frames: Sequence[Frame], *, turn: Turn = EQUAL) -> list[Future[Instances]]:
         """Let frames wait for the next batch; one future a frame, resolved exactly once."""
         pictures = [(frame.source_id, frame.image) for frame in frames]
-        return self._accept(pictures, turn=turn, alone=False)
+        return self.segment(pictures, turn=turn)
 
     def segment(
-        self, source_id: str, images: Sequence[Image], *, turn: Turn = EQUAL, alone: bool = False
+        self, pictures: Sequence[tuple[str, Image]], *, turn: Turn = EQUAL, alone: bool = False
     ) -> list[Future[Instances]]:
-        """`submit` for pictures of one stream; `alone`: each is a batch of its own."""
-        return self._accept([(source_id, image) for image in images], turn=turn, alone=alone)
+        """`submit` for pictures with the ids of their streams; `alone`: each is its own batch."""
+        jobs = [_Job(image) for _, image in pictures]
+        with self._changed:
+            closed = self._closed
+            if not closed:
+                for (source_id, _), job in zip(pictures, jobs, strict=True):
+                    job.future.set_running_or_notify_cancel()  # nobody else may resolve it
+                    if alone:
+                        self._alone.append(job)
+                    else:
+                        self._batcher.add(source_id, [job], turn)
+                self.waiting += len(jobs)
+                self._changed.notify()
+        if closed:
+            _refuse(jobs, self._why_closed)
+        return [job.future for job in jobs]
 
     def close(self) -> None:
         """Fail what still waits, end what the model has, release it and end the thread."""
@@ -134,25 +148,6 @@ class Serving:
             buckets=self.device.buckets,
             gpu=self._gpu(),
         )
-
-    def _accept(
-        self, pictures: Sequence[tuple[str, Image]], *, turn: Turn, alone: bool
-    ) -> list[Future[Instances]]:
-        jobs = [_Job(image) for _, image in pictures]
-        with self._changed:
-            closed = self._closed
-            if not closed:
-                for (source_id, _), job in zip(pictures, jobs, strict=True):
-                    job.future.set_running_or_notify_cancel()  # nobody else may resolve it
-                    if alone:
-                        self._alone.append(job)
-                    else:
-                        self._batcher.add(source_id, [job], turn)
-                self.waiting += len(jobs)
-                self._changed.notify()
-        if closed:
-            _refuse(jobs, self._why_closed)
-        return [job.future for job in jobs]
 
     def _run(self, load: Loader, trial: Sequence[Image]) -> None:
         try:

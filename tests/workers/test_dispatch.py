@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from workers.dispatch import Board, Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.waiting import Wants
 
 A0, A1 = Member("a", 0), Member("a", 1)
 B0 = Member("b", 0)
@@ -75,6 +76,70 @@ def test_a_full_call_does_not_wait(clock: Clock) -> None:
     for ticket in range(1, 6):
         made.add(ticket)
     assert sent(made) == [(A0, (1, 2, 3, 4))]
+
+
+def test_a_busy_worker_has_two_messages_that_are_not_full_and_then_the_next_when_one_is_back(
+    clock: Clock,
+) -> None:
+    made = dispatcher(clock, A0)
+    calls = []
+    for ticket in range(2):
+        clock.now += 0.01
+        made.add(ticket)
+        clock.now += 0.01
+        calls += made.calls()
+    assert [call.tickets for call in calls] == [(0,), (1,)]
+    made.add(2)
+    clock.now += 10.0
+    made.add(3)
+    assert made.calls() == []
+    assert made.wake_in() is None  # only an answer, or a message's worth of frames, moves it
+    made.answered(calls[0].call_id, Load(1, 0.1))
+    assert sent(made) == [(A0, (2, 3))]
+    for ticket in range(4, 9):
+        made.add(ticket)
+    assert sent(made) == [(A0, (4, 5, 6, 7))]
+
+
+def test_frames_for_a_machine_without_room_wait_and_none_is_dropped(clock: Clock) -> None:
+    near, far = Member("a", 0, node="near"), Member("b", 0, node="far")
+    made = dispatcher(clock, near, far, node="near", max_batch=1)
+    made.room.most = {"near": 100.0, "far": 25.0}
+    for ticket in range(8):
+        made.add(ticket, 20)
+    calls = made.calls()
+    assert [call.member for call in calls] == [near, far, near, near, near]  # 100 bytes from here
+    assert made.wake_in() is None
+    made.answered(calls[0].call_id, IDLE)
+    (one,) = made.calls()
+    assert (one.member, one.tickets) == (near, (5,))  # to `far` another 20 would be too many
+    for call in (*calls[1:], one):
+        made.answered(call.call_id, IDLE)
+    assert [call.tickets for call in made.calls()] == [(6,), (7,)]
+
+
+def test_frames_go_to_workers_of_their_model_alone(clock: Clock) -> None:
+    new = Member("c", 0, model=1)
+    made = dispatcher(clock, A0, new)
+    made.add(1, stream="a")
+    made.add(2, stream="b", wants=Wants(model=1))
+    assert sorted(sent(made)) == [(A0, (1,)), (new, (2,))]
+
+
+def test_a_stream_that_is_forgotten_takes_its_frames_along_wherever_they_are(
+    clock: Clock,
+) -> None:
+    made = dispatcher(clock, A0, B0, max_losses=9)
+    made.add(1, stream="a")
+    made.add(2, stream="b")
+    call = only(made.calls())
+    made.add(3, stream="a")
+    assert made.forget("a") == [1, 3]
+    made.lost(call.call_id)
+    assert sent(made) == [(B0, (2,))]
+    assert made.forget("b") == [2]
+    made.set_members({})
+    assert (made._items, made._waiting.wanted, made._open) == ({}, [], {})
 
 
 def test_the_worker_that_will_be_done_first_is_chosen(clock: Clock) -> None:
@@ -260,21 +325,6 @@ def test_a_worker_that_is_leaving_answers_what_it_has_and_gets_no_more(clock: Cl
     assert sent(made) == [(A0, (4,))]
 
 
-def test_what_one_stream_has_sent_or_heard_the_others_of_its_process_know(clock: Clock) -> None:
-    board: Board = {}
-    first, second = (dispatcher(clock, A0, B0, board=board) for _ in range(2))
-    first.add(1)
-    call = only(first.calls())
-    assert call.member == A0
-    second.add(1)
-    assert sent(second) == [(B0, (1,))]
-    first.answered(call.call_id, Load(5, 0.1))
-    for _ in range(2):
-        second.add(2)
-        clock.now += 0.01
-        assert [member for member, _ in sent(second)] == [B0]
-
-
 def test_a_frame_that_lost_two_workers_travels_alone_and_one_at_a_time(clock: Clock) -> None:
     made = dispatcher(clock, A0)
     for generation in range(2):
@@ -330,4 +380,4 @@ def test_an_answered_frame_leaves_no_trace(clock: Clock) -> None:
         for call in made.calls():
             made.answered(call.call_id, IDLE)
     assert made.wake_in() is None
-    assert (made._waiting, made._losses, made._open) == ({}, {}, {})
+    assert (made._items, made._waiting.wanted, made._open) == ({}, [], {})

@@ -29,9 +29,7 @@ def on_workers(make: Callable[[StreamAccount], Stream]) -> End:
     worker = StreamWorker(
         streams=[StreamPlan(source=SourcePlan(id="cam", url="cam.mp4"))],
         build=lambda plan, segmenter, account: make(account),
-        connect=lambda address, source_id, turn: (
-            lambda call, images: pytest.fail("nothing to send")
-        ),
+        connect=lambda address: lambda call, pictures: pytest.fail("nothing to send"),
         max_batch=4,
         max_wait_s=0.0,
     )

@@ -105,7 +105,7 @@ def test_a_call_gets_its_results_in_its_own_order() -> None:
     model = Model()
 
     async def use(worker: SegmentWorker) -> None:
-        assert found(await worker.segment("cam", images(3, 1, 2))) == [3, 1, 2]
+        assert found(await worker.segment({"cam": images(3, 1, 2)})) == [3, 1, 2]
 
     with_worker(model, use)
     assert model.batches == [[3, 1, 2]]
@@ -115,7 +115,7 @@ def test_waiting_calls_of_several_streams_share_a_batch_and_take_turns() -> None
     model = Model()
 
     async def use(worker: SegmentWorker) -> None:
-        calls = [worker.segment("a", images(1, 2, 3)), worker.segment("b", images(11))]
+        calls = [worker.segment({"a": images(1, 2, 3)}), worker.segment({"b": images(11)})]
         answers = await asyncio.gather(*calls)
         assert [found(answer) for answer in answers] == [[1, 2, 3], [11]]
 
@@ -128,9 +128,9 @@ def test_who_has_a_larger_share_or_a_higher_priority_gets_more_of_a_batch() -> N
 
     async def use(worker: SegmentWorker) -> None:
         await asyncio.gather(
-            worker.segment("a", images(1, 2)),
-            worker.segment("b", images(11, 12, 13, 14), turn=Turn(share=2)),
-            worker.segment("c", images(21, 22), turn=Turn(priority=1)),
+            worker.segment({"a": images(1, 2)}),
+            worker.segment({"b": images(11, 12, 13, 14)}, turn=Turn(share=2)),
+            worker.segment({"c": images(21, 22)}, turn=Turn(priority=1)),
         )
 
     with_worker(model, use, max_batch=8, max_wait_s=10.0)
@@ -142,10 +142,10 @@ def test_frames_that_come_while_the_device_is_busy_go_together() -> None:
 
     async def use(worker: SegmentWorker) -> None:
         model.gate.clear()
-        first = asyncio.ensure_future(worker.segment("a", images(1)))
+        first = asyncio.ensure_future(worker.segment({"a": images(1)}))
         await asyncio.to_thread(model.entered.acquire)
         rest = [
-            asyncio.ensure_future(worker.segment(s, images(n))) for s, n in (("a", 2), ("b", 3))
+            asyncio.ensure_future(worker.segment({s: images(n)})) for s, n in (("a", 2), ("b", 3))
         ]
         await asyncio.sleep(0)
         assert worker.report().load.waiting == 3
@@ -162,7 +162,7 @@ def test_a_batch_too_large_for_the_device_is_halved() -> None:
     model.room = 2
 
     async def use(worker: SegmentWorker) -> None:
-        assert found(await worker.segment("a", images(1, 2, 3, 4))) == [1, 2, 3, 4]
+        assert found(await worker.segment({"a": images(1, 2, 3, 4)})) == [1, 2, 3, 4]
 
     with_worker(model, use)
     assert model.batches == [[1, 2, 3, 4], [1, 2], [3, 4]]
@@ -173,7 +173,7 @@ def test_a_frame_that_fails_alone_fails_by_name_and_its_neighbours_do_not() -> N
     model.poison = {2}
 
     async def use(worker: SegmentWorker) -> None:
-        answer = await worker.segment("a", images(1, 2, 3))
+        answer = await worker.segment({"a": images(1, 2, 3)})
         assert found(answer) == [1, "bad_frame: poison", 3]
         assert worker.report().counts.failed == {"bad_frame": 1}
 
@@ -185,7 +185,7 @@ def test_a_frame_that_was_alone_from_the_start_gets_a_second_chance() -> None:
     model.poison = {2}
 
     async def use(worker: SegmentWorker) -> None:
-        assert found(await worker.segment("a", images(2))) == ["bad_frame: poison"]
+        assert found(await worker.segment({"a": images(2)})) == ["bad_frame: poison"]
 
     with_worker(model, use)
     assert model.batches == [[2], [2]]
@@ -197,7 +197,7 @@ def test_one_bad_frame_does_not_make_a_worker_broken() -> None:
 
     async def use(worker: SegmentWorker) -> None:
         for _ in range(4):
-            answer = await worker.segment("a", images(1, 2, 3, 4))
+            answer = await worker.segment({"a": images(1, 2, 3, 4)})
             assert found(answer) == [1, "model_error: ZeroDivisionError: no such thing", 3, 4]
         assert worker.report().broken is None
 
@@ -211,7 +211,7 @@ def test_a_device_that_fails_everything_asks_to_be_replaced() -> None:
     async def use(worker: SegmentWorker) -> None:
         for _ in range(3):
             assert worker.report().broken is None
-            await worker.segment("a", images(1))
+            await worker.segment({"a": images(1)})
         assert worker.report().broken == (
             "the model failed 3 batches running: ZeroDivisionError: no such thing"
         )
@@ -224,9 +224,9 @@ def test_a_call_that_must_be_alone_shares_no_batch() -> None:
 
     async def use(worker: SegmentWorker) -> None:
         await asyncio.gather(
-            worker.segment("a", images(1)),
-            worker.segment("b", images(2), alone=True),
-            worker.segment("c", images(3)),
+            worker.segment({"a": images(1)}),
+            worker.segment({"b": images(2)}, alone=True),
+            worker.segment({"c": images(3)}),
         )
 
     with_worker(model, use)
@@ -237,7 +237,7 @@ def test_the_model_is_called_by_one_thread_and_batches_are_counted() -> None:
     model = Model()
 
     async def use(worker: SegmentWorker) -> None:
-        await asyncio.gather(*(worker.segment("a", images(n, n)) for n in range(6)))
+        await asyncio.gather(*(worker.segment({"a": images(n, n)}) for n in range(6)))
         report = worker.report()
         assert report.counts.frames == 12
         assert report.counts.batches == {4: 3}
@@ -255,7 +255,7 @@ def test_a_picture_size_never_seen_before_is_served_and_counted() -> None:
     async def use(worker: SegmentWorker) -> None:
         known = len(model.buckets)
         large = np.full((5, 7, 3), 9, np.uint8)
-        assert found(await worker.segment("a", [*images(1), large])) == [1, 9]
+        assert found(await worker.segment({"a": [*images(1), large]})) == [1, 9]
         assert worker.report().counts.buckets == known + 2
 
     with_worker(model, use)
@@ -265,10 +265,10 @@ def test_closing_leaves_no_task_and_nobody_waiting() -> None:
     model = Model()
 
     async def use(worker: SegmentWorker) -> None:
-        await worker.segment("a", images(1))
+        await worker.segment({"a": images(1)})
         await worker.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert found(await worker.segment("a", images(2))) == ["closed: the segmenter is closed"]
+        assert found(await worker.segment({"a": images(2)})) == ["closed: the segmenter is closed"]
 
     async def main() -> None:
         worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=0.0)
@@ -284,7 +284,7 @@ def test_closing_answers_those_who_wait() -> None:
     async def main() -> list[int | str]:
         worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=60.0)
         await worker.load()
-        call = asyncio.ensure_future(worker.segment("a", images(1)))
+        call = asyncio.ensure_future(worker.segment({"a": images(1)}))
         await asyncio.sleep(0)
         await worker.close()
         return found(await call)
@@ -300,12 +300,12 @@ def test_of_two_calls_that_must_be_alone_the_second_is_refused_until_the_first_i
         worker = SegmentWorker(lambda: model, worker_id="s", max_batch=4, max_wait_s=0.0)
         await worker.load()
         model.gate.clear()
-        first = asyncio.ensure_future(worker.segment("a", images(1), alone=True))
+        first = asyncio.ensure_future(worker.segment({"a": images(1)}, alone=True))
         await asyncio.sleep(0)
-        second = await worker.segment("b", images(2), alone=True)
+        second = await worker.segment({"b": images(2)}, alone=True)
         model.gate.set()
         done = found(await first)
-        third = found(await worker.segment("b", images(2), alone=True))
+        third = found(await worker.segment({"b": images(2)}, alone=True))
         await worker.close()
         return [done, None if second.outcomes is None else found(second), third]
 

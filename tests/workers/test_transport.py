@@ -10,7 +10,7 @@ from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from workers.transport import pack, pack_images, unpack
+from workers.transport import pack, packed_pictures, unpack
 
 
 def instances(count: int, size: tuple[int, int], seed: int = 0, **more: object) -> Instances:
@@ -84,6 +84,9 @@ def test_unpacked_instances_own_writable_memory_whatever_they_came_in() -> None:
 
 def test_a_view_with_gaps_is_sent_as_a_whole_picture() -> None:
     image = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
-    (sent,) = pack_images([Frame("cam", 0, 0, 0.0, image[::2, ::2])])
+    frame = Frame("cam", 0, 0, 0.0, image[::2, ::2])
+    packed = packed_pictures([("cam", frame), ("yard", frame), ("yard", frame)])
+    assert {stream: len(pictures) for stream, pictures in packed.items()} == {"cam": 1, "yard": 2}
+    (sent,) = packed["cam"]
     assert sent.flags.c_contiguous
     assert_array_equal(sent, image[::2, ::2])

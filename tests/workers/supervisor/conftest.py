@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.config import parse
@@ -34,13 +32,13 @@ from pipeline.testing import (
     make_frames,
     make_instances,
 )
-from pipeline.turns import Turn
-from workers.dispatch import Call, Member
+from workers.dispatch import Member
 from workers.lives import Limits
 from workers.segment import SegmentWorker
+from workers.sender import Send
 from workers.stream import StreamWorker
 from workers.supervisor import Supervisor
-from workers.transport import Answer
+from workers.transport import Answer, Pictures
 
 LIMITS = Limits(poll_s=0.01, ping_timeout_s=20.0)
 FRAMES = 40
@@ -108,8 +106,8 @@ class LocalWorker:
                 self._open.remove(future)
                 settle()
 
-    def segment(self, source_id: str, images: list[NDArray[np.uint8]]) -> "Future[Answer]":
-        return self.call("segment", source_id, images)
+    def segment(self, pictures: Pictures) -> "Future[Answer]":
+        return self.call("segment", pictures)
 
     def kill(self) -> None:
         with self._door:
@@ -152,6 +150,9 @@ class Machines:
 
     def ask_for(self, workers: int) -> None:
         self.asked.append(workers)
+
+    def room(self) -> dict[str, float]:
+        return {}
 
     def going(self) -> frozenset[str]:
         return frozenset()
@@ -224,10 +225,8 @@ class Noted:
         return tuple(self._seen[0 if key is None else 1 + self._seen.index(key) :])
 
 
-def _connect(
-    address: Callable[[Member], Any], source_id: str, turn: Turn
-) -> Callable[[Call, list[NDArray[np.uint8]]], "Future[Answer]"]:
-    return lambda call, images: address(call.member).segment(source_id, images)
+def _connect(address: Callable[[Member], Any]) -> Send:
+    return lambda call, pictures: address(call.member).segment(pictures)
 
 
 def stub() -> StubSegmenter:
