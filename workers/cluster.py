@@ -163,11 +163,11 @@ class Cluster:
         return self._placement.missing(self._nodes())
 
     def ask_for(self, workers: int) -> None:
-        """See `Machines`; a Ray of our own has one machine, and that is all."""
+        """See `Machines`; who has a fixed number takes what there is."""
         for seat in [seat for seat in self._seats if seat.empty]:
             self._seats.remove(seat)
             seat.release()
-        if self._joined:
+        if self._joined and self._placement.grows:
             each = self._placement.takes(self._nodes())
             ray_growth.ask_for(workers, each, self._plan.cluster.segment_labels)
 

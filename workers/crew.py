@@ -85,8 +85,7 @@ class Crew:
             self._ask()
 
     def _ask(self) -> None:
-        if self.scaler is not None:
-            self.machines.ask_for(self.scaler.wanted)
+        self.machines.ask_for(self.count)
 
     def _demand(self) -> Demand:
         loads = [place.place[1] for place in self.places if place.ready]

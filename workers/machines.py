@@ -39,7 +39,10 @@ class Machines(Protocol):
         """A `StreamWorker` for these streams; None: there is no room now."""
 
     def ask_for(self, workers: int) -> None:
-        """So many segment workers there are to be: a cluster that can grow may make room."""
+        """So many segment workers there are to be, said again when one has left.
+
+        A cluster that can grow may make room, and what was kept for who has left is given back.
+        """
 
     def room(self) -> Mapping[str, float]:
         """Bytes that each stream worker may have under way, by machine; not named: no bound."""

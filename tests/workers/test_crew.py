@@ -130,7 +130,17 @@ def test_without_bounds_there_are_as_many_as_the_machines_are_good_for() -> None
     assert lab.states == ["ready"]
     lab.segment_workers = 3
     lab.last(1)
-    assert (lab.states, lab.asked) == (["ready"] * 3, [])
+    assert (lab.states, lab.asked) == (["ready"] * 3, [1])
+
+
+def test_the_machines_hear_of_a_place_that_became_free_on_one_that_goes() -> None:
+    lab = Lab(most=0, segment_workers=2)
+    lab.last(1)
+    lab.away, lab.segment_workers = {"node-1"}, 1
+    lab.last(1)
+    assert (lab.states, lab.asked) == (["ready", "leaving"], [2])
+    lab.last(5)
+    assert (lab.states, lab.asked) == (["ready", "resting"], [2, 1])
 
 
 def test_more_work_brings_workers_and_less_of_it_lets_them_go() -> None:
