@@ -124,8 +124,8 @@ class Postgresql(Shared):
         for frame in frames:
             run, epoch, number = frame["run"], frame["epoch"], frame["frame"]
             frame["instances"] = rows.get((run, epoch, number), [])
-            body = json.dumps(frame, separators=(",", ":"), ensure_ascii=False).encode()
-            pairs.append((f"{run}:{source}:{epoch}:{number}", body))
+            body = json.dumps(frame, separators=(",", ":"), ensure_ascii=False, default=str)
+            pairs.append((f"{run}:{source}:{epoch}:{number}", body.encode()))
         return pairs + [(f"{end['run']}:{source}:end", end["end_record"].encode()) for end in ends]
 
 
