@@ -27,9 +27,9 @@ def machine(*packages: str) -> str:
     return "; ".join([*parts, f"commit {_commit()}"])
 
 
-def resident_mb() -> float:
-    """Of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_mb(pid: int | None = None) -> float:
+    """Of a process; None: of this one."""
+    pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
     return pages * 4096 / 1e6
 
 

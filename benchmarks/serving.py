@@ -167,7 +167,9 @@ def write_config(folder: Path) -> Path:
 
 
 @contextmanager
-def served(config: Path, *, local: bool) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]:
+def served(
+    config: Path, *, local: bool, token: str = ""
+) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]:
     """A service, and the way to ask it; told to end behind the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -176,13 +178,15 @@ def served(config: Path, *, local: bool) -> Iterator[tuple[Any, subprocess.Popen
     command += ["--port", str(port), *(["--local"] if local else [])]
     run = subprocess.Popen(command, start_new_session=True)
 
+    shown = {"Authorization": f"Bearer {token}"} if token else {}
+
     def asked(method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}{path}",
             data=data,
             method=method,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **shown},
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
             text = answer.read().decode()

@@ -155,15 +155,17 @@ class LiveSink:
             size = even(self._pixels().shape[:2])
             began = self._clock()
             self._calling_since = began
+            way, due_s = None, 0.0
             try:
                 way = self._connect(size)
-                try:
-                    self._send_all(way, size)
-                finally:
-                    self._connected = False
-                    way.close()
+                self._send_all(way, size)
             except NotOut as error:
-                self._over.wait(self._failed(error, lasted_s=self._clock() - began))
+                due_s = self._clock() + self._failed(error, lasted_s=self._clock() - began)
+            finally:
+                self._connected = False
+                if way is not None:
+                    way.close()
+            self._over.wait(max(0.0, due_s - self._clock()))
 
     def _send_all(self, way: Way, size: tuple[int, int]) -> None:
         """Send until the stream is over, one picture every 1/fps s; late ones are left out."""
@@ -257,6 +259,7 @@ def open_live(target: SinkTarget) -> LiveSink:
         username=place.username,
         password=place.password,
         key=None if key is None else Secret(key),
+        tls=place.tls,
     )
     relay = _relay_of(target, destination) if place.scheme == "srt" else None
     options = with_codec(options)

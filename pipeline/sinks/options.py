@@ -317,6 +317,9 @@ LIVE = {
 }
 """Options of every scheme that sends video as it comes."""
 
+LIVE_TLS = {**LIVE, "tls_ca_file": TLS["tls_ca_file"]}
+"""Options of every such scheme that is encrypted."""
+
 SRT = {
     **{key: option for key, option in LIVE.items() if key != "username"},
     "streamid": text(None, "a name", "what a server tells streams apart by"),

@@ -1,16 +1,26 @@
-"""`Outgoing`: one connection over which coded pictures leave; FFmpeg's muxers do the talking."""
+"""`Outgoing`: one connection over which coded pictures leave; FFmpeg's muxers do the talking.
+
+They do so in a thread of FFmpeg's own (its muxer `fifo`): PyAV keeps Python's lock while a muxer
+connects, so that a server which accepts and stays silent would stop the whole process. Who connects
+again is `LiveSink`; why not FFmpeg, `docs/decisions/0007-own-reconnecting.md` says.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EIO
 from fractions import Fraction
 from urllib.parse import quote
 
 import av
 import av.error
 import numpy as np
+from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -18,14 +28,16 @@ from numpy.typing import NDArray
 from pipeline.errors import SinkError
 from pipeline.secrets import Secret, scrub
 from pipeline.sinks.relay import Relay
+from pipeline.sinks.tls import Tls, distrust
 
 TIMESCALE = 90_000
-CONNECT_S = 5.0
-"""How long it may take to get through."""
+CONNECT_S = SILENT_S = 5.0
+"""How long it may take to get through; how long a server of RTMP may take nothing."""
+_PORTS = {"rtsps": 322, "rtmps": 443}
 _FORMATS = {"rtmp": "flv", "rtmps": "flv", "udp": "mpegts", "srt": "mpegts"}
 _OPTIONS = {
-    "flv": {"flvflags": "no_duration_filesize"},
-    "rtsp": {"rtsp_transport": "tcp"},
+    "flv": {"flvflags": "no_duration_filesize", "rw_timeout": f"{SILENT_S * 1e6:.0f}"},
+    "rtsp": {"rtsp_transport": "tcp", "timeout": f"{CONNECT_S * 1e6:.0f}"},
     "mpegts": {"mpegts_flags": "resend_headers"},
 }
 
@@ -46,6 +58,7 @@ class Destination:
     password: Secret | None = None
     key: Secret | None = None
     """Comes behind the path."""
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host_and_port}" + (f"/{self.path}" if self.path else "")
@@ -96,15 +109,11 @@ class Outgoing:
         relay: Relay | None = None,
     ) -> None:
         self._destination, self._relay = destination, relay
-        kind = _FORMATS.get(destination.scheme, "rtsp")
+        self._packets, self._silent, self._began_s = 0, False, time.monotonic()
+        if destination.scheme == "rtmps":  # at whose certificates FFmpeg does not look
+            see_certificate(destination)
         try:
-            self._container = av.open(
-                relay or destination.reveal(),
-                "w",
-                format=kind,
-                options=_OPTIONS[kind] | ({} if relay is None else {"flush_packets": "1"}),
-                timeout=CONNECT_S,
-            )
+            self._container = _opened(destination, relay)
         except (av.error.FFmpegError, ValueError) as error:
             if relay is not None:
                 relay.close()
@@ -144,20 +153,70 @@ class Outgoing:
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
+                self._packets += 1
         except (av.error.FFmpegError, OSError) as error:
+            self._silent = isinstance(error, TimeoutError) or self._unanswered(error)
+            if self._packets <= 1 and error.errno == EIO:
+                see_certificate(self._destination)  # FFmpeg does not say that it is for that
             raise self._told(error) from None
-        return self._relay is None or self._relay.through
+        return self._packets > 1 if self._relay is None else self._relay.through
 
     def close(self) -> None:
         """Say goodbye, as far as anybody listens."""
+        if self._silent:  # FFmpeg's thread tries to say it; Python's lock would be kept meanwhile
+            time.sleep(2 * SILENT_S + 1.0)
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
         if self._relay is not None:
             self._relay.close()
 
+    def _unanswered(self, error: Exception) -> bool:
+        """Whether it is what RTSP calls it where no answer comes."""
+        nothing = self._packets <= 1 and isinstance(error, av.error.InvalidDataError)
+        return nothing and time.monotonic() - self._began_s >= SILENT_S
+
     def _told(self, error: Exception) -> NotOut:
         if isinstance(error, av.error.ProtocolNotFoundError):
             return NotOut(f"{self._destination}: this PyAV's FFmpeg does not speak it")
+        if self._silent:
+            return NotOut(f"{self._destination}: no answer within {SILENT_S:g} s")
         reason = self._relay and self._relay.reason()
         reason = reason or getattr(error, "strerror", None) or str(error)
         return NotOut(f"{self._destination}: {scrub(reason)}")
+
+
+def _opened(destination: Destination, relay: Relay | None) -> OutputContainer:
+    """Where packets go. The second is taken once the first is out: then somebody has let us in."""
+    kind = _FORMATS.get(destination.scheme, "rtsp")
+    options = _OPTIONS[kind]
+    if relay is not None:
+        return av.open(relay, "w", format=kind, options=options | {"flush_packets": "1"})
+    if destination.tls is not None:
+        options = options | {"tls_verify": "1", "ca_file": destination.tls.known or ""}
+    told = ":".join(f"{key}={_escaped(value)}" for key, value in options.items())
+    own_thread = {"fifo_format": kind, "format_opts": told, "queue_size": "1"}
+    return av.open(destination.reveal(), "w", format="fifo", container_options=own_thread)
+
+
+def _escaped(value: str) -> str:
+    return re.sub(r"([\\':=])", r"\\\1", value)
+
+
+def see_certificate(destination: Destination) -> None:
+    """See that the other end is who it is meant to be, where that is encrypted.
+
+    Raises:
+        NotOut: it is not, or nobody is there.
+    """
+    if destination.tls is None:
+        return
+    place = destination.host, destination.port or _PORTS[destination.scheme]
+    try:
+        with (
+            socket.create_connection(place, CONNECT_S) as plain,
+            destination.tls.context().wrap_socket(plain, server_hostname=destination.host),
+        ):
+            return
+    except OSError as error:
+        reason = distrust(error) or error.strerror or str(error)
+        raise NotOut(f"{destination}: {reason}") from None

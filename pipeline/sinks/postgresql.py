@@ -23,8 +23,6 @@ _NOT_US = ("28", "3D", "3F", "42")
 """Classes of SQLSTATE: credentials, no such database or schema, rights and tables."""
 _NO_TABLE = "42P01"
 _NOT_THIS_MESSAGE = ("22", "23", "54")
-_TRUSTED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem", "/etc/ssl/cert.pem")
-"""Whom the system trusts; the client's own library looks in none of these places."""
 _SAID_WITHOUT_CODE = {
     "password authentication failed": "check user name and password",
     "no password supplied": "give one with password_env or password_file",
@@ -38,8 +36,7 @@ def engine_of(place: ServicePlace) -> Engine:
     """Connections to a database; what is not answered in time is given up by the server, too."""
     tls: dict[str, Any] = {"sslmode": "prefer"}
     if place.tls is not None:
-        known = place.tls.ca_file or next(filter(os.path.exists, _TRUSTED), "system")
-        tls = {"sslmode": "verify-full", "sslrootcert": known}
+        tls = {"sslmode": "verify-full", "sslrootcert": place.tls.known or "system"}
         tls |= {"sslcert": place.tls.cert_file, "sslkey": place.tls.key_file}
 
     def connect() -> psycopg.Connection[Any]:

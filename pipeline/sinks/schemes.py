@@ -7,18 +7,17 @@ from dataclasses import replace
 
 from pipeline.catalogue import Catalogue
 from pipeline.formats.image_ids import read_image_ids
-from pipeline.sinks import relay, rules
+from pipeline.sinks import rules
+from pipeline.sinks.live_schemes import LIVE_SCHEMES
 from pipeline.sinks.options import (
     ANNOTATED,
     CODING,
     EVENTS,
-    LIVE,
     MESSAGES,
     OBJECTS,
     RECORDS,
     ROLLING,
     SERVICE,
-    SRT,
     TABLES,
     TLS,
     Option,
@@ -70,36 +69,8 @@ def _webhook(name: str, tls: Mapping[str, Option]) -> Scheme:
     )
 
 
-_LIVE = [
-    Scheme(
-        name,
-        "pipeline.sinks.live:open_live",
-        f"annotated video as it comes, sent over {over}",
-        writes="address",
-        options=LIVE,
-        rule=rules.udp if name == "udp" else rules.live,
-    )
-    for name, over in (
-        ("rtsp", "RTSP"),
-        ("rtsps", "RTSP and TLS"),
-        ("rtmp", "RTMP"),
-        ("rtmps", "RTMP and TLS"),
-        ("udp", "UDP"),
-    )
-]
-_SRT = Scheme(
-    "srt",
-    "pipeline.sinks.live:open_live",
-    "annotated video as it comes, sent over SRT",
-    writes="address",
-    options=SRT,
-    rule=rules.srt,
-    lacks=relay.missing,
-)
-
 _BUILT_IN = [
-    *_LIVE,
-    _SRT,
+    *LIVE_SCHEMES,
     Scheme(
         "jsonl",
         "pipeline.sinks.jsonl:open_jsonl",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+_TRUSTED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem", "/etc/ssl/cert.pem")
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
@@ -19,6 +21,11 @@ class Tls:
     """Our own certificate; None: we show none."""
     key_file: str | None = None
     """The key of ours; None: it lies in the same file."""
+
+    @property
+    def known(self) -> str | None:
+        """The file of who is trusted, for libraries that do not find the system's by themselves."""
+        return self.ca_file or next(filter(os.path.exists, _TRUSTED), None)
 
     def context(self) -> ssl.SSLContext:
         """For clients that speak TLS through Python.

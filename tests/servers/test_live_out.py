@@ -1,11 +1,14 @@
 """Annotated video sent to a real receiver that comes, goes, and takes nothing for a while."""
 
+import contextlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -127,6 +130,66 @@ def test_a_receiver_that_is_killed_is_found_again(listen: Listen, tmp_path: Path
     numbers = received(second)
     assert numbers == sorted(numbers)
     assert numbers[0] > killed_at
+
+
+@pytest.mark.parametrize("kind", ["rtmp", "rtsp"])
+def test_a_server_that_lets_us_in_and_says_nothing_stops_nobody(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pipeline.sinks.live.STUCK_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        feed = Feed(f"{kind}://127.0.0.1:{silent.getsockname()[1]}/live/gate")
+        feed.until(lambda: "asked again until it takes pictures" in caplog.text)
+        assert "has taken nothing for" in caplog.text
+        began = time.monotonic()
+        feed.sink.close()
+    assert time.monotonic() - began < 3
+    assert feed.slowest_s < 0.5  # PyAV alone keeps Python's lock while it connects
+
+
+def test_an_encrypted_way_goes_to_who_is_known_and_to_nobody_else(
+    listen: Listen,
+    proxy: Callable[..., Any],
+    certificate: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port, path = free_port("rtsp"), tmp_path / "a.ts"
+    way = proxy(port, "--certificate", str(certificate))
+    url = f"rtsps://localhost:{way.ports[0]}/live/gate"
+    stranger = Feed(url)
+    stranger.until(lambda: "its certificate is not trusted (self-signed" in caplog.text)
+    stranger.sink.close()
+    listen(f"rtsp://127.0.0.1:{port}/live/gate", path)
+    feed = Feed(f"{url}?tls_ca_file={certificate}")
+    feed.until(grows(path, 100_000))
+    feed.sink.close()
+
+
+def test_nothing_of_rtmp_goes_to_who_is_not_known(
+    proxy: Callable[..., Any], certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FFmpeg would send it, and the key of the stream with it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        came: list[bytes] = []
+
+        def take() -> None:
+            with contextlib.suppress(OSError):  # it is closed
+                while connection := server.accept()[0]:
+                    with connection:
+                        came.append(connection.recv(1))
+
+        threading.Thread(target=take, daemon=True).start()
+        way = proxy(server.getsockname()[1], "--certificate", str(certificate))
+        url = f"rtmps://localhost:{way.ports[0]}/live/gate"
+        stranger = Feed(url)
+        stranger.until(lambda: "its certificate is not trusted (self-signed" in caplog.text)
+        stranger.sink.close()
+        assert b"\x03" not in came  # what RTMP begins with
+        feed = Feed(f"{url}?tls_ca_file={certificate}")
+        feed.until(lambda: b"\x03" in came)
+        feed.sink.close()
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def test_over_srt_a_passphrase_lets_us_in_and_is_on_no_command_line(
