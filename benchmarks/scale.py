@@ -4,7 +4,9 @@ Segment workers of fixed latency on a Ray of our own, as many cores as there are
 them with as many small files as keep them busy: their throughput, which is to be at least 0.95 of
 that many times one worker's for 8. Then 1 to 200 cameras of a frame a second in shared stream
 workers: how many frames are published of those captured, the memory of one stream more, and what
-Ray had to spill, which is to be all, at most 25 MB, and nothing. Exits with 1 otherwise.
+Ray had to spill, which is to be all, at most 25 MB, and nothing. At last 200 cameras, 20 of them
+of a higher priority, on a segment worker that can do a quarter: those 20 lose nothing, and nobody
+waits for longer than `pipeline.turns` says. Exits with 1 otherwise; `--only` picks one of these.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ import numpy as np
 from benchmarks.latency import fixed_latency
 from benchmarks.machine import machine
 from benchmarks.soak import cameras, look
+from pipeline.accounting import StreamCounts
 from pipeline.config import parse
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan.resolve import resolve
+from pipeline.turns import LOWER_EVERY
 from workers.running import run
 
 FRAME_S = 0.1
@@ -41,6 +45,8 @@ SHARED_BY = 50
 SETTLED_AFTER_S, MEASURED_FOR_S = 5.0, 15.0
 SCALES, MOST_MB = 0.95, 25.0
 CAMERA_FRAME_S = 0.002
+FIRST, SHORT_FRAME_S, SHORT_FOR_S = 20, 0.02, 40.0
+"""Cameras that come first, where there is a worker for 50 frames a second only."""
 
 
 @dataclass(eq=False)
@@ -132,9 +138,51 @@ def spilled_bytes() -> int:
     return int(get_memory_info_reply(state).store_stats.spilled_bytes_total)
 
 
-def measured(
-    sources: Sequence[dict[str, Any]], folder: str, workers: int, *, each: int, frame_s: float
-) -> Watch:
+@dataclass(eq=False)
+class Gaps:
+    """Notes how long each stream goes without a result, where there is not enough for all."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    began_s: float | None = None
+    first: dict[str, StreamCounts] = field(default_factory=dict)
+    last: dict[str, StreamCounts] = field(default_factory=dict)
+    longest_s: dict[str, float] = field(default_factory=dict)
+    _since_s: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, counts: RunCounts) -> None:
+        """Look at a moment of the run."""
+        now = time.monotonic()
+        streams = {stream.source_id: stream for stream in counts.streams}
+        if self.began_s is None:
+            if all(stream.published for stream in streams.values()):
+                self.began_s, self.first, self.last = now, streams, streams
+                self._since_s = dict.fromkeys(streams, now)
+            return
+        if self.stop.is_set():
+            return
+        for name, stream in streams.items():
+            gap_s = now - self._since_s[name]
+            self.longest_s[name] = max(gap_s, self.longest_s.get(name, 0.0))
+            if stream.published > self.last[name].published:
+                self._since_s[name] = now
+        self.last = streams
+        if now - self.began_s > SHORT_FOR_S:
+            self.stop.set()
+
+    def grown(self, name: str, what: str) -> int:
+        """Frames of a stream that were `captured` or `published` meanwhile."""
+        return int(getattr(self.last[name], what) - getattr(self.first[name], what))
+
+
+def measure(
+    watch: Watch | Gaps,
+    sources: Sequence[dict[str, Any]],
+    folder: str,
+    workers: int,
+    *,
+    each: int,
+    frame_s: float,
+) -> None:
     """Run these until it has been measured."""
     settings = parse(
         {
@@ -145,10 +193,8 @@ def measured(
             "run": {"overwrite": True, "resume": False},
         }
     )
-    watch = Watch(workers, len(sources))
     with fixed_latency(frame_s):
         run(resolve(settings), on_progress=watch, stop=watch.stop)
-    return watch
 
 
 def more_workers(numbers: Iterable[int], folder: str) -> bool:
@@ -158,7 +204,8 @@ def more_workers(numbers: Iterable[int], folder: str) -> bool:
     one, good = 0.0, True
     print("| segment workers | frames a second | of so many times one |\n|---|---|---|")
     for workers in numbers:
-        watch = measured(files, folder, workers, each=4, frame_s=FRAME_S)
+        watch = Watch(workers, len(files))
+        measure(watch, files, folder, workers, each=4, frame_s=FRAME_S)
         one = one or watch.frames_a_second / workers
         share = watch.frames_a_second / workers / one
         good &= share >= SCALES or workers > 8
@@ -168,18 +215,15 @@ def more_workers(numbers: Iterable[int], folder: str) -> bool:
 
 def more_streams(numbers: Iterable[int], folder: str) -> bool:
     """What so many cameras take; whether they keep up in no more than they may."""
-    pictures = [
-        bytes(cv2.imencode(".jpg", np.full((180, 320, 3), shade, np.uint8))[1])
-        for shade in range(0, 250, 10)
-    ]
     first, good = (0, 0.0), True
     print("\n| cameras | published | cores | MB of stream workers | MB a stream more | spilled |")
     print("|---|---|---|---|---|---|")
-    with cameras(1.0, pictures) as port:
+    with cameras(1.0, pictures()) as port:
         for count in numbers:
             urls = [f"http://127.0.0.1:{port}/{n}.mjpg" for n in range(count)]
             sources = [{"id": f"cam{n}", "url": url} for n, url in enumerate(urls)]
-            watch = measured(sources, folder, 1, each=SHARED_BY, frame_s=CAMERA_FRAME_S)
+            watch = Watch(1, count)
+            measure(watch, sources, folder, 1, each=SHARED_BY, frame_s=CAMERA_FRAME_S)
             first = first if first[0] else (count, watch.stream_mb)
             more = (watch.stream_mb - first[1]) / max(1, count - first[0])
             good &= watch.published >= SCALES and more <= MOST_MB and not watch.spilled
@@ -189,14 +233,56 @@ def more_streams(numbers: Iterable[int], folder: str) -> bool:
     return good
 
 
+def pictures() -> list[bytes]:
+    """What a camera shows."""
+    shades = [np.full((180, 320, 3), shade, np.uint8) for shade in range(0, 250, 10)]
+    return [bytes(cv2.imencode(".jpg", image)[1]) for image in shades]
+
+
+def two_priorities(count: int, folder: str) -> bool:
+    """Who gets how much of too little; whether nobody waits for longer than is promised."""
+    watch = Gaps()
+    with cameras(1.0, pictures()) as port:
+        sources = [
+            {
+                "id": f"cam{n}",
+                "url": f"http://127.0.0.1:{port}/{n}.mjpg",
+                "priority": int(n < FIRST),
+            }
+            for n in range(count)
+        ]
+        measure(watch, sources, folder, 1, each=SHARED_BY, frame_s=SHORT_FRAME_S)
+    print("\n| priority | cameras | published | the least, the most | longest wait | promised |")
+    print("|---|---|---|---|---|---|")
+    good = True
+    for priority, share in ((1, 1 - 1 / LOWER_EVERY), (0, 1 / LOWER_EVERY)):
+        names = [one["id"] for one in sources if one["priority"] == priority]
+        frames = [watch.grown(name, "published") for name in names]
+        published = sum(frames) / sum(watch.grown(name, "captured") for name in names)
+        # One turn and as many as its share for each of the others, of those the rank has.
+        promised_s = 2 * (len(names) - 1) * SHORT_FRAME_S / share + 1.0
+        waited_s = max(watch.longest_s[name] for name in names)
+        good &= waited_s <= promised_s and (priority == 0 or published >= SCALES)
+        row = (priority, len(names), f"{published:.2f}", f"{min(frames)}, {max(frames)}")
+        print("|", *(f"{value} |" for value in (*row, f"{waited_s:.1f} s", f"{promised_s:.1f} s")))
+    return good
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fewer", action="store_true", help="1 and 8 workers, 1 and 200 streams")
-    fewer = parser.parse_args().fewer
+    parser.add_argument("--only", choices=("workers", "streams", "priorities"))
+    arguments = parser.parse_args()
+    fewer, only = arguments.fewer, arguments.only
     print(machine("ray", "av"))
+    good = True
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
-        good = more_workers(WORKERS[::3] if fewer else WORKERS, folder)
-        good &= more_streams(STREAMS[::2] if fewer else STREAMS, folder)
+        if only in (None, "workers"):
+            good &= more_workers(WORKERS[::3] if fewer else WORKERS, folder)
+        if only in (None, "streams"):
+            good &= more_streams(STREAMS[::2] if fewer else STREAMS, folder)
+        if only in (None, "priorities"):
+            good &= two_priorities(STREAMS[-1], folder)
     sys.exit(0 if good else 1)
 
 

@@ -2,8 +2,7 @@
 
 Pure decisions: no Ray, no thread, no waiting. One `Dispatcher` belongs to one process, all of whose
 streams it serves, and is used by one thread; frames are known to it by their tickets only. A ticket
-leaves it in one of three ways: its call is answered, it is given up after its workers were lost
-`max_losses` times, or its stream is forgotten.
+leaves it answered, given up after its workers were lost `max_losses` times, or with its stream.
 
 Three rules keep a fault from spreading. A call belongs to one generation of one worker, and once
 that call has been lost its answer is refused, so no frame is answered twice. A worker that lost a
@@ -25,8 +24,9 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from pipeline.clock import Clock
 from workers.room import StoreRoom
@@ -154,6 +154,7 @@ class Dispatcher:
     """Those waiting that travel alone, oldest first."""
     _open: dict[int, Call] = field(default_factory=dict)
     _members: dict[Member, _Known] = field(default_factory=dict)
+    _order: list[tuple[Member, _Known]] = field(default_factory=list)  # first among equals first
     _alone_from_s: float = 0.0
     _next_call: int = 0
 
@@ -203,6 +204,9 @@ class Dispatcher:
             known = self._members.setdefault(member, _Known(load))
             known.hear(load)
             known.leaving = load.leaving
+        order = sorted(self._members.items(), key=itemgetter(0))
+        turn = self.spread % max(1, len(order))
+        self._order = order[turn:] + order[:turn]
         return given_up
 
     def calls(self) -> list[Call]:
@@ -259,7 +263,7 @@ class Dispatcher:
         one_is_under_way = any(call.alone for call in self._open.values())
         if not self._held or one_is_under_way or self.clock() < self._alone_from_s:
             return None
-        member = self._least_loaded(self._held[0], self.members)
+        member = self._least_loaded(self._held[0])
         return None if member is None else self._start(member, [self._held.pop(0)], alone=True)
 
     def _next(self) -> Call | None:
@@ -278,32 +282,29 @@ class Dispatcher:
 
     def _for_next(self, wants: Wants) -> Member | None:
         """Who may have the next message; None: nobody, before there is news."""
-        takers = self.members
-        if self._waiting.count(wants) < self.max_batch:
-            light = Counter(
-                call.member
-                for call in self._open.values()
-                if call.wants == wants and len(call.tickets) < self.max_batch and not call.alone
-            )
-            takers = frozenset(member for member in takers if light[member] < UNDER_WAY)
-        return self._least_loaded(self._waiting.first(wants), takers)
-
-    def _least_loaded(self, item: Pending, takers: Iterable[Member]) -> Member | None:
-        """Who is done first with a frame, of those that may have it."""
-        candidates = sorted(
-            member
-            for member in takers
-            if member.model == item.wants.model and self.room.has(member.node, item.size)
+        full = self._waiting.count(wants) >= self.max_batch
+        light = Counter(
+            call.member
+            for call in self._open.values()
+            if not full and call.wants == wants and len(call.tickets) < self.max_batch
         )
-        if not candidates:
-            return None
-        turn = self.spread % len(candidates)
-        candidates = candidates[turn:] + candidates[:turn]
-        return min(candidates, key=lambda member: self._done_in_s(member, item.size))
+        busy = [member for member, count in light.items() if count >= UNDER_WAY]
+        return self._least_loaded(self._waiting.first(wants), busy)
 
-    def _done_in_s(self, member: Member, size: int) -> float:
+    def _least_loaded(self, item: Pending, busy: Collection[Member] = ()) -> Member | None:
+        """Who is done first with a frame, of those that may have it."""
+        model, size = item.wants.model, item.size
+        takers = [
+            (self._done_in_s(member, known, size), number, member)
+            for number, (member, known) in enumerate(self._order)
+            if known.takes and member.model == model and member not in busy
+            if self.room.has(member.node, size)
+        ]
+        return min(takers)[2] if takers else None
+
+    def _done_in_s(self, member: Member, known: _Known, size: int) -> float:
         """Time until it would be done with one frame more, its way there included."""
-        seconds = self._members[member].seconds_with(1)
+        seconds = known.seconds_with(1)
         away = self.node and member.node and member.node != self.node
         return seconds + size / self.network_bytes_per_s if away else seconds
 

@@ -34,6 +34,8 @@ class StoreRoom:
 
     def has(self, there: str, size: int) -> bool:
         """Whether so many bytes may be; where nothing is under way any frame may."""
+        if not self.most:
+            return True
         taken = any(self._under_way[node] for node in (self.here, there))
         return not taken or size <= self.left(there)
 

@@ -3,7 +3,7 @@
 One message carries frames of several streams, because what a message costs hardly depends on what
 is in it. It is answered when all of them are done, so only frames share one of which none would
 have to wait for another: they want the same model and claim the same turns, and each stream has as
-many frames in it as the others.
+many frames in it as the others, all of those it has waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from pipeline.turns import EQUAL, Turn
 
@@ -84,16 +83,18 @@ class Waiting:
     def take(self, wants: Wants, most: int, most_bytes: float) -> list[Pending]:
         """The items of the next message, at least one, those of each stream together."""
         streams = self._by_wants[wants]
+        each = min(len(next(iter(streams.values()))), most)
         names: list[str] = []
-        size = 0  # of one item each
-        for name, items in islice(streams.items(), most):
-            if names and size + items[0].size > most_bytes:
+        size = 0
+        for name, items in streams.items():
+            more = each * items[0].size
+            if names and (len(names) == most // each or size + more > most_bytes):
                 break
-            names.append(name)
-            size += items[0].size
-        each = min(most // len(names), *(len(streams[name]) for name in names))
-        if size * each > most_bytes:
-            each = max(1, int(most_bytes / size))
+            if min(len(items), most) == each:
+                names.append(name)
+                size += more
+        if size > most_bytes:  # the first alone
+            each = max(1, int(each * most_bytes / size))
         taken: list[Pending] = []
         for name in names:
             items = streams.pop(name)
