@@ -157,7 +157,7 @@ class Outgoing:
         except (av.error.FFmpegError, OSError) as error:
             self._silent = isinstance(error, TimeoutError) or self._unanswered(error)
             if self._packets <= 1 and error.errno == EIO:
-                see_certificate(self._destination)  # FFmpeg does not say that it is for that
+                self._see_why()
             raise self._told(error) from None
         return self._packets > 1 if self._relay is None else self._relay.through
 
@@ -169,6 +169,14 @@ class Outgoing:
             self._container.close()
         if self._relay is not None:
             self._relay.close()
+
+    def _see_why(self) -> None:
+        """FFmpeg calls it an input/output error where a name or a certificate is not known."""
+        try:
+            socket.getaddrinfo(self._destination.host, None)
+        except OSError as error:
+            raise NotOut(f"{self._destination}: {error.strerror}") from None
+        see_certificate(self._destination)
 
     def _unanswered(self, error: Exception) -> bool:
         """Whether it is what RTSP calls it where no answer comes."""

@@ -132,6 +132,19 @@ def test_a_receiver_that_is_killed_is_found_again(listen: Listen, tmp_path: Path
     assert numbers[0] > killed_at
 
 
+@pytest.mark.parametrize("kind", ["rtmp", "rtsp", "udp"])
+def test_a_name_that_nobody_knows_is_said(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    place = "nosuchhost.invalid:1234" + ("" if kind == "udp" else "/live/gate")
+    feed = Feed(f"{kind}://{place}")
+    feed.until(lambda: bool(caplog.messages))
+    feed.sink.close()
+    why = caplog.messages[0].removeprefix(f"sink {kind}://{place}: ")
+    assert why.removesuffix("; asked again until it takes pictures") in (
+        "Name or service not known",
+        "Temporary failure in name resolution",  # where nobody can be asked
+    )
+
+
 @pytest.mark.parametrize("kind", ["rtmp", "rtsp"])
 def test_a_server_that_lets_us_in_and_says_nothing_stops_nobody(
     kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
