@@ -18,7 +18,7 @@ from pipeline.models.cascade_mask_rcnn.network import STAGE_WEIGHTS
 from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
 from pipeline.models.mask_rcnn.engine.box_head import BoxHead
 from pipeline.models.mask_rcnn.engine.boxes import clip, decode
-from pipeline.models.mask_rcnn.engine.dense import Dense, DensePart
+from pipeline.models.mask_rcnn.engine.dense import Dense
 from pipeline.models.mask_rcnn.engine.detections import DetectionRules, detect
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.proposals import Proposals
@@ -29,6 +29,7 @@ from pipeline.models.shared.labels import COCO_LABELS
 from pipeline.models.shared.layers import conv_maker
 from pipeline.models.shared.sigmoid import sigmoid
 from tests.pipeline.models.golden import Golden, batch_of, folder_of, regions_of
+from tests.pipeline.models.mistakes import CONTROL, OF_DETECTRON2, Made
 
 NAME = "cascade_mask_rcnn_resnet50_fpn"
 CPU = torch.device("cpu")
@@ -53,9 +54,18 @@ def loaded(file: WeightsFile) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def dense(golden: Golden, loaded: Trained) -> Dense:
-    with torch.inference_mode():
-        return DensePart(loaded.network, MAKE)(batch_of(golden, CASE, loaded.network).pixels)
+def made(golden: Golden, loaded: Trained) -> Made:
+    return Made(golden, loaded.network, loaded.dialect)
+
+
+@pytest.fixture(scope="module")
+def dense(made: Made) -> Dense:
+    return made.dense
+
+
+@pytest.mark.parametrize("change", OF_DETECTRON2)
+def test_each_mistake_is_seen(made: Made, change: str) -> None:
+    assert OF_DETECTRON2[change](made) is (change != CONTROL)
 
 
 Stage = tuple[Proposals, Tensor, Tensor]

@@ -14,7 +14,7 @@ from pipeline.errors import ModelError
 from pipeline.models import choose, load_segmenter, model_labels
 from pipeline.models.keypoint_rcnn.head import KeypointHead, keypoints
 from pipeline.models.keypoint_rcnn.importer import load
-from pipeline.models.mask_rcnn.engine.dense import Dense, DensePart
+from pipeline.models.mask_rcnn.engine.dense import Dense
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.results import Results
 from pipeline.models.mask_rcnn.loading import Trained
@@ -22,6 +22,7 @@ from pipeline.models.shared.devices import place
 from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.models.shared.layers import conv_maker
 from tests.pipeline.models.golden import Golden, batch_of, folder_of, regions_of
+from tests.pipeline.models.mistakes import CONTROL, OF_DETECTRON2, Made
 
 NAME = "keypointrcnn_resnet50_fpn"
 CPU = torch.device("cpu")
@@ -67,9 +68,18 @@ def points_off(golden: Golden, ours: np.ndarray, again: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def dense(golden: Golden, trained: Trained) -> Dense:
-    with torch.inference_mode():
-        return DensePart(trained.network, MAKE)(batch_of(golden, CASE, trained.network).pixels)
+def made(golden: Golden, trained: Trained) -> Made:
+    return Made(golden, trained.network, trained.dialect)
+
+
+@pytest.fixture(scope="module")
+def dense(made: Made) -> Dense:
+    return made.dense
+
+
+@pytest.mark.parametrize("change", OF_DETECTRON2)
+def test_each_mistake_is_seen(made: Made, change: str) -> None:
+    assert OF_DETECTRON2[change](made) is (change != CONTROL)
 
 
 def test_heat_maps(golden: Golden, trained: Trained, dense: Dense) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.errors import ModelError
 from pipeline.models import choose, load_segmenter, model_labels
 from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
-from pipeline.models.mask_rcnn.engine.dense import Dense, DensePart
+from pipeline.models.mask_rcnn.engine.dense import Dense
 from pipeline.models.mask_rcnn.engine.engine import Engine
 from pipeline.models.mask_rcnn.engine.last_head import Regions
 from pipeline.models.mask_rcnn.loading import Trained
@@ -35,6 +35,7 @@ from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.models.shared.labels import COCO_LABELS
 from pipeline.models.shared.layers import conv_maker
 from tests.pipeline.models.golden import Golden, batch_of, folder_of, regions_of
+from tests.pipeline.models.mistakes import CONTROL, OF_DETECTRON2, Made
 
 NAME = "pointrend_resnet50_fpn"
 CPU = torch.device("cpu")
@@ -63,9 +64,18 @@ def head(trained: Trained) -> PointRendHead:
 
 
 @pytest.fixture(scope="module")
-def dense(golden: Golden, trained: Trained) -> Dense:
-    with torch.inference_mode():
-        return DensePart(trained.network, MAKE)(batch_of(golden, CASE, trained.network).pixels)
+def made(golden: Golden, trained: Trained) -> Made:
+    return Made(golden, trained.network, trained.dialect)
+
+
+@pytest.fixture(scope="module")
+def dense(made: Made) -> Dense:
+    return made.dense
+
+
+@pytest.mark.parametrize("change", OF_DETECTRON2)
+def test_each_mistake_is_seen(made: Made, change: str) -> None:
+    assert OF_DETECTRON2[change](made) is (change != CONTROL)
 
 
 @pytest.fixture(scope="module")
