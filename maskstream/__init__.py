@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pipeline.frames import Frame
     from pipeline.instances import Instances
     from pipeline.masks import Masks
+    from pipeline.models.own.function import FunctionSegmenter
     from pipeline.picture import Picture
     from pipeline.readers import read
     from pipeline.results import FrameResult
@@ -71,6 +72,7 @@ _HOME = {
     "pipeline.frames": ("Frame",),
     "pipeline.instances": ("Instances",),
     "pipeline.masks": ("Masks",),
+    "pipeline.models.own.function": ("FunctionSegmenter",),
     "pipeline.picture": ("Picture",),
     "pipeline.readers": ("read",),
     "pipeline.results": ("FrameResult",),
@@ -89,6 +91,7 @@ __all__ = [
     "End",
     "Frame",
     "FrameResult",
+    "FunctionSegmenter",
     "Instances",
     "Masks",
     "MaskstreamError",

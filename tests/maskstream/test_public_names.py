@@ -15,8 +15,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_public_names_are_these() -> None:
     assert maskstream.__all__ == [
-        *("CameraMotion", "ConfigError", "End", "Frame", "FrameResult", "Instances"),
-        *("Masks", "MaskstreamError", "ModelError", "ModelInfo", "Outcome", "Picture", "Position"),
+        *("CameraMotion", "ConfigError", "End", "Frame", "FrameResult", "FunctionSegmenter"),
+        *(
+            "Instances",
+            "Masks",
+            "MaskstreamError",
+            "ModelError",
+            "ModelInfo",
+            "Outcome",
+            "Picture",
+            "Position",
+        ),
         *("RunSummary", "SegmentFailed", "Segmenter", "Settings", "Sink", "SinkBusy", "SinkError"),
         *("SinkFull", "SnapshotRefused", "Source", "SourceError", "SourceOpenError", "Status"),
         *("StreamEnd", "Tracker"),
