@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.telling import give_lines
+from pipeline._version import __version__
+from pipeline.arrays import Size
+from pipeline.cli.telling import give_lines, say
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 
@@ -38,18 +44,18 @@ def model(
     from pipeline.models import fetch_weights
     from pipeline.models.mask_rcnn.bench import bench_model
 
-    give_lines(
-        bench_model(
-            name,
-            weights=None if weights is None else fetch_weights(name, weights),
-            device=device,
-            precision=precision,
-            sizes=[parse_size(text) for text in size or ["640x480"]],
-            batch=batch,
-            detections=detections,
-            repeats=repeats,
-        )
+    table = bench_model(
+        name,
+        weights=None if weights is None else fetch_weights(name, weights),
+        device=device,
+        precision=precision,
+        sizes=[parse_size(text) for text in size or ["640x480"]],
+        batch=batch,
+        detections=detections,
+        repeats=repeats,
     )
+    give_lines(table)
+    _remember([(name, table.rows[0].engine)], device, table.rows[0].size)
 
 
 @app.command("models")
@@ -93,3 +99,23 @@ def compare(
         except MaskstreamError as error:
             costs.append((one, error))
     give_lines("\n".join(lines_of(costs)))
+    measured = [(one.name, one.ms) for one in costs if isinstance(one, Cost)]
+    _remember(measured, device, (height, width))
+
+
+def _remember(measured: Sequence[tuple[str, float]], device: str, size: Size) -> None:
+    """For `maskstream models`; what is kept is that of the first size."""
+    from pipeline.cli.speeds import MeasuredSpeed, remember
+    from pipeline.models import gpu_present
+
+    if device == "auto":
+        device = "cuda" if gpu_present() else "cpu"
+    now = datetime.now().astimezone().date().isoformat()
+    versions = f"maskstream {__version__}, torch {version('torch')}"
+    height, width = size
+    speeds = [
+        MeasuredSpeed(name, device, ms, width, height, now, versions, platform.node())
+        for name, ms in measured
+    ]
+    if word := remember(speeds):
+        say(word)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.app import app
+from pipeline.cli.speeds import known_speeds
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.measuring import Cost, cost, lines_of, measurable
 
@@ -21,7 +24,10 @@ def test_a_model_is_measured_in_a_process_of_its_own() -> None:
     assert found.peak_mb > 20  # the weights alone
 
 
-def test_what_cannot_be_measured_says_why_and_is_no_end_of_the_others() -> None:
+def test_what_cannot_be_measured_says_why_and_is_no_end_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="model 'nix' is not known"):
         cost("nix", None, np.zeros((4, 4, 3), np.uint8), 1, 1)
     said = (
@@ -56,3 +62,13 @@ def test_all_that_can_be_measured_without_weights_is_by_default() -> None:
         *names
     }
     assert "mask2former" not in names
+
+
+def test_what_was_measured_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked = ["bench", "models", "--model", "blob", "--size", "160x96", "--device", "cpu"]
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    ((speed,), word) = known_speeds()
+    assert word == ""
+    assert (speed.model, speed.device, speed.width, speed.height) == ("blob", "cpu", 160, 96)
+    assert speed.ms > 0
