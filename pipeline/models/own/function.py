@@ -35,7 +35,9 @@ class FunctionSegmenter:
         sha256: str = "",
     ) -> None:
         self._function = function
-        self.info = ModelInfo(name or getattr(function, "__name__", "own"), dict(labels), sha256)
+        self.info = ModelInfo(
+            name or str(getattr(function, "__name__", "own")), dict(labels), sha256
+        )
 
     def segment(self, images: Sequence[Image]) -> list[Instances]:
         """See `maskstream.Segmenter`; whatever the function raises, this does.
