@@ -16,6 +16,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from benchmarks.latency import fixed_latency
+from benchmarks.scale import spilled_bytes
 from pipeline.config import Settings, parse
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan.resolve import resolve
@@ -212,3 +214,28 @@ def test_a_node_that_joins_while_a_run_goes_on_takes_work_within_ten_seconds(
     assert run(plan, address=joined.address, on_progress=look, stop=stop).exit_code == 0
     assert took_s
     assert took_s[0] < 10.0
+
+
+def test_what_is_under_way_never_fills_the_shared_memory_of_a_node(
+    joined: Cluster, write_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Six streams may have 600 MB in flight, and the node has room for 150."""
+    clip = write_clip("large.mp4", 20, 16)  # 9.4 MB a picture
+    names = [f"f{number}" for number in range(6)]
+    settings = parse(
+        {
+            "model": {"name": "blob"},
+            "sources": [{"id": name, "url": str(clip)} for name in names],
+            "sinks": [f"jsonl:{tmp_path}/out/{{source}}.jsonl"],
+            "workers": {"segment": 1, "streams_per_worker": 3, "in_flight_mb": 600},
+        }
+    )
+    spilled = []
+    with fixed_latency(0.03):
+        summary = run(
+            resolve(settings),
+            address=joined.address,
+            on_progress=lambda _: spilled.append(spilled_bytes()),
+        )
+    assert [end.counts.published for end in summary.ends] == [20] * len(names)
+    assert max(spilled) == 0
