@@ -15,55 +15,12 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.histogram import BUCKETS_S, Histogram
 from pipeline.spans import TakeSpans
+from pipeline.tally import SinkCounts, SinkState, Tally, added
+
+__all__ = ["STAGES", "SinkCounts", "SinkState", "StreamAccount", "StreamCounts"]
 
 STAGES = ("decode", "queue", "segment", "track", "sink", "end_to_end")
 """The stages whose time is measured, in the order a frame passes them."""
-
-
-@dataclass(frozen=True, slots=True)
-class SinkState:
-    """What a sink that forwards results to a service says of itself."""
-
-    state: str
-    """connecting, connected, behind or lost."""
-    spooled_bytes: int
-    """What waits for it on the disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class SinkCounts:
-    """offered = delivered + dropped + failed + queued."""
-
-    offered: int = 0
-    delivered: int = 0
-    queued: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    failed: Mapping[str, int] = field(default_factory=dict)
-    service: SinkState | None = None
-    """None: it is no service."""
-
-    def __add__(self, other: SinkCounts) -> SinkCounts:
-        """Both together; the state is that of the other, later one."""
-        return SinkCounts(
-            self.offered + other.offered,
-            self.delivered + other.delivered,
-            self.queued + other.queued,
-            _added(self.dropped, other.dropped),
-            _added(self.failed, other.failed),
-            other.service or self.service,
-        )
-
-    def lost(self, cause: str) -> SinkCounts:
-        """What became of it when its worker died: what waited is dropped, unless on the disk."""
-        if self.service is not None:
-            return self
-        dropped = _added(self.dropped, {cause: self.queued}) if self.queued else self.dropped
-        return replace(self, queued=0, dropped=dropped)
-
-    def balanced(self) -> bool:
-        """Whether every result offered is accounted for."""
-        settled = self.delivered + sum(self.dropped.values()) + sum(self.failed.values())
-        return self.offered == settled + self.queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +47,9 @@ class StreamCounts:
     sinks: Mapping[str, SinkCounts] = field(default_factory=dict)
     changed: tuple[int, int, int] | None = None
     """Number of the last change of it, epoch and index of the first frame with it."""
+    agreed: tuple[int, str | None] | None = None
+    """Number of the last change whose sinks were opened, and why they could not be; None: they
+    are open, and it holds from the next frame on."""
     model: int = 0
     """The number of the model that segments its frames; 0: that of the start of the run."""
     every_frame: bool = field(default=False, compare=False)
@@ -113,8 +73,8 @@ class StreamCounts:
             state=later.state,
             captured=self.captured + later.captured,
             published=self.published + later.published,
-            dropped=_added(self.dropped, later.dropped),
-            failed=_added(self.failed, later.failed),
+            dropped=added(self.dropped, later.dropped),
+            failed=added(self.failed, later.failed),
             buffered=self.buffered + later.buffered,
             window=self.window + later.window,
             in_hand=self.in_hand + later.in_hand,
@@ -130,6 +90,7 @@ class StreamCounts:
                 for name in [*self.sinks, *(n for n in later.sinks if n not in self.sinks)]
             },
             changed=later.changed,
+            agreed=later.agreed,
             model=later.model,
             every_frame=later.every_frame,
         )
@@ -166,16 +127,12 @@ class StreamCounts:
         sinks = {name: sink.lost(cause) for name, sink in self.sinks.items()}
         return replace(
             self,
-            dropped=_added(self.dropped, dropped),
+            dropped=added(self.dropped, dropped),
             buffered=0,
             window=0,
             in_hand=0,
             sinks=sinks,
         )
-
-
-def _added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    return {cause: a.get(cause, 0) + b.get(cause, 0) for cause in sorted({*a, *b})}
 
 
 def _larger(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
@@ -184,26 +141,6 @@ def _larger(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
 
 def _nothing() -> int:
     return 0
-
-
-class _Tally:
-    """The moving counters of one sink."""
-
-    def __init__(self) -> None:
-        self.offered = self.delivered = self.queued = 0
-        self.dropped: Counter[str] = Counter()
-        self.failed: Counter[str] = Counter()
-        self.service: Callable[[], SinkState] | None = None
-
-    def counts(self) -> SinkCounts:
-        return SinkCounts(
-            self.offered,
-            self.delivered,
-            self.queued,
-            dict(self.dropped),
-            dict(self.failed),
-            None if self.service is None else self.service(),
-        )
 
 
 class StreamAccount:
@@ -218,6 +155,7 @@ class StreamAccount:
         self.lock = threading.RLock()
         self.every_frame, self.model = False, 0
         self.changed: tuple[int, int, int] | None = None
+        self.agreed: tuple[int, str | None] | None = None
         self.take_spans: TakeSpans | None = None
         """Told of every frame that was published; None: nobody wants to know."""
         self._state = "starting"
@@ -225,7 +163,7 @@ class StreamAccount:
         self._dropped, self._failed = Counter[str](), Counter[str]()
         self._buckets = {stage: [0] * (len(BUCKETS_S) + 1) for stage in STAGES}
         self._sums = dict.fromkeys(STAGES, 0.0)
-        self._sinks: dict[str, _Tally] = {}
+        self._sinks: dict[str, Tally] = {}
         self._places: dict[str, Callable[[], int]] = {}
         self._source_state: Callable[[], str | None] = lambda: None
 
@@ -280,7 +218,12 @@ class StreamAccount:
     def open_sink(self, sink: str) -> None:
         """There is a sink of this name; comes before all that is counted of it."""
         with self.lock:
-            self._sinks[sink] = _Tally()
+            self._sinks[sink] = Tally()
+
+    def close_sink(self, sink: str) -> None:
+        """It is gone for good, and shown no more; what still comes of it is counted unseen."""
+        with self.lock:
+            self._sinks[sink].gone = True
 
     def watch_sink(self, sink: str, state: Callable[[], SinkState]) -> None:
         """Ask this at every snapshot what a sink that sends somewhere says of itself."""
@@ -343,8 +286,9 @@ class StreamAccount:
                 decode_errors=self._places.get("decode_errors", _nothing)(),
                 reconnects=self._places.get("reconnects", _nothing)(),
                 stages={s: Histogram(tuple(self._buckets[s]), self._sums[s]) for s in STAGES},
-                sinks={name: tally.counts() for name, tally in self._sinks.items()},
+                sinks={n: tally.counts() for n, tally in self._sinks.items() if not tally.gone},
                 changed=self.changed,
+                agreed=self.agreed,
                 model=self.model,
                 every_frame=self.every_frame,
             )

@@ -6,15 +6,17 @@ never loads torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline import models, sinks, sources, telemetry, tracking
 from pipeline.errors import ConfigError, SourceError, SourceOpenError
+from pipeline.plan.identity import read_by
 from pipeline.plan.model import ModelPlan
+from pipeline.plan.outputs import known_sinks
 from pipeline.plan.state import existing, kept, unaccounted
 from pipeline.plan.stream import StreamPlan
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from pipeline.accounting import StreamAccount
     from pipeline.events.kept import KeptEvents
     from pipeline.stages import AsyncSegmenter, Region, Segmenter, Sink, Source, Tracker
-    from pipeline.stream import Checkpoint, Stream
+    from pipeline.stream import Checkpoint, State, Stream
+    from pipeline.stream.checkpoint import KnownSinks
+    from pipeline.stream.settings import SinkPlan
 
 CROP_PX = 160
 """Longer side of the picture of a track, where somebody may ask what happened to it."""
@@ -82,14 +86,14 @@ def build_stream(
     labels = segmenter.info.labels
     checkpoint = kept(plan)
     names = [*(sink.name for sink in plan.sinks), *(name for name, _ in more_sinks)]
-    ours = _is_ours(plan, checkpoint, names, again=again)
+    state = None if checkpoint is None else checkpoint.load(names)
+    ours = _ours(plan, state, names, again=again)
     tracker = _tracker(plan, labels)
     settings = replace(plan.settings, classes=plan.class_ids(labels))
     region = _region(plan)
     with ExitStack() as undo:
-        if checkpoint is not None and not ours and existing(plan) is None:
-            _claim_output(checkpoint, names)
-            undo.callback(checkpoint.discard)
+        if checkpoint is not None and len(ours) < len(names) and (ours or existing(plan) is None):
+            undo.callback(_claim_output(checkpoint, names, state if ours else None))
         opened = _open_sinks(plan, labels=labels, ours=ours, undo=undo)
         account.take_spans = telemetry.frame_traces()
         stream = Stream(
@@ -104,6 +108,7 @@ def build_stream(
             make_picture=make_picture,
             region=region,
             checkpoint=checkpoint,
+            maker=PlannedSinks(plan, segmenter),
         )
         if plan.watched and plan.tracker.follows:
             stream.keep(_kept())
@@ -111,29 +116,61 @@ def build_stream(
     return stream
 
 
-def _is_ours(
-    plan: StreamPlan, checkpoint: Checkpoint | None, names: Sequence[str], *, again: bool
-) -> bool:
-    """Whether output that is there is of this run, and may be gone on with or begun anew."""
-    state = None if checkpoint is None else checkpoint.load(names)
-    ours = again or state is not None
-    if ours and (path := unaccounted(plan, state)) is not None:
+@dataclass(frozen=True, slots=True)
+class PlannedSinks:
+    """Makes other sinks for a stream that runs; a `SinkMaker`."""
+
+    plan: StreamPlan
+    segmenter: AsyncSegmenter
+
+    @property
+    def first(self) -> Sequence[SinkPlan]:
+        """See there."""
+        return self.plan.sinks
+
+    def open(self, sinks: Sequence[SinkPlan]) -> list[tuple[str, Sink]]:
+        """See there."""
+        labels, plan = self.segmenter.info.labels, replace(self.plan, sinks=tuple(sinks))
+        with ExitStack() as undo:
+            opened = _open_sinks(plan, labels=labels, ours=(), undo=undo)
+            undo.pop_all()
+        return opened
+
+    def known(self, sinks: Sequence[SinkPlan]) -> KnownSinks:
+        """See there."""
+        return known_sinks(sinks, read_by(replace(self.plan, sinks=tuple(sinks))))
+
+
+def _ours(
+    plan: StreamPlan, state: State | None, names: Sequence[str], *, again: bool
+) -> Collection[str]:
+    """The sinks whose output is of this run, and may be gone on with or begun anew."""
+    if not again and state is None:
+        return ()
+    if (path := unaccounted(plan, state)) is not None:
         raise ConfigError(
             f"source {plan.id}: {path}: where it stood could not be written down; it is left as it "
             "is, start over with --overwrite or another --output"
         )
-    return ours
+    return names if again or state is None else state.sinks.keys()
 
 
-def _claim_output(checkpoint: Checkpoint, names: Sequence[str]) -> None:
-    """Write down, before there is output, that what will be found there is of this run.
+def _claim_output(
+    checkpoint: Checkpoint, names: Sequence[str], state: State | None
+) -> Callable[[], None]:
+    """Write down, before there is output, that it is of this run; returns what undoes that.
 
     Killed between the two, the same command goes on instead of taking it for somebody else's.
     """
     from pipeline.stream import State
 
+    none = dict.fromkeys(names)
     with suppress(OSError):  # told by the stream, which writes there again
-        checkpoint.begin(State(sinks=dict.fromkeys(names)))
+        if state is None:
+            checkpoint.begin(State(sinks=none))
+        else:
+            checkpoint.save(replace(state, sinks=none | dict(state.sinks)))
+    return checkpoint.discard if state is None else lambda: None
 
 
 def _source(plan: StreamPlan) -> Source:
@@ -180,7 +217,7 @@ def _region(plan: StreamPlan) -> Region | None:
 
 
 def _open_sinks(
-    plan: StreamPlan, *, labels: Mapping[int, str], ours: bool, undo: ExitStack
+    plan: StreamPlan, *, labels: Mapping[int, str], ours: Collection[str], undo: ExitStack
 ) -> list[tuple[str, Sink]]:
     fps = _fps_hint(plan) if plan.sinks else None
     opened: list[tuple[str, Sink]] = []
@@ -191,7 +228,7 @@ def _open_sinks(
             run=plan.run,
             labels=labels,
             fps_hint=fps,
-            overwrite=plan.overwrite or ours,
+            overwrite=plan.overwrite or sink.name in ours,
             min_score=sink.min_score,
             spool=sink.spool,
         )

@@ -25,7 +25,7 @@ from pipeline.plan import RunPlan, StreamPlan
 from pipeline.plan.prepare import Prepared
 from pipeline.runtime import ControlledRun, Question
 from pipeline.runtime.control import LATEST_WITHIN_S
-from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
+from pipeline.runtime.controlled import ABORT, RUN_OVER, STOP, Adoption
 from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
 from workers import weights
@@ -172,7 +172,7 @@ class Supervisor(ControlledRun):
 
     def close(self) -> None:
         """End every worker, whatever it is doing."""
-        self._closed = self._closed or OVER
+        self._closed = self._closed or RUN_OVER
         for segment in self._crew.places:
             segment.close()
         self._successors.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.direct import Direct
+from pipeline.delivery.farewell import Farewell
 from pipeline.delivery.held import HeldOutbox
 from pipeline.delivery.outbox import Outbox
 from pipeline.delivery.promise import promise_of
@@ -57,39 +58,68 @@ class Publisher:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._closed = False
-        self._clock = clock
-        self._ways: dict[str, Direct | Outbox] = {}
-        for name, sink in sinks:
-            account.open_sink(name)
-            may_wait_s, service = promise_of(sink).may_wait_s, service_of(sink)
-            writer = SinkWriter(
-                name,
-                sink,
-                account=account,
-                patience_s=0.0 if service else may_wait_s or patience_s,
-                flush_timeout_s=flush_timeout_s,
-                aborted=aborted,
-                clock=clock,
-            )
-            self._ways[name] = Direct(writer, account=account, clock=clock)
-            if (state := state_of(sink)) is not None:
-                account.watch_sink(name, state)
-            if service is not None:
-                self._ways[name] = SpooledOutbox(
-                    writer,
-                    service,
-                    account=account,
-                    end_timeout_s=flush_timeout_s,
-                    aborted=aborted,
-                    clock=clock,
-                    stopped=stopped,
-                )
-            elif may_wait_s:
-                self._ways[name] = HeldOutbox(
-                    writer, account=account, end_timeout_s=flush_timeout_s, aborted=aborted
-                )
+        self._account, self._clock = account, clock
+        self._patience_s, self._flush_timeout_s = patience_s, flush_timeout_s
+        self._aborted, self._stopped = aborted, stopped
+        self._ways = {name: self._way(name, sink) for name, sink in sinks}
+        self._farewells: dict[str, Farewell] = {}
+        """Those that have left, as long as they are not closed."""
         if len(self._ways) != len(sinks):
             raise ValueError(f"sink names must differ, got {[name for name, _ in sinks]}")
+
+    def exchange(
+        self, come: Sequence[tuple[str, Sink]], leave: Collection[str], end: StreamEnd
+    ) -> None:
+        """Go on with other sinks of a camera, between two results; returns at once.
+
+        Those that leave get what waits for them and are finished and closed in threads beside.
+
+        Args:
+            come: name and sink of the new ones.
+            leave: names of those that go.
+            end: what those that leave are told.
+        """
+        left = {name: way for name, way in self._ways.items() if name in leave}
+        stay = {name: way for name, way in self._ways.items() if name not in leave}
+        self._farewells = {name: one for name, one in self._farewells.items() if not one.over()}
+        for name, way in left.items():
+            self._farewells[name] = Farewell(name, way, end, self._account)
+        self._ways = stay | {name: self._way(name, sink) for name, sink in come}
+
+    def has_left(self, name: str) -> bool:
+        """Whether nothing is left of a sink of this name."""
+        return name not in self._farewells or self._farewells[name].over()
+
+    def _way(self, name: str, sink: Sink) -> Direct | Outbox:
+        """How results get to a sink: as it promises."""
+        account = self._account
+        account.open_sink(name)
+        may_wait_s, service = promise_of(sink).may_wait_s, service_of(sink)
+        writer = SinkWriter(
+            name,
+            sink,
+            account=account,
+            patience_s=0.0 if service else may_wait_s or self._patience_s,
+            flush_timeout_s=self._flush_timeout_s,
+            aborted=self._aborted,
+            clock=self._clock,
+        )
+        if (state := state_of(sink)) is not None:
+            account.watch_sink(name, state)
+        timeout_s, aborted = self._flush_timeout_s, self._aborted
+        if service is not None:
+            return SpooledOutbox(
+                writer,
+                service,
+                account=account,
+                end_timeout_s=timeout_s,
+                aborted=aborted,
+                clock=self._clock,
+                stopped=self._stopped,
+            )
+        if may_wait_s:
+            return HeldOutbox(writer, account=account, end_timeout_s=timeout_s, aborted=aborted)
+        return Direct(writer, account=account, clock=self._clock)
 
     def take_every_result(self) -> None:
         """Every frame counts: sinks are waited for, as long as it takes."""
@@ -187,5 +217,7 @@ class Publisher:
             return
         self._closed = True
         with ExitStack() as stack:
+            for farewell in self._farewells.values():
+                stack.callback(farewell.over, self._flush_timeout_s)
             for way in reversed(self._ways.values()):
                 stack.callback(way.close)

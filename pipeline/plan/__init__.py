@@ -9,12 +9,12 @@ from pipeline.plan.model import ModelPlan
 from pipeline.plan.run import RunPlan, WorkersPlan
 from pipeline.plan.stream import (
     CheckpointPlan,
-    SinkPlan,
     SourceOptions,
     SourcePlan,
     StreamPlan,
     TrackerPlan,
 )
+from pipeline.stream.settings import SinkPlan
 
 __all__ = [
     "CheckpointPlan",

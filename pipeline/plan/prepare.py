@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -22,11 +22,13 @@ from pipeline.plan.manifest import (
     write_manifest,
 )
 from pipeline.plan.model import ModelPlan
+from pipeline.plan.outputs import named_as_before, with_sinks
 from pipeline.plan.run import RunPlan
 from pipeline.plan.shares import in_flight_share
 from pipeline.plan.state import (
     checkpoint_of,
     claim,
+    claim_both,
     existing,
     forget_claims,
     holds_something,
@@ -120,6 +122,37 @@ def prepare_added(run: RunPlan, stream: StreamPlan) -> StreamPlan:
     return replace(settled, settings=replace(settled.settings, in_flight_bytes=share))
 
 
+def prepare_changed(run: RunPlan, now: StreamPlan, asked: StreamPlan) -> StreamPlan:
+    """Settle other sinks for a camera that runs, as `prepare` would have settled them.
+
+    Args:
+        run: with the streams there are now, prepared.
+        now: as the camera is.
+        asked: as it is to be; the sinks it keeps are those of `now`.
+
+    Raises:
+        MaskstreamError: as of `prepare`; the run is as it was.
+    """
+    come = tuple(sink for sink in asked.sinks if sink not in now.sinks)
+    for sink in come:
+        sinks.look_at(sink.url, asked.id, now=True)
+    _refuse_existing(replace(asked, sinks=come))
+    both = replace(now, sinks=(*now.sinks, *come))
+    urls = (*run.sinks, *(sink.url for sink in come))
+    streams = tuple(both if one.id == now.id else one for one in run.streams)
+    beside = replace(run, streams=streams, sinks=urls)
+    keep_apart(reads(beside), writes(beside))
+    ready = with_sinks(asked, _with_spools(run, asked).sinks)
+    alone = replace(run, streams=(ready,), sinks=tuple(sink.url for sink in ready.sinks))
+    values = manifest(alone)
+    paths = manifest_paths(alone, values)
+    refuse_foreign(paths)
+    write_manifest(paths, values)
+    claim_both(run, now, ready)
+    forget_claims(run, [replace(asked, sinks=come)])
+    return ready
+
+
 def prepare_model(run: RunPlan, model: ModelPlan) -> Prepared:
     """Settle another model for a run that goes on, as `prepare` would have; nothing is loaded.
 
@@ -154,9 +187,10 @@ def _settled(plan: RunPlan, *, beside: Sequence[Use]) -> RunPlan:
     """Find out which streams go on, and that what they write may be written. Nothing is."""
     plan = _known(plan)
     for stream in plan.streams:
-        if not _goes_on(stream):
-            _refuse_existing(stream)
-        else:
+        continued = _continued(stream)
+        new = tuple(sink for sink in stream.sinks if sink.name not in (continued or ()))
+        _refuse_existing(replace(stream, sinks=new))
+        if continued is not None:
             _refuse_mixture(stream)
     values = manifest(plan)
     paths = manifest_paths(plan, values)
@@ -170,7 +204,7 @@ def _lasting(plan: RunPlan) -> tuple[RunPlan, list[str]]:
     for stream in plan.streams:
         claim(plan, stream)
     plan = _known(plan, lasting=True)
-    fresh = [stream for stream in plan.streams if not _goes_on(stream)]
+    fresh = [stream for stream in plan.streams if _continued(stream) is None]
     for stream in fresh:
         _discard(stream)
     forget_claims(plan, fresh)
@@ -214,21 +248,32 @@ def _known(plan: RunPlan, *, lasting: bool = False) -> RunPlan:
         else:
             run = stream.run or run_of_file(plan.model, stream)
         kept_at = checkpoint_of(plan, stream)
-        spooled = tuple(replace(sink, spool=spool_of(plan, stream, sink)) for sink in stream.sinks)
-        return replace(stream, run=run, checkpoint=kept_at, sinks=spooled)
+        named = replace(stream, run=run, checkpoint=kept_at)
+        if stream.source.live and (checkpoint := kept(named)) is not None:
+            named = named_as_before(named, checkpoint.known_before)
+        return _with_spools(plan, named)
 
     return replace(plan, streams=tuple(map(known, plan.streams)))
 
 
-def _goes_on(stream: StreamPlan) -> bool:
-    """Whether there is a checkpoint to go on from."""
+def _with_spools(plan: RunPlan, stream: StreamPlan) -> StreamPlan:
+    """The stream with the places for what waits for its sinks."""
+    spooled = (replace(sink, spool=spool_of(plan, stream, sink)) for sink in stream.sinks)
+    return replace(stream, sinks=tuple(spooled))
+
+
+def _continued(stream: StreamPlan) -> Collection[str] | None:
+    """The sinks a checkpoint is of from which the stream goes on; None: there is no such."""
     checkpoint = kept(stream)
     if checkpoint is None or stream.overwrite:
-        return False
+        return None
     state = checkpoint.load([sink.name for sink in stream.sinks])
     if state is None or unaccounted(stream, state) is not None:
-        return False
-    return _complete(stream) or all(position is None for position in state.sinks.values())
+        return None
+    there = tuple(sink for sink in stream.sinks if sink.name in state.sinks)
+    complete = _complete(replace(stream, sinks=there))
+    nothing = all(position is None for position in state.sinks.values())
+    return state.sinks.keys() if complete or nothing else None
 
 
 def _complete(stream: StreamPlan) -> bool:

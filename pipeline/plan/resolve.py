@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 
 from pipeline import models, sinks, sources
 from pipeline.config import SegmentRange, Settings, SourceSettings
 from pipeline.plan.checking import check_plan, check_sources
 from pipeline.plan.cluster import ClusterPlan
 from pipeline.plan.model import ModelPlan
+from pipeline.plan.outputs import distinct, kind_of
 from pipeline.plan.places import local_folder
 from pipeline.plan.run import RunPlan, WorkersPlan
 from pipeline.plan.shares import in_flight_share, workers_at_once
 from pipeline.plan.stream import (
-    SinkPlan,
     SourceOptions,
     SourcePlan,
     StreamPlan,
     TrackerPlan,
 )
 from pipeline.secrets import SecretRef
-from pipeline.stream.settings import StreamSettings
+from pipeline.stream.settings import SinkPlan, StreamSettings
 
 
 def resolve(
@@ -173,18 +172,10 @@ def _sinks(settings: Settings, source: SourceSettings) -> tuple[SinkPlan, ...]:
     for sink in settings.sinks_of(source.id):
         planned.append(
             SinkPlan(
-                name=_distinct(sink.url.partition(":")[0], [other.name for other in planned]),
+                name=distinct(kind_of(sink.url), [other.name for other in planned]),
                 url=sink.url,
                 min_score=sink.min_score,
                 path=sinks.targets(sink.url, [source.id]).get(source.id),
             )
         )
     return tuple(planned)
-
-
-def _distinct(name: str, taken: Collection[str]) -> str:
-    number, candidate = 1, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}-{number}"
-    return candidate

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline import sinks
 from pipeline.errors import ConfigError
 from pipeline.plan.identity import model_of, read_by
+from pipeline.plan.outputs import known_sinks
 from pipeline.plan.places import StatePlace, is_url, place_of
 from pipeline.plan.run import RunPlan
-from pipeline.plan.stream import CheckpointPlan, SinkPlan, StreamPlan
+from pipeline.plan.stream import CheckpointPlan, StreamPlan
 from pipeline.secrets import mask_url
 from pipeline.state.disk import LOCAL, Disk
+from pipeline.stream.settings import SinkPlan
 
 if TYPE_CHECKING:
     from pipeline.stream import Checkpoint, State
@@ -75,8 +77,7 @@ def kept(stream: StreamPlan) -> Checkpoint | None:
         Path(stream.checkpoint.path),
         run=stream.run,
         source_id=stream.id,
-        options={sink.name: sinks.manner(sink.url, sink.min_score) for sink in stream.sinks},
-        read=stream.checkpoint.read,
+        known=known_sinks(stream.sinks, stream.checkpoint.read),
         model=stream.checkpoint.model,
         lasting=stream.checkpoint.lasting,
         disk=LOCAL if store is None else place_of(store).disk,
@@ -125,6 +126,8 @@ def state_files(plan: RunPlan, stream: StreamPlan) -> list[str]:
 def claim(plan: RunPlan, stream: StreamPlan) -> None:
     """Give the short name to the output that asks first; what is there already keeps it.
 
+    That of a camera is listed as it is now: its sinks may change, one at a time.
+
     Raises:
         ConfigError: nothing can be written there.
     """
@@ -136,9 +139,37 @@ def claim(plan: RunPlan, stream: StreamPlan) -> None:
         names = disk.names(str(owner.parent))
         if owner.name not in names:
             claimed = _claimed(disk, str(older)) if older.name in names else None
-            disk.make(str(owner), _output(plan, stream) if claimed is None else _named(claimed))
+            disk.make(str(owner), _output(stream) if claimed is None else _named(claimed))
+        elif stream.source.live and has_short_name(plan, stream):
+            _relist(disk, owner, _output(stream))
     except OSError as error:
         raise _unwritable(disk, owner, error) from error
+
+
+def claim_both(plan: RunPlan, before: StreamPlan, after: StreamPlan) -> None:
+    """List the output of a camera before and after its sinks change: killed, either is found.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    if plan.state_dir is None:
+        return
+    owner, disk = _owner(plan, before), place_of(plan.state_dir).disk
+    lines = {*_output(before).splitlines(True), *_output(after).splitlines(True)}
+    try:
+        _relist(disk, owner, b"".join(sorted(lines)))
+    except OSError as error:
+        raise _unwritable(disk, owner, error) from error
+
+
+def has_short_name(plan: RunPlan, stream: StreamPlan) -> bool:
+    """Whether its state is called by its source alone, or it has none."""
+    return plan.state_dir is None or not _is_anothers(plan, stream)
+
+
+def _relist(disk: Disk, owner: Path, output: bytes) -> None:
+    if owner.name not in disk.names(str(owner.parent)) or disk.read(str(owner)) != output:
+        disk.replace(str(owner), output)
 
 
 def live_run(plan: RunPlan, stream: StreamPlan, *, lasting: bool) -> str:
@@ -239,23 +270,30 @@ def _owner(plan: RunPlan, stream: StreamPlan) -> Path:
 
 def _path(plan: RunPlan, stream: StreamPlan, suffix: str) -> Path:
     """A file of `run.state_dir`, called by the source and, where that is taken, by its output."""
-    owner, output = _owner(plan, stream), _output(plan, stream)
-    disk = place_of(plan.state_dir or "").disk
+    key = hashlib.sha256(_output(stream)).hexdigest()[:12]
+    called = f"{stream.id}-{key}" if _is_anothers(plan, stream) else stream.id
+    return _owner(plan, stream).with_name(f"{called}{suffix}")
+
+
+def _is_anothers(plan: RunPlan, stream: StreamPlan) -> bool:
+    """Whether a state is of other output: of a file's than all of it, of a camera's than any."""
+    owner, disk = _owner(plan, stream), place_of(plan.state_dir or "").disk
     try:
-        taken = disk.read(str(owner)) != output
+        listed, output = disk.read(str(owner)), _output(stream)
     except (FileNotFoundError, NotADirectoryError):
-        taken = False
+        return False
     except OSError as error:
         raise ConfigError(
             f"{disk.shown(str(owner))}: cannot read whose state {stream.id!r} is: "
             f"{error.strerror}; make it "
             "readable, or name another run.state_dir"
         ) from error
-    key = f"-{hashlib.sha256(output).hexdigest()[:12]}" if taken else ""
-    return owner.with_name(f"{stream.id}{key}{suffix}")
+    if stream.source.live:
+        return set(listed.splitlines()).isdisjoint(output.splitlines())
+    return listed != output
 
 
-def _output(plan: RunPlan, stream: StreamPlan) -> bytes:
+def _output(stream: StreamPlan) -> bytes:
     return _named(stream.outputs or [stream.source.url])
 
 

@@ -10,7 +10,7 @@ from pipeline.catalogue import hint
 from pipeline.errors import ConfigError
 from pipeline.secrets import SecretRef
 from pipeline.state.tenure import Tenure
-from pipeline.stream.settings import StreamSettings
+from pipeline.stream.settings import SinkPlan, StreamSettings
 from pipeline.turns import Turn
 
 _Corners: TypeAlias = tuple[tuple[float, float], ...]
@@ -62,20 +62,6 @@ class TrackerPlan:
     def follows(self) -> bool:
         """Whether there is a tracker at all."""
         return self.preset != "none"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkPlan:
-    """One place the results of a stream go to."""
-
-    name: str
-    """Its scheme, numbered where another has it: labels metrics and checkpoints."""
-    url: str
-    min_score: float | None = None
-    path: str | None = None
-    """The file or folder it writes, absolute; None: it writes elsewhere."""
-    spool: str | None = None
-    """The folder for what waits for a service, absolute; None: it is none, or not prepared yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

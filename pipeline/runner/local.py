@@ -22,7 +22,7 @@ from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.driving import driving
 from pipeline.plan.prepare import Prepared, prepare
 from pipeline.runtime import ControlledRun, Question, RunControl, Serving, StreamThread
-from pipeline.runtime.controlled import ABORT, OVER, STOP, Adoption
+from pipeline.runtime.controlled import ABORT, RUN_OVER, STOP, Adoption
 from pipeline.runtime.gpu import gauge
 from pipeline.runtime.lineup import Lineup
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
@@ -112,7 +112,7 @@ class LocalRun(ControlledRun):
 
     def close(self) -> None:
         """Leave no thread behind; after an ordinary end there is none."""
-        self._closed = self._closed or OVER
+        self._closed = self._closed or RUN_OVER
         threads = list(self._threads.values())
         for thread in threads:
             thread.obey(Leave("the run is over"))

@@ -107,13 +107,19 @@ class RunControl(Protocol):
         """Have a camera go on with other settings, from one frame on; returns at once.
 
         Which frame that is stands in `StreamCounts.changed`, with the number that is returned.
+        Where there are new sinks among them it returns when those are open, and looks at the disk
+        before as `add` does. A sink whose URL stays the same goes on as it is, whatever the others
+        do; one that is left gets all up to that frame, and its end record.
 
         Args:
             plan: as `resolve` made it; of the stream of its id.
 
         Raises:
-            ConfigError: there is no such stream, or something differs that cannot change while it
-                runs, see `pipeline.runtime.changes`. It goes on as it was.
+            NeedsNewStart: something differs that cannot change while it runs, see
+                `pipeline.runtime.changes`.
+            NotNow: it is not known in time whether new sinks can be opened.
+            ConfigError: there is no such stream, a sink cannot be opened, its output exists or is
+                written or read by another one. Whatever is raised, it goes on as it was.
         """
 
     def swap(self, model: ModelPlan) -> Swapped:

@@ -16,15 +16,23 @@ from operator import methodcaller
 from typing import Any
 
 from pipeline.catalogue import hint
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.events.kept import TrackEvent
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan import ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.identity import model_of
-from pipeline.plan.prepare import Prepared, prepare_added, prepare_model, with_model
+from pipeline.plan.prepare import (
+    Prepared,
+    prepare_added,
+    prepare_changed,
+    prepare_model,
+    with_model,
+)
+from pipeline.plan.state import claim
 from pipeline.runtime.changes import NotNow, change_of, changed_plan, refuse_mixture
 from pipeline.runtime.control import Swapped
 from pipeline.runtime.latest import Latest, Viewing
+from pipeline.runtime.other_sinks import check_exchange, wait_for_sinks
 from pipeline.runtime.streams import Question
 from pipeline.stages import ModelInfo
 from pipeline.stream import Command, Drain, End, Leave, Remove
@@ -34,7 +42,7 @@ log = logging.getLogger(__name__)
 
 STOP = Drain("the run was told to stop")
 ABORT = Leave("told to leave at once")
-OVER = "the run is over"
+RUN_OVER = "the run is over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ class ControlledRun(ABC):
         self._told: set[Command] = set()
         self._begun: dict[str, StreamPlan] = {}
         """What each stream was opened with."""
+        self._named: dict[str, dict[str, str]] = {}
+        """What the sinks are called that each stream has had, by their URLs."""
         self._changes = 0
         self._models = 0
         """How many there were beside that of the start."""
@@ -112,14 +122,34 @@ class ControlledRun(ABC):
 
     def change(self, plan: StreamPlan) -> int:
         """See `RunControl`."""
+        with self._adding:  # sinks that are prepared side by side could write the same file
+            with self._lock:
+                self._check_known(plan.id)
+                now = next(one for one in self._plan.streams if one.id == plan.id)
+                named = self._named.setdefault(plan.id, {})
+                named |= {sink.url: sink.name for sink in now.sinks}
+                begun = self._begun.get(plan.id, now)
+                changed = changed_plan(now, plan, begun=begun, named=named)
+            if changed.sinks == now.sinks:
+                return self._carry_out(changed)
+            check_exchange(self._plan, now, changed, self.counts())
+            ready = prepare_changed(self._plan, now, changed)
+            number = self._carry_out(ready)
+            try:
+                wait_for_sinks(plan.id, number, counts=self.counts, over=lambda: self._closed)
+            except MaskstreamError:
+                self._carry_out(now)
+                claim(self._plan, now)
+                raise
+            claim(self._plan, ready)
+            return number
+
+    def _carry_out(self, changed: StreamPlan) -> int:
         with self._lock:
-            self._check_known(plan.id)
-            now = next(one for one in self._plan.streams if one.id == plan.id)
-            changed = changed_plan(now, plan, begun=self._begun.get(plan.id, now))
-            streams = tuple(changed if one is now else one for one in self._plan.streams)
-            self._plan = replace(self._plan, streams=streams)
+            streams = (changed if one.id == changed.id else one for one in self._plan.streams)
+            self._plan = replace(self._plan, streams=tuple(streams))
             self._changes += 1
-            self.tell(plan.id, change_of(changed, number=self._changes))
+            self.tell(changed.id, change_of(changed, number=self._changes))
             return self._changes
 
     def swap(self, model: ModelPlan) -> Swapped:
@@ -243,6 +273,7 @@ class ControlledRun(ABC):
             with self._lock:  # in one step: the id is free when nothing of it is left
                 self._forget(source_id)
                 self._begun.pop(source_id, None)
+                self._named.pop(source_id, None)
                 streams = tuple(one for one in self._plan.streams if one.id != source_id)
                 self._plan = replace(self._plan, streams=streams)
                 self._leaving.discard(source_id)
@@ -253,7 +284,7 @@ class ControlledRun(ABC):
             stays = self._stay and self._closed is None
             if not all_over or stays or self._asked:
                 return False
-            self._closed = OVER
+            self._closed = RUN_OVER
             return True
 
     def _known(self, source_id: str, question: Question) -> Any:

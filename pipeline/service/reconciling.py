@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.clock import Clock
-from pipeline.errors import ConfigError, MaskstreamError
+from pipeline.errors import MaskstreamError
 from pipeline.plan import StreamPlan
 from pipeline.runtime import RunControl
+from pipeline.runtime.changes import NeedsNewStart
 from pipeline.service.desired import DesiredStream
 from pipeline.service.status import Trouble
 from pipeline.stream.commands import Remove, Resume, Suspend
@@ -50,8 +51,7 @@ class Reconciler:
             if name not in there:
                 self._take_in(control, one)
             elif carried is not None and carried.spec != one.spec:
-                if self.adapt(control, one, self._planned(one.spec)) is None:
-                    self._let_go(control, name, "its settings were changed")
+                self._change(control, one)
             elif carried is not None and carried.paused != one.paused:
                 control.tell(name, PAUSE if one.paused else GO_ON)
                 self.carried[name] = one
@@ -66,12 +66,16 @@ class Reconciler:
         self.carried[stream.id] = stream
 
     def adapt(self, control: RunControl, stream: DesiredStream, plan: StreamPlan) -> int | None:
-        """Change one while it runs; the number of the change, None where that cannot be."""
-        if stream.id not in self.carried:
+        """Change one while it runs; the number of the change, None where that cannot be.
+
+        Raises:
+            MaskstreamError: it cannot be so, see `RunControl.change`; it goes on as it was.
+        """
+        if stream.id not in {one.id for one in control.streams()} & self.carried.keys():
             return None
         try:
             number = control.change(plan)
-        except ConfigError as error:
+        except NeedsNewStart as error:
             log.info("%s: not while it runs: %s", stream.id, error)
             return None
         self.carried[stream.id] = replace(self.carried[stream.id], spec=stream.spec)
@@ -82,19 +86,33 @@ class Reconciler:
         if self.carried.pop(name, None) is not None:
             control.tell(name, Remove(reason))
 
+    def _change(self, control: RunControl, stream: DesiredStream) -> None:
+        def change() -> None:
+            if self.adapt(control, stream, self._planned(stream.spec)) is None:
+                self._let_go(control, stream.id, "its settings were changed")
+
+        self._attempt(stream, change)
+
     def _take_in(self, control: RunControl, stream: DesiredStream) -> None:
+        if (
+            self._attempt(stream, lambda: self.add(control, stream, self._planned(stream.spec)))
+            and stream.paused
+        ):
+            control.tell(stream.id, PAUSE)
+
+    def _attempt(self, stream: DesiredStream, step: Callable[[], object]) -> bool:
+        """Whether it was done; where it fails, why is known, and it is tried again later."""
         trouble = self.troubles.get(stream.id)
         if trouble is not None and self._clock() < trouble.again_at_s:
-            return
+            return False
         try:
-            self.add(control, stream, self._planned(stream.spec))
+            step()
         except MaskstreamError as error:
             tries = 0 if trouble is None else trouble.tries + 1
             wait_s = TRY_AGAIN_S[min(tries, len(TRY_AGAIN_S) - 1)]
             if trouble is None or trouble.reason != str(error):
-                log.warning("%s: not taken in: %s", stream.id, error)
+                log.warning("%s: not as it is to be: %s", stream.id, error)
             self.troubles[stream.id] = Trouble(str(error), tries, self._clock() + wait_s)
-            return
+            return False
         self.troubles.pop(stream.id, None)
-        if stream.paused:
-            control.tell(stream.id, PAUSE)
+        return True

@@ -223,13 +223,17 @@ class Service:
             values = {**({} if whole else before.spec), **spec, "id": source_id}
             wanted = DesiredStream(values, before.paused)
             plan = self._planned(values)
-            number = self._reconciler.adapt(self._steered(), wanted, plan)
-            if number is None and self._is_being_read(source_id):
-                raise Conflict(
-                    f"stream {source_id!r} is a file that is being read, its settings cannot "
-                    "change; remove it and add it again with other sinks"
-                )
-            self._desired.put(wanted)
+            self._desired.put(wanted)  # first: killed meanwhile, it begins again with these
+            try:
+                number = self._reconciler.adapt(self._steered(), wanted, plan)
+                if number is None and self._is_being_read(source_id):
+                    raise Conflict(
+                        f"stream {source_id!r} is a file that is being read, its settings cannot "
+                        "change; remove it and add it again with other sinks"
+                    )
+            except BaseException:
+                self._desired.put(before)
+                raise
             self._reconciler.troubles.pop(source_id, None)
         self._news.set()
         place = None if number is None else self.places_of([source_id], number)[source_id]

@@ -9,6 +9,7 @@ from pipeline.accounting import StreamAccount
 from pipeline.stages import AsyncSegmenter, Switchable
 from pipeline.stream.capture import Capture
 from pipeline.stream.commands import Adjust, Switch
+from pipeline.stream.exchange import SinkExchange
 from pipeline.stream.filling import Filling
 from pipeline.stream.following import Following
 from pipeline.stream.orders import Orders
@@ -25,6 +26,7 @@ class Changing:
         following: goes on with it.
         segmenter: knows the names of the classes; where it is `Switchable`, takes another model.
         progress: writes down which model it is.
+        exchange: gets other sinks ready.
         account: told from which frame on it holds.
         settings: those it begins with.
     """
@@ -36,6 +38,8 @@ class Changing:
         following: Following,
         segmenter: AsyncSegmenter,
         progress: Progress,
+        exchange: SinkExchange,
+        *,
         account: StreamAccount,
         settings: StreamSettings,
     ) -> None:
@@ -46,6 +50,7 @@ class Changing:
         self._progress = progress
         self._account = account
         self._settings = settings
+        self._exchange = exchange
         self._unplaced: int | None = None
         """The number of a change whose first frame has not come yet."""
         if isinstance(segmenter, Switchable):
@@ -60,6 +65,8 @@ class Changing:
         switch, change = self._orders.switch, self._orders.change
         if self._unplaced is not None:
             self._place(self._unplaced)
+        if change is not None and not self._is_ready(change):
+            change = None  # it goes on as it is meanwhile
         if switch is None and change is None:
             return False
         if len(self._filling.window):
@@ -73,6 +80,27 @@ class Changing:
         self._adjust(change, capture)
         return False
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is on its way that does not wake the loop."""
+        return self._exchange.busy
+
+    def close(self) -> None:
+        """The stream ends: nothing comes of what was asked for."""
+        self._exchange.drop()
+
+    def _is_ready(self, change: Adjust) -> bool:
+        """Whether its sinks are; where they cannot be opened the stream stays as it is."""
+        ready = True if change.sinks is None else self._exchange.prepare(change.sinks)
+        if ready is False:
+            return False
+        reason = None if ready is True else ready.reason
+        with self._account.lock:
+            self._account.agreed = change.number, reason
+            if reason is not None and self._orders.change is change:
+                self._orders.change = None
+        return reason is None
+
     def _adjust(self, change: Adjust, capture: Capture) -> None:
         settings = replace(change.settings, classes=self._ids(change.classes))
         region = None
@@ -83,6 +111,7 @@ class Changing:
         self._settings = settings
         self._following.change(settings, region)
         self._filling.window.change(settings)
+        self._exchange.take()
         capture.thin(stride=settings.stride, max_fps=settings.max_fps)
         self._place(change.number)
         with self._account.lock:

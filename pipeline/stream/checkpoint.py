@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,18 @@ log = logging.getLogger(__name__)
 _ANY = "maskstream.checkpoint/"
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSinks:
+    """What a state says of the sinks it is of, by their names."""
+
+    options: Mapping[str, str] = field(default_factory=dict)
+    """How each writes; a state of other options is not ours."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where each writes, as a hash: what is written elsewhere is another sink."""
+    read: str = ""
+    """How the files look that the output is made of; neither is a state of others."""
+
+
 class Checkpoint:
     """The state of one source of one run.
 
@@ -35,8 +47,7 @@ class Checkpoint:
         path: the file; its folder is made at the first save.
         run: states of another run are not ours to continue.
         source_id: named in the file for people who look into it.
-        options: how each sink writes, by its name; a state of other options is not ours either.
-        read: how the files look that the output is made of; neither is a state of others.
+        known: see there.
         model: what finds the instances.
         lasting: False: nothing is kept once all is done.
         disk: where the file is; what it raises as `OSError` is raised by what is called here.
@@ -51,8 +62,7 @@ class Checkpoint:
         *,
         run: str,
         source_id: str,
-        options: Mapping[str, str] | None = None,
-        read: str = "",
+        known: KnownSinks | None = None,
         model: str = "",
         lasting: bool = True,
         disk: Disk = LOCAL,
@@ -61,6 +71,8 @@ class Checkpoint:
         clock: Clock = time.monotonic,
     ) -> None:
         self.path = path
+        self.known = known or KnownSinks()
+        """Of the sinks there are; they may change while a camera runs."""
         self.model = model
         self.lasting = lasting
         self.may_be_away = disk is not LOCAL
@@ -70,8 +82,6 @@ class Checkpoint:
         self._numbers = path.with_suffix(".numbers")
         self._run = run
         self._source_id = source_id
-        self._options = dict(options or {})
-        self._read = read
 
     @property
     def shown(self) -> str:
@@ -99,7 +109,10 @@ class Checkpoint:
         self._confirmed_at_s = asked_at_s
 
     def load(self, sinks: Collection[str]) -> State | None:
-        """The last state saved; None when there is none, or it is of another run or other sinks.
+        """The last state saved; None when there is none, or it is of another run.
+
+        Of a file it is none either where it is of other sinks. A camera goes on with those of its
+        sinks that are in it, and begins the others.
 
         Raises:
             ConfigError: the file is there and cannot be read.
@@ -110,11 +123,15 @@ class Checkpoint:
                 raise ValueError(f"its schema is {values['schema']!r}, not {SCHEMA!r}")
             if not isinstance(values["sinks"], dict):
                 raise TypeError("its sinks are no mapping")
-            if values["run"] != self._run or set(values["sinks"]) != set(sinks):
+            ours = self._ours(values, sinks)
+            if values["run"] != self._run or (ours != set(sinks) and not values.get("live")):
                 return None
-            if self._differs(values):
+            if ours != set(values["sinks"]) and not values.get("live"):
                 return None
-            return self._state(values)
+            if self._differs(values, ours):
+                return None
+            state = self._state(values)
+            return replace(state, sinks={name: state.sinks[name] for name in ours})
         except FileNotFoundError:
             return None
         except DAMAGED as error:
@@ -183,7 +200,7 @@ class Checkpoint:
             OSError: it could not be written; the old state is untouched.
         """
         head = {"schema": SCHEMA, "run": self._run, "source": self._source_id}
-        about = {"options": self._options, "read": self._read, "model": self.model}
+        about = {**asdict(self.known), "model": self.model}
         values = {**head, **about, **state.as_json()}
         data = json.dumps(values, separators=(",", ":"), allow_nan=False)
         self.confirm()
@@ -239,16 +256,32 @@ class Checkpoint:
             f"{self._disk.shown(str(path))}: {what}; delete it{more} to start from the beginning"
         )
 
-    def _differs(self, values: Mapping[str, Any]) -> bool:
+    @property
+    def known_before(self) -> KnownSinks:
+        """Of the sinks of a camera when it was saved, whichever it has now."""
+        with contextlib.suppress(*DAMAGED):
+            values = json.loads(self._disk.read(str(self.path)))
+            if values["run"] == self._run and values["live"]:
+                return KnownSinks(dict(values["options"]), dict(values["places"]))
+        return KnownSinks()
+
+    def _ours(self, values: Mapping[str, Any], sinks: Collection[str]) -> set[str]:
+        """Those of the sinks that a state is of; one of an older version says no places."""
+        places = values.get("places", {})
+        there = set(values["sinks"]).intersection(sinks)
+        return {n for n in there if places.get(n) in (None, self.known.places.get(n))}
+
+    def _differs(self, values: Mapping[str, Any], ours: Collection[str]) -> bool:
         """Whether what is there would not be continued in its own manner; told."""
-        options = values.get("options", self._options)
+        now = self.known
+        options = values.get("options", now.options)
         changes = [
-            (f"sink {name}", options.get(name), now)
-            for name, now in self._options.items()
-            if options.get(name) != now
+            (f"sink {name}", options.get(name), manner)
+            for name, manner in now.options.items()
+            if name in ours and options.get(name) != manner
         ]
-        if (read := values.get("read", self._read)) != self._read:
-            changes.append(("what is read", read, self._read))
+        if (read := values.get("read", now.read)) != now.read:
+            changes.append(("what is read", read, now.read))
         for change in changes:
             log.error(  # with --quiet too: it is why output that is there is refused
                 "%s: %s was %s and is %s now; what is there is not continued",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from pipeline.stages import ModelInfo
-from pipeline.stream.settings import StreamSettings
+from pipeline.stream.settings import SinkPlan, StreamSettings
 
 _Corners: TypeAlias = tuple[tuple[float, float], ...]
 
@@ -72,6 +72,8 @@ class Adjust:
     """Names of those to follow and publish; None for all."""
     include: tuple[_Corners, ...]
     ignore: tuple[_Corners, ...]
+    sinks: tuple[SinkPlan, ...] | None = None
+    """Those it is to have; of a name it has, it keeps the one there is. None: as they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,14 @@ from pipeline.stream.changing import Changing
 from pipeline.stream.checkpoint import Checkpoint
 from pipeline.stream.commands import Command
 from pipeline.stream.end import End
+from pipeline.stream.exchange import SinkExchange, SinkMaker
 from pipeline.stream.filling import Filling
 from pipeline.stream.following import Following
 from pipeline.stream.orders import Orders
-from pipeline.stream.progress import Progress, Start
+from pipeline.stream.progress import Progress
 from pipeline.stream.settings import StreamSettings
 from pipeline.stream.settling import Settling
+from pipeline.stream.standing import Start
 
 T = TypeVar("T")
 
@@ -67,6 +69,7 @@ class Stream:
         make_picture: the one maker of what sinks get to see.
         region: where to look; None for everywhere.
         checkpoint: where progress is kept; None for nowhere.
+        maker: opens other sinks while it runs; None: it keeps those it has.
         clock: seconds, monotonic.
     """
 
@@ -86,6 +89,7 @@ class Stream:
         make_picture: MakePicture,
         region: Region | None = None,
         checkpoint: Checkpoint | None = None,
+        maker: SinkMaker | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.source_id, self.account = source.source_id, account
@@ -117,9 +121,8 @@ class Stream:
             clock=clock,
             stopped=lambda within_s: self._orders.left.wait(within_s) or self._orders.stopped,
         )
-        self._changing = Changing(
-            self._orders, self._filling, following, segmenter, self._progress, account, settings
-        )
+        changed = self._filling, following, segmenter, self._progress, self._exchange(maker)
+        self._changing = Changing(self._orders, *changed, account=account, settings=settings)
         self._settling = Settling(
             run=run,
             info=lambda: segmenter.info,
@@ -189,6 +192,16 @@ class Stream:
             raise
         return self._release(outcome, bug)
 
+    def _exchange(self, maker: SinkMaker | None) -> SinkExchange:
+        return SinkExchange(
+            maker,
+            publisher=self._publisher,
+            progress=self._progress,
+            account=self.account,
+            run=self._run_id,
+            wake=self._wake.set,
+        )
+
     def _be_watched(self) -> None:
         source, filling = self._source, self._filling
         self.account.watch(
@@ -225,7 +238,8 @@ class Stream:
 
     def _wait(self, capture: Capture) -> None:
         if not self._orders.stopped or capture.ended:
-            self._wake.wait(self._progress.due_in())
+            due_s = self._progress.due_in()
+            self._wake.wait(_LOOK_S if self._changing.busy else due_s)
             self._progress.save_if_due()
             return
         self._wake.wait(_LOOK_S)
@@ -304,6 +318,7 @@ class Stream:
         self._orders.stop_source()
         self._orders.pausing.resume()
         self._filling.abort()
+        self._changing.close()
         try:
             self._publisher.close()  # first: outputs are whole also where the source hangs
             self._progress.wait(self._settings.stop_timeout_s)

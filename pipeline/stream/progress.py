@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,33 +15,17 @@ from pipeline.accounting import StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.flushing import WAITS_S
 from pipeline.delivery.publisher import Publisher
-from pipeline.errors import SinkError
 from pipeline.stages import Outcome, Position, SnapshotRefused
 from pipeline.stream.beside import Beside
 from pipeline.stream.capture import Mark
-from pipeline.stream.checkpoint import Checkpoint
+from pipeline.stream.checkpoint import Checkpoint, KnownSinks
+from pipeline.stream.confirming import Confirming
 from pipeline.stream.following import Following
-from pipeline.stream.standing import AHEAD, Numbers, State
+from pipeline.stream.standing import AHEAD, Numbers, Start, State
 
 log = logging.getLogger(__name__)
 
 TELL_AGAIN_S = 60.0
-AWAY_S = 300.0
-"""How long a file waits for a place of its state that does not answer."""
-_ASK_AGAIN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a stream begins to read."""
-
-    after: Mark | None = None
-    """A file goes on behind this frame; it has to show it first."""
-    counting: dict[str, int] | None = None
-    """A camera's first epoch and frame number; None: from 0."""
-    cut: Callable[[], None] | None = None
-    """Brings the sinks back to where they stood; to be called once the source is known to be the
-    same, before anything is written."""
 
 
 class Progress:
@@ -76,16 +60,20 @@ class Progress:
         self._following = following
         self._account = account
         self._clock = clock
-        self._stopped = stopped
         self._saved: State | None = None
         self._saved_at_s = clock()
         self._at: Mark | None = None
         self._tried: Mark | None = None
         self._positions: dict[str, Position | None] = dict.fromkeys(publisher.names)
+        self._coming: dict[str, Position | None] = {}
+        self._asked = False
         self._reserved: Numbers | None = None
         self._based = False
-        self._told_at_s = self._asked_at_s = -math.inf
-        self._saving, self._reserving, self._confirming = Beside(), Beside(), Beside()
+        self._told_at_s = -math.inf
+        self._saving, self._reserving = Beside(), Beside()
+        self._confirming = None
+        if checkpoint is not None:
+            self._confirming = Confirming(checkpoint, clock=clock, stopped=stopped, tell=self._tell)
 
     def load(self) -> State | None:
         """Where an earlier run stood; one of other output has at least used numbers."""
@@ -127,6 +115,33 @@ class Progress:
         if self._checkpoint is not None:
             self._checkpoint.model = known_as
 
+    def expect(self, coming: Mapping[str, Position | None], known: KnownSinks) -> None:
+        """Sinks are about to come, or are there, or do not come after all.
+
+        Args:
+            coming: where those stand that are still to come.
+            known: what is to be said of them, and of those there are.
+        """
+        there = self._positions | self._coming
+        self._positions = {name: there.get(name) for name in self._publisher.names}
+        self._coming, self._asked = dict(coming), False
+        if self._checkpoint is not None:
+            self._checkpoint.known = known
+        self._saved_at_s = -math.inf  # it is time to write that down
+
+    def expected(self) -> bool:
+        """Whether that is written down, or cannot be, which is told; asked again and again."""
+        if self._checkpoint is None:
+            return True
+        if not self._saving.over():
+            return False
+        saved = {} if self._saved is None else self._saved.sinks
+        if self._asked or self._coming.items() <= saved.items():
+            return True
+        self._asked = True
+        self.save(WAITS_S)
+        return False
+
     @property
     def began(self) -> bool:
         """Whether a frame was settled, in this run or an earlier one."""
@@ -162,7 +177,7 @@ class Progress:
             return  # what a sink misses is done again from the last checkpoint
         counts = self._account.snapshot()
         state = State(
-            sinks=dict(self._positions),
+            sinks=self._positions | self._coming,
             at=self._at,
             following=None if self.live else self._following.snapshot(),
             published=counts.published,
@@ -179,31 +194,11 @@ class Progress:
     def confirm(self) -> None:
         """Before a frame is published: no other driver has taken the place of ours.
 
-        A file waits where that cannot be seen; a camera goes on, and looks again soon.
-
         Raises:
-            SinkError: the place of its state is away for too long; nothing is lost.
+            SinkError: a file cannot see that for too long.
         """
-        checkpoint = self._checkpoint
-        if checkpoint is None or checkpoint.confirmed:
-            return
-        if self.live:
-            if self._confirming.over() and self._clock() - self._asked_at_s >= _ASK_AGAIN_S:
-                self._asked_at_s = self._clock()
-                self._confirming.start(checkpoint.confirm, lambda _: None)
-                self._confirming.over(WAITS_S)
-            return
-        until_s = self._clock() + AWAY_S
-        while not checkpoint.confirmed:
-            try:
-                checkpoint.confirm()
-            except OSError as error:
-                self._tell("not to be asked whether this run still has it, the file waits", error)
-                if self._stopped(_ASK_AGAIN_S) or self._clock() > until_s:
-                    raise SinkError(
-                        f"{checkpoint.shown}: {error.strerror or error}; the same command goes on "
-                        "from the last checkpoint"
-                    ) from error
+        if self._confirming is not None:
+            self._confirming.step(live=self.live)
 
     def reserve(self, at: Mark, ids: NDArray[np.int64] | None = None) -> None:
         """Before a camera's frame is published: its numbers are not used by anybody after us."""

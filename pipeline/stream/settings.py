@@ -42,3 +42,17 @@ class StreamSettings:
                 raise ValueError(
                     f"StreamSettings.{name} must be at least 1, got {getattr(self, name)}"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkPlan:
+    """One place the results of a stream go to."""
+
+    name: str
+    """Its scheme, numbered where another has it: labels metrics and checkpoints."""
+    url: str
+    min_score: float | None = None
+    path: str | None = None
+    """The file or folder it writes, absolute; None: it writes elsewhere."""
+    spool: str | None = None
+    """The folder for what waits for a service, absolute; None: it is none, or not prepared yet."""

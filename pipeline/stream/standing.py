@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -101,6 +101,19 @@ class State:
             if values["schema"] == SCHEMA:
                 raise
             return replace(state, refused=f"it is {values['schema']}, not {SCHEMA}")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a stream begins to read."""
+
+    after: Mark | None = None
+    """A file goes on behind this frame; it has to show it first."""
+    counting: dict[str, int] | None = None
+    """A camera's first epoch and frame number; None: from 0."""
+    cut: Callable[[], None] | None = None
+    """Brings the sinks back to where they stood; to be called once the source is known to be the
+    same, before anything is written."""
 
 
 def _numbers_in(values: Mapping[str, Any]) -> Numbers | None:

@@ -12,10 +12,11 @@ from typing import Any
 from pipeline.accounting import StreamCounts
 from pipeline.clock import Clock
 from pipeline.plan import StreamPlan
+from pipeline.plan.outputs import with_sinks
 from pipeline.runtime import Question
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import Command, End, Leave
-from pipeline.stream.commands import ENDING, Switch, still_wanted, why_ending
+from pipeline.stream.commands import ENDING, Adjust, Switch, still_wanted, why_ending
 from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
@@ -138,6 +139,9 @@ class StreamSlot:
         told = [source_id for source_id in asked if source_id not in self.ends]
         for source_id in told:
             self._told[source_id] = still_wanted(self._told[source_id], command)
+            if isinstance(command, Adjust) and command.sinks is not None:
+                plan = with_sinks(self._streams[source_id], command.sinks)
+                self._streams[source_id] = plan  # a next life begins with them
         if self._info is None:
             self._end_before_it_began(told)
         elif told and self._worker is not None:

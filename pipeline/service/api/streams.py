@@ -36,8 +36,9 @@ def routes(service: Service) -> APIRouter:
         """Give a stream other settings; what is left out goes back to its default.
 
         A camera's `min_score`, `classes`, `include`, `ignore`, `max_latency_ms`, `segment_every`,
-        `adaptive`, `stride` and `max_fps` change while it runs, from one frame on; with anything
-        else it is drained and begins anew. A file that is being read keeps its settings.
+        `adaptive`, `stride`, `max_fps` and `sinks` change while it runs, from one frame on; with
+        anything else it is drained and begins anew. A file that is being read keeps its settings.
+        New sinks are opened first; where one cannot be, nothing has changed.
         """
         values = spec.model_dump(mode="json", exclude_unset=True)
         return AdjustAnswer.of_change(service.change(source_id, values, whole=True))

@@ -11,7 +11,7 @@ from pipeline.config import parse
 from pipeline.errors import ConfigError
 from pipeline.plan import StreamPlan
 from pipeline.plan.resolve import resolve
-from pipeline.runtime.changes import changed_plan
+from pipeline.runtime.changes import NeedsNewStart, changed_plan
 
 
 def camera(**words: Any) -> StreamPlan:
@@ -54,12 +54,12 @@ def test_how_a_camera_is_looked_at_changes_while_it_runs(words: dict[str, Any]) 
 )
 def test_what_makes_it_another_stream_is_refused_by_name(asked: StreamPlan, named: str) -> None:
     now = camera()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(NeedsNewStart) as caught:
         changed_plan(now, asked, begun=now)
     assert str(caught.value).startswith(f"stream gate: {named} cannot change while it runs; ")
     assert str(caught.value).endswith(
         "what can is min_score, max_latency_ms, segment_every, adaptive, stride, max_fps, "
-        "classes, include, ignore"
+        "classes, include, ignore, sinks"
     )
 
 
@@ -75,3 +75,28 @@ def test_a_file_keeps_its_settings() -> None:
     now = camera(url="street.mp4")
     with pytest.raises(ConfigError, match="stream gate: the settings of a file cannot change"):
         changed_plan(now, camera(url="street.mp4", min_score=0.9), begun=now)
+
+
+def with_sinks(*sinks: str) -> StreamPlan:
+    values = {"model": {"name": "blob"}, "sinks": list(sinks)}
+    source = {"id": "gate", "url": "rtsp://gate.example/stream"}
+    return resolve(parse({**values, "sources": [source]}), cores=2).streams[0]
+
+
+def test_sinks_that_stay_are_as_they_were_and_new_ones_get_names_nobody_had() -> None:
+    now = with_sinks("jsonl:a.jsonl", "jsonl:b.jsonl")
+    now = replace(now, sinks=tuple(replace(one, spool="kept") for one in now.sinks))
+    asked = with_sinks("jsonl:c.jsonl", "jsonl:b.jsonl", "video:c.mp4")
+    after = changed_plan(now, asked, begun=now, named={"jsonl:gone.jsonl": "jsonl-3"})
+    assert [(one.name, one.url) for one in after.sinks] == [
+        ("jsonl-4", "jsonl:c.jsonl"),
+        ("jsonl-2", "jsonl:b.jsonl"),
+        ("video", "video:c.mp4"),
+    ]
+    assert after.sinks[1] is now.sinks[1]
+
+
+def test_a_sink_that_comes_back_has_the_name_it_had() -> None:
+    now, asked = with_sinks("jsonl:b.jsonl"), with_sinks("jsonl:b.jsonl", "jsonl:a.jsonl")
+    after = changed_plan(now, asked, begun=now, named={"jsonl:a.jsonl": "jsonl-7"})
+    assert [one.name for one in after.sinks] == ["jsonl", "jsonl-7"]

@@ -35,6 +35,7 @@ class NotedRun:
     changes: int = 0
     model: ModelInfo = INFO
     refuse_model: Exception | None = None
+    refuse_change: Exception | None = None
     swapped: list[ModelPlan] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     told: list[tuple[str, Command]] = field(default_factory=list)
@@ -77,6 +78,8 @@ class NotedRun:
         self._plans[plan.id] = plan
 
     def change(self, plan: StreamPlan) -> int:
+        if self.refuse_change is not None:
+            raise self.refuse_change
         self._plans[plan.id] = changed_plan(self._plans[plan.id], plan, begun=self._plans[plan.id])
         self.changes += 1
         return self.changes

@@ -117,6 +117,36 @@ def test_a_camera_that_is_to_claim_more_or_less_is_begun_anew(house, claim) -> N
     assert not service.change("a", claim, whole=False).running
 
 
+def test_sinks_that_cannot_be_opened_leave_what_is_desired_as_it_was(house) -> None:
+    service = house.begin()
+    service.add(CAMERA)
+    house.run.refuse_change = ConfigError("stream a: nobody is there; it goes on as it was")
+    with pytest.raises(ConfigError, match=r"nobody is there"):
+        service.change("a", {"min_score": 0.75}, whole=False)
+    house.step()
+    assert service.stream("a").wanted.spec == CAMERA
+    assert (house.run.told, service.stream("a").trouble) == ([], None)
+
+
+def test_a_change_by_the_file_that_cannot_be_is_a_trouble_and_tried_again(house) -> None:
+    house.sources = [CAMERA]
+    service = house.begin()
+    house.step()
+    house.run.refuse_change = ConfigError("stream a: nobody is there; it goes on as it was")
+    house.sources = [{**CAMERA, "min_score": 0.75}]
+    assert service.reload().changed == ("a",)
+    house.step()
+    assert service.stream("a").trouble == "stream a: nobody is there; it goes on as it was"
+    assert (house.there, house.run.told) == (["a"], [])
+    house.run.refuse_change = None
+    house.step()
+    assert house.run.changes == 0  # not at once
+    house.now_s += 2.0
+    house.step()
+    assert (service.stream("a").trouble, house.run.changes) == (None, 1)
+    assert house.run.streams()[0].settings.min_score == 0.75
+
+
 def test_a_file_that_is_being_read_keeps_its_settings(house) -> None:
     service = house.begin()
     service.add(street("a"))

@@ -16,6 +16,7 @@ from pipeline.results import FrameResult
 from pipeline.runtime import Serving
 from pipeline.stages import Sink
 from pipeline.stream import Checkpoint, End, Leave, Stream, StreamSettings, progress, standing
+from pipeline.stream.checkpoint import KnownSinks
 from pipeline.stream.standing import Numbers, State
 from pipeline.testing import ListSink, ScriptedSource, make_frame
 from pipeline.tracking import make_tracker
@@ -231,8 +232,8 @@ def test_after_output_was_begun_anew_in_the_same_run(
 ) -> None:
     """Its options are changed, one more is asked for, it was moved away, the state is gone."""
     for life in range(3):
-        options = {"look": f"jsonl?fields={life}"} if lost == "options" else None
-        checkpoint = Checkpoint(camera.path, run="run", source_id="cam", options=options)
+        outputs = KnownSinks({"look": f"jsonl?fields={life}"}) if lost == "options" else None
+        checkpoint = Checkpoint(camera.path, run="run", source_id="cam", known=outputs)
         others = (ListSink(),) * (life if lost == "sinks" else 0)
         if not reserved:  # then numbers stand in the state alone
             checkpoint.reserve = full  # type: ignore[method-assign]

@@ -12,7 +12,8 @@ from pipeline.errors import SinkError
 from pipeline.state.disk import LOCAL, LocalDisk
 from pipeline.state.tenure import CONFIRM_S, Record, Replaced, Tenure
 from pipeline.stream import Checkpoint
-from pipeline.stream.progress import AWAY_S, Progress
+from pipeline.stream.confirming import AWAY_S
+from pipeline.stream.progress import Progress
 from pipeline.stream.standing import Numbers, State
 from pipeline.testing import ManualClock
 

@@ -81,7 +81,7 @@ def test_a_paused_stream_writes_down_where_it_stands(
 
     here = Stopover()
     frames = make_frames(6)
-    checkpoint = Watched(tmp_path / "cam.json", run="run", source_id="cam", options={"s0": None})
+    checkpoint = Watched(tmp_path / "cam.json", run="run", source_id="cam")
     sink = ListSink()
     stream = make_stream(
         ScriptedSource([*frames[:3], here, *frames[3:]]),

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.assemble import PlannedSinks
 from pipeline.config import parse
 from pipeline.events.kept import KeptEvents
 from pipeline.metrics.counts import RunCounts
@@ -188,6 +189,7 @@ class Machines:
         return self.streams[-1]
 
     def build(self, plan: StreamPlan, segmenter: AsyncSegmenter, account: StreamAccount) -> Stream:
+        maker = PlannedSinks(plan, segmenter)
         sink = ListSink()
         self.sinks.setdefault(plan.id, []).append(sink)
         script: list[Any] = []
@@ -198,7 +200,8 @@ class Machines:
             segmenter,
             tracker=None,
             camera=None,
-            sinks=[("list", sink)],
+            sinks=[("list", sink), *(maker.open(plan.sinks) if plan.source.live else ())],
+            maker=maker,
             run="r",
             settings=StreamSettings(window=8, buffer=FRAMES if plan.id in self.live else 2),
             account=account,
