@@ -62,11 +62,15 @@ def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def take(browser: Browser, url: str) -> None:
-    """All streams and one of them, and all on a phone."""
+    """All streams, one of them and the tracks of all; the first and the last on a phone too."""
     page = browser.new_page(viewport={"width": 1440, "height": 810}, color_scheme="dark")
     page.goto(url)
     page.wait_for_timeout(1000 * WARM_UP_S)
     write(page.screenshot(), "page-streams.jpg")
+    page.evaluate("location.hash = '#/events'")
+    page.wait_for_timeout(3000)
+    write(page.screenshot(), "page-events.jpg")
+    page.set_viewport_size({"width": 1440, "height": 1060})
     page.evaluate("location.hash = '#/stream/north-gate'")
     page.wait_for_timeout(12_000)
     page.get_by_role("button", name="Trails").click()
@@ -82,6 +86,9 @@ def take(browser: Browser, url: str) -> None:
     phone.goto(url)
     phone.wait_for_timeout(8000)
     write(phone.screenshot(), "page-phone.jpg")
+    phone.evaluate("location.hash = '#/events'")
+    phone.wait_for_timeout(3000)
+    write(phone.screenshot(), "page-phone-events.jpg")
 
 
 def write(png: bytes, name: str) -> None:

@@ -72,7 +72,7 @@ class KeptEvents:
 
     def __init__(self, show: Show, *, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._log: EventLog | None = EventLog(update_s=0, gone_s=GONE_S, show=show)
+        self._log: EventLog | None = EventLog(update_s=0, gone_s=GONE_S, show=show, masks=False)
         self._next_s = clock()
         self._name = f"{time.time():.3f}"
         self._number = 0

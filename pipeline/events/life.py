@@ -71,8 +71,8 @@ class Life:
             step *= 2
         return step
 
-    def record(self) -> dict[str, Any]:
-        """What an event tells of it."""
+    def record(self, *, masks: bool = True) -> dict[str, Any]:
+        """What an event tells of it, with or without the masks of its first and last frame."""
         (class_id, label), _ = self._votes.most_common(1)[0]
         return {
             "track": self.track,
@@ -86,8 +86,8 @@ class Life:
             "frames": self._frames,
             "predicted": self._predicted,
             "duration_s": round(self.last.pts_s - self.first.pts_s, 6),
-            "first": self.first.record(),
-            "last": self.last.record(),
+            "first": self.first.record(masks=masks),
+            "last": self.last.record(masks=masks),
             "path": [list(point) for point in self._path],
             "best": None if self.best is None else self.best.record(),
         }

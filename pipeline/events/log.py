@@ -36,12 +36,16 @@ class EventLog:
         update_s: seconds of source time from one event of a track to the next update; 0: none.
         gone_s: how long a track may be away.
         show: makes the picture of its best view that events carry; None: they carry none.
+        masks: whether they carry the masks of its first and last frame.
     """
 
-    def __init__(self, *, update_s: float, gone_s: float, show: Show | None = None) -> None:
+    def __init__(
+        self, *, update_s: float, gone_s: float, show: Show | None = None, masks: bool = True
+    ) -> None:
         self._update_s = update_s
         self._gone_s = gone_s
         self._show = show
+        self._masks = masks
         self._lives: dict[int, Life] = {}
         self._head: dict[str, Any] = {}
 
@@ -99,7 +103,13 @@ class EventLog:
         head = {key: value for key, value in self._head.items() if key != "schema"}
         life.told_s = head["pts_s"]
         id_ = f"{head['run']}:{head['source']}:{life.track}:{life.first.frame}"
-        event = {"schema": EVENT_SCHEMA, "event": kind, "id": id_, **head, **life.record()}
+        event = {
+            "schema": EVENT_SCHEMA,
+            "event": kind,
+            "id": id_,
+            **head,
+            **life.record(masks=self._masks),
+        }
         return event if reason is None else {**event, "reason": reason}
 
     def state(self) -> dict[str, Any]:

@@ -48,17 +48,17 @@ class Sighting:
             )
         ]
 
-    def record(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
+    def record(self, *, masks: bool = True) -> dict[str, Any]:
+        """As JSON values; without its mask where nobody wants it, which takes longest."""
+        told = {
             "frame": self.frame,
             "pts_s": self.pts_s,
             "captured_at": self.captured_at,
             "score": self.score,
             "box": list(self.box),
             "area": int(self.mask.areas()[0]),
-            "mask": self.mask.to_coco()[0],
         }
+        return {**told, "mask": self.mask.to_coco()[0]} if masks else told
 
     @staticmethod
     def of(record: Mapping[str, Any]) -> Sighting:

@@ -119,10 +119,10 @@ class Settling:
         )
         picture = self._make_picture(flight.frame.image, instances, info.labels)
         sinks = self._publisher.publish(result, picture)
+        written = self._clock()
         self.latest = result, picture
         if self.kept is not None:
             self.kept.see(result, picture)
-        written = self._clock()
         with self._account.lock:  # leaves the window and is published in one step
             self._window.pop()
             self._account.published()
