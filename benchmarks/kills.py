@@ -91,7 +91,7 @@ def _processes() -> Iterator[tuple[int, int, str, str]]:
 class Place:
     """Where one run has its files; the command is the same each time it is given."""
 
-    def __init__(self, path: Path, clips: list[Path]) -> None:
+    def __init__(self, path: Path, clips: list[Path], *, state: str, local: bool) -> None:
         self.temporary = path / "t"
         self.output = path / "out"
         self.temporary.mkdir(parents=True)
@@ -99,7 +99,10 @@ class Place:
         kinds = {"jsonl": "jsonl", "mots": "txt", "video": "mp4"}
         sinks = [f"{kind}:out/{{source}}.{end}" for kind, end in kinds.items()]
         self._command = [sys.executable, "-m", "maskstream", "track", *map(str, clips)]
-        self._command += ["--model", "blob", "--state-dir", "state", "--quiet"]
+        folder, question, options = state.partition("?")
+        state = f"{folder}/{path.name}{question}{options}"  # a store is everybody's
+        self._command += ["--model", "blob", "--state-dir", state, "--quiet"]
+        self._command += ["--local"] if local else []
         self._command += [word for sink in sinks for word in ("--sink", sink)]
         self._path = path
 
@@ -168,6 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=10, help="kills of each kind of process")
     parser.add_argument("--only", choices=VICTIMS, nargs="+", default=VICTIMS, help="some kinds")
+    parser.add_argument("--state", default="state", help="--state-dir: a folder, or an s3: address")
+    parser.add_argument("--local", action="store_true", help="in one process; for --only driver")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     print(machine("ray"), flush=True)
@@ -175,14 +180,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="k"))
     try:
         clips = make_clips(folder)
-        expected, whole_s = undisturbed(folder / "0", clips)
+        where = {"state": arguments.state, "local": arguments.local}
+        expected, whole_s = undisturbed(Place(folder / "0", clips, **where))
         print(f"undisturbed: {whole_s:.1f} s", flush=True)
         kills: list[Kill] = []
         for victim in arguments.only:
             for _ in range(arguments.each):
                 at_s, kill = chance.uniform(0.3, whole_s), None
                 while kill is None:  # a run that was over before its moment is no kill
-                    place = Place(folder / str(len(kills) + 1), clips)
+                    place = Place(folder / str(len(kills) + 1), clips, **where)
                     kill, at_s = one_kill(victim, at_s, place, expected), at_s / 2
                     shutil.rmtree(place.output.parent)
                 kills.append(kill)
@@ -212,9 +218,9 @@ def make_clips(folder: Path) -> list[Path]:
     return clips
 
 
-def undisturbed(path: Path, clips: list[Path]) -> tuple[dict[str, object], float]:
+def undisturbed(place: Place) -> tuple[dict[str, object], float]:
     """The results of a run nobody kills, and how long it takes."""
-    place, began_s = Place(path, clips), time.monotonic()
+    began_s = time.monotonic()
     with place.started() as (process, _):
         assert process.wait(PATIENCE_S) == 0, place.said()
     return place.results(), time.monotonic() - began_s

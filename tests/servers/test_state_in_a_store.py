@@ -1,0 +1,158 @@
+"""`run.state_dir` in a store of objects: another folder goes on, as another machine would."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.broker import PASSWORD
+from brokers.s3 import S3
+from pipeline.state.tenure import Record
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+
+FRAMES = 300
+
+
+@pytest.fixture
+def broker(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Any:
+    if reason := S3.missing():
+        pytest.skip(reason)
+    return S3.for_test(tmp_path_factory.mktemp("s3"), certificate)
+
+
+class Machine:
+    """A folder in which the command is given; outputs lie where every machine has them."""
+
+    def __init__(self, path: Path, shared: Path, state: str) -> None:
+        path.mkdir(parents=True)
+        self._path = path
+        self._command = [
+            *(sys.executable, "-m", "maskstream", "track", "--local", "--quiet", "--model", "blob"),
+            f"synthetic://street?size=160x120&frames={FRAMES}",
+            *("--sink", f"jsonl:{shared}/{{source}}.jsonl", "--state-dir", state),
+        ]
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(self._command, cwd=self._path, stderr=subprocess.PIPE, text=True)
+
+    def run(self) -> tuple[int, str]:
+        with self.start() as process:
+            _, said = process.communicate(timeout=90)
+        return process.returncode, said
+
+
+def state_at(broker: Any, prefix: str = "runs", *options: str, password: str = PASSWORD) -> str:
+    """In the bucket of the sinks' tests, without what only sinks take."""
+    url = broker.url(*options, password=password).replace("/masks", f"/{prefix}", 1)
+    place, _, query = url.partition("?")
+    return f"{place}?{'&'.join(o for o in query.split('&') if not o.startswith('slice='))}"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("whole")
+    assert Machine(folder / "m", folder / "o", str(folder / "st")).run() == (0, "")
+    return (folder / "o" / "street.jsonl").read_bytes()
+
+
+def started_with_output(machine: Machine, output: Path, *, at_least: int) -> Any:
+    process = machine.start()
+    while not (output.exists() and output.stat().st_size > at_least):
+        assert process.poll() is None
+        time.sleep(0.02)
+    return process
+
+
+def test_killed_here_and_there_it_ends_with_the_same_bytes(
+    broker: Any, tmp_path: Path, whole: bytes
+) -> None:
+    output, chance = tmp_path / "shared" / "street.jsonl", random.Random(7)
+    for number in range(3):
+        machine = Machine(tmp_path / f"m{number}", tmp_path / "shared", state_at(broker))
+        some = chance.randrange(len(whole) // 2)
+        process = started_with_output(machine, output, at_least=some)
+        process.kill()
+        process.wait(10)
+    last = Machine(tmp_path / "last", tmp_path / "shared", state_at(broker))
+    assert last.run() == (0, "")
+    assert output.read_bytes() == whole
+    assert last.run() == (0, "")  # already complete
+    assert output.read_bytes() == whole
+    assert list((tmp_path / "shared").glob(".maskstream*")) == []
+
+
+def test_the_first_is_named_and_one_that_was_replaced_writes_no_more(
+    broker: Any, tmp_path: Path, whole: bytes
+) -> None:
+    output, state = tmp_path / "shared" / "street.jsonl", state_at(broker)
+    first = Machine(tmp_path / "first", tmp_path / "shared", state)
+    process = started_with_output(first, output, at_least=0)
+    code, said = Machine(tmp_path / "second", tmp_path / "elsewhere", state).run()
+    assert code == 2
+    assert said.startswith(f"maskstream: s3://shelf/runs: in use by another run: pid {process.pid}")
+    assert not (tmp_path / "elsewhere").exists()
+
+    process.send_signal(signal.SIGSTOP)  # so long that a machine elsewhere has taken its place
+    other = Record("t", "elsewhere", 7, "boot", "", "", "now", "sources street")
+    broker.put("runs/driver/000002", other.dumps())
+    before = output.read_bytes()
+    time.sleep(8.5)
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said == (
+        "ERROR s3://shelf/runs/driver: this run was silent for too long, and another one has taken "
+        f"its place: {other}; this one ends and writes no more\n"
+    )
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong", ["bucket", "password", "silent"])
+def test_a_store_that_does_not_serve_is_said_in_one_line_and_nothing_is_written(
+    broker: Any, tmp_path: Path, wrong: str
+) -> None:
+    password = "another-w0rd" if wrong == "password" else PASSWORD
+    state = state_at(broker, password=password)
+    if wrong == "bucket":
+        state = state.replace("&create=1", "")
+    if wrong == "silent":
+        broker.freeze()
+    code, said = Machine(tmp_path / "m", tmp_path / "shared", state).run()
+    if wrong == "silent":
+        broker.thaw()
+    assert code == 2
+    at = f"maskstream: run.state_dir: s3://shelf at http://127.0.0.1:{broker.port}: "
+    assert said.startswith(at)
+    assert said.count("\n") == 1
+    assert {
+        "bucket": "there is no such bucket; make it, or add create=1\n",
+        "password": "check user name (the access key), password (its secret) and rights\n",
+        "silent": "Read timeout on endpoint URL",
+    }[wrong] in said
+    assert password not in said
+    assert not (tmp_path / "shared").exists()
+
+
+def test_a_damaged_checkpoint_is_named_by_its_address(broker: Any, tmp_path: Path) -> None:
+    output = tmp_path / "shared" / "street.jsonl"
+    machine = Machine(tmp_path / "m", tmp_path / "shared", state_at(broker))
+    process = started_with_output(machine, output, at_least=0)
+    process.kill()
+    process.wait(10)
+    before = output.read_bytes()
+    broker.put("runs/street.json", b'{"schema": "maskstr')
+    code, said = machine.run()
+    assert code == 2
+    assert said.startswith(
+        "maskstream: s3://shelf/runs/street.json: cannot read the checkpoint of 'street': "
+    )
+    assert said.endswith("; delete it to start from the beginning\n")
+    assert output.read_bytes() == before
