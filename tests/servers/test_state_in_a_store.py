@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +65,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "o" / "street.jsonl").read_bytes()
 
 
-def started_with_output(machine: Machine, output: Path, *, at_least: int) -> Any:
-    process = machine.start()
-    while not (output.exists() and output.stat().st_size > at_least):
-        assert process.poll() is None
-        time.sleep(0.02)
-    return process
+@contextmanager
+def started(machine: Machine, output: Path, *, at_least: int = 0) -> Iterator[Any]:
+    """Once it has written so many bytes; killed in the end."""
+    with machine.start() as process:
+        try:
+            while not (output.exists() and output.stat().st_size > at_least):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.kill()
 
 
 def test_killed_here_and_there_it_ends_with_the_same_bytes(
@@ -77,10 +84,8 @@ def test_killed_here_and_there_it_ends_with_the_same_bytes(
     output, chance = tmp_path / "shared" / "street.jsonl", random.Random(7)
     for number in range(3):
         machine = Machine(tmp_path / f"m{number}", tmp_path / "shared", state_at(broker))
-        some = chance.randrange(len(whole) // 2)
-        process = started_with_output(machine, output, at_least=some)
-        process.kill()
-        process.wait(10)
+        with started(machine, output, at_least=chance.randrange(len(whole) // 2)):
+            pass
     last = Machine(tmp_path / "last", tmp_path / "shared", state_at(broker))
     assert last.run() == (0, "")
     assert output.read_bytes() == whole
@@ -94,25 +99,28 @@ def test_the_first_is_named_and_one_that_was_replaced_writes_no_more(
 ) -> None:
     output, state = tmp_path / "shared" / "street.jsonl", state_at(broker)
     first = Machine(tmp_path / "first", tmp_path / "shared", state)
-    process = started_with_output(first, output, at_least=0)
-    code, said = Machine(tmp_path / "second", tmp_path / "elsewhere", state).run()
-    assert code == 2
-    assert said.startswith(f"maskstream: s3://shelf/runs: in use by another run: pid {process.pid}")
-    assert not (tmp_path / "elsewhere").exists()
+    with started(first, output) as process:
+        process.send_signal(signal.SIGSTOP)
+        code, said = Machine(tmp_path / "second", tmp_path / "elsewhere", state).run()
+        assert code == 2
+        assert said.startswith(
+            f"maskstream: s3://shelf/runs: in use by another run: pid {process.pid}"
+        )
+        assert not (tmp_path / "elsewhere").exists()
 
-    process.send_signal(signal.SIGSTOP)  # so long that a machine elsewhere has taken its place
-    other = Record("t", "elsewhere", 7, "boot", "", "", "now", "sources street")
-    broker.put("runs/driver/000002", other.dumps())
-    before = output.read_bytes()
-    time.sleep(8.5)
-    process.send_signal(signal.SIGCONT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert said == (
-        "ERROR s3://shelf/runs/driver: this run was silent for too long, and another one has taken "
-        f"its place: {other}; this one ends and writes no more\n"
-    )
-    assert output.read_bytes() == before
+        # It is frozen for so long that a machine elsewhere has taken its place.
+        other = Record("t", "elsewhere", 7, "boot", "", "", "now", "sources street")
+        broker.put("runs/driver/000002", other.dumps())
+        before = output.read_bytes()
+        time.sleep(8.5)
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert said == (
+            "ERROR s3://shelf/runs/driver: this run was silent for too long, and another one has "
+            f"taken its place: {other}; this one ends and writes no more\n"
+        )
+        assert output.read_bytes() == before
 
 
 @pytest.mark.parametrize("wrong", ["bucket", "password", "silent"])
@@ -144,9 +152,8 @@ def test_a_store_that_does_not_serve_is_said_in_one_line_and_nothing_is_written(
 def test_a_damaged_checkpoint_is_named_by_its_address(broker: Any, tmp_path: Path) -> None:
     output = tmp_path / "shared" / "street.jsonl"
     machine = Machine(tmp_path / "m", tmp_path / "shared", state_at(broker))
-    process = started_with_output(machine, output, at_least=0)
-    process.kill()
-    process.wait(10)
+    with started(machine, output):
+        pass
     before = output.read_bytes()
     broker.put("runs/street.json", b'{"schema": "maskstr')
     code, said = machine.run()
