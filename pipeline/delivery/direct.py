@@ -46,6 +46,9 @@ class Direct:
         """Whether the sink lacks a result though every one counts."""
         return self._writer.behind
 
+    handed = taken = 0
+    """Messages that wait for a service: here there are none."""
+
     def take_every_result(self) -> None:
         """None may be left out: a busy sink is waited for."""
         self._flushing.every = True

@@ -70,6 +70,9 @@ class Outbox(ABC):
         """Whether the sink may lack a result though every one counts."""
         return self._writer.behind or self._aborted.is_set()
 
+    handed = taken = 0
+    """Messages that wait for a service: here there are none."""
+
     def take_every_result(self) -> None:
         """None may be left out: the stream waits for room."""
         self._when_full = WhenFull.BLOCK

@@ -136,6 +136,17 @@ class Publisher:
         """Whether a sink may lack what it was offered: nothing may be noted as done then."""
         return any(way.behind for way in self._ways.values())
 
+    def handed(self) -> dict[str, int]:
+        """How many messages each sink was ever given that forwards them to a service."""
+        return {name: way.handed for name, way in self._ways.items()}
+
+    def have_taken(self, handed: Mapping[str, int]) -> bool:
+        """Whether services have taken all these; of a sink that is lost nothing is waited for."""
+        return all(
+            self._ways[name].taken >= count or self._ways[name].error is not None
+            for name, count in handed.items()
+        )
+
     @property
     def names(self) -> list[str]:
         """All sinks, lost ones included."""

@@ -75,6 +75,16 @@ class SpooledOutbox(Outbox):
         self._service.when_full = WhenFull.BLOCK
         self._flushing.every = True
 
+    @property
+    def handed(self) -> int:  # type: ignore[override]
+        """Number of the last message that was put into the spool."""
+        return self._spool.last
+
+    @property
+    def taken(self) -> int:  # type: ignore[override]
+        """Number of the last message that need not be sent any more."""
+        return self._spool.last - self._spool.waiting
+
     def offer(self, result: FrameResult, picture: Picture) -> None:
         """Put a result into the spool."""
         name = self._writer.name

@@ -22,6 +22,7 @@ from pipeline.stream.checkpoint import Checkpoint, KnownSinks
 from pipeline.stream.confirming import Confirming
 from pipeline.stream.following import Following
 from pipeline.stream.standing import AHEAD, Numbers, Start, State
+from pipeline.stream.unsent import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Progress:
         self.live = True
         """Frames do not come twice: what was published stays, and no number is used again."""
         self._every_s = every_s
-        self._publisher = publisher
+        self._publisher, self._unsent = publisher, Unsent(publisher)
         self._following = following
         self._account = account
         self._clock = clock
@@ -185,6 +186,11 @@ class Progress:
             numbers=self._reserved,
             live=self.live,
         )
+        if self._checkpoint.may_be_away and not self.live:
+            self._unsent.add(state)
+            if (ready := self._unsent.ready()) is None:
+                return
+            state = ready
         if wait_s is None:
             self._write(self._checkpoint.save, state)
         elif self._saving.over():  # else the disk is slow: the next one is as good
@@ -233,7 +239,8 @@ class Progress:
         if self._checkpoint is None or self._saved is None or self._publisher.errors:
             return
         if self._checkpoint.lasting:
-            self._write(self._checkpoint.save, replace(self._saved, ended=outcome))
+            newest = self._unsent.ready() or self._saved
+            self._write(self._checkpoint.save, replace(newest, ended=outcome))
         else:
             self._checkpoint.discard()
 

@@ -31,15 +31,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Any:
 
 
 class Machine:
-    """A folder in which the command is given; outputs lie where every machine has them."""
+    """A folder in which the command is given; nothing else of it is on another machine."""
 
-    def __init__(self, path: Path, shared: Path, state: str) -> None:
+    def __init__(self, path: Path, sink: str, state: str) -> None:
         path.mkdir(parents=True)
         self._path = path
         self._command = [
             *(sys.executable, "-m", "maskstream", "track", "--local", "--quiet", "--model", "blob"),
             f"synthetic://street?size=160x120&frames={FRAMES}",
-            *("--sink", f"jsonl:{shared}/{{source}}.jsonl", "--state-dir", state),
+            *("--sink", sink, "--state-dir", state),
         ]
 
     def start(self) -> subprocess.Popen[str]:
@@ -58,10 +58,14 @@ def state_at(broker: Any, prefix: str = "runs", *options: str, password: str = P
     return f"{place}?{'&'.join(o for o in query.split('&') if not o.startswith('slice='))}"
 
 
+def lines_in(folder: Path) -> str:
+    return f"jsonl:{folder}/{{source}}.jsonl"
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("whole")
-    assert Machine(folder / "m", folder / "o", str(folder / "st")).run() == (0, "")
+    assert Machine(folder / "m", lines_in(folder / "o"), str(folder / "st")).run() == (0, "")
     return (folder / "o" / "street.jsonl").read_bytes()
 
 
@@ -83,10 +87,10 @@ def test_killed_here_and_there_it_ends_with_the_same_bytes(
 ) -> None:
     output, chance = tmp_path / "shared" / "street.jsonl", random.Random(7)
     for number in range(3):
-        machine = Machine(tmp_path / f"m{number}", tmp_path / "shared", state_at(broker))
+        machine = Machine(tmp_path / f"m{number}", lines_in(tmp_path / "shared"), state_at(broker))
         with started(machine, output, at_least=chance.randrange(len(whole) // 2)):
             pass
-    last = Machine(tmp_path / "last", tmp_path / "shared", state_at(broker))
+    last = Machine(tmp_path / "last", lines_in(tmp_path / "shared"), state_at(broker))
     assert last.run() == (0, "")
     assert output.read_bytes() == whole
     assert last.run() == (0, "")  # already complete
@@ -94,14 +98,31 @@ def test_killed_here_and_there_it_ends_with_the_same_bytes(
     assert list((tmp_path / "shared").glob(".maskstream*")) == []
 
 
+def test_what_waited_for_a_service_on_a_machine_that_is_gone_is_done_again(
+    broker: Any, tmp_path: Path, whole: bytes
+) -> None:
+    """The sink puts an object each two seconds of the video, so something always waits."""
+    for number, enough in enumerate((2, 4)):
+        machine = Machine(tmp_path / f"m{number}", broker.url(), state_at(broker))
+        with machine.start() as process:
+            while len(broker.names("masks/street/")) < enough:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.02)
+            process.kill()
+        assert list((tmp_path / f"m{number}" / ".maskstream").iterdir()) != []
+    assert Machine(tmp_path / "last", broker.url(), state_at(broker)).run() == (0, "")
+    found = [body for _, body in broker.messages("street")]
+    assert b"".join(line + b"\n" for line in found) == whole
+
+
 def test_the_first_is_named_and_one_that_was_replaced_writes_no_more(
     broker: Any, tmp_path: Path, whole: bytes
 ) -> None:
     output, state = tmp_path / "shared" / "street.jsonl", state_at(broker)
-    first = Machine(tmp_path / "first", tmp_path / "shared", state)
+    first = Machine(tmp_path / "first", lines_in(tmp_path / "shared"), state)
     with started(first, output) as process:
         process.send_signal(signal.SIGSTOP)
-        code, said = Machine(tmp_path / "second", tmp_path / "elsewhere", state).run()
+        code, said = Machine(tmp_path / "second", lines_in(tmp_path / "elsewhere"), state).run()
         assert code == 2
         assert said.startswith(
             f"maskstream: s3://shelf/runs: in use by another run: pid {process.pid}"
@@ -133,7 +154,7 @@ def test_a_store_that_does_not_serve_is_said_in_one_line_and_nothing_is_written(
         state = state.replace("&create=1", "")
     if wrong == "silent":
         broker.freeze()
-    code, said = Machine(tmp_path / "m", tmp_path / "shared", state).run()
+    code, said = Machine(tmp_path / "m", lines_in(tmp_path / "shared"), state).run()
     if wrong == "silent":
         broker.thaw()
     assert code == 2
@@ -151,7 +172,7 @@ def test_a_store_that_does_not_serve_is_said_in_one_line_and_nothing_is_written(
 
 def test_a_damaged_checkpoint_is_named_by_its_address(broker: Any, tmp_path: Path) -> None:
     output = tmp_path / "shared" / "street.jsonl"
-    machine = Machine(tmp_path / "m", tmp_path / "shared", state_at(broker))
+    machine = Machine(tmp_path / "m", lines_in(tmp_path / "shared"), state_at(broker))
     with started(machine, output):
         pass
     before = output.read_bytes()
