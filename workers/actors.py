@@ -227,6 +227,8 @@ class RayWorker:
         self.stay = stay
         self.ended = False
         """Whether it was killed."""
+        self.model: ModelPlan | None = None
+        """What it is to load, of a segment worker."""
         self._started = False
 
     @property

@@ -75,14 +75,12 @@ class Cluster:
         self._segments: list[RayWorker] = []
         self._streams: list[RayWorker] = []
         self._ran: dict[str, RayWorker] = {}
-        family = models.named(plan.model.name).family
         self._placement = Placing(
             plan.cluster,
             plan.workers.segment,
             plan.workers.gpus_each,
-            wants_gpu=family.wants_gpu and plan.model.device != "cpu",
             grows=plan.workers.segment_most is not None,
-        )
+        ).of(plan.model)
 
     @property
     def segment_workers(self) -> int:
@@ -191,19 +189,23 @@ class Cluster:
         handed_out = None if weights is None else ray.put(weights)
         return lambda worker_id: self._start_segment(worker_id, model, handed_out)
 
+    def adopt(self, model: ModelPlan) -> None:
+        """See `Machines`: one takes GPUs, another does not."""
+        self._placement = self._placement.of(model)
+
     def _start_segment(self, worker_id: str, model: ModelPlan, weights: Any) -> Remote | None:
         from workers.actors import SegmentSpec, start_segment
 
-        nodes = self._nodes()
-        gpus = self._placement.share(nodes)
-        seat = self._seat_for(model, gpus) if self._swaps and gpus else None
-        stay = self._stay_for_segment() if seat is None else seat.stay
+        nodes, placing = self._nodes(), self._placement.of(model)
+        gpus = placing.share(nodes)
+        seat = self._seat_for(model, placing) if self._swaps and gpus else None
+        stay = self._stay_for_segment(model, placing) if seat is None else seat.stay
         if stay is None or (seat is None and self._swaps and gpus) or not self._watch.ready(stay):
             return None
         device = "cpu" if model.device == "auto" and not gpus else model.device
         spec = SegmentSpec(
             worker_id,
-            replace(model, device=device, threads=self._placement.threads(stay.node, nodes)),
+            replace(model, device=device, threads=placing.threads(stay.node, nodes)),
             self._plan.workers.max_wait_s,
             warm_up=gpus > 0,
         )
@@ -212,23 +214,27 @@ class Cluster:
         else:
             worker = start_segment(spec, weights, gpus=seat.gpus, stay=stay, **seat.options)
             seat.take(worker, model)
+        worker.model = model
         self._segments = [*_alive(self._segments), worker]
         return worker
 
-    def _stay_for_segment(self) -> Stay | None:
-        seated = Counter(seat.stay.node.node_id for seat in self._seats)
-        taken = seated or _taken(self._segments)
-        return self._stay_of(self._placement.for_segment(self._nodes(), taken))
+    def _stay_for_segment(self, model: ModelPlan, placing: Placing) -> Stay | None:
+        """Workers of another model leave: of those there are only its own take room from it."""
+        nodes = self._nodes()
+        taken = Counter(seat.stay.node.node_id for seat in self._seats)
+        if not taken or not placing.share(nodes):
+            taken = _taken([one for one in self._segments if one.model is model])
+        return self._stay_of(placing.for_segment(nodes, taken))
 
-    def _seat_for(self, model: ModelPlan, gpus: float) -> Seat | None:
+    def _seat_for(self, model: ModelPlan, placing: Placing) -> Seat | None:
         """One that is free, or a new one; None: there is no room."""
         for seat in [seat for seat in self._seats if seat.stay.gone is not None]:
             self._seats.remove(seat)
             seat.release()
         fit = [seat for seat in self._seats if seat.stay.node.node_id not in self._watch.going]
         free = next((seat for seat in fit if seat.is_free_for(model)), None)
-        if free is None and (stay := self._stay_for_segment()) is not None:
-            free = Seat(stay, gpus)
+        if free is None and (stay := self._stay_for_segment(model, placing)) is not None:
+            free = Seat(stay, placing.share(self._nodes()))
             self._seats.append(free)
         return free
 

@@ -33,6 +33,9 @@ class Machines(Protocol):
     def bring(self, model: ModelPlan, weights: models.WeightsFile | None) -> StartSegment:
         """What starts `SegmentWorker`s of another model beside those there are, by their names."""
 
+    def adopt(self, model: ModelPlan) -> None:
+        """Workers of this model are those there are to be from now on; it was brought before."""
+
     def start_stream(
         self, streams: Sequence[StreamPlan], *, spread: int, again: bool
     ) -> Remote | None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from pipeline import models
 from pipeline.errors import ConfigError
+from pipeline.plan import ModelPlan
 from pipeline.plan.cluster import ClusterPlan
 
 _EPS = 1e-6
@@ -58,6 +60,11 @@ class Placing:
     gpus_each: float | None = None
     wants_gpu: bool = True
     grows: bool = False
+
+    def of(self, model: ModelPlan) -> Placing:
+        """The same for workers of a model: whether it takes GPUs is its own."""
+        family = models.named(model.name).family
+        return replace(self, wants_gpu=family.wants_gpu and model.device != "cpu")
 
     def wanted(self, nodes: Sequence[Node]) -> int:
         """How many segment workers there should be with these nodes."""

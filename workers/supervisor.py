@@ -222,8 +222,8 @@ class Supervisor(ControlledRun):
 
     def _adopt(self, adoption: Adoption) -> None:
         self._crew.places = self._successors.adopt(adoption.number, self._crew.places)
-        self._number, self._info = adoption.number, adoption.info
-        self._start = self._start_next
+        self._number, self._info, self._start = adoption.number, adoption.info, self._start_next
+        self._machines.adopt(self._plan.model)
 
     def _begin(self, plan: StreamPlan) -> None:
         self._place((plan,))

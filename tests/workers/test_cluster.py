@@ -11,7 +11,7 @@ import pytest
 from ray import cloudpickle
 
 from pipeline.config import parse
-from pipeline.plan import CheckpointPlan, RunPlan, StreamPlan
+from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.resolve import resolve
 from workers import actors
 from workers.actors import SegmentSpec, StreamSpec
@@ -60,9 +60,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return specs
 
 
-def cluster(plan: RunPlan) -> Cluster:
+def cluster(plan: RunPlan, gpus: float = 0.0) -> Cluster:
     made = Cluster(plan, weights_bytes=0, address=None)
-    here = Node("node", "here", cores=1, here=True)
+    here = Node("node", "here", cores=1, gpus=gpus, here=True)
     made._watch = Nodes(
         here=here,
         listed=lambda: [here],
@@ -103,6 +103,41 @@ def test_nothing_of_other_sources_reaches_a_worker(plan: RunPlan, sent: list[Any
 def test_a_model_that_finds_no_gpu_is_told_to_take_the_cpu(plan: RunPlan, sent: list[Any]) -> None:
     cluster(plan).start_segment("segment-0")
     assert (sent[0].model.device, sent[0].model.threads) == ("cpu", 1)
+
+
+@pytest.mark.parametrize("workers", [1, {"min": 1, "max": 4}], ids=["fixed", "grows"])
+def test_a_model_that_takes_the_place_of_one_has_room_beside_it(
+    sent: list[Any], workers: Any
+) -> None:
+    sources = [{"id": "gate", "url": "rtsp://gate.example/stream"}]
+    settings = parse(
+        {"model": {"name": "blob"}, "sources": sources, "workers": {"segment": workers}}
+    )
+    made = cluster(resolve(settings))
+    assert made.start_segment("segment-0") is not None
+    assert made.bring(ModelPlan(name="blob", weights=None), None)("segment-0-1") is not None
+
+
+def test_whether_it_takes_a_gpu_is_decided_for_each_model(
+    plan: RunPlan, sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    start = actors.start_segment
+    monkeypatch.setattr(
+        actors,
+        "start_segment",
+        lambda *given, gpus, **more: asked.append(gpus) or start(*given, **more),
+    )
+    made = cluster(plan, gpus=2.0)
+    other = ModelPlan(name="maskrcnn_resnet50_fpn", weights=None, device="auto")
+    made.start_segment("segment-0")
+    assert made.segment_workers == 1
+    made.bring(other, None)("segment-0-1")
+    assert (asked, [spec.model.device for spec in sent]) == ([0.0, 1.0], ["cpu", "auto"])
+    made.adopt(other)
+    assert made.segment_workers == 2
+    made.bring(plan.model, None)("segment-0-2")
+    assert asked == [0.0, 1.0, 0.0]
 
 
 def test_relative_paths_start_where_the_driver_stands(plan: RunPlan, sent: list[Any]) -> None:

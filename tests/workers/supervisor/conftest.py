@@ -172,6 +172,9 @@ class Machines:
 
         return start
 
+    def adopt(self, model: ModelPlan) -> None:
+        """All models take what there is."""
+
     def start_stream(
         self, streams: Sequence[StreamPlan], *, spread: int, again: bool
     ) -> LocalWorker:
