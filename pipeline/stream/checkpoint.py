@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, in_one_line
 from pipeline.state.disk import LOCAL, Disk
+from pipeline.state.sealing import opened, sealed
 from pipeline.state.tenure import CONFIRM_S, Replaced, Tenure, end_process
 from pipeline.stream.standing import DAMAGED, SCHEMA, Numbers, State
 
@@ -118,7 +119,7 @@ class Checkpoint:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            values = json.loads(self._disk.read(str(self.path)))
+            values = opened(self._disk.read(str(self.path)))
             if not str(values["schema"]).startswith(_ANY):
                 raise ValueError(f"its schema is {values['schema']!r}, not {SCHEMA!r}")
             if not isinstance(values["sinks"], dict):
@@ -128,6 +129,8 @@ class Checkpoint:
                 return None
             if ours != set(values["sinks"]) and not values.get("live"):
                 return None
+            if _version(values["schema"]) > _version(SCHEMA) and not values.get("live"):
+                raise ValueError(f"it is of a newer maskstream, {values['schema']}: take that one")
             if self._differs(values, ours):
                 return None
             state = self._state(values)
@@ -141,7 +144,7 @@ class Checkpoint:
     def model_before(self) -> str | None:
         """What found the instances when it was saved, where that is another one now."""
         with contextlib.suppress(*DAMAGED):
-            values = json.loads(self._disk.read(str(self.path)))
+            values = opened(self._disk.read(str(self.path)))
             before = values.get("model", self.model) if values["run"] == self._run else self.model
             return None if before == self.model else str(before)
         return None
@@ -167,7 +170,7 @@ class Checkpoint:
         """
         reserved, noted = self.reserved(), None
         try:
-            values = json.loads(self._disk.read(str(self.path)))
+            values = opened(self._disk.read(str(self.path)))
             if values["run"] == self._run and values.get("numbers") is not None:
                 noted = Numbers(**values["numbers"])
         except FileNotFoundError:
@@ -183,8 +186,8 @@ class Checkpoint:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            text = self._disk.read(str(self._numbers)).decode("ascii")
-            values = json.loads(text) if text else None  # else none was reserved yet
+            data = self._disk.read(str(self._numbers))
+            values = opened(data) if data else None  # else none was reserved yet
             if values is None or values.pop("run", self._run) != self._run:
                 return None
             return Numbers(**values)
@@ -204,7 +207,7 @@ class Checkpoint:
         values = {**head, **about, **state.as_json()}
         data = json.dumps(values, separators=(",", ":"), allow_nan=False)
         self.confirm()
-        self._disk.replace(str(self.path), data.encode())
+        self._disk.replace(str(self.path), sealed(data))
 
     def reserve(self, numbers: Numbers) -> None:
         """Write down that numbers before these may be used, durable when this returns.
@@ -214,7 +217,7 @@ class Checkpoint:
         """
         text = ", ".join(f'"{name}": {value:>20}' for name, value in asdict(numbers).items())
         text += f', "run": {json.dumps(self._run)}'
-        path, data = str(self._numbers), f"{{{text}}}\n".encode()
+        path, data = str(self._numbers), sealed(f"{{{text}}}") + b"\n"
         self.confirm()
         try:
             self._disk.write_over(path, data)
@@ -260,7 +263,7 @@ class Checkpoint:
     def known_before(self) -> KnownSinks:
         """Of the sinks of a camera when it was saved, whichever it has now."""
         with contextlib.suppress(*DAMAGED):
-            values = json.loads(self._disk.read(str(self.path)))
+            values = opened(self._disk.read(str(self.path)))
             if values["run"] == self._run and values["live"]:
                 return KnownSinks(dict(values["options"]), dict(values["places"]))
         return KnownSinks()
@@ -289,3 +292,7 @@ class Checkpoint:
                 extra={"source_id": self._source_id},
             )
         return bool(changes)
+
+
+def _version(schema: str) -> int:
+    return int(schema.removeprefix(_ANY))

@@ -274,6 +274,55 @@ def test_damaged_numbers_of_a_camera_are_refused_by_name(tmp_path: Path, text: s
     )
 
 
+@pytest.mark.parametrize("name", ["cam.json", "cam.numbers"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(lambda data, at: data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], id="bit"),
+        pytest.param(lambda data, at: data[:at] + b"\0" + data[at + 1 :], id="zero"),
+        pytest.param(lambda data, at: data[:at], id="cut off"),
+        pytest.param(lambda data, at: data[:at] + bytes(len(data) - at), id="zeros to its end"),
+    ],
+)
+def test_a_byte_that_was_changed_is_never_believed(
+    tmp_path: Path, name: str, damaged: Callable[[bytes, int], bytes]
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "cam.json", run="r", source_id="cam")
+    state = State(sinks={"jsonl": {"bytes": 17}}, published=38, numbers=Numbers(1, 2, 3), live=True)
+    checkpoint.save(state)
+    checkpoint.reserve(Numbers(1, 20, 30))
+    expected, path = checkpoint.load(["jsonl"]), tmp_path / name
+    data, refused = path.read_bytes(), 0
+    end = data.index(b',"crc"')
+    for at in range(1 if name == "cam.numbers" else 0, end):  # of no bytes: none was reserved yet
+        path.write_bytes(damaged(data, at))
+        with pytest.raises(ConfigError) as caught:
+            checkpoint.load(["jsonl"])
+        assert str(caught.value).startswith(f"{path}: cannot read the checkpoint of 'cam': ")
+        assert str(caught.value).endswith(" to start from the beginning")
+        refused += 1
+    assert refused > 100
+    for at in range(end, len(data)):  # of the checksum itself
+        path.write_bytes(damaged(data, at))
+        try:
+            assert checkpoint.load(["jsonl"]) == expected
+        except ConfigError:
+            refused += 1
+
+
+def test_a_file_that_a_newer_version_has_begun_is_left_to_it(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "cam.json", run="r", source_id="cam")
+    checkpoint.save(State(sinks={"jsonl": None}, live=False))
+    values = json.loads(checkpoint.path.read_text())
+    checkpoint.path.write_text(json.dumps({**values, "schema": "maskstream.checkpoint/3"}))
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.load(["jsonl"])
+    assert str(caught.value) == (
+        f"{checkpoint.path}: cannot read the checkpoint of 'cam': ValueError: it is of a newer "
+        "maskstream, maskstream.checkpoint/3: take that one; delete it to start from the beginning"
+    )
+
+
 def test_numbers_whose_writer_was_killed_before_the_first_were_not_used(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "cam.json", run="r", source_id="cam")
     state = State(sinks={}, numbers=Numbers(1, 2, 3))
