@@ -162,7 +162,7 @@ class SourceSettings(Section):
         "auto",
         description="Of `http://` and `https://`: `false` reads a recording, every frame of it, "
         "`true` a camera, asked again for ever; `auto` goes by the answer: what has an end is a "
-        "recording.",
+        "recording. Of `synthetic://`: `true` is the street in real time and without an end.",
     )
     open_timeout_s: Positive = Field(
         5.0,

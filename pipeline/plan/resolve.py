@@ -108,7 +108,8 @@ def _cluster(settings: Settings) -> ClusterPlan:
 
 def _is_live(source: SourceSettings) -> bool:
     """Whether it is planned for as a camera is: it may be one, and nobody has said it is none."""
-    return source.live is not False and sources.check_url(source.url) is sources.Kind.LIVE
+    may_be = sources.check_url(source.url) is sources.Kind.LIVE
+    return source.live is True or (may_be and source.live is not False)
 
 
 def _stream(settings: Settings, source: SourceSettings, in_flight_bytes: int) -> StreamPlan:

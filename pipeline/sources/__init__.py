@@ -17,6 +17,7 @@ from pipeline.sources.probing import fingerprint, probe, stamp, stamp_of, unread
 from pipeline.sources.schemes import (
     CAMERA,
     SCHEMES,
+    STREET_CAMERA,
     Kind,
     SourceScheme,
     check_live,
@@ -100,8 +101,8 @@ def open_source(url: str, *, source_id: str, **options: Any) -> Source:
     if wrong := sorted((_RANGE & set(given)) - set(row.options)):
         raise ConfigError(f"{source_id}: {wrong[0]} is for video files, not for {kind} sources")
     check_live(url, given.get("live"))
-    if "live" in row.options and given.get("live") is True:
-        row = CAMERA
+    if given.get("live") is True and (kind is Kind.SYNTHETIC or "live" in row.options):
+        row = STREET_CAMERA if kind is Kind.SYNTHETIC else CAMERA
     chosen = {name: value for name, value in given.items() if name in row.options}
     source: Source = row.load()(url, source_id=source_id, **chosen)
     return source

@@ -75,6 +75,12 @@ _street = SourceScheme(
     summary="a street drawn by this program",
     kind=Kind.SYNTHETIC,
 )
+STREET_CAMERA = SourceScheme(
+    name="synthetic",
+    opens="pipeline.sources.street.camera:StreetCamera",
+    summary="the same street in real time, without an end",
+    kind=Kind.LIVE,
+)
 
 SCHEMES = Catalogue(
     "source scheme",
@@ -176,7 +182,7 @@ def check_live(url: str, live: bool | None) -> None:
     if live is False and is_live and "live" not in row.options:
         where = scheme_of(url) or url
         raise ConfigError(f"live: false is for http:// and https://, not for {where}")
-    if live is True and not is_live:
+    if live is True and not is_live and row.kind is not Kind.SYNTHETIC:
         raise ConfigError("live: true is for cameras and streams; of a file every frame counts")
 
 
