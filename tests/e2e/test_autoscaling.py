@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 from benchmarks.kills import Family
 from benchmarks.latency import FixedLatency, fixed_latency
@@ -85,19 +86,32 @@ def settings_for(out: Path, port: int | None) -> Settings:
     )
 
 
-@pytest.fixture
-def growing(tmp_path: Path) -> Iterator[str]:
+NEWER_PROVIDER = {"launch_multiple": True, "head_node_id": FAKE_HEAD_NODE_ID}
+NEWER = {
+    "RAY_enable_autoscaler_v2": "1",
+    "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+}
+"""What `ray.cluster_utils.AutoscalingCluster` sets for the second of Ray's autoscalers."""
+
+
+@pytest.fixture(params=["first", "second"])
+def growing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a cluster without GPUs that grows by two machines with one each."""
+    newer = request.param == "second"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = tmp_path / "autoscaling.json"
     provider = {**PROVIDER, "gcs_address": f"127.0.0.1:{port}"}
+    provider |= NEWER_PROVIDER if newer else {}
     config.write_text(json.dumps({**CLUSTER, "provider": provider}))
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     command += [f"--autoscaling-config={config}", "--num-cpus=1", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false"]
     environment = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+    environment |= NEWER if newer else {}
+    environment["RAY_AUTH_MODE"] = "disabled"  # a process keeps to how it has joined a Ray first
     head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     family = Family(head.pid)
     try:
@@ -141,7 +155,6 @@ def test_machines_come_with_the_work_take_it_within_ten_seconds_and_leave_when_i
         now = (machines(), states, busy)
         if not seen or seen[-1][1:] != now:
             seen.append((now_s, *now))
-            print(f"{now_s:6.1f} s: {now}", flush=True)
         both = any(count == 2 for _, count, *_ in seen)
         if (both and now[:2] == (1, ("ready", "resting"))) or now_s > PATIENCE_S:
             stop.set()

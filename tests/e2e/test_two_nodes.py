@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +18,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from benchmarks.kills import SHARED_MEMORY, Family
 from benchmarks.latency import fixed_latency
 from benchmarks.scale import spilled_bytes
 from pipeline.config import Settings, parse
@@ -23,6 +26,7 @@ from pipeline.metrics.counts import RunCounts
 from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
 from pipeline.stream import RunSummary
+from workers import private
 from workers.running import run
 
 # Not beside the Ray of the test session: a process is on one cluster at a time.
@@ -31,6 +35,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(300)]
 STREAMS, FRAMES = ("a", "b"), 240
 FLOWS_WITHIN_S = 20.0
 """A node is given up after 6 s; the rest is this machine, which is slow when it is busy."""
+GONE_WITHIN_S = 20.0
+OF_A_RUN = {"ray::StreamActor", "ray::SegmentActor", "ray::ScoutActor"}
+OBJECTS = "plasma*"
+"""What Ray calls its files in shared memory."""
+PREEMPTION = 2
+"""As Ray numbers its reasons to drain a node; of the others it first asks whether it is idle."""
 NODE = {"num_cpus": 1, "object_store_memory": 150 << 20}
 
 
@@ -65,14 +75,33 @@ def head() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def joined(head: Cluster) -> Iterator[Cluster]:
-    """It, for one run; what was added to it leaves again."""
+def family() -> Family:
+    """This process and all that are below it as often as somebody looks."""
+    return Family(os.getpid())
+
+
+@pytest.fixture
+def joined(head: Cluster, family: Family, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """It, for one run; what was added to it leaves again, and of the run nothing is left."""
+    temporary = Path(tempfile.mkdtemp(prefix="t"))  # short enough for Ray's sockets
+    monkeypatch.setattr(private, "choose_base", lambda: str(temporary))
+    shared = set(SHARED_MEMORY.glob(OBJECTS))
     try:
         yield head
+        family.look()
     finally:
         ray.shutdown()
         for node in list(head.worker_nodes):
             head.remove_node(node, allow_graceful=False)
+    until_s = time.monotonic() + GONE_WITHIN_S
+    while left := [
+        *(name for name in family.living() if name in OF_A_RUN),
+        *(set(SHARED_MEMORY.glob(OBJECTS)) - shared),
+        *temporary.iterdir(),
+    ]:
+        assert time.monotonic() < until_s, left
+        time.sleep(0.1)
+    temporary.rmdir()
 
 
 def processes(node: Any) -> list[int]:
@@ -123,12 +152,21 @@ class Watch:
 
 
 def carry_out(
-    cluster: Cluster, out: Path, watch: Callable[[RunCounts], object], **more: Any
+    cluster: Cluster,
+    family: Family,
+    out: Path,
+    watch: Callable[[RunCounts], object],
+    **more: Any,
 ) -> RunSummary:
     """Run it in one process and on the cluster; the bytes are the same."""
     assert run_local(resolve(settings_for(out / "local", **more))).exit_code == 0
     plan = resolve(settings_for(out / "ray", **more))
-    summary = run(plan, address=cluster.address, on_progress=watch)
+
+    def look(counts: RunCounts) -> None:
+        family.look()
+        watch(counts)
+
+    summary = run(plan, address=cluster.address, on_progress=look)
     assert summary.exit_code == 0
     assert records(out / "ray") == records(out / "local")
     assert not list(out.glob(".maskstream-*"))
@@ -136,17 +174,17 @@ def carry_out(
 
 
 def test_streams_spread_over_nodes_and_write_the_bytes_of_one_process(
-    joined: Cluster, tmp_path: Path
+    joined: Cluster, family: Family, tmp_path: Path
 ) -> None:
     node = joined.add_node(**NODE)
     seen: set[str] = set()
-    carry_out(joined, tmp_path, lambda counts: seen.update(titles(node)), frames=60)
+    carry_out(joined, family, tmp_path, lambda counts: seen.update(titles(node)), frames=60)
     assert {"ray::StreamActor", "ray::ScoutActor"} <= seen
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_of_a_node_that_is_lost_no_frame_is(
-    joined: Cluster, tmp_path: Path, how: signal.Signals
+    joined: Cluster, family: Family, tmp_path: Path, how: signal.Signals
 ) -> None:
     lost = joined.add_node(**NODE)
     hit: list[int] = []
@@ -158,7 +196,7 @@ def test_of_a_node_that_is_lost_no_frame_is(
 
     watch = Watch(lose)
     try:
-        carry_out(joined, tmp_path, watch)
+        carry_out(joined, family, tmp_path, watch)
     finally:
         if how is signal.SIGSTOP:
             for pid in hit:
@@ -168,7 +206,7 @@ def test_of_a_node_that_is_lost_no_frame_is(
 
 
 def test_a_node_that_was_given_up_and_comes_back_does_no_harm(
-    joined: Cluster, tmp_path: Path
+    joined: Cluster, family: Family, tmp_path: Path
 ) -> None:
     """It has both streams: they go on where it has joined again, and what it still does is lost."""
     node = joined.add_node(**NODE, labels={"role": "decode"})
@@ -187,9 +225,46 @@ def test_a_node_that_was_given_up_and_comes_back_does_no_harm(
             while hit:
                 os.kill(hit.pop(), signal.SIGCONT)
 
-    carry_out(joined, tmp_path, look, stream_labels={"role": "decode"})
+    carry_out(joined, family, tmp_path, look, stream_labels={"role": "decode"})
     assert watch.done
     assert hit == []
+
+
+def drain(cluster: Cluster, node: Any) -> None:
+    """What `ray drain-node`, and the notice of a machine that is taken away, ask for."""
+    until_ms = int((time.time() + 120.0) * 1000)
+    accepted, why = ray._raylet.GcsClient(address=cluster.address).drain_node(
+        node.node_id, PREEMPTION, "it is wanted back", until_ms
+    )
+    assert accepted, why
+
+
+def test_a_node_that_is_drained_is_empty_before_it_goes_and_no_frame_is_lost(
+    joined: Cluster, family: Family, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ray takes a drained node away once nobody works there any more."""
+    node = joined.add_node(**NODE)
+    began: list[float] = []
+    gone_s: list[float] = []
+    last: list[RunCounts] = []
+
+    def look(counts: RunCounts) -> None:
+        last[:] = [counts]
+        both = all(worker.batches for worker in counts.workers)
+        if both and not began and {"ray::StreamActor", "ray::SegmentActor"} <= titles(node):
+            began.append(time.monotonic())
+            drain(joined, node)
+        if began and not gone_s and not processes(node)[1:]:
+            gone_s.append(time.monotonic() - began[0])
+
+    caplog.set_level(logging.INFO, logger="workers")
+    carry_out(joined, family, tmp_path, look, frames=500)
+    assert gone_s
+    assert gone_s[0] < FLOWS_WITHIN_S
+    assert "resting" in [worker.state for worker in last[0].workers]
+    assert not any(worker.restarts for worker in last[0].workers)
+    assert not any(last[0].stream_restarts.values())
+    assert "given up" not in caplog.text
 
 
 def test_a_node_that_joins_while_a_run_goes_on_takes_work_within_ten_seconds(
