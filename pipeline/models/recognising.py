@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _ELSEWHERE = {
     "prompt_encoder.": "a Segment Anything model",
 }
 """Layouts no family reads from a file, by how a name begins."""
+_DEFORMABLE_SOLO = re.compile(r"\.kernel_(convs|tower)\..*\bconv_offset\.")
 
 
 def recognised(models: Iterable[Model], shapes: Shapes) -> str | None:
@@ -78,6 +80,8 @@ def refuse_other(model: Model, models: Iterable[Model], file: WeightsFile) -> No
 
 
 def _elsewhere(shapes: Shapes) -> str | None:
+    if any(_DEFORMABLE_SOLO.search(key) for key in shapes):
+        return "SOLOv2 with deformable convolutions (DCN), which is not read; its plain files are"
     for begin, what in _ELSEWHERE.items():
         if any(key.startswith(begin) for key in shapes):
             return what

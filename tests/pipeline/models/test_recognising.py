@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import models
 from pipeline.errors import ModelError
-from pipeline.models import Family, Model
+from pipeline.models import Family, Model, recognising
 from pipeline.models.mask_rcnn.layout import recognise
 from pipeline.models.recognising import name_of, recognised, refuse_other
 from pipeline.models.shared.family import Shapes
@@ -123,6 +123,20 @@ def test_a_layout_no_family_reads_is_called_by_its_name() -> None:
         refuse_other(ROWS[1], ROWS, file)
     with pytest.raises(ModelError, match="are those of Mask2Former as its authors publish it"):
         name_of(ROWS, file)
+
+
+def test_a_deformable_solov2_is_called_by_its_name(shared_data: Path) -> None:
+    for body in ("r101", "x101"):
+        path = shared_data / "golden" / "layouts" / f"solo_solov2_{body}_dcn_fpn.json"
+        if not path.is_file():
+            pytest.skip(f"no list of published tensors at {path}")
+        told = json.loads(path.read_text())["tensors"]
+        shapes = {name: tuple(shape) for name, shape, *_ in told}
+        assert recognised(models.MODELS.values(), shapes) is None
+        assert recognising._told(shapes) == (
+            "their tensors are those of SOLOv2 with deformable convolutions (DCN), which is not "
+            "read; its plain files are"
+        )
 
 
 def test_the_right_model_is_chosen_from_a_file_alone(tmp_path: Path) -> None:
