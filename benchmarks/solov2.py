@@ -23,20 +23,20 @@ from torch import Tensor, nn
 
 from benchmarks.machine import machine
 from benchmarks.yolact import medians
+from pipeline.models.condinst import segmenter as condinst
 from pipeline.models.condinst.dense import CondInstDense
 from pipeline.models.condinst.importer import ImportedCondInst
 from pipeline.models.condinst.network import CondInst
 from pipeline.models.condinst.postprocess import ADELAIDET_SELECTION
-from pipeline.models.condinst.segmenter import CondInstFinder
 from pipeline.models.mask_rcnn.bench import noise
 from pipeline.models.shared.devices import Placement, place
 from pipeline.models.shared.input_rule import ADELAIDET_RULE, InputRule
 from pipeline.models.shared.threads import before_torch
 from pipeline.models.shared.whole_picture import Finder, PictureSegmenter
+from pipeline.models.solov2 import segmenter as solov2
 from pipeline.models.solov2.dense import SoloDense
 from pipeline.models.solov2.importer import ImportedSolo
 from pipeline.models.solov2.network import SoloDesign, SoloOutputs, SoloV2
-from pipeline.models.solov2.segmenter import SoloFinder
 from pipeline.stages import ModelInfo
 
 SIZE = (1080, 1920)
@@ -115,10 +115,10 @@ def _shift(levels: list[Tensor], candidates: int) -> float:
 
 def _finder(network: nn.Module, placement: Placement, rule: InputRule) -> Finder:
     if isinstance(network, SoloV2):
-        return SoloFinder(ImportedSolo(network, rule), placement, IDS)
+        return solov2.finder_of(ImportedSolo(network, rule), placement, IDS)
     if not isinstance(network, CondInst):
         raise TypeError(f"no finder for {type(network).__name__}")
-    return CondInstFinder(ImportedCondInst(network, rule, ADELAIDET_SELECTION), placement, IDS)
+    return condinst.finder_of(ImportedCondInst(network, rule, ADELAIDET_SELECTION), placement, IDS)
 
 
 def _masks_at_once(outputs: SoloOutputs, inner: tuple[int, int]) -> Tensor:

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.models.cascade_mask_rcnn.network import cascade_mask_rcnn
 from pipeline.models.condinst.layout import ADELAIDET as CONDINST_LAYOUT
 from pipeline.models.condinst.network import CondInst
-from pipeline.models.condinst.segmenter import load_condinst
+from pipeline.models.condinst.segmenter import read as read_condinst
 from pipeline.models.mask_rcnn.bench import network_for
 from pipeline.models.mask_rcnn.detectron2.dialect import DETECTRON2
 from pipeline.models.mask_rcnn.engine.dialect import TORCHVISION
@@ -24,13 +24,14 @@ from pipeline.models.pointrend.head import PointRendHead
 from pipeline.models.pointrend.network import pointrend
 from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.models.shared.labels import COCO_CLASSES
+from pipeline.models.shared.whole_picture import load_pictures
 from pipeline.models.solov2.layout import ADELAIDET as SOLO_LAYOUT
 from pipeline.models.solov2.network import SoloDesign, SoloV2
-from pipeline.models.solov2.segmenter import load_solov2
+from pipeline.models.solov2.segmenter import read as read_solov2
 from pipeline.models.yolact.designs import DESIGNS
 from pipeline.models.yolact.layout import name_in_file
 from pipeline.models.yolact.network import Yolact
-from pipeline.models.yolact.segmenter import load_yolact
+from pipeline.models.yolact.segmenter import read as read_yolact
 from pipeline.stages import Segmenter
 
 CLASSES = 80
@@ -54,13 +55,14 @@ def untrained(name: str, **options: Any) -> Segmenter:
     body = f"resn{body.removesuffix('_fpn')}"
     if name in DESIGNS:
         network = Yolact(DESIGNS[name], CLASSES + 1)
-        return load_yolact(name, _file(network, name_in_file), **options)
+        return load_pictures(name, _file(network, name_in_file), read_yolact, **options)
     if family == "solov2":
         solo = SoloV2(SoloDesign(body, stride_in_1x1=True))
-        return load_solov2(name, _file(solo, SOLO_LAYOUT.called), **options)
+        return load_pictures(name, _file(solo, SOLO_LAYOUT.called), read_solov2, **options)
     if family == "condinst":
         condinst = CondInst(body, stride_in_1x1=True)
-        return load_condinst(name, _file(condinst, CONDINST_LAYOUT.called), **options)
+        file = _file(condinst, CONDINST_LAYOUT.called)
+        return load_pictures(name, file, read_condinst, **options)
     if family in ("maskrcnn", "cascade_mask_rcnn", "pointrend"):
         return load_mask_rcnn(name, _NOBODY_S, read=lambda *_: _rcnn(name, body), **options)
     raise ConfigError(f"model {name}: is measured with weights only; give them")

@@ -37,9 +37,10 @@ MODELS = (
 
 def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
     before_torch()
-    from pipeline.models.condinst.segmenter import load_condinst
+    from pipeline.models.condinst.segmenter import read
+    from pipeline.models.shared.whole_picture import load_pictures
 
-    return load_condinst(name, file, **options)
+    return load_pictures(name, file, read, **options)
 
 
 def _labels(file: WeightsFile | None) -> Mapping[int, str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from pipeline.errors import ModelError
 from pipeline.models.condinst.layout import ADELAIDET, count_classes, layout_of, recognise
 from pipeline.models.condinst.network import CondInst
 from pipeline.models.condinst.postprocess import (
@@ -16,7 +14,7 @@ from pipeline.models.condinst.postprocess import (
     SelectionRule,
 )
 from pipeline.models.shared.files import WeightsFile
-from pipeline.models.shared.importing import Origin, held_in, import_weights
+from pipeline.models.shared.importing import import_published
 from pipeline.models.shared.input_rule import ADELAIDET_RULE, OPENMMLAB_RULE, InputRule
 
 
@@ -35,43 +33,25 @@ def import_condinst(name: str, file: WeightsFile) -> ImportedCondInst:
     Raises:
         ModelError: the file is of something else, or does not fit tensor by tensor.
     """
-    held = held_in(file)
-    shapes = {key: tuple(tensor.shape) for key, tensor in held.items()}
-    layout = layout_of(shapes)
-    if layout is None:
-        raise ModelError(
-            f"weights {file.origin} are not of {name}: expected CondInst as AdelaiDet or OpenMMLab "
-            f"publish it, found {len(held)} tensors of something else"
-        )
-    if (found := recognise(shapes)) != name:
-        raise ModelError(
-            f"weights {file.origin} are not of {name}; they look like "
-            f"{found or 'a variant with a body that is not known here'}"
-        )
-    adelaidet = layout is ADELAIDET
-    with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
-        network = CondInst(
+    network, layout = import_published(
+        name,
+        file,
+        lambda layout, shapes: CondInst(
             name.split("_")[1],
-            stride_in_1x1=adelaidet,
+            stride_in_1x1=layout is ADELAIDET,
             classes=count_classes(shapes),
-        )
-    import_weights(
-        network,
-        held,
-        lambda own: Origin(layout.called(own), _number if own.startswith("scales.") else _as_it_is),
-        what=f"{name} as {layout.publisher} publishes it",
-        origin=file.origin,
-        extra=layout.is_extra,
+        ),
+        layout_of=layout_of,
+        recognise=recognise,
+        expected="CondInst as AdelaiDet or OpenMMLab publish it",
+        otherwise="a variant with a body that is not known here",
+        change=_number_of_scales,
     )
-    if adelaidet:
+    if layout is ADELAIDET:
         return ImportedCondInst(network, ADELAIDET_RULE, ADELAIDET_SELECTION)
     return ImportedCondInst(network, OPENMMLAB_RULE, OPENMMLAB_SELECTION)
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def _number(tensor: Tensor) -> Tensor:
-    """Some files hold it as a list of one."""
-    return tensor.reshape(())
+def _number_of_scales(own: str, tensor: Tensor) -> Tensor:
+    """Some files hold a level's scale as a list of one."""
+    return tensor.reshape(()) if own.startswith("scales.") else tensor

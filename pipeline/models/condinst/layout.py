@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 from pipeline.models.shared import detectron2, openmmlab
 from pipeline.models.shared.family import Shapes
-from pipeline.models.shared.published import PublishedLayout, as_body, conv_and, in_row
+from pipeline.models.shared.published import (
+    PublishedLayout,
+    as_body,
+    conv_and,
+    in_row,
+    layout_among,
+    rows_of,
+)
 
 
 def _level(prefix: str) -> Callable[[re.Match[str]], str]:
@@ -67,9 +74,7 @@ BODIES = ("resnet50", "resnet101")
 
 def layout_of(shapes: Shapes) -> PublishedLayout | None:
     """The layout of a file; None: it is no CondInst."""
-    heads = ("classes.weight", "numbers.weight")
-    fitting = (all(layout.called(head) in shapes for head in heads) for layout in LAYOUTS)
-    return next((layout for layout, fits in zip(LAYOUTS, fitting, strict=True) if fits), None)
+    return layout_among(LAYOUTS, ("classes.weight", "numbers.weight"), shapes)
 
 
 def recognise(shapes: Shapes) -> str | None:
@@ -81,6 +86,4 @@ def recognise(shapes: Shapes) -> str | None:
 
 def count_classes(shapes: Shapes) -> int:
     """Rows of the class head of a file in one of the layouts; 0: it has none."""
-    layout = layout_of(shapes)
-    head = list(shapes[layout.called("classes.weight")]) if layout else []
-    return head[0] if head else 0
+    return rows_of(layout_of(shapes), "classes.weight", shapes)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -16,12 +18,15 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from pipeline.errors import ModelError
+from pipeline.models.shared.family import Shapes
 from pipeline.models.shared.files import WeightsFile, is_safetensors
 from pipeline.models.shared.pth import stored_tensors
+from pipeline.models.shared.published import PublishedLayout
 from pipeline.models.shared.stored import StoredTensor
 
 Held = Mapping[str, Tensor | StoredTensor]
 """What is in a file, by its names."""
+N = TypeVar("N", bound=nn.Module)
 
 
 def held_in(file: WeightsFile) -> Held:
@@ -152,3 +157,54 @@ def _check_shapes(
                 f"weights {origin} do not fit {what}: {source.name} has the shape {shape}, which "
                 f"is not that of {key}, {tuple(own[key].shape)}"
             )
+
+
+def import_published(
+    name: str,
+    file: WeightsFile,
+    make: Callable[[PublishedLayout, Shapes], N],
+    *,
+    layout_of: Callable[[Shapes], PublishedLayout | None],
+    recognise: Callable[[Shapes], str | None],
+    expected: str,
+    otherwise: str,
+    change: Callable[[str, Tensor], Tensor] = lambda own, tensor: tensor,
+) -> tuple[N, PublishedLayout]:
+    """A network with the weights of a file in one of its family's published layouts.
+
+    Args:
+        name: of the model.
+        file: of it, or not.
+        make: the network of a layout and the shapes in the file; on the device `meta`.
+        layout_of: the family's.
+        recognise: the family's.
+        expected: what files of the family are, for messages.
+        otherwise: what a file of a body that is not known is called there.
+        change: of a tensor in the file, by our name of it.
+
+    Raises:
+        ModelError: the file is of something else, or does not fit tensor by tensor.
+    """
+    held = held_in(file)
+    shapes = {key: tuple(tensor.shape) for key, tensor in held.items()}
+    layout = layout_of(shapes)
+    if layout is None:
+        raise ModelError(
+            f"weights {file.origin} are not of {name}: expected {expected}, "
+            f"found {len(held)} tensors of something else"
+        )
+    if (found := recognise(shapes)) != name:
+        raise ModelError(
+            f"weights {file.origin} are not of {name}; they look like {found or otherwise}"
+        )
+    with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
+        network = make(layout, shapes)
+    import_weights(
+        network,
+        held,
+        lambda own: Origin(layout.called(own), partial(change, own)),
+        what=f"{name} as {layout.publisher} publishes it",
+        origin=file.origin,
+        extra=layout.is_extra,
+    )
+    return network, layout

@@ -42,6 +42,19 @@ class PublishedLayout:
         return re.match(self.extra, name) is not None
 
 
+def layout_among(
+    layouts: Sequence[PublishedLayout], heads: Sequence[str], shapes: Shapes
+) -> PublishedLayout | None:
+    """The first layout that has a family's heads in a file; None: it is of another family."""
+    return next((one for one in layouts if all(one.called(head) in shapes for head in heads)), None)
+
+
+def rows_of(layout: PublishedLayout | None, head: str, shapes: Shapes) -> int:
+    """Rows of a head of ours in a file; 0: it has none."""
+    shape = list(shapes[layout.called(head)]) if layout else []
+    return shape[0] if shape else 0
+
+
 def as_body(body_name: Callable[[str], str | None]) -> Callable[[re.Match[str]], str]:
     """What a rule says of a whole name of body or pyramid."""
     return lambda found: body_name(found[0]) or found[0]

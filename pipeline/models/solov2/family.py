@@ -43,9 +43,10 @@ MODELS = (
 
 def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
     before_torch()
-    from pipeline.models.solov2.segmenter import load_solov2
+    from pipeline.models.shared.whole_picture import load_pictures
+    from pipeline.models.solov2.segmenter import read
 
-    return load_solov2(name, file, **options)
+    return load_pictures(name, file, read, **options)
 
 
 def _labels(file: WeightsFile | None) -> Mapping[int, str]:

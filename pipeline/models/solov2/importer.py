@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
-from pipeline.errors import ModelError
 from pipeline.models.shared.family import Shapes
 from pipeline.models.shared.files import WeightsFile
-from pipeline.models.shared.importing import Origin, held_in, import_weights
+from pipeline.models.shared.importing import import_published
 from pipeline.models.shared.input_rule import ADELAIDET_RULE, OPENMMLAB_RULE, InputRule
 from pipeline.models.shared.published import PublishedLayout
 from pipeline.models.solov2.layout import ADELAIDET, LIGHT, layout_of, recognise
@@ -33,28 +30,14 @@ def import_solov2(name: str, file: WeightsFile) -> ImportedSolo:
     Raises:
         ModelError: the file is of something else, or does not fit tensor by tensor.
     """
-    held = held_in(file)
-    shapes = {key: tuple(tensor.shape) for key, tensor in held.items()}
-    layout = layout_of(shapes)
-    if layout is None:
-        raise ModelError(
-            f"weights {file.origin} are not of {name}: expected SOLOv2 as AdelaiDet, "
-            f"WXinlong/SOLO or OpenMMLab publish it, found {len(held)} tensors of something else"
-        )
-    if (found := recognise(shapes)) != name:
-        raise ModelError(
-            f"weights {file.origin} are not of {name}; they look like "
-            f"{found or 'a SOLOv2 that cannot be read: deformable, or with another body'}"
-        )
-    with torch.device("meta"):  # no memory, no random numbers: every parameter comes from the file
-        network = SoloV2(_design(layout, shapes))
-    import_weights(
-        network,
-        held,
-        lambda own: Origin(layout.called(own)),
-        what=f"{name} as {layout.publisher} publishes it",
-        origin=file.origin,
-        extra=layout.is_extra,
+    network, layout = import_published(
+        name,
+        file,
+        lambda layout, shapes: SoloV2(_design(layout, shapes)),
+        layout_of=layout_of,
+        recognise=recognise,
+        expected="SOLOv2 as AdelaiDet, WXinlong/SOLO or OpenMMLab publish it",
+        otherwise="a SOLOv2 that cannot be read: deformable, or with another body",
     )
     rule = ADELAIDET_RULE if layout is ADELAIDET else OPENMMLAB_RULE
     if name == LIGHT:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pipeline.models.shared import detectron2, openmmlab
 from pipeline.models.shared.family import Shapes
-from pipeline.models.shared.published import PublishedLayout, as_body, conv_and, in_row
+from pipeline.models.shared.published import (
+    PublishedLayout,
+    as_body,
+    conv_and,
+    in_row,
+    layout_among,
+    rows_of,
+)
 
 _ANY, _CONV, _LEVEL = r"backbone\..*", r"\.(\d)\.([01])\.", r"mask_levels\.(\d)\.(\d)\.([01])\."
 _FEATURES = "mask_head.mask_feature_head."
@@ -57,9 +64,7 @@ LIGHT, LIGHT_KERNEL = "solov2_light_resnet50_fpn", 128
 
 def layout_of(shapes: Shapes) -> PublishedLayout | None:
     """The layout of a file; None: it is no SOLOv2."""
-    heads = ("category.weight", "kernel.weight")
-    fitting = (all(layout.called(head) in shapes for head in heads) for layout in LAYOUTS)
-    return next((layout for layout, fits in zip(LAYOUTS, fitting, strict=True) if fits), None)
+    return layout_among(LAYOUTS, ("category.weight", "kernel.weight"), shapes)
 
 
 def recognise(shapes: Shapes) -> str | None:
@@ -77,6 +82,4 @@ def recognise(shapes: Shapes) -> str | None:
 
 def count_classes(shapes: Shapes) -> int:
     """Rows of the class head of a file in one of the layouts; 0: it has none."""
-    layout = layout_of(shapes)
-    head = list(shapes[layout.called("category.weight")]) if layout else []
-    return head[0] if head else 0
+    return rows_of(layout_of(shapes), "category.weight", shapes)

@@ -1,47 +1,28 @@
-"""SOLOv2 as a `Segmenter`."""
+"""SOLOv2 on a device, for a `PictureSegmenter`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from pipeline.arrays import Size
-from pipeline.instances import Instances
-from pipeline.models.shared.devices import Placement, place
-from pipeline.models.shared.files import WeightsFile, labels_for
-from pipeline.models.shared.labels import COCO_LABELS
-from pipeline.models.shared.whole_picture import PictureSegmenter, check_options
+from pipeline.arrays import Ints
+from pipeline.models.shared.devices import Placement
+from pipeline.models.shared.files import WeightsFile
+from pipeline.models.shared.whole_picture import FinderMaker, PictureFinder
 from pipeline.models.solov2.dense import SoloDense
 from pipeline.models.solov2.importer import ImportedSolo, import_solov2
 from pipeline.models.solov2.postprocess import find_instances
-from pipeline.stages import ModelInfo
 
 
-def load_solov2(
-    name: str,
-    file: WeightsFile,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    score_threshold: float = 0.1,
-    threads: int | None = None,
-    max_batch: int = 8,
-) -> PictureSegmenter:
-    """Load a network; see `pipeline.models.load_segmenter`."""
-    check_options(threads, score_threshold, max_batch)
-    placement = place(device, precision)
+def read(name: str, file: WeightsFile) -> tuple[int, FinderMaker]:
+    """See `load_pictures`."""
     imported = import_solov2(name, file)
-    rows = imported.network.design.classes
-    labels = dict(labels_for(file, rows + 1, len(COCO_LABELS) + 1))
-    finder = SoloFinder(imported, placement, np.array(list(labels)), score_threshold)
-    return PictureSegmenter(finder, ModelInfo(name, labels, file.sha256), max_batch=max_batch)
+    return imported.network.design.classes, partial(finder_of, imported)
 
 
-class SoloFinder:
-    """A network on its device, and what becomes of its outputs; a `Finder`.
+def finder_of(
+    imported: ImportedSolo, placement: Placement, ids: Ints, threshold: float = 0.0
+) -> PictureFinder:
+    """The network on its device.
 
     Args:
         imported: the network.
@@ -49,23 +30,6 @@ class SoloFinder:
         ids: class ids by row of the class head.
         threshold: a score has to be above it.
     """
-
-    def __init__(
-        self,
-        imported: ImportedSolo,
-        placement: Placement,
-        ids: NDArray[np.int64],
-        threshold: float = 0.0,
-    ) -> None:
-        self.placement = placement
-        self.input_rule = imported.input_rule
-        self._dense = SoloDense(imported.network, placement.device, placement.dtype)
-        self._ids, self._threshold = ids, threshold
-
-    def find(self, pixels: Tensor, pictures: Sequence[tuple[Size, Size]]) -> list[Instances]:
-        """See `Finder`."""
-        outputs = self._dense(pixels)
-        return [
-            find_instances(outputs, row, inner, size, self._ids, self._threshold)
-            for row, (inner, size) in enumerate(pictures)
-        ]
+    dense = SoloDense(imported.network, placement.device, placement.dtype)
+    decode = partial(find_instances, ids=ids, threshold=threshold)
+    return PictureFinder(placement, imported.input_rule, dense, decode)

@@ -62,9 +62,10 @@ MODELS = (
 
 def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
     before_torch()
-    from pipeline.models.yolact.segmenter import load_yolact
+    from pipeline.models.shared.whole_picture import load_pictures
+    from pipeline.models.yolact.segmenter import read
 
-    return load_yolact(name, file, **options)
+    return load_pictures(name, file, read, **options)
 
 
 def _labels(file: WeightsFile | None) -> Mapping[int, str]:

@@ -1,19 +1,18 @@
-"""YOLACT as a `Segmenter`."""
+"""YOLACT on a device, for a `PictureSegmenter`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-import numpy as np
 from torch import Tensor
 
 from pipeline.arrays import Ints, Size
 from pipeline.instances import Instances
-from pipeline.models.shared.devices import Placement, place
-from pipeline.models.shared.files import WeightsFile, labels_for
-from pipeline.models.shared.labels import COCO_LABELS
+from pipeline.models.shared.devices import Placement
+from pipeline.models.shared.files import WeightsFile
 from pipeline.models.shared.layers import conv_maker
-from pipeline.models.shared.whole_picture import PictureSegmenter, check_options
+from pipeline.models.shared.whole_picture import FinderMaker
 from pipeline.models.yolact.dense import YolactDense
 from pipeline.models.yolact.detections import detect
 from pipeline.models.yolact.importer import load_network
@@ -21,26 +20,12 @@ from pipeline.models.yolact.network import Yolact
 from pipeline.models.yolact.postprocess import find_instances
 from pipeline.models.yolact.preprocess import SquareRule
 from pipeline.models.yolact.priors import make_priors
-from pipeline.stages import ModelInfo
 
 
-def load_yolact(
-    name: str,
-    file: WeightsFile,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    score_threshold: float = 0.1,
-    threads: int | None = None,
-    max_batch: int = 8,
-) -> PictureSegmenter:
-    """Load a network; see `pipeline.models.load_segmenter`."""
-    check_options(threads, score_threshold, max_batch)
-    placement = place(device, precision)
+def read(name: str, file: WeightsFile) -> tuple[int, FinderMaker]:
+    """See `load_pictures`."""
     network = load_network(name, file)
-    labels = dict(labels_for(file, network.num_classes, len(COCO_LABELS) + 1))
-    finder = YolactFinder(network, placement, np.array(sorted(labels)), score_threshold)
-    return PictureSegmenter(finder, ModelInfo(name, labels, file.sha256), max_batch=max_batch)
+    return network.num_classes - 1, partial(YolactFinder, network)
 
 
 class YolactFinder:

@@ -18,7 +18,7 @@ from pipeline.models.condinst.postprocess import (
     OPENMMLAB_SELECTION,
     SelectionRule,
 )
-from pipeline.models.condinst.segmenter import CondInstFinder
+from pipeline.models.condinst.segmenter import finder_of
 from pipeline.models.shared.devices import place
 from pipeline.models.shared.input_rule import ADELAIDET_RULE
 from pipeline.models.shared.whole_picture import PictureSegmenter
@@ -46,7 +46,7 @@ def make(network: CondInst) -> Callable[..., PictureSegmenter]:
         threshold: float = 0.1, selection: SelectionRule = ADELAIDET_SELECTION
     ) -> PictureSegmenter:
         imported = ImportedCondInst(network, RULE, selection)
-        finder = CondInstFinder(imported, place("cpu", "fp32"), np.array([2, 5, 9]), threshold)
+        finder = finder_of(imported, place("cpu", "fp32"), np.array([2, 5, 9]), threshold)
         return PictureSegmenter(finder, ModelInfo("small", {2: "a", 5: "b", 9: "c"}, ""))
 
     return made

@@ -206,11 +206,11 @@ def test_it_segments(golden: Golden, file: WeightsFile) -> None:
     segmenter = load_segmenter(
         NAME, weights=file, device="cpu", precision="fp32", score_threshold=0.9
     )
-    segmenter._engine.input_rules = type(segmenter._engine.input_rules)(  # type: ignore[attr-defined]
+    segmenter._runner.input_rules = type(segmenter._runner.input_rules)(  # type: ignore[attr-defined]
         120,
         320,
-        segmenter._engine.input_rules.mean,
-        segmenter._engine.input_rules.std,  # type: ignore[attr-defined]
+        segmenter._runner.input_rules.mean,
+        segmenter._runner.input_rules.std,  # type: ignore[attr-defined]
     )
     (found,) = segmenter.segment([golden.picture(CASE)])
     assert segmenter.info.labels == {1: "person"}

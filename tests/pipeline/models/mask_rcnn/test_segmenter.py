@@ -154,7 +154,7 @@ def test_what_goes_wrong_on_the_device_becomes_a_named_failure(
     def fail(images: Sequence[np.ndarray]) -> None:
         raise error
 
-    monkeypatch.setattr(segmenter._engine, "run", fail)
+    monkeypatch.setattr(segmenter._runner, "run", fail)
     with pytest.raises(SegmentFailed) as caught:
         segmenter.segment([np.zeros((50, 60, 3), np.uint8)])
 
@@ -249,7 +249,7 @@ def test_what_goes_wrong_under_way_is_told_at_the_end(
     def fail(*args: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(segmenter._engine, "_detect", fail)
+    monkeypatch.setattr(segmenter._runner, "_detect", fail)
     end = segmenter.begin(streets[:1])
 
     with pytest.raises(SegmentFailed, match="out_of_memory: 1 picture of 360x640: CUDA out of"):

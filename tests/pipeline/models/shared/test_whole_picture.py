@@ -13,9 +13,10 @@ from torch import Tensor
 
 from pipeline.errors import ConfigError, SegmentFailed
 from pipeline.instances import Instances
+from pipeline.models.shared.bucketed import check_options
 from pipeline.models.shared.devices import Placement
 from pipeline.models.shared.input_rule import OPENMMLAB_RULE, InputRule
-from pipeline.models.shared.whole_picture import PictureSegmenter, check_options
+from pipeline.models.shared.whole_picture import PictureSegmenter
 from pipeline.stages import ModelInfo
 
 INFO = ModelInfo("m", {1: "car"}, "")

@@ -20,7 +20,7 @@ from pipeline.models.shared.whole_picture import PictureSegmenter
 from pipeline.models.solov2.dense import SoloDense
 from pipeline.models.solov2.importer import ImportedSolo
 from pipeline.models.solov2.network import SoloDesign, SoloV2
-from pipeline.models.solov2.segmenter import SoloFinder
+from pipeline.models.solov2.segmenter import finder_of
 from pipeline.stages import ModelInfo
 from pipeline.testing import check_segmenter
 
@@ -43,7 +43,7 @@ def make(network: SoloV2) -> Callable[..., PictureSegmenter]:
     """A segmenter of the small network; classes have the ids 2, 5 and 9."""
 
     def made(precision: str = "fp32", threshold: float = 0.1) -> PictureSegmenter:
-        finder = SoloFinder(
+        finder = finder_of(
             ImportedSolo(network, RULE), place("cpu", precision), np.array([2, 5, 9]), threshold
         )
         return PictureSegmenter(finder, ModelInfo("small", {2: "a", 5: "b", 9: "c"}, ""))
@@ -103,7 +103,8 @@ def test_a_published_file_is_known_by_its_tensors_and_segments(
     with pytest.raises(ModelError, match=r"not of condinst_resnet50_fpn.*solov2_resnet50_fpn"):
         model_labels("condinst_resnet50_fpn", file)
     segmenter = load_segmenter(name, weights=file, device="cpu", precision="fp32")
-    segmenter._finder.input_rule = replace(OPENMMLAB_RULE, shorter=192)  # as it was recorded
+    small = replace(OPENMMLAB_RULE, shorter=192)  # as it was recorded
+    segmenter._runner = replace(segmenter._runner, input_rule=small)
     (found,) = segmenter.segment([recorded.picture("0")])
     rows = np.searchsorted(list(COCO_LABELS), found.class_ids)
     assert recorded.found_again("0", replace(found, class_ids=rows)) == (100, 100)
