@@ -41,6 +41,7 @@ from workers.segment import Loaded, Refused, SegmentReport, SegmentWorker
 from workers.sender import Send
 from workers.stream import Pool, StreamReport, StreamWorker
 from workers.transport import Answer, Pictures
+from workers.vital import remembered
 
 PING_LANES = 2
 DATA_LANES = 1000
@@ -229,7 +230,8 @@ class RayWorker:
         """Whether it was killed."""
         self.model: ModelPlan | None = None
         """What it is to load, of a segment worker."""
-        self._started = False
+        self.began = False
+        """Whether it has ever answered."""
 
     @property
     def node(self) -> str:
@@ -248,7 +250,7 @@ class RayWorker:
         return future
 
     def _note(self, answered: Future[Any]) -> None:
-        self._started |= answered.exception() is None
+        self.began |= answered.exception() is None
 
     def kill(self) -> None:
         """End the process; Ray does not start it again."""
@@ -269,7 +271,7 @@ class RayWorker:
         pid = pid_in(text)
         if node is None or pid is None:
             return []
-        return last_lines(Path(node.get_logs_dir_path()), pid, started=self._started)
+        return last_lines(Path(node.get_logs_dir_path()), pid, started=self.began)
 
 
 def start_segment(
@@ -286,22 +288,19 @@ def start_segment(
     )
     if gpus and ":" in spec.model.device:  # a device by its number: all of them must be in sight
         options["runtime_env"] = {"env_vars": {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}}
-    actor = _remote(SegmentActor, **options)
-    return RayWorker(actor.remote(spec, weights), stay)
+    return RayWorker(_started(SegmentActor, spec, weights, **options), stay)
 
 
 def start_stream(spec: StreamSpec, *, stay: Stay, resource: str | None = None) -> RayWorker:
     """Start a stream worker on a node, of one of whose resources it may take one."""
     resources = {} if resource is None else {resource: 1.0}
     on = _on(stay.node.node_id)
-    actor = _remote(StreamActor, scheduling_strategy=on, resources=resources)
-    return RayWorker(actor.remote(spec), stay)
+    return RayWorker(_started(StreamActor, spec, scheduling_strategy=on, resources=resources), stay)
 
 
 def start_scout(node_id: str, *, line: str, lasts_s: float) -> RayWorker:
     """Start a scout on a node."""
-    actor = _remote(ScoutActor, scheduling_strategy=_on(node_id))
-    return RayWorker(actor.remote(line, lasts_s))
+    return RayWorker(_started(ScoutActor, line, lasts_s, scheduling_strategy=_on(node_id)))
 
 
 def _on(node_id: str) -> Any:
@@ -310,6 +309,8 @@ def _on(node_id: str) -> Any:
     return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
 
-def _remote(kind: type, **options: Any) -> Any:
+def _started(kind: type, *args: Any, **options: Any) -> Any:
     decorate: Any = ray.remote  # its overloads leave out half of what it takes
-    return decorate(num_cpus=0, max_restarts=0, max_task_retries=0, **options)(kind)
+    actor = decorate(num_cpus=0, max_restarts=0, max_task_retries=0, **options)(kind)
+    with remembered():
+        return actor.remote(*args)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import models
 from pipeline.errors import ConfigError
 from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.sharing import kept_here
 from workers import ray_growth
+from workers.handed_out import HandedOut
 from workers.machines import StartSegment
 from workers.nodes import Nodes, Stay
-from workers.placement import Node, Placing
+from workers.placement import Node, Placing, alive, taken
 from workers.private import STATE, PrivateFolder
 from workers.ray_joined import join_ray
 from workers.ray_nodes import listed
@@ -69,8 +70,8 @@ class Cluster:
         self._address = address
         self._folder: PrivateFolder | None = None
         self._ours = False
-        self._weights_ref: Any = None
-        self._vital = Vital()
+        self._weights = HandedOut(None, put=lambda weights: None)
+        self._faults: list[Callable[[], str | None]] = [Vital().fault]
         self._watching = ExitStack()
         self._segments: list[RayWorker] = []
         self._streams: list[RayWorker] = []
@@ -129,7 +130,7 @@ class Cluster:
         os._exit(1)
 
     def _end(self) -> None:
-        self._weights_ref = None
+        del self._weights
         if not self._ours:
             for seat in self._seats:
                 seat.release()
@@ -143,13 +144,13 @@ class Cluster:
 
     def fault(self) -> str | None:
         """Why no worker can be started or reached any more, one line for the user; or None."""
-        return self._vital.fault()
+        return next((why for ask in self._faults if (why := ask()) is not None), None)
 
     def hand_out(self, weights: models.WeightsFile | None) -> None:
         """Put the weights where every segment worker takes them from; None: there are none."""
         import ray
 
-        self._weights_ref = None if weights is None else ray.put(weights)
+        self._weights = HandedOut(weights, ray.put)
 
     @property
     def _joined(self) -> bool:
@@ -172,7 +173,7 @@ class Cluster:
     def room(self) -> Mapping[str, float]:
         """See `Machines`."""
         stores = {node.node_id: node.store_bytes for node in self._nodes()}
-        return shared_out(stores, _taken(self._streams), _taken(self._segments))
+        return shared_out(stores, taken(self._streams), taken(self._segments))
 
     def going(self) -> frozenset[str]:
         """See `Machines`."""
@@ -180,20 +181,20 @@ class Cluster:
 
     def start_segment(self, worker_id: str) -> Remote | None:
         """A `SegmentWorker` that has its model still to load; None: there is no room now."""
-        return self._start_segment(worker_id, self._plan.model, self._weights_ref)
+        return self._start_segment(worker_id, self._plan.model, self._weights)
 
     def bring(self, model: ModelPlan, weights: models.WeightsFile | None) -> StartSegment:
         """See `Machines`; its weights stay as long as what is returned does."""
         import ray
 
-        handed_out = None if weights is None else ray.put(weights)
+        handed_out = HandedOut(weights, ray.put)
         return lambda worker_id: self._start_segment(worker_id, model, handed_out)
 
     def adopt(self, model: ModelPlan) -> None:
         """See `Machines`: one takes GPUs, another does not."""
         self._placement = self._placement.of(model)
 
-    def _start_segment(self, worker_id: str, model: ModelPlan, weights: Any) -> Remote | None:
+    def _start_segment(self, worker_id: str, model: ModelPlan, weights: HandedOut) -> Remote | None:
         from workers.actors import SegmentSpec, start_segment
 
         nodes, placing = self._nodes(), self._placement.of(model)
@@ -209,22 +210,24 @@ class Cluster:
             self._plan.workers.max_wait_s,
             warm_up=gpus > 0,
         )
+        if any(worker.ended and not worker.began for worker in self._segments):
+            weights.again()
         if seat is None:
-            worker = start_segment(spec, weights, gpus=gpus, stay=stay)
+            worker = start_segment(spec, weights.where, gpus=gpus, stay=stay)
         else:
-            worker = start_segment(spec, weights, gpus=seat.gpus, stay=stay, **seat.options)
+            worker = start_segment(spec, weights.where, gpus=seat.gpus, stay=stay, **seat.options)
             seat.take(worker, model)
         worker.model = model
-        self._segments = [*_alive(self._segments), worker]
+        self._segments = [*alive(self._segments), worker]
         return worker
 
     def _stay_for_segment(self, model: ModelPlan, placing: Placing) -> Stay | None:
         """Workers of another model leave: of those there are only its own take room from it."""
         nodes = self._nodes()
-        taken = Counter(seat.stay.node.node_id for seat in self._seats)
-        if not taken or not placing.share(nodes):
-            taken = _taken([one for one in self._segments if one.model is model])
-        return self._stay_of(placing.for_segment(nodes, taken))
+        there = Counter(seat.stay.node.node_id for seat in self._seats)
+        if not there or not placing.share(nodes):
+            there = taken([one for one in self._segments if one.model is model])
+        return self._stay_of(placing.for_segment(nodes, there))
 
     def _seat_for(self, model: ModelPlan, placing: Placing) -> Seat | None:
         """One that is free, or a new one; None: there is no room."""
@@ -245,7 +248,7 @@ class Cluster:
         from workers.actors import StreamSpec, start_stream
 
         here = any(kept_here(self._plan, stream) is not None for stream in streams)
-        node = self._placement.for_stream(self._nodes(), _taken(self._streams), stays=here)
+        node = self._placement.for_stream(self._nodes(), taken(self._streams), stays=here)
         stay, workers = self._stay_of(node), self._plan.workers
         if stay is None or not self._watch.ready(stay):
             return None
@@ -264,7 +267,7 @@ class Cluster:
         )
         resource = None if here else self._plan.cluster.stream_resource
         worker = start_stream(spec, stay=stay, resource=resource)
-        self._streams = [*_alive(self._streams), worker]
+        self._streams = [*alive(self._streams), worker]
         self._ran.update({stream.id: worker for stream in streams})
         return worker
 
@@ -303,9 +306,10 @@ class Cluster:
             name=secrets.token_hex(8),
             versions=versions(),
             tokens=self._watching.enter_context(tokens(shared)),
-            used=lambda: {*_taken(self._segments), *_taken(self._streams)},
+            used=lambda: {*taken(self._segments), *taken(self._streams)},
             node_timeout_s=cluster.node_timeout_s,
         )
+        self._faults.append(nodes.fault)
         self._watching.callback(nodes.close)
         if self._joined:
             nodes.begin()
@@ -338,12 +342,3 @@ class Cluster:
     def _nodes(self) -> list[Node]:
         going = self._watch.going
         return [stay.node for stay in self._watch.stays if stay.node.node_id not in going]
-
-
-def _alive(workers: Sequence[RayWorker]) -> list[RayWorker]:
-    return [worker for worker in workers if not worker.ended]
-
-
-def _taken(workers: Sequence[RayWorker]) -> Counter[str]:
-    """How many there are on each node."""
-    return Counter(worker.node for worker in _alive(workers))

@@ -12,6 +12,7 @@ while the scout goes, and comes again before a worker does.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,10 +20,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.clock import Clock
-from pipeline.errors import in_one_line
+from pipeline.errors import MaskstreamError, in_one_line
+from workers.lease import Lease
 from workers.placement import Node
 from workers.scout import Scouted, differing
 from workers.slots.handle import Asked, Remote
+from workers.vital import NEXT_STEP
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,10 @@ REST_AFTER_S = 10.0
 """Without a worker; longer than one that died needs to be replaced."""
 GOES_AFTER_S = 1.0
 """The same of a machine that is drained: it takes no worker more."""
+
+
+SILENT_FOR_S = 20.0
+"""Ray's control store; those who look after it may be starting it again."""
 
 
 class StartScout(Protocol):
@@ -106,6 +113,11 @@ class Nodes:
     _stays: tuple[Stay, ...] = ()
     _noted: bool = False
     _numbered: int = 0
+    _forgotten: str | None = None
+    _lease: Lease | None = None
+    """Of the stream workers on the driver's node, which outlive it where Ray's head is gone too."""
+    _unheard: int = 0
+    """Looks since Ray's control store has answered; as many as none while this process stands."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Nobody is told that a scout is there as it goes."""
     _over: threading.Event = field(default_factory=threading.Event)
@@ -117,12 +129,14 @@ class Nodes:
 
     def begin(self) -> None:
         """Start looking; waits until each node there is now has answered or has been left out."""
+        self._own.line = f"maskstream-{self.name}-0"
+        self._lease = Lease(self._own.line, lasts_s=math.inf)  # until this process ends
         for run in (self._list, self._look):
             thread = threading.Thread(target=run, name="nodes", daemon=True)
             self._threads.append(thread)
             thread.start()
         until_s = self.clock() + COMES_WITHIN_S
-        while not self.settled and self.clock() < until_s:
+        while not self.settled and self.fault() is None and self.clock() < until_s:
             self._over.wait(LOOK_EVERY_S)
 
     @property
@@ -142,14 +156,32 @@ class Nodes:
             stay.used_at_s = self.clock()
             return stay.awake
 
+    def fault(self) -> str | None:
+        """Why nothing can be started or ended any more, one line for the user; or None."""
+        if self._unheard * LOOK_EVERY_S > SILENT_FOR_S:
+            return f"the control store (GCS) of the Ray at --address is gone; {NEXT_STEP}"
+        return self._forgotten
+
     def close(self) -> None:
         """Look no more; every scout goes."""
         self._over.set()
         for thread in self._threads:
             thread.join(timeout=2.0)
+        if self._lease is not None:
+            self._lease.close()
         for watched in self._watched.values():
             if watched.scout is not None:
                 watched.scout.kill()
+
+    def ask(self) -> None:
+        """Ask Ray once which nodes it takes for alive; may take its time."""
+        try:
+            self._listing = self.listed()
+            self._unheard = 0
+        except MaskstreamError as error:
+            self._forgotten = str(error)
+        except Exception as error:  # noqa: BLE001 - its control store may be starting again
+            log.debug("no list of nodes: %s", in_one_line(error))
 
     def note(self, listing: Sequence[Node]) -> None:
         """Take note of which nodes Ray takes for alive."""
@@ -165,6 +197,7 @@ class Nodes:
 
     def step(self) -> None:
         """Look once at every node."""
+        self._unheard += 1
         now, used = self.clock(), self.used()
         watched_now = list(self._watched.items())
         for node_id, watched in watched_now:
@@ -277,14 +310,14 @@ class Nodes:
 
     def _list(self) -> None:
         while not self._over.is_set():
-            try:
-                self._listing = self.listed()
-            except Exception as error:  # noqa: BLE001 - its control store may be starting again
-                log.debug("no list of nodes: %s", in_one_line(error))
+            self.ask()
             self._over.wait(ASK_EVERY_S)
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
             if self._listing is not None:
                 self.note(self._listing)
-            self.step()
+            try:
+                self.step()
+            except MaskstreamError as error:
+                self._forgotten = str(error)

@@ -8,9 +8,10 @@ keeps its stream there.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from pipeline import models
 from pipeline.errors import ConfigError
@@ -40,6 +41,29 @@ class Node:
     """It is drained: it takes nothing more and will be gone."""
     shares: bool = True
     """Whether it sees all of `cluster.shared_paths`."""
+
+
+class OnNode(Protocol):
+    """A worker that was started."""
+
+    ended: bool
+
+    @property
+    def node(self) -> str:
+        """Where, by the id of the node."""
+
+
+P = TypeVar("P", bound=OnNode)
+
+
+def alive(workers: Iterable[P]) -> list[P]:
+    """Those that were not ended."""
+    return [worker for worker in workers if not worker.ended]
+
+
+def taken(workers: Iterable[OnNode]) -> Counter[str]:
+    """How many of them there are on each node."""
+    return Counter(worker.node for worker in alive(workers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Sequence
 
@@ -61,13 +62,22 @@ def join_ray(address: str, folder: PrivateFolder) -> None:
                 logging_level=logging.CRITICAL,  # it raises what it logs below that
                 job_config=job_config(),
             )
-    except (ConnectionError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = _other_versions(str(error)) or str(error).partition("\n")[0]
         raise ConfigError(_cannot_join(address, reason)) from error
 
 
 def _cannot_join(address: str, reason: str) -> str:
     return f"--address {address}: cannot join Ray there: {reason}"
+
+
+def _other_versions(told: str) -> str | None:
+    """What Ray tells of versions that differ, in one line; None: it told something else."""
+    found = re.findall(r"Ray: (\S+)\s+Python: (\S+)", told)
+    if len(found) != 2:
+        return None
+    there, here = (f"Ray {ray} on Python {python}" for ray, python in found)
+    return f"it is {there}, this is {here}; install the same on both"
 
 
 def knock(address: str) -> bool:
@@ -176,6 +186,11 @@ def _lets_in(address: str, token: str | None) -> bool:
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.UNAUTHENTICATED:
             return False
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise ConfigError(
+                f"--address {address}: it takes connections and does not answer within "
+                f"{ANSWER_WITHIN_S:.0f} s: it is stopped, or not the head of a Ray"
+            ) from error
         raise ConfigError(
             f"--address {address}: what answers there is not the head of a Ray "
             f"({error.code().name}); its port is 6379 unless `ray start --head` was told another"

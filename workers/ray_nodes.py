@@ -8,6 +8,9 @@ from typing import Any
 
 from workers.placement import Node
 from workers.ray_growth import going
+from workers.vital import remembered
+
+ANSWERS_WITHIN_S = 5.0
 
 
 def listed(device: str) -> list[Node]:
@@ -15,28 +18,35 @@ def listed(device: str) -> list[Node]:
 
     Args:
         device: of the model; one named by its number is one GPU, however many a node has.
+
+    Raises:
+        MaskstreamError: the control store began anew.
     """
     import ray
 
     here = ray.get_runtime_context().get_node_id()
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    # `ray.nodes` would end this process where the store is another one now.
+    worker: Any = ray._private.worker.global_worker
+    with remembered():
+        found = worker.gcs_client.get_all_node_info(timeout=ANSWERS_WITHIN_S).values()
     drained = going()
-    nodes = [_node(facts, here, device) for facts in found if facts["Alive"]]
+    nodes = [_node(facts, here, device) for facts in found if facts.state == facts.ALIVE]
     return [replace(node, going=node.node_id in drained) for node in nodes]
 
 
-def _node(facts: dict[str, Any], here: str, device: str) -> Node:
-    resources: dict[str, float] = facts["Resources"]
-    own = facts["NodeID"] == here
+def _node(facts: Any, here: str, device: str) -> Node:
+    resources: dict[str, float] = dict(facts.resources_total)
+    node_id = facts.node_id.hex()
+    own = node_id == here
     gpus = 0.0 if device == "cpu" else resources.get("GPU", 0.0)
     cores = len(os.sched_getaffinity(0)) if own else int(resources.get("CPU", 1))
     return Node(
-        facts["NodeID"],
-        facts["NodeManagerAddress"],
+        node_id,
+        facts.node_manager_address,
         cores=max(1, cores),
         gpus=min(1.0, gpus) if ":" in device else gpus,
         store_bytes=resources.get("object_store_memory", 0.0),
-        labels=facts.get("Labels") or {},
+        labels=dict(facts.labels),
         resources=resources,
         here=own,
     )

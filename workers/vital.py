@@ -10,19 +10,36 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.clock import Clock
+from pipeline.errors import MaskstreamError
 
 NAMES = {"raylet": "raylet", "gcs_server": "control store (GCS)"}
 KNOCK_EVERY_S = 2.0
-GONE_AFTER_S = {"raylet": 0.0, "gcs_server": 20.0}
-"""The control store of a cluster may be started again by those who look after it."""
 FROZEN_FOR_S = 12.0
 """A process that was stopped by mistake, or by a debugger, may go on before."""
 NEXT_STEP = "the same command starts anew, with --state-dir where it was"
+BEGAN_ANEW = f"the control store (GCS) of the Ray at --address began anew; {NEXT_STEP}"
+
+
+@contextmanager
+def remembered() -> Iterator[None]:
+    """Around a question to the control store of Ray.
+
+    Raises:
+        MaskstreamError: it was started again without what it had stored, and knows no run.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "WrongClusterID" in str(error):
+            raise MaskstreamError(BEGAN_ANEW) from error
+        raise
 
 
 @dataclass(slots=True)
@@ -35,7 +52,6 @@ class Vital:
 
     clock: Clock = time.monotonic
     _knock_at_s: float = 0.0
-    _gone_since_s: dict[str, float] = field(default_factory=dict)
     _frozen_since_s: dict[str, float] = field(default_factory=dict)
 
     def fault(self) -> str | None:
@@ -61,20 +77,17 @@ class Vital:
         return None
 
     def _refused(self, node: Any) -> str | None:
-        """Whether nobody listens any more where those of a Ray that is not ours did."""
+        """Whether nobody listens any more where the raylet of a Ray that is not ours did.
+
+        Its control store, on whichever machine that is, is asked by `workers.nodes`.
+        """
         now = self.clock()
         if node.all_processes or now < self._knock_at_s:
             return None
         self._knock_at_s = now + KNOCK_EVERY_S
-        for kind, refused in (
-            ("raylet", _refuses(socket.AF_UNIX, node.raylet_socket_name)),
-            ("gcs_server", _refuses(socket.AF_INET, _host_and_port(node.gcs_address))),
-        ):
-            if not refused:
-                self._gone_since_s.pop(kind, None)
-            elif now - self._gone_since_s.setdefault(kind, now) >= GONE_AFTER_S[kind]:
-                return f"the {NAMES[kind]} of the Ray at --address is gone; {NEXT_STEP}"
-        return None
+        if not _refuses(node.raylet_socket_name):
+            return None
+        return f"the raylet of the Ray at --address is gone; {NEXT_STEP}"
 
 
 def is_frozen(pid: int) -> bool:
@@ -90,19 +103,8 @@ def _ended(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def _refuses(family: int, address: Any) -> bool:
+def _refuses(path: str) -> bool:
     """Whether a connection is refused at once; whoever is slow to answer may still be there."""
-    knocking = socket.socket(family, socket.SOCK_STREAM)
-    knocking.settimeout(0.2)
-    try:
-        code = knocking.connect_ex(address)
-    except OSError:
-        code = 0
-    finally:
-        knocking.close()
-    return code in (errno.ECONNREFUSED, errno.ENOENT)
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.settimeout(0.2)
+        return knocking.connect_ex(path) in (errno.ECONNREFUSED, errno.ENOENT)

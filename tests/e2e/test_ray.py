@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.scale import spilled_bytes
 from pipeline.config import Settings, parse
 from pipeline.metrics.counts import RunCounts
 from pipeline.plan.resolve import resolve
@@ -83,9 +84,10 @@ def wait_until_gone(pids: Callable[[], list[int]]) -> None:
 
 @pytest.fixture
 def cluster(ray_session: None) -> Iterator[None]:
-    """The Ray of the session; a run must leave no worker behind."""
+    """The Ray of the session; a run must leave no worker behind, and its pictures find room."""
     yield
     wait_until_gone(lambda: workers_of("SegmentActor") + workers_of("StreamActor"))
+    assert spilled_bytes() == 0
 
 
 class When:

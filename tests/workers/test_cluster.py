@@ -11,6 +11,7 @@ import pytest
 from ray import cloudpickle
 
 from pipeline.config import parse
+from pipeline.models import WeightsFile
 from pipeline.plan import CheckpointPlan, ModelPlan, RunPlan, StreamPlan
 from pipeline.plan.resolve import resolve
 from workers import actors
@@ -53,7 +54,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def start(spec: Any, *args: Any, **options: Any) -> Any:
         specs.append(spec)
-        return SimpleNamespace(node="node", ended=False, gone=None)
+        return SimpleNamespace(node="node", ended=False, began=False, gone=None)
 
     monkeypatch.setattr(actors, "start_stream", start)
     monkeypatch.setattr(actors, "start_segment", start)
@@ -138,6 +139,29 @@ def test_whether_it_takes_a_gpu_is_decided_for_each_model(
     assert made.segment_workers == 2
     made.bring(plan.model, None)("segment-0-2")
     assert asked == [0.0, 1.0, 0.0]
+
+
+def test_weights_that_a_worker_waited_for_in_vain_are_put_there_again(
+    plan: RunPlan, sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds them may lose them: a worker that has never answered has perhaps not got any."""
+    weights, put = WeightsFile("demo", b"1", "2"), iter(["first", "second", "third"])
+    taken: list[Any] = []
+
+    def start(spec: Any, where: Any, **options: Any) -> Any:
+        taken.append(where)
+        return SimpleNamespace(node="node", ended=False, began=False, gone=None)
+
+    monkeypatch.setattr(actors, "start_segment", start)
+    monkeypatch.setattr("ray.put", lambda what: next(put) if what is weights else None)
+    made = cluster(plan)
+    made.hand_out(weights)
+    good: Any = made.start_segment("segment-0")
+    bad: Any = made.start_segment("segment-1")
+    good.began = good.ended = bad.ended = True  # one has worked, one has never come up
+    made.start_segment("segment-0")
+    made.start_segment("segment-1")
+    assert taken == ["first", "first", "second", "second"]
 
 
 def test_relative_paths_start_where_the_driver_stands(plan: RunPlan, sent: list[Any]) -> None:

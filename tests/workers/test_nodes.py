@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from pipeline.testing import ManualClock
-from workers.nodes import AGAIN_AFTER_S, ASK_EVERY_S, GOES_AFTER_S, REST_AFTER_S, Nodes
+from workers.nodes import (
+    AGAIN_AFTER_S,
+    ASK_EVERY_S,
+    GOES_AFTER_S,
+    REST_AFTER_S,
+    Nodes,
+)
 from workers.placement import Node
 from workers.scout import Scouted
+from workers.vital import remembered
 
 VERSIONS = {"maskstream": "0.1.0"}
 HERE = Node("a", "10.0.0.1", cores=4, here=True)
@@ -272,3 +279,46 @@ def test_a_node_that_is_drained_is_left_as_soon_as_it_has_no_workers(lab: Lab) -
     assert lab.scouts[0].killed
     lab.step(AGAIN_AFTER_S)
     assert len(lab.scouts) == 1
+
+
+def test_ray_may_be_silent_for_twenty_seconds_and_is_gone_then(lab: Lab) -> None:
+    """Whoever starts its control store again, with what it had stored, has that long."""
+    silent = [True]
+
+    def listed() -> list[Node]:
+        if silent[0]:
+            raise ConnectionError("nobody answers")
+        return [HERE, THERE]
+
+    lab.nodes.listed = listed
+    for _ in range(2):
+        for _ in range(200):  # ten looks a second
+            lab.nodes.ask()
+            lab.step()
+        assert lab.nodes.fault() is None
+        silent[0] = False
+        lab.nodes.ask()
+        silent[0] = True
+    for _ in range(201):
+        lab.step(5.0)  # it counts looks: a driver that stood still has missed nothing
+    assert lab.nodes.fault() == (
+        "the control store (GCS) of the Ray at --address is gone; the same command starts anew, "
+        "with --state-dir where it was"
+    )
+
+
+@pytest.mark.parametrize("asked", ["listed", "start_scout"])
+def test_a_control_store_that_began_anew_ends_the_run_at_once(
+    lab: Lab, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgotten(*args: object, **more: object) -> Any:
+        with remembered():
+            raise RuntimeError("RPC error: WrongClusterID: Perhaps the client is accessing GCS")
+
+    monkeypatch.setattr(lab.nodes, asked, forgotten)
+    lab.nodes.begin()
+    lab.nodes.close()
+    assert lab.nodes.fault() == (
+        "the control store (GCS) of the Ray at --address began anew; the same command starts anew, "
+        "with --state-dir where it was"
+    )

@@ -1,5 +1,6 @@
 """What is said about a Ray that runs already, before it is joined."""
 
+import platform
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,8 @@ from typing import cast
 
 import grpc
 import pytest
+import ray
+from ray._private.utils import check_version_info
 
 from pipeline.errors import ConfigError
 from workers.private import PrivateFolder
@@ -101,6 +104,52 @@ def test_something_else_that_listens_there_is_not_waited_for() -> None:
     assert str(caught.value) == (
         f"--address 127.0.0.1:{port}: what answers there is not the head of a Ray "
         "(UNIMPLEMENTED); its port is 6379 unless `ray start --head` was told another"
+    )
+
+
+def test_what_takes_connections_and_stays_silent_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.ray_joined.ANSWER_WITHIN_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConfigError) as caught:
+            join_ray(address, FOLDER)
+    assert str(caught.value) == (
+        f"--address {address}: it takes connections and does not answer within 0 s: it is stopped, "
+        "or not the head of a Ray"
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (("2.40.0", "3.11.7"), "it is Ray 2.40.0 on Python 3.11.7, this is {here}"),
+        (("{ray}", "3.10.1"), "it is Ray {ray} on Python 3.10.1, this is {here}"),
+    ],
+    ids=["Ray", "Python"],
+)
+def test_a_ray_of_other_versions_is_told_with_both(
+    there: tuple[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray itself compares, with what the head would have stored."""
+    ray_version, python = ray.__version__, platform.python_version()
+    stored = {"ray_version": there[0].format(ray=ray_version), "python_version": there[1]}
+
+    def init(**options: object) -> None:
+        check_version_info(stored, "node 127.0.0.1")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("workers.ray_joined._only_on_loopback", lambda address: False)
+    folder = PrivateFolder()
+    try:
+        with head(token=None) as address, pytest.raises(ConfigError) as caught:
+            join_ray(address, folder)
+    finally:
+        folder.remove()
+    told = said.format(ray=ray_version, here=f"Ray {ray_version} on Python {python}")
+    assert str(caught.value) == (
+        f"--address {address}: cannot join Ray there: {told}; install the same on both"
     )
 
 

@@ -23,20 +23,14 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """The node of a Ray that listens where it should; the test takes away what it likes."""
     import ray._private.worker as worker
 
-    with (
-        socket.socket(socket.AF_UNIX) as raylet,
-        socket.create_server(("127.0.0.1", 0)) as store,
-    ):
+    with socket.socket(socket.AF_UNIX) as raylet:
         raylet.bind(str(tmp_path / "raylet"))
         raylet.listen()
-        host, port = store.getsockname()
         made = SimpleNamespace(
             all_processes={},
             dead=[],
             raylet=raylet,
-            store=store,
             raylet_socket_name=str(tmp_path / "raylet"),
-            gcs_address=f"{host}:{port}",
         )
         made.dead_processes = lambda: made.dead
         monkeypatch.setattr(worker, "_global_node", made)
@@ -84,23 +78,6 @@ def test_the_raylet_of_a_ray_we_joined_is_missed_as_soon_as_it_is_gone(node: Any
     assert vital.fault() is None  # not looked at
     clock.advance(0.1)
     assert vital.fault() == f"the raylet of the Ray at --address is gone; {NEXT}"
-
-
-def test_the_control_store_of_a_ray_we_joined_may_be_started_again(node: Any) -> None:
-    clock = ManualClock()
-    vital = Vital(clock)
-    node.store.close()
-    for _ in range(5):
-        assert vital.fault() is None
-        clock.advance(3.0)
-    with socket.create_server(("127.0.0.1", int(node.gcs_address.rpartition(":")[2]))):
-        assert vital.fault() is None
-    clock.advance(3.0)
-    assert vital.fault() is None
-    clock.advance(19.9)
-    assert vital.fault() is None
-    clock.advance(2.0)
-    assert vital.fault() == f"the control store (GCS) of the Ray at --address is gone; {NEXT}"
 
 
 def test_a_process_that_was_stopped_is_frozen_until_it_goes_on_and_none_once_it_is_gone() -> None:
