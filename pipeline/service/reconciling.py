@@ -65,19 +65,19 @@ class Reconciler:
         control.add(plan)
         self.carried[stream.id] = stream
 
-    def adapt(self, control: RunControl, stream: DesiredStream, plan: StreamPlan) -> int | None:
-        """Change one while it runs; the number of the change, None where that cannot be.
+    def adapt(self, control: RunControl, stream: DesiredStream, plan: StreamPlan) -> int | str:
+        """Change one while it runs; the number of the change, or why it has to begin anew for it.
 
         Raises:
             MaskstreamError: it cannot be so, see `RunControl.change`; it goes on as it was.
         """
         if stream.id not in {one.id for one in control.streams()} & self.carried.keys():
-            return None
+            return f"stream {stream.id}: the run does not have it yet"
         try:
             number = control.change(plan)
         except NeedsNewStart as error:
             log.info("%s: not while it runs: %s", stream.id, error)
-            return None
+            return str(error)
         self.carried[stream.id] = replace(self.carried[stream.id], spec=stream.spec)
         return number
 
@@ -88,7 +88,7 @@ class Reconciler:
 
     def _change(self, control: RunControl, stream: DesiredStream) -> None:
         def change() -> None:
-            if self.adapt(control, stream, self._planned(stream.spec)) is None:
+            if isinstance(self.adapt(control, stream, self._planned(stream.spec)), str):
                 self._let_go(control, stream.id, "its settings were changed")
 
         self._attempt(stream, change)

@@ -225,8 +225,8 @@ class Service:
             plan = self._planned(values)
             self._desired.put(wanted)  # first: killed meanwhile, it begins again with these
             try:
-                number = self._reconciler.adapt(self._steered(), wanted, plan)
-                if number is None and self._is_being_read(source_id):
+                done = self._reconciler.adapt(self._steered(), wanted, plan)
+                if isinstance(done, str) and self._is_being_read(source_id):
                     raise Conflict(
                         f"stream {source_id!r} is a file that is being read, its settings cannot "
                         "change; remove it and add it again with other sinks"
@@ -236,8 +236,10 @@ class Service:
                 raise
             self._reconciler.troubles.pop(source_id, None)
         self._news.set()
-        place = None if number is None else self.places_of([source_id], number)[source_id]
-        return ChangeStatus(self.stream(source_id), number is not None, place)
+        if isinstance(done, str):
+            return ChangeStatus(self.stream(source_id), why=done)
+        place = self.places_of([source_id], done)[source_id]
+        return ChangeStatus(self.stream(source_id), first_frame=place)
 
     def pause(self, source_id: str, *, paused: bool) -> StreamStatus:
         """Take in no frames of a stream, or go on.

@@ -43,7 +43,12 @@ class ChangeStatus:
     """What became of a change."""
 
     status: StreamStatus
-    running: bool
-    """It holds while the stream runs; False: the stream is drained and begins anew."""
-    first_frame: tuple[int, int] | None
+    first_frame: tuple[int, int] | None = None
     """Epoch and index of the first frame with it; None: it has not come yet."""
+    why: str | None = None
+    """Why the stream is drained and begins anew; None: it holds while the stream runs."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it holds while the stream runs."""
+        return self.why is None

@@ -141,6 +141,7 @@ class AdjustAnswer(StreamAnswer):
     running: bool = Field(
         description="It holds while the stream runs; false: the stream begins anew."
     )
+    why: str | None = Field(description="Why it begins anew, and what would not make it.")
     first_frame: FrameAnswer | None = Field(
         description="From this one on it holds; null: that frame has not come yet."
     )
@@ -152,6 +153,7 @@ class AdjustAnswer(StreamAnswer):
         return AdjustAnswer(
             **StreamAnswer.of(change.status).model_dump(),
             running=change.running,
+            why=None if change.why is None else scrub(mask_url(change.why)),
             first_frame=None if place is None else FrameAnswer(epoch=place[0], frame=place[1]),
         )
 

@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPSConnection
 
 import pytest
 
+from pipeline.errors import ConfigError
 from pipeline.service import entrance
 from pipeline.service.listening import listening
 
@@ -191,3 +192,15 @@ def test_over_tls_too_the_silent_give_way(tls_pair, app: App, connect) -> None:
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"here"
         connection.close()
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line_with_the_way_out(port, app: App) -> None:
+    with (
+        pytest.raises(ConfigError) as refused,
+        listening(app, "127.0.0.1", port, key="serve.port"),
+    ):
+        pass
+    assert str(refused.value) == (
+        f"serve.port: cannot listen on 127.0.0.1:{port}: Address already in use; choose another, "
+        "or 0 for a free one"
+    )

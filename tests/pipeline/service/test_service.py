@@ -83,6 +83,7 @@ def test_a_cameras_settings_change_while_it_runs_and_the_frame_is_named(house) -
     changed = service.change("a", {"min_score": 0.75}, whole=False)
     house.step()
     assert (changed.running, changed.first_frame, house.run.told) == (True, (0, 7), [])
+    assert changed.why is None
     assert changed.status.wanted.spec == {**CAMERA, "min_score": 0.75}
     (plan,) = house.run.streams()
     assert plan.settings.min_score == 0.75
@@ -99,6 +100,10 @@ def test_what_cannot_change_while_a_camera_runs_drains_it_and_begins_it_anew(hou
     house.run.slow = True
     changed = service.change("a", {"url": "rtsp://10.0.0.7/yard"}, whole=True)
     assert (changed.running, changed.first_frame) == (False, None)
+    assert changed.why == (
+        "stream a: source cannot change while it runs; what can is min_score, max_latency_ms, "
+        "segment_every, adaptive, stride, max_fps, classes, include, ignore, sinks"
+    )
     house.step()
     house.step()
     assert [(name, type(command)) for name, command in house.run.told] == [("a", Remove)]
