@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pipeline.masks import Masks
 from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.sources import open_source
+from tests.pipeline.models.golden import state_of
 
 
 @pytest.fixture(autouse=True)
@@ -94,15 +94,7 @@ class Golden:
     @cached_property
     def state(self) -> dict[str, np.ndarray]:
         """The weights by published name, in published order."""
-        spec = importlib.util.spec_from_file_location(
-            "state_dict", self.folder.parent / "state_dict.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        rules = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(rules)
-        built: dict[str, np.ndarray] = rules.build(str(self.folder / "manifest.json"), extras=True)
-        return built
+        return state_of(self.folder, extras=True)
 
     def file(self, names: dict[str, str] | None = None) -> WeightsFile:
         """The weights as a file; `names` are other names for some of them."""

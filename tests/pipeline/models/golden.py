@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -43,11 +42,7 @@ class Golden:
 
     def state(self, *, extras: bool = False) -> dict[str, NDArray[Any]]:
         """The weights under their published names, with what old files hold beside them."""
-        rules = _rules(self.path.parent / "state_dict.py")
-        built: dict[str, NDArray[Any]] = rules.build(
-            rules.load_manifest(self.path / "manifest.json"), extras=extras
-        )
-        return built
+        return state_of(self.path, extras=extras)
 
     @cached_property
     def config(self) -> Any:
@@ -165,10 +160,14 @@ def regions_of(dense: Dense, padded: Size, boxes: Tensor, pool: Pool = gathered)
     return Regions(make_table(dense.levels[:-1]), layout, boxes, pictures, pool)
 
 
-def _rules(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("state_dict", path)
+def state_of(folder: Path, *, extras: bool = False) -> dict[str, NDArray[Any]]:
+    """The weights of a folder under their published names, with what old files hold beside."""
+    rules = folder.parent / "state_dict.py"
+    spec = importlib.util.spec_from_file_location("state_dict", rules)
     assert spec is not None
     assert spec.loader is not None
-    rules = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rules)
-    return rules
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    manifest = module.load_manifest(folder / "manifest.json")
+    built: dict[str, NDArray[Any]] = module.build(manifest, extras=extras)
+    return built

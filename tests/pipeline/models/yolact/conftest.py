@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pipeline.models.yolact.importer import load_network
 from pipeline.models.yolact.network import Yolact, YolactOutputs
 from pipeline.models.yolact.preprocess import SquareRule
 from pipeline.models.yolact.priors import make_priors
+from tests.pipeline.models.golden import state_of
 
 MAKE = conv_maker(torch.device("cpu"), torch.float32)
 
@@ -143,14 +143,7 @@ def recorded(
             folder = shared_data / "golden" / name.replace("resnet", "r")
             if not folder.is_dir():
                 pytest.skip(f"no recorded outputs at {folder}")
-            spec = importlib.util.spec_from_file_location(
-                "state_dict", folder.parent / "state_dict.py"
-            )
-            assert spec is not None
-            assert spec.loader is not None
-            rules = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(rules)
-            state = rules.build(rules.load_manifest(folder / "manifest.json"))
+            state = state_of(folder)
             path = tmp_path_factory.mktemp(name) / f"{name}_54_800000.pth"
             torch.save({key: torch.from_numpy(value) for key, value in state.items()}, path)
             made[name] = Recorded(name, folder, str(path))

@@ -6,7 +6,6 @@ that a wrong eps would change everything.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pipeline.models.mask_rcnn.weights import load_network
 from pipeline.models.shared.devices import place
 from pipeline.models.shared.files import read_weights
 from pipeline.models.shared.labels import COCO_LABELS
+from tests.pipeline.models.golden import state_of
 
 NAME = "maskrcnn_resnet50_fpn"
 
@@ -36,12 +36,7 @@ def folder(shared_data: Path) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights as a file in the layout torchvision publishes."""
-    spec = importlib.util.spec_from_file_location("state_dict", folder.parent / "state_dict.py")
-    assert spec is not None
-    assert spec.loader is not None
-    rules = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rules)
-    state = rules.build(rules.load_manifest(folder / "manifest.json"))
+    state = state_of(folder)
     path = tmp_path_factory.mktemp("golden") / "maskrcnn.pth"
     torch.save({key: torch.from_numpy(value) for key, value in state.items()}, path)
     return str(path)
