@@ -5,10 +5,12 @@ serves. In turns nobody asks, and everybody of `tests/servers/crowd.py` does at 
 connections that say nothing, 100 clients that take a kilobyte a second of pictures, 100 wrong
 tokens a second, bodies of ten megabytes. The crowd has the lowest priority of this machine, as it
 would sit on others. A third process notes when each record is in its file: the age of a result is
-that time less the one at which its frame was captured.
+that time less the one at which its frame was captured. The first three seconds of the crowd, in
+which a thousand connect at once and are sent what fits on the way to them, are told apart. A disk
+that others keep busy shows in all ages: `TMPDIR=/dev/shm` leaves it out.
 
-Prints the percentiles of both, what the crowd got, and memory. Exits with 1 where the 99th
-percentile is more than 10 % higher with the crowd, or the service has grown by more than 100 MB.
+Prints the percentiles, what the crowd got, and memory. Exits with 1 where the 99th percentile is
+more than 10 % higher while the crowd is there, or the service has grown by more than 100 MB.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ TOKEN = "0123456789abcdef-of-the-benchmark"  # noqa: S105 - of a service that li
 LARGEST_RATIO, LARGEST_GROWTH_MB = 1.10, 100.0
 LOOK_EVERY_S = 0.002
 SETTLES_S = 3.0
-QUIET, CROWDED = "nobody", "the crowd"
+QUIET, COMES, CROWDED = "nobody", "the crowd comes", "the crowd is there"
 
 
 def main() -> None:
@@ -90,19 +92,19 @@ def in_turns(
         )
         time.sleep(SETTLES_S)
         for _ in range(rounds):
-            for who in (QUIET, CROWDED):
-                held.append(resident_mb(run.pid))
-                began_s = time.time()
-                if who == CROWDED:
-                    comes(port, seconds)
-                else:
-                    time.sleep(seconds)
-                spans.append((who, began_s, time.time()))
-                held.append(resident_mb(run.pid))
-                time.sleep(SETTLES_S)
+            held.append(resident_mb(run.pid))
+            quiet_s = time.time()
+            time.sleep(seconds)
+            comes_s = time.time()
+            spans.append((QUIET, quiet_s, comes_s))
+            comes(port, seconds)
+            spans.append((COMES, comes_s, comes_s + SETTLES_S))
+            spans.append((CROWDED, comes_s + SETTLES_S, time.time()))
+            held.append(resident_mb(run.pid))
+            time.sleep(SETTLES_S)
         watcher.terminate()
         watcher.wait(10)
-    ages: dict[str, list[float]] = {QUIET: [], CROWDED: []}
+    ages: dict[str, list[float]] = {QUIET: [], COMES: [], CROWDED: []}
     for line in notes.read_text().splitlines():
         at_s, age_s = map(float, line.split())
         for who, began_s, ended_s in spans:

@@ -170,13 +170,21 @@ class Service:
             max_wait_s=self._settings.workers.max_wait_ms / 1000,
         )
 
-    def stream(self, source_id: str) -> StreamStatus:
-        """One of them.
+    def wanted(self, source_id: str) -> DesiredStream:
+        """What one is to be; says nothing of how it is, so it costs little.
 
         Raises:
             NotFound: there is no such stream; with the nearest word.
         """
-        self._known(source_id)
+        streams = self._desired.streams()
+        if source_id not in streams:
+            known = f"there are {', '.join(streams)}" if streams else "there is none"
+            raise NotFound(f"stream {source_id!r} is not known{hint(source_id, streams)}; {known}")
+        return streams[source_id]
+
+    def stream(self, source_id: str) -> StreamStatus:
+        """One of them; raises as `wanted` does."""
+        self.wanted(source_id)
         return next(one for one in self.streams() if one.wanted.id == source_id)
 
     def add(self, spec: Mapping[str, Any]) -> StreamStatus:
@@ -215,11 +223,11 @@ class Service:
             Conflict: it is a file that is being read, or the run is not there.
             MaskstreamError: the settings are wrong; everything is as it was.
         """
-        values = {**({} if whole else self._known(source_id).spec), **spec, "id": source_id}
+        values = {**({} if whole else self.wanted(source_id).spec), **spec, "id": source_id}
         source = self._planned(values).source
         check_addresses(source.url, source.options.reach)  # slow, so nobody waits for it
         with self._changing:
-            before = self._known(source_id)
+            before = self.wanted(source_id)
             values = {**({} if whole else before.spec), **spec, "id": source_id}
             wanted = DesiredStream(values, before.paused)
             plan = self._planned(values)
@@ -248,7 +256,7 @@ class Service:
             NotFound: there is no such stream.
         """
         with self._changing:
-            self._desired.put(DesiredStream(self._known(source_id).spec, paused))
+            self._desired.put(DesiredStream(self.wanted(source_id).spec, paused))
         self._news.set()
         return self.stream(source_id)
 
@@ -259,7 +267,7 @@ class Service:
             NotFound: there is no such stream.
         """
         with self._changing:
-            self._known(source_id)
+            self.wanted(source_id)
             self._desired.remove(source_id)
             self._reconciler.troubles.pop(source_id, None)
         self._news.set()
@@ -301,7 +309,7 @@ class Service:
         try:
             return None if self._control is None else self._control.latest(source_id, look)
         except ConfigError:
-            self._known(source_id)
+            self.wanted(source_id)
             return None
 
     def _is_being_read(self, source_id: str) -> bool:
@@ -309,13 +317,6 @@ class Service:
         files = {plan.id for plan in self._steered().streams() if not plan.source.live}
         over = {one.source_id for one in self.counts().streams if one.state in OVER}
         return source_id in files - over
-
-    def _known(self, source_id: str) -> DesiredStream:
-        streams = self._desired.streams()
-        if source_id not in streams:
-            known = f"there are {', '.join(streams)}" if streams else "there is none"
-            raise NotFound(f"stream {source_id!r} is not known{hint(source_id, streams)}; {known}")
-        return streams[source_id]
 
     def _planned(self, spec: Mapping[str, Any]) -> StreamPlan:
         return plan_of(self._settings, spec)

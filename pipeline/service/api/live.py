@@ -49,7 +49,7 @@ def routes(service: Service) -> APIRouter:
         fps: Fps = 10,
     ) -> StreamingResponse:
         """Pictures as MJPEG, for an `<img>` in any page."""
-        await asyncio.to_thread(service.stream, source_id)
+        await asyncio.to_thread(service.wanted, source_id)
         look = Viewing(annotated=annotated, width=width)
 
         async def parts() -> AsyncIterator[bytes]:
@@ -89,8 +89,8 @@ async def _parts(viewer: Viewer, request: Request, service: Service) -> AsyncIte
         except NotFound:
             return
         if shot is not None:
-            yield f"{head}{len(shot.jpeg)}\r\nX-Frame: {shot.key}\r\n\r\n".encode()
-            yield shot.jpeg + b"\r\n"
+            more = f"{head}{len(shot.jpeg)}\r\nX-Frame: {shot.key}\r\n\r\n".encode()
+            yield more + shot.jpeg + b"\r\n"
 
 
 async def _send(viewer: Viewer, socket: WebSocket) -> None:

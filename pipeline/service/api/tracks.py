@@ -138,7 +138,7 @@ def routes(service: Service) -> APIRouter:
         request: Request, source_id: str, last_event_id: Annotated[str | None, Header()] = None
     ) -> StreamingResponse:
         """The same, and those that come, until you go."""
-        await asyncio.to_thread(service.stream, source_id)
+        await asyncio.to_thread(service.wanted, source_id)
         return answered(request, news.happening(source_id, last_event_id))
 
     @router.get(ALL, response_class=StreamingResponse, responses=_SSE)
