@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from pipeline.config import parse
 from pipeline.delivery.client import Unreachable
 from pipeline.errors import ConfigError
 from pipeline.plan.places import ObjectDisk, StatePlace, local_folder, place_of
+from pipeline.plan.prepare import prepare
 from pipeline.plan.resolve import resolve
+from pipeline.plan.sharing import kept_here
 from pipeline.sinks.objects import NoBucket, NoObject
 from pipeline.state.disk import LOCAL
 
@@ -184,4 +187,37 @@ def test_what_is_not_installed_is_named_with_how_to_install_it(
     assert str(refused.value) == (
         "run.state_dir: 's3://shelf/of/one/that/was/not/read/before': needs boto3, which is not "
         "installed: pip install 'maskstream[s3]'"
+    )
+
+
+def test_what_is_kept_in_a_store_ties_a_stream_to_no_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bucket = Bucket()
+    place = StatePlace(disk_on(bucket), "st", remote=True)
+    monkeypatch.setattr("pipeline.plan.state.place_of", lambda _: place)
+    plan = resolve(
+        parse(
+            {
+                "model": {"name": "blob"},
+                "sources": [{"id": "gate", "url": "rtsp://gate/main"}],
+                "sinks": [f"jsonl:{tmp_path}/gate.jsonl"],
+                "cluster": {"shared_paths": [str(tmp_path)]},
+                "run": {"state_dir": f"s3://shelf/st{AT}"},
+            }
+        )
+    )
+    ready = prepare(plan)
+    assert kept_here(ready.plan, ready.plan.streams[0]) is None
+    assert bucket.objects == {}
+    with ready.begun() as begun:
+        (stream,) = begun.streams
+    assert bucket.objects == {
+        "st/gate.output": f"{tmp_path}/gate.jsonl\n".encode(),
+        "st/gate.run": stream.run.encode(),
+    }
+    assert stream.checkpoint is not None
+    assert (stream.checkpoint.path, stream.checkpoint.store) == (
+        "st/gate.json",
+        f"s3://shelf/st{AT}",
     )
