@@ -89,8 +89,10 @@ class DriverLease:
             since=now(),
             what=what,
         )
-        number = self._take()
-        self.tenure = Tenure(folder, number, self._record.token, lasting)
+        self._release: Callable[[], None] = lambda: None
+        number, silent = self._take()
+        # Whoever wakes up after it was replaced finds that out also when we have ended by then.
+        self.tenure = Tenure(folder, number, self._record.token, lasting or silent)
         self._told_at_s: float | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -101,7 +103,7 @@ class DriverLease:
         try:
             self.tenure.confirm(self._disk)
             self._record = replace(self._record, beat=self._record.beat + 1)
-            self._disk.write_over(self.tenure.path, self._record.dumps())
+            self._write()
         except Replaced as replaced:
             self._lost(str(replaced))
             return False
@@ -127,6 +129,15 @@ class DriverLease:
             log.info("%s: not given back: %s", self._disk.shown(self._folder), error)
         self._release()
 
+    def _write(self) -> None:
+        try:
+            self._disk.write_over(self.tenure.path, self._record.dumps())
+        except FileNotFoundError:  # somebody has deleted the folder
+            again = self._disk.hold(self.tenure.path, self._record.dumps())
+            if again is not None:
+                self._release()
+                self._release = again
+
     def _run(self) -> None:
         while not self._closed.wait(RENEW_S):
             if not self.renew():
@@ -138,8 +149,8 @@ class DriverLease:
             where = self._disk.shown(self._folder)
             log.warning("%s: cannot show that we live: %s", where, error.strerror or error)
 
-    def _take(self) -> str:
-        """Our number, once the place is ours."""
+    def _take(self) -> tuple[str, bool]:
+        """Our number, once the place is ours, and whether it is that of one who may wake up."""
         while True:
             names = self._disk.names(self._folder)
             before = names[-1] if names else None
@@ -153,7 +164,7 @@ class DriverLease:
                 self._disk.remove(f"{self._folder}/{name}")
             if silent:
                 self._sleep(SETTLE_S)
-            return number
+            return number, silent
 
     def _is_silent(self, number: str) -> bool:
         """Whether its driver may still be there, and only shows no life; False: it is gone.

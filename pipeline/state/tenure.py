@@ -93,17 +93,14 @@ class Tenure:
             OSError: that cannot be seen.
         """
         newer = disk.names(self.folder, behind=self.number)
-        if newer:
-            other = self._read(disk, newer[-1])
-        elif self.lasting:
+        if self.lasting and not newer:
             return
-        else:
-            other = self._read(disk, self.number)
-            if other is not None and other.token == self.token:
-                return
+        other = self._read(disk, newer[-1] if newer else self.number)
+        if not newer and (other is None or other.token == self.token):
+            return  # None: somebody has deleted the folder, which makes nobody a driver
         raise Replaced(
             f"{disk.shown(self.folder)}: this run was silent for too long, and another one has "
-            f"taken its place: {other or 'it has ended already'}; this one ends and writes no more"
+            f"taken its place: {other or 'it does not say which'}; this one ends and writes no more"
         )
 
     def _read(self, disk: Disk, number: str) -> Record | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -150,6 +151,21 @@ def test_a_driver_elsewhere_that_shows_none_is_replaced_and_its_streams_have_tim
     ]
     second.tenure.confirm(shelf)
     assert second.renew() is True
+    second.close()
+    with pytest.raises(Replaced):  # it is found out also when the second has ended
+        first.tenure.confirm(shelf)
+
+
+def test_a_folder_that_was_deleted_makes_nobody_a_driver_and_is_made_again(
+    tmp_path: Path, take: Take
+) -> None:
+    folder = tmp_path / "st" / "driver"
+    first = take(LOCAL, str(folder), lost=pytest.fail)
+    shutil.rmtree(folder)
+    first.tenure.confirm(LOCAL)
+    assert first.renew() is True
+    with pytest.raises(ConfigError, match="in use by another run"):
+        take(LOCAL, str(folder))
 
 
 def test_without_locks_a_process_of_this_machine_is_looked_for(
