@@ -48,7 +48,7 @@ def test_the_consumers_of_the_examples_read_it(name: str, result: FrameResult) -
     assert record_in(ENCODINGS[name].pack(body)) == json.loads(body)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.text(), PLAIN, max_size=20))
 def test_numbers_and_texts_survive_in_each(record: dict[str, object]) -> None:
     body = json.dumps(record).encode()
