@@ -12,6 +12,8 @@ import ipaddress
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +21,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from pipeline.config import load
+from pipeline.plan.resolve import resolve
+from pipeline.runner import run_local
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -30,6 +38,7 @@ sys.modules["containers"] = containers
 _spec.loader.exec_module(containers)
 
 IMAGE = "localhost/machine"
+STREAMS = ("a", "b")
 NETWORK = "between"
 PROGRAMS = ("podman", "runc", "iptables")
 HEAD = "head"
@@ -42,6 +51,7 @@ RAY = (
 DRIVE = """
 import json, sys, time
 from pipeline.config import load
+from pipeline.errors import MaskstreamError
 from pipeline.plan.resolve import resolve
 from workers.running import run
 
@@ -50,7 +60,11 @@ def note(counts):
     print(json.dumps([time.monotonic(), published]), file=told, flush=True)
 
 with open(sys.argv[2], "w") as told:
-    raise SystemExit(run(resolve(load(sys.argv[1])), address="auto", on_progress=note).exit_code)
+    try:
+        summary = run(resolve(load(sys.argv[1])), address="auto", on_progress=note)
+    except MaskstreamError as error:
+        raise SystemExit(str(error))
+raise SystemExit(summary.exit_code)
 """
 
 
@@ -81,11 +95,19 @@ class Run:
                 moved_s = max(at_s, since_s)
         return longest_s
 
-    def wait(self, timeout_s: float = 120) -> str:
-        """Until it has ended well; what it has printed."""
+    def wait(self, timeout_s: float = 120, *, code: int = 0) -> str:
+        """Until it has ended, with this exit code; what it has printed."""
         printed, _ = self.process.communicate(timeout=timeout_s)
-        assert self.process.returncode == 0, printed
+        assert self.process.returncode == code, printed
         return printed
+
+
+def unable() -> str | None:
+    """Why this machine cannot play others; None: it can."""
+    if os.geteuid():
+        return "needs root to run containers"
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    return f"no {', '.join(missing)}; install it with tests/servers/install.sh" if missing else None
 
 
 class Cluster:
@@ -141,19 +163,28 @@ class Cluster:
 
     def hit(self, name: str, how: str) -> None:
         """Have it killed, frozen or cut off."""
-        words = {"killed": ("kill", name), "frozen": ("pause", name)}
-        self.podman(*words.get(how, ("network", "disconnect", NETWORK, name)))
+        match how:
+            case "frozen":
+                self._signal(name, signal.SIGSTOP)
+            case "cut off":
+                self.podman("network", "disconnect", NETWORK, name)
+            case _:
+                self.podman("kill", name)
 
     def bring_back(self, name: str, how: str) -> None:
         """What was frozen or cut off goes on; what was killed starts anew."""
         match how:
             case "frozen":
-                self.podman("unpause", name)
+                self._signal(name, signal.SIGCONT)
             case "cut off":
                 self.podman("network", "connect", f"--ip={self.address(name)}", NETWORK, name)
             case _:
                 self.remove(name)
                 self.start(name)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        for pid in self.processes(name):
+            os.kill(pid, number)
 
     def python(self, name: str, *words: str, timeout_s: float = 120) -> str:
         """What Python prints on a machine."""
@@ -179,6 +210,11 @@ class Cluster:
         """What lies in shared memory and the temporary folder of a machine."""
         root = Path(f"/proc/{self._first(name)}/root")
         return {f"{kept}/{one}" for kept in ("dev/shm", "tmp") for one in os.listdir(root / kept)}
+
+    def spilled(self, name: str) -> list[str]:
+        """What the object store of a machine has put on its disk for want of room."""
+        root = Path(f"/proc/{self._first(name)}/root/tmp/ray")
+        return [path.name for path in root.glob("session_*/ray_spilled_objects*/*")]
 
     def _first(self, name: str) -> int:
         return int(self.podman("inspect", "--format={{.State.Pid}}", name))
@@ -242,3 +278,35 @@ def until(look: Callable[[], Any], *, within_s: float = 60) -> Any:
             return seen
         assert time.monotonic() < end_s, "it did not come to that"
         time.sleep(0.1)
+
+
+def settings_for(cluster: Cluster, clip: Path, folder: str, **more: Any) -> Path:
+    """Of a run on the machines; its sinks are of one folder."""
+    made = cluster.shared / folder
+    made.mkdir()
+    settings = {
+        "model": {"name": "blob"},
+        "sources": [{"id": name, "url": str(clip)} for name in STREAMS],
+        "sinks": [f"jsonl:{made}/{{source}}.jsonl"],
+        "workers": {"segment": 2},
+        "cluster": {
+            "shared_paths": [str(cluster.shared)],
+            "segment_labels": {"role": "work"},
+            "stream_labels": {"role": "work"},
+        },
+    }
+    path = made / "fleet.yaml"
+    path.write_text(yaml.safe_dump(settings | more))
+    return path
+
+
+def records(settings: Path) -> dict[str, bytes]:
+    """What a run has written, by the name of the file."""
+    return {path.name: path.read_bytes() for path in sorted(settings.parent.glob("*.jsonl"))}
+
+
+def alone(cluster: Cluster, clip: Path, folder: str, **more: Any) -> dict[str, bytes]:
+    """What one process writes."""
+    settings = settings_for(cluster, clip, folder, **more)
+    assert run_local(resolve(load(settings))).exit_code == 0
+    return records(settings)

@@ -1,0 +1,94 @@
+"""The machine of Ray's head dies and is started again, while another drives a run."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("machines", Path(__file__).parent / "machines.py")
+assert _spec is not None
+assert _spec.loader is not None
+machines = importlib.util.module_from_spec(_spec)
+sys.modules["machines"] = machines
+_spec.loader.exec_module(machines)
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+
+OTHERS = ("one", "two")
+ENDED_WITHIN_S = 40.0
+"""A control store is waited for for 20 s; the rest is this machine, slow when it is busy."""
+REDIS = ("redis-server", "--protected-mode", "no", "--save", "")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Containers that none of runs yet."""
+    if (why := machines.unable()) is not None:
+        pytest.skip(why)
+    made = machines.Cluster(Path(tempfile.mkdtemp(prefix="machines-")))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def clip(cluster: Any, write_clip: Callable[..., Path]) -> Path:
+    return Path(shutil.copy(write_clip("squares.mp4", 1000, zoom=3), cluster.shared))
+
+
+def lose_the_head(cluster: Any, settings: Path) -> tuple[Any, float]:
+    """Kill it in the middle of a run that `one` drives, and start it again."""
+    for name in OTHERS:
+        cluster.start(name)
+    run = cluster.drive(settings, by="one")
+    machines.until(lambda: min(run.published().values()) > 80)
+    lost_s = time.monotonic()
+    cluster.podman("kill", "head")
+    cluster.podman("start", "head")
+    return run, lost_s
+
+
+def test_with_a_redis_that_remembers_for_it_the_run_goes_on(cluster: Any, clip: Path) -> None:
+    cluster.run("redis", *REDIS)
+    cluster.start("head", RAY_REDIS_ADDRESS=f"{cluster.address('redis')}:6379")
+    expected = machines.alone(cluster, clip, "alone")
+    settings = machines.settings_for(cluster, clip, "together")
+    run, lost_s = lose_the_head(cluster, settings)
+    print(run.wait(), {name: run.longest_s(name, lost_s) for name in machines.STREAMS})
+    assert machines.records(settings) == expected
+    for name in OTHERS:
+        machines.until(lambda name=name: not cluster.workers(name))
+
+
+def test_without_one_the_run_ends_with_one_line_and_the_same_command_goes_on(
+    cluster: Any, clip: Path
+) -> None:
+    cluster.start("head")
+    expected = machines.alone(cluster, clip, "alone")
+    state = {"state_dir": str(cluster.shared / "state")}
+    settings = machines.settings_for(cluster, clip, "together", run=state)
+    run, lost_s = lose_the_head(cluster, settings)
+    printed = run.wait(code=1)
+    ended_s = time.monotonic() - lost_s
+    print(ended_s, printed)
+    assert ended_s < ENDED_WITHIN_S
+    assert printed.splitlines()[-1].endswith(
+        "the same command starts anew, with --state-dir where it was"
+    )
+    assert "Traceback" not in printed
+    machines.until(lambda: not any("StreamActor" in cluster.workers(name) for name in OTHERS))
+    for name in OTHERS:  # Ray ends there, as nobody it knows answers
+        machines.until(lambda name=name: not cluster.runs(name), within_s=100)
+        cluster.remove(name)
+        cluster.start(name)
+    cluster.drive(settings, by="one").wait()
+    assert machines.records(settings) == expected
