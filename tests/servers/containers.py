@@ -14,10 +14,14 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "docker.io/library/debian:bookworm-slim"
@@ -32,6 +36,9 @@ BUILD_TOOLS = ("hatchling>=1.25", "async-timeout")
 NOBODY = 65534
 OF_THIS_MACHINE = ("/usr", "/etc/alternatives", "/etc/ld.so.cache")
 """What a program of this machine needs in a container."""
+
+
+UNPRIVILEGED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 
 
 class Containers:
@@ -125,6 +132,13 @@ class Containers:
             timeout_s=200,
         )
 
+    def layer(self, dockerfile: str, image: str) -> None:
+        """Another image upon one that is there."""
+        file = self.folder / "layer"
+        file.write_text(dockerfile)
+        build = ("buildah", "bud", "--quiet", "--isolation=chroot", "--format=docker")
+        self.command(*build, f"--tag={image}", f"--file={file}", str(self.folder / "wheels"))
+
     def stand_in(self, image: str, *entrypoint: str) -> None:
         """An image that runs a program of this machine; needs `OF_THIS_MACHINE` mounted."""
         tar = self.folder / "stand-in.tar"
@@ -156,3 +170,25 @@ class Containers:
         for place in sorted(places, reverse=True):
             subprocess.run(["umount", "--lazy", place], check=False)
         shutil.rmtree(self.folder)
+
+
+def free_ports(count: int) -> list[int]:
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in taken]
+    for one in taken:
+        one.close()
+    return ports
+
+
+def until(look: Callable[[], Any], *, within_s: float = 100) -> Any:
+    """What `look` gives once that is true; what it cannot see yet counts as not."""
+    end_s = time.monotonic() + within_s
+    while True:
+        try:
+            if seen := look():
+                return seen
+        except RuntimeError:
+            if time.monotonic() > end_s:
+                raise
+        assert time.monotonic() < end_s, "it did not come to that"
+        time.sleep(0.3)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
-import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +15,15 @@ import httpx2
 import pytest
 import yaml
 
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("containers", HERE / "containers.py")
-assert _spec is not None
-assert _spec.loader is not None
-containers = importlib.util.module_from_spec(_spec)
-sys.modules["containers"] = containers
-_spec.loader.exec_module(containers)
+import containers
+from containers import UNPRIVILEGED, free_ports, until
+from http_camera import http_camera
+from upgraded import BEFORE, CONFIG, NEXT, Upgraded
 
+HERE = Path(__file__).parent
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 COMPOSE = containers.ROOT / "deploy" / "compose" / "compose.yaml"
-UNPRIVILEGED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
 SERVICE = "maskstream_maskstream_1"
 ASK = """
 import sys, urllib.request as r
@@ -124,6 +118,54 @@ def test_the_service_joins_the_ray_beside_it_as_in_a_pod_of_kubernetes(machine: 
             machine.podman("rm", "--force", "--volumes", "--ignore", "--time=0", name)
 
 
+@pytest.fixture
+def upgraded(machine: Any) -> Iterator[Upgraded]:
+    (machine.folder / "upgraded").mkdir()
+    (machine.folder / "upgraded" / "maskstream.yaml").write_text(CONFIG)
+    yield Upgraded(machine, *free_ports(1))
+    machine.podman("rm", "--force", "--ignore", "--time=0", "upgraded")
+    machine.podman("volume", "rm", "upgraded")
+
+
+def test_a_later_image_takes_the_volume_over_and_an_earlier_one_refuses_what_it_does_not_know(
+    upgraded: Upgraded,
+) -> None:
+    upgraded.machine.layer(NEXT, "localhost/maskstream:next")
+    with http_camera(10) as camera:
+        upgraded.start(containers.IMAGE)
+        until(upgraded.is_ready)
+        url = f"http://127.0.0.1:{camera}/"
+        upgraded.ask("/v1/streams", "POST", id="gate", url=url, live=True, min_score=0.4)
+        upgraded.ask("/v1/streams", "POST", id="yard", url=url, live=True)
+        upgraded.ask("/v1/streams/yard/pause", "POST")
+        before = upgraded.streams()
+        assert [paused for _, paused, _ in before.values()] == [False, True]
+        assert upgraded.stop()[0] == "0"
+        frames = upgraded.frames()
+
+        upgraded.change(BEFORE)
+        upgraded.start("localhost/maskstream:next")
+        assert upgraded.streams() == before
+        assert upgraded.ask("/openapi.json")["info"]["version"] == "99.0.0"
+        assert upgraded.ask("/v1/model")["name"] == "blob"  # its table is there again
+        assert upgraded.stop()[0] == "0"
+        both = upgraded.frames()
+        assert both[: len(frames)] == frames
+        assert both[len(frames)] > frames[-1]
+        assert len(set(both)) == len(both)
+
+        upgraded.change("PRAGMA user_version = 99;")
+        upgraded.start(containers.IMAGE)
+        until(lambda: upgraded.machine.podman("ps", "--quiet", "--filter=name=upgraded") == "")
+        code, said = upgraded.stop()
+        assert code != "0"
+        assert said[-1].endswith(
+            "service.sqlite: is of version 99, this maskstream knows 2; go on with the maskstream "
+            "that wrote it, or move the file away"
+        )
+        assert len(said) == 1
+
+
 @dataclass(frozen=True)
 class Composed:
     """What compose.yaml has brought up but Grafana, and a container beside it that asks."""
@@ -196,28 +238,6 @@ def additions(machine: Any) -> dict[str, Any]:
         "services": {name: {"volumes": added} for name, added in volumes.items()},
         "secrets": {name: {"file": str(machine.folder / name)} for name in TOKENS},
     }
-
-
-def free_ports(count: int) -> list[int]:
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in taken]
-    for one in taken:
-        one.close()
-    return ports
-
-
-def until(look: Callable[[], Any], *, within_s: float = 100) -> Any:
-    """What `look` gives once that is true; what it cannot see yet counts as not."""
-    end_s = time.monotonic() + within_s
-    while True:
-        try:
-            if seen := look():
-                return seen
-        except RuntimeError:
-            if time.monotonic() > end_s:
-                raise
-        assert time.monotonic() < end_s, "it did not come to that"
-        time.sleep(0.3)
 
 
 def test_a_camera_in_another_container_is_segmented_and_prometheus_sees_it(
