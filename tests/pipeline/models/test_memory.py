@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.timeout(240)  # the first test measures for all
+
 MEASURED = """
 import ctypes, gc, json, sys
 import numpy as np, torch
@@ -203,7 +205,7 @@ def measured() -> dict[str, tuple[int, float, float]]:
     """Instances, megabytes of their runs, and of memory beyond what was there before."""
     at_once = {"MALLOC_MMAP_THRESHOLD_": "262144"}  # what is let go of is given back
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED], capture_output=True, text=True, check=False, timeout=110,
+        [sys.executable, "-c", MEASURED], capture_output=True, text=True, check=False, timeout=200,
         env={**os.environ, **at_once},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
