@@ -39,7 +39,6 @@ _spec.loader.exec_module(containers)
 
 IMAGE = "localhost/machine"
 STREAMS = ("a", "b")
-NETWORK = "between"
 PROGRAMS = ("podman", "runc", "iptables")
 HEAD = "head"
 PORT = 6379
@@ -122,9 +121,10 @@ class Cluster:
         self.shared = folder / "shared"
         self.shared.mkdir()
         self.containers.stand_in(IMAGE)
-        self.podman("network", "create", NETWORK)
-        (network,) = json.loads(self.podman("network", "inspect", NETWORK))
-        self._subnet = ipaddress.ip_network(network["subnets"][0]["subnet"])
+        # Addresses are handed out once for all networks of this machine, whoever made them.
+        self._network = f"between-{os.getpid()}"
+        self._subnet = ipaddress.ip_network(f"10.90.{os.getpid() % 256}.0/24")
+        self.podman("network", "create", f"--subnet={self._subnet}", self._network)
         self._names: list[str] = []
 
     def podman(self, *words: str, timeout_s: float = 60) -> str:
@@ -144,7 +144,7 @@ class Cluster:
 
     def run(self, name: str, *command: str, **environ: str) -> None:
         """Start a machine with a command of its own."""
-        words = [f"--name={name}", f"--hostname={name}", f"--network={NETWORK}"]
+        words = [f"--name={name}", f"--hostname={name}", f"--network={self._network}"]
         words += [f"--ip={self.address(name)}", "--log-driver=k8s-file"]
         words += ["--shm-size=256m", "--tmpfs=/tmp", f"--volume={self.shared}:{self.shared}"]
         words += [f"--volume={path}:{path}:ro" for path in mounted()]
@@ -167,7 +167,7 @@ class Cluster:
             case "frozen":
                 self._signal(name, signal.SIGSTOP)
             case "cut off":
-                self.podman("network", "disconnect", NETWORK, name)
+                self.podman("network", "disconnect", self._network, name)
             case _:
                 self.podman("kill", name)
 
@@ -177,7 +177,7 @@ class Cluster:
             case "frozen":
                 self._signal(name, signal.SIGCONT)
             case "cut off":
-                self.podman("network", "connect", f"--ip={self.address(name)}", NETWORK, name)
+                self.podman("network", "connect", f"--ip={self.address(name)}", self._network, name)
             case _:
                 self.remove(name)
                 self.start(name)
