@@ -35,6 +35,8 @@ FRAME_S = 0.02
 NODE = {"num_cpus": 1, "object_store_memory": 150 << 20}
 QUICK = Pace(target_age_s=2.0, rate_over_s=3.0, settle_s=4.0, cool_down_s=3.0)
 PATIENCE_S = 90.0
+PREEMPTION = 2
+"""As Ray numbers its reasons to drain a node."""
 
 
 def settings_for(out: Path, *, allow_fewer: bool = False, **workers: Any) -> Settings:
@@ -202,6 +204,36 @@ def test_a_model_is_followed_by_another_on_the_gpus_that_the_run_has(
         summary = run(plan, address=cluster.address, stop=stop, steer=controls.append)
         thread.join()
     assert faults == []
+    assert summary.exit_code == 0
+
+
+def test_nothing_is_reserved_on_a_node_that_is_drained_so_it_goes_when_it_is_empty(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    node = cluster.add_node(**NODE, num_gpus=1)
+    (raylet,) = (started.process.pid for started in node.all_processes["raylet"])
+    family, stop, drained = Family(raylet), threading.Event(), list[float]()
+    family.look()
+    began_s = time.monotonic()
+
+    def look(counts: RunCounts) -> None:
+        states = [worker.state for worker in counts.workers]
+        if not drained and states == ["ready"] * 3:
+            until_ms = int((time.time() + 120.0) * 1000)
+            client = ray._raylet.GcsClient(address=cluster.address)
+            assert client.drain_node(node.node_id, PREEMPTION, "wanted back", until_ms)[0]
+            drained.append(time.monotonic())
+        if (drained and not family.living()) or time.monotonic() - began_s > PATIENCE_S:
+            stop.set()
+
+    with cameras(4.0) as port, fixed_latency(FRAME_S):
+        plan = resolve(cameras_for(tmp_path, port, 2, segment="auto"))
+        address = cluster.address
+        summary = run(plan, address=address, stop=stop, on_progress=look, steer=lambda _: None)
+    cluster.remove_node(node)
+    assert family.living() == []
+    assert drained
+    assert time.monotonic() - began_s < PATIENCE_S
     assert summary.exit_code == 0
 
 
