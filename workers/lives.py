@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pipeline.clock import Clock
+from pipeline.runtime.patient import SLACK
 from workers.scaler import Pace
 
 LOOK_WITHIN_S = 0.4
 """Segment workers are looked at so often, that one is found stuck within a second."""
 LOOKS_A_SECOND = 100
 """At segment workers at most, some 2 ms each: of more than 40 each is looked at less often."""
-SLACK = 3.0
-"""A batch may take this many times what its frames took lately, beside its timeout."""
 
 
 def look_within_s(count: int) -> float:

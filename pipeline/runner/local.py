@@ -13,18 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import assemble, descriptors
+from pipeline import assemble, descriptors, models
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.errors import ConfigError, MaskstreamError, in_one_line
 from pipeline.metrics.counts import RunCounts
 from pipeline.models import WeightsFile
-from pipeline.plan import ModelPlan, RunPlan, StreamPlan
+from pipeline.plan import ModelPlan, RunPlan, StreamPlan, WorkersPlan
 from pipeline.plan.driving import driving
 from pipeline.plan.prepare import Prepared, prepare
 from pipeline.runtime import ControlledRun, Question, RunControl, Serving, StreamThread
 from pipeline.runtime.controlled import ABORT, RUN_OVER, STOP, Adoption
 from pipeline.runtime.gpu import gauge
 from pipeline.runtime.lineup import Lineup
+from pipeline.runtime.patient import Patient
+from pipeline.runtime.serving import Loader
 from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, End, Leave, RunSummary, Stream
 
@@ -123,7 +125,7 @@ class LocalRun(ControlledRun):
     def _bring(self, number: int, ready: Prepared) -> ModelInfo:
         model, workers = ready.plan.model, self._plan.workers
         serving = Serving(
-            lambda: _warm(self._load(model, ready.weights)),
+            _patiently(workers, model, lambda: _warm(self._load(model, ready.weights))),
             trial=[np.zeros((*TRIAL_SIZE, 3), np.uint8)],
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_s,
@@ -159,6 +161,13 @@ class LocalRun(ControlledRun):
 
     def _forget(self, source_id: str) -> None:
         self._threads.pop(source_id).join()
+
+
+def _patiently(workers: WorkersPlan, model: ModelPlan, load: Loader) -> Loader:
+    """How a model is made; one that may hang is not waited for without end."""
+    if not models.named(model.name).family.may_hang:
+        return load
+    return lambda: Patient(load, workers.batch_timeout_s)
 
 
 def _warm(segmenter: Segmenter) -> Segmenter:
@@ -201,7 +210,11 @@ def run_local(
         ready = prepare(stack.enter_context(driving(plan)))
         workers = ready.plan.workers
         serving = Serving(
-            lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
+            _patiently(
+                workers,
+                ready.plan.model,
+                lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
+            ),
             max_batch=workers.max_batch,
             max_wait_s=workers.max_wait_s,
             gpu=gauge(ready.plan.model.device),

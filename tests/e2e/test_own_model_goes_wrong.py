@@ -1,4 +1,4 @@
-"""A user's own model that goes wrong on Ray: those frames have failed with a reason, no others."""
+"""A user's own model that goes wrong, in one process and on Ray: only those frames have failed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.config import parse
 from pipeline.plan.resolve import resolve
+from pipeline.runner import run_local
 from workers.running import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -44,19 +45,28 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize(
+    ("executor", "failed"),
+    [("local", {"model_error": 5}), ("ray", {"model_error": 4, "worker_lost": 1})],
+)
 def test_each_frame_it_goes_wrong_on_has_failed_and_the_stream_goes_on(
-    ray_session: None,
+    executor: str,
+    failed: dict[str, int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if executor == "ray":
+        request.getfixturevalue("ray_session")
     (tmp_path / "their_wrong_model.py").write_text(MODEL)
     (tmp_path / "pictures").mkdir()
     for row, kind in enumerate([0, 10, 20, 30, 1, 40, 50, 2]):
         cv2.imwrite(f"{tmp_path}/pictures/{row}.png", np.full((40, 60, 3), kind, np.uint8))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    summary = run(
+    carry_out = run if executor == "ray" else run_local
+    summary = carry_out(
         resolve(
             parse(
                 {
@@ -71,6 +81,6 @@ def test_each_frame_it_goes_wrong_on_has_failed_and_the_stream_goes_on(
     (end,) = summary.ends
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [line["frame"] for line in lines if "frame" in line] == [0, 4, 7]
-    assert dict(end.counts.failed) == {"model_error": 4, "worker_lost": 1}
+    assert dict(end.counts.failed) == failed
     for reason in WRONG.values():
         assert reason in caplog.text

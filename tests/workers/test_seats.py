@@ -37,6 +37,7 @@ class Groups:
 class Worker:
     node: str = "b"
     ended: bool = False
+    began: bool = True
     gone: str | None = None
 
 

@@ -72,6 +72,7 @@ def _labels(file: WeightsFile | None) -> Mapping[int, str]:
 FAMILY = Family(
     load=_load,
     labels=_labels,
+    may_hang=True,
     reference=Reference(
         what="a function that returns a Segmenter, as package.module:function",
         settle=settle,

@@ -74,6 +74,9 @@ class Family:
     needs_weights: bool = True
     wants_gpu: bool = True
     """Whether a GPU is of use to it."""
+    may_hang: bool = False
+    """Whether it runs code of which nothing is known: in one process such a call is left behind
+    where it does not come back."""
     bundled: Mapping[str, Path] = field(default_factory=dict)
     """Words for weights that come with this installation."""
     fetch: Callable[[str, str], WeightsFile] | None = None
