@@ -46,7 +46,10 @@ test-servers: $(READY_DEV) ## run the tests that need real servers (installs the
 
 test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/reliability.md
 	tests/servers/install.sh
-	$(PYTEST) -m faults --timeout 900 --session-timeout 7200 -o faulthandler_timeout=930
+	@# each file in a process of its own, as a process is on one Ray at a time
+	for file in $$(grep -rl 'mark\.faults' tests); do \
+	    $(PYTEST) -m faults --timeout 900 -o faulthandler_timeout=930 $$file || failed=1; \
+	done; exit $${failed:-0}
 
 test-gpu: $(READY_DEV) ## tests that need a CUDA device; a missing device is a failure
 	FAIL_WITHOUT_CUDA=1 $(PYTEST) -m gpu
