@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import parse
+from pipeline.plan.driving import driving
+from pipeline.plan.resolve import resolve
+
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
 KILLED_AT_ONCE = """
@@ -28,7 +32,7 @@ main()
 """
 
 
-def test_a_raylet_that_dies_as_the_command_registers_ends_it_with_one_line_and_nothing_left(
+def test_a_raylet_that_dies_as_the_command_registers_ends_it_with_one_line_and_all_is_free(
     tmp_path: Path,
 ) -> None:
     base = tempfile.mkdtemp(prefix="t", dir="/tmp")
@@ -47,7 +51,12 @@ def test_a_raylet_that_dies_as_the_command_registers_ends_it_with_one_line_and_n
     assert (run.returncode, len(lines)) == (1, 1), run.stderr
     assert lines[0].startswith("maskstream: Ray does not start here: ")
     assert lines[0].endswith("; `maskstream doctor` may know why, `--local` runs without it")
-    assert list(tmp_path.iterdir()) == []
+    # As after any kill its mark stays, but not its lock: the next run has the place at once.
+    state = tmp_path / "state"
+    assert list(tmp_path.iterdir()) == [state]
+    assert [p.name for p in state.rglob("*") if p.is_file()] == ["000001"]
+    with driving(resolve(parse({"sources": [{"url": source}], "run": {"state_dir": str(state)}}))):
+        pass
     while os.listdir(base):  # the reader of stderr was let go before
         pass
     os.rmdir(base)

@@ -220,7 +220,7 @@ def test_live_false_is_for_http_alone(address: str) -> None:
         open_source(address, source_id="gate", live=False)
 
 
-@pytest.mark.parametrize("address", ["a.mp4", "a.png", "synthetic://street"])
+@pytest.mark.parametrize("address", ["a.mp4", "a.png"])
 def test_live_true_is_for_cameras_alone(address: str) -> None:
     with pytest.raises(ConfigError, match=r"^live: true is for cameras and streams; of a file"):
         open_source(address, source_id="gate", live=True)
