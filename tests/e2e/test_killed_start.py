@@ -55,7 +55,13 @@ def test_a_raylet_that_dies_as_the_command_registers_ends_it_with_one_line_and_a
     state = tmp_path / "state"
     assert list(tmp_path.iterdir()) == [state]
     assert [p.name for p in state.rglob("*") if p.is_file()] == ["000001"]
-    with driving(resolve(parse({"sources": [{"url": source}], "run": {"state_dir": str(state)}}))):
+    settings = {
+        "model": {"name": "blob"},
+        "sources": [{"id": "a", "url": source}],
+        "sinks": [f"jsonl:{tmp_path}/out/a.jsonl"],
+        "run": {"state_dir": str(state)},
+    }
+    with driving(resolve(parse(settings))):
         pass
     while os.listdir(base):  # the reader of stderr was let go before
         pass
