@@ -149,7 +149,8 @@ def _said(found: Plain) -> str:
 
 def _found(engine: Engine, picture: Picture) -> str:
     (found,) = engine.run([picture])
-    return f"{len(found.instances())} detections"
+    found.instances()  # without those whose mask is empty, which count as detections all the same
+    return f"{len(found.scores)} detections"
 
 
 def _arguments() -> argparse.Namespace:

@@ -8,6 +8,7 @@ neighbours, whatever the CPU's kernels do with a batch.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -57,7 +58,7 @@ def check_options(threads: int | None, score_threshold: float, max_batch: int) -
         raise ConfigError(f"max_batch: expected at least 1, got {max_batch}")
 
 
-class BucketedSegmenter(Generic[R, F]):
+class BucketedSegmenter(ABC, Generic[R, F]):
     """Runs a network; stateless, one calling thread at a time.
 
     Args:
@@ -127,17 +128,17 @@ class BucketedSegmenter(Generic[R, F]):
 
     # ---------------------------------------------------------------- what a family says
 
+    @abstractmethod
     def _padded(self, runner: R, size: Size) -> Size:
         """(height, width) of the bucket of a picture."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _run(self, runner: R, images: list[Image]) -> list[F]:
         """Pictures of one bucket through the network."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _known(self, found: F) -> Instances:
         """What is answered about one picture."""
-        raise NotImplementedError
 
     def _first_room(self, runner: R, bucket: Size) -> int:
         """Pictures of a padded size in the first pass."""
