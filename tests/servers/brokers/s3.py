@@ -75,6 +75,17 @@ class S3(Shared):
         finally:
             s3.close()
 
+    def get(self, name: str) -> bytes:
+        """What an object holds; nothing where there is none."""
+        s3 = self._client()
+        try:
+            body: bytes = s3.get_object(Bucket="shelf", Key=name)["Body"].read()
+            return body
+        except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
+            return b""
+        finally:
+            s3.close()
+
     def put(self, name: str, body: bytes) -> None:
         """An object, as somebody else would."""
         s3 = self._client()
