@@ -1,9 +1,9 @@
-"""`maskstream streams …`: the streams of a running service, listed, added, paused, removed."""
+"""`maskstream streams …`: the streams of a running service, listed, added, changed, removed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -14,6 +14,7 @@ from pipeline.cli.remote import DEFAULT, CaFile, RemoteService, ServiceToken, Se
 from pipeline.cli.telling import give, say
 from pipeline.config.strict import load_yaml
 from pipeline.errors import ConfigError
+from pipeline.secrets import mask_url
 
 app = typer.Typer(
     help="Ask a running service for its streams, and change them.", no_args_is_help=True
@@ -22,6 +23,15 @@ app = typer.Typer(
 SWAPPED_WITHIN_S = 1800.0
 """Weights may have to be fetched before a model is loaded."""
 
+OPENED_WITHIN_S = 30.0
+"""New sinks are opened before the answer."""
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="As under sources: in a configuration, in YAML."
+    ),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of the stream.")]
 
 
@@ -59,23 +69,45 @@ def add(
         list[str] | None,
         typer.Option(metavar="URL", help="For this stream alone; may be given several times."),
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="As under sources: in a configuration, in YAML."
-        ),
-    ] = None,
+    setting: Settings = None,
 ) -> None:
     """Take in one stream more, for good."""
     spec: dict[str, Any] = {"id": source_id, "url": url}
     if sink:
         spec["sinks"] = [{"url": one} for one in sink]
-    for one in setting or ():
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {one}: must be KEY=VALUE, such as min_score=0.6")
-        spec |= load_yaml(f"{key}: {value}") or {}
+    spec |= _set(setting)
     say(f"added {_line(_asked(context).send('POST', '/v1/streams', spec))}")
+
+
+@app.command("change")
+def change(
+    context: typer.Context,
+    source_id: Id,
+    setting: Settings = None,
+    add_sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL", help="One sink more for this stream; may be given several times."
+        ),
+    ] = None,
+    remove_sink: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="One of its own sinks less; may be given several times."),
+    ] = None,
+) -> None:
+    """Give a stream other settings or sinks; say from which frame on they hold."""
+    asked, values = _asked(context), _set(setting)
+    if add_sink or remove_sink:
+        there = values.get("sinks", asked.get(_path(source_id))["settings"].get("sinks", []))
+        values["sinks"] = _other_sinks(source_id, there, add_sink or (), remove_sink or ())
+    if not values:
+        raise ConfigError("nothing to change; name --set, --add-sink or --remove-sink")
+    changed = asked.send("PATCH", _path(source_id), values, within_s=OPENED_WITHIN_S)
+    say(_line(changed))
+    if not changed["running"]:
+        say(f"{source_id}: begins anew: {changed['why']}")
+    else:
+        say(_from(source_id, changed["first_frame"]))
 
 
 @app.command("rm")
@@ -143,8 +175,7 @@ def model(
     swapped = asked.send("PUT", "/v1/model", wanted, within_s=SWAPPED_WITHIN_S)
     say(_model(swapped))
     for source_id, first in swapped["first_frames"].items():
-        at = f"frame {first['frame']}" if first else "its next frame"
-        say(f"{source_id}: from {at} on")
+        say(_from(source_id, first))
 
 
 def _model(answer: Mapping[str, Any]) -> str:
@@ -163,6 +194,38 @@ def _asked(context: typer.Context) -> RemoteService:
 
 def _path(source_id: str) -> str:
     return f"/v1/streams/{quote(source_id, safe='')}"
+
+
+def _from(source_id: str, first: Mapping[str, Any] | None) -> str:
+    """Where a change begins."""
+    at = f"frame {first['frame']}" if first else "its next frame"
+    return f"{source_id}: from {at} on"
+
+
+def _set(settings: Sequence[str] | None) -> dict[str, Any]:
+    """What `--set` says."""
+    values: dict[str, Any] = {}
+    for one in settings or ():
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {one}: must be KEY=VALUE, such as min_score=0.6")
+        values |= load_yaml(f"{key}: {value}") or {}
+    return values
+
+
+def _other_sinks(
+    source_id: str, there: Sequence[Any], more: Sequence[str], fewer: Sequence[str]
+) -> list[Any]:
+    """The sinks a stream is to have, those there as the service shows them."""
+    left = list(there)
+    urls = [one if isinstance(one, str) else one["url"] for one in there]
+    for url in map(mask_url, fewer):
+        if url not in urls:
+            known = f"its own are {', '.join(urls)}" if urls else "it has none of its own"
+            raise ConfigError(f"stream {source_id}: there is no sink {url} to remove; {known}")
+        del left[urls.index(url)]
+        urls.remove(url)
+    return [*left, *({"url": url} for url in more)]
 
 
 def _line(stream: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ from pipeline.service.places import FirstFrame, places_of
 from pipeline.service.recent import Recent, WorkerRates
 from pipeline.service.reconciling import Reconciler
 from pipeline.service.refusals import Conflict, NotFound
-from pipeline.service.spec import plan_of, specs_of
+from pipeline.service.spec import changed_spec, plan_of, specs_of
 from pipeline.service.status import ChangeStatus, StreamStatus
 from pipeline.service.tracks import TrackEvents
 
@@ -215,7 +215,7 @@ class Service:
 
         Args:
             source_id: of the stream.
-            spec: keys of a source as in YAML, and its own `sinks`.
+            spec: keys of a source as in YAML, and its own `sinks`; URLs as answers show them, too.
             whole: what is not in it goes back to its default; False: it stays as it was.
 
         Raises:
@@ -223,14 +223,13 @@ class Service:
             Conflict: it is a file that is being read, or the run is not there.
             MaskstreamError: the settings are wrong; everything is as it was.
         """
-        values = {**({} if whole else self.wanted(source_id).spec), **spec, "id": source_id}
+        values = changed_spec(self.wanted(source_id).spec, spec, whole=whole)
         source = self._planned(values).source
         check_addresses(source.url, source.options.reach)  # slow, so nobody waits for it
         with self._changing:
             before = self.wanted(source_id)
-            values = {**({} if whole else before.spec), **spec, "id": source_id}
-            wanted = DesiredStream(values, before.paused)
-            plan = self._planned(values)
+            wanted = DesiredStream(changed_spec(before.spec, spec, whole=whole), before.paused)
+            plan = self._planned(wanted.spec)
             self._desired.put(wanted)  # first: killed meanwhile, it begins again with these
             try:
                 done = self._reconciler.adapt(self._steered(), wanted, plan)

@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.plan import StreamPlan
 from pipeline.plan.resolve import resolve
 from pipeline.service.access.allowed import check_named
+from pipeline.service.masking import unmasked
 
 
 class StreamRequest(SourceSettings):
@@ -28,6 +29,24 @@ def specs_of(settings: ServiceSettings) -> dict[str, dict[str, Any]]:
     return {
         source.id: source.model_dump(mode="json", exclude_unset=True) for source in settings.sources
     }
+
+
+def changed_spec(
+    now: Mapping[str, Any], asked: Mapping[str, Any], *, whole: bool
+) -> dict[str, Any]:
+    """A stream with other settings.
+
+    Args:
+        now: as it is to be so far.
+        asked: what is to be otherwise; null goes back to its default, URLs may be as answers show
+            them.
+        whole: what is not in it goes back to its default; False: it stays as it was.
+
+    Raises:
+        ConfigError: as of `unmasked`.
+    """
+    values = {**({} if whole else now), **unmasked(asked, now), "id": now["id"]}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def plan_of(settings: ServiceSettings, spec: Mapping[str, Any]) -> StreamPlan:

@@ -12,6 +12,7 @@ from pipeline.histogram import Histogram
 from pipeline.metrics.counts import GpuUse, WorkerCounts
 from pipeline.secrets import mask_url, scrub
 from pipeline.service.bottleneck import Bottleneck
+from pipeline.service.masking import masked
 from pipeline.service.recent import StreamRates, WorkerRates
 from pipeline.service.status import ChangeStatus, StreamStatus
 
@@ -234,15 +235,6 @@ class DifferenceAnswer(BaseModel):
     added: list[str]
     changed: list[str]
     removed: list[str]
-
-
-def masked(value: Any) -> Any:
-    """Settings without secrets, however deep they lie."""
-    if isinstance(value, Mapping):
-        return {key: masked(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(one) for one in value]
-    return scrub(mask_url(value)) if isinstance(value, str) else value
 
 
 def _sinks(counts: StreamCounts) -> list[SinkAnswer]:

@@ -45,7 +45,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.patch("/streams/{source_id}", responses=documented(403, 404, 409, 422))
     def change_stream(source_id: str, values: Annotated[dict[str, Any], Body()]) -> AdjustAnswer:
-        """Change some settings of a stream, as `PUT` does; the others stay."""
+        """Change some settings of a stream, as `PUT` does; null: the default; the others stay."""
         return AdjustAnswer.of_change(service.change(source_id, values, whole=False))
 
     @router.delete("/streams/{source_id}", status_code=204, responses=documented(404))

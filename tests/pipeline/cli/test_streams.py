@@ -78,7 +78,7 @@ class Asked(BaseHTTPRequestHandler):
         if status != 204:
             self.wfile.write(data)
 
-    do_GET = do_POST = do_PUT = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
     def log_message(self, *_: object) -> None:
         return
@@ -132,6 +132,53 @@ def test_a_stream_is_added_with_settings_as_in_yaml_and_sinks_of_its_own(service
     ]
     wrong = said("streams", "add", "x", "--id", "gate", "--set", "min_score")
     assert wrong == "--set min_score: must be KEY=VALUE, such as min_score=0.6"
+
+
+HELD = {"running": True, "why": None, "first_frame": {"epoch": 0, "frame": 5121}}
+
+
+def test_settings_of_a_stream_change_and_the_first_frame_with_them_is_named(
+    service: Service,
+) -> None:
+    service.answers["PATCH", "/v1/streams/gate"] = (200, {**STREAM, **HELD})
+    ask = ("streams", "change", "gate", "--set", "min_score=0.6", "--set", "max_fps=")
+    assert said(*ask).splitlines()[1:] == ["gate: from frame 5121 on"]
+    assert service.asked == [
+        ("PATCH", "/v1/streams/gate", {"min_score": 0.6, "max_fps": None}, None)
+    ]
+    service.answers["PATCH", "/v1/streams/gate"] = (200, {**STREAM, **HELD, "first_frame": None})
+    assert said(*ask).splitlines()[1:] == ["gate: from its next frame on"]
+    why = {"running": False, "why": "stream gate: tracker cannot change while it runs"}
+    service.answers["PATCH", "/v1/streams/gate"] = (200, {**STREAM, **HELD, **why})
+    assert said(*ask).splitlines()[1:] == [
+        "gate: begins anew: stream gate: tracker cannot change while it runs"
+    ]
+    service.answers["PATCH", "/v1/streams/gate"] = (422, {"detail": "min_score: is no number"})
+    assert said(*ask).endswith(": min_score: is no number")
+    nothing = said("streams", "change", "gate")
+    assert nothing == "nothing to change; name --set, --add-sink or --remove-sink"
+
+
+def test_sinks_of_a_stream_come_and_go_and_the_others_stay_as_the_service_shows_them(
+    service: Service,
+) -> None:
+    kept = {"url": "redis://***@store/0", "min_score": 0.8}
+    settings = {"sinks": [kept, "https://***@hook/a?token=***"]}
+    service.answers["GET", "/v1/streams/gate"] = (200, {**STREAM, "settings": settings})
+    service.answers["PATCH", "/v1/streams/gate"] = (200, {**STREAM, **HELD})
+    more = ("--add-sink", "jsonl:a.jsonl", "--remove-sink", "https://me:S3cret@hook/a?token=T0ken")
+    assert said("streams", "change", "gate", *more).endswith("gate: from frame 5121 on")
+    assert service.asked[-1][2] == {"sinks": [kept, {"url": "jsonl:a.jsonl"}]}
+    wrong = said("streams", "change", "gate", "--remove-sink", "redis://a:S3cret@stroe/0")
+    assert wrong == (
+        "stream gate: there is no sink redis://***@stroe/0 to remove; its own are "
+        "redis://***@store/0, https://***@hook/a?token=***"
+    )
+    service.answers["GET", "/v1/streams/gate"] = (200, {**STREAM, "settings": {}})
+    wrong = said("streams", "change", "gate", "--remove-sink", "jsonl:a.jsonl")
+    assert wrong == (
+        "stream gate: there is no sink jsonl:a.jsonl to remove; it has none of its own"
+    )
 
 
 def test_a_stream_is_paused_goes_on_and_goes(service: Service) -> None:

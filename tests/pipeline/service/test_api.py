@@ -11,6 +11,7 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.runtime import Latest, Viewing
+from pipeline.secrets import mask_url
 from pipeline.service import build_api
 
 STREET = "synthetic://street?seed=1"
@@ -98,6 +99,43 @@ def test_passwords_in_urls_never_come_back(house) -> None:
         pages += client.post("/v1/streams", json={"id": "c", "url": url, **more}).text
     for secret in ("S3cret", "T0ken", "Hidd3n"):
         assert secret not in pages + wrong.text
+
+
+def test_a_url_that_comes_back_as_it_is_shown_is_the_one_that_is_there(house) -> None:
+    house.serve = {"allow": ["rtsp://127.0.0.1"], "allow_sinks": ["redis://localhost"]}
+    house.begin()
+    client = TestClient(build_api(house.service))
+    url, shown = "rtsp://guard:S3cret@127.0.0.1:1/gate", "rtsp://***@127.0.0.1:1/gate"
+    sinks = [
+        f"redis://{who}@localhost/{db}" for who, db in (("a:1one", 0), ("b:2two", 0), ("c", 1))
+    ]
+    hidden = [mask_url(sink) for sink in sinks]
+    client.post("/v1/streams", json={"id": "a", "url": url, "sinks": sinks})
+
+    def change(method: str = "PATCH", **values):
+        answer = client.request(method, "/v1/streams/a", json=values)
+        return answer.json().get("detail") or house.service.wanted("a").spec
+
+    def having(*urls: str, **more):
+        return {"id": "a", "url": url, **more, "sinks": [{"url": one} for one in urls]}
+
+    fourth = "redis://d:4four@localhost/3"
+    assert change(sinks=[*({"url": one} for one in hidden), {"url": fourth}]) == having(
+        *sinks, fourth
+    )
+    assert change("PUT", id="a", url=shown, sinks=hidden) == having(*sinks)
+    assert change(sinks=hidden[:2]) == {"id": "a", "url": url, "sinks": sinks[:2]}
+    assert change(url=shown, min_score=0.6)["url"] == url
+    refused = "hides a secret behind ***, and the stream has"
+    assert change(sinks=hidden[:1]) == (
+        f"redis://***@localhost/0: {refused} 2 that look like this; write the URL out"
+    )
+    assert change(sinks=["redis://***@localhost/1"]) == (
+        f"redis://***@localhost/1: {refused} none like this; write the URL out"
+    )
+    elsewhere = "rtsp://***@127.0.0.1:1/yard"
+    assert change(url=elsewhere) == f"{elsewhere}: {refused} none like this; write the URL out"
+    assert change("PUT", id="a", url=shown, min_score=0.6, sinks=[])["url"] == url
 
 
 @pytest.mark.parametrize(

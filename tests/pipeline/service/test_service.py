@@ -94,6 +94,17 @@ def test_a_cameras_settings_change_while_it_runs_and_the_frame_is_named(house) -
     assert plan.settings.min_score == 0.75
 
 
+def test_null_goes_back_to_the_default_of_a_setting(house) -> None:
+    service = house.begin()
+    service.add({**CAMERA, "include": [[[0, 0], [9, 0], [9, 9]]], "min_score": 0.75})
+    nothing = {"min_score": None, "include": None, "sinks": None, "max_fps": None}
+    changed = service.change("a", nothing, whole=False)
+    assert changed.status.wanted.spec == {"id": "a", "url": CAMERA["url"]}
+    assert house.run.streams()[0].settings.min_score == 0.5
+    with pytest.raises(ConfigError, match=r"^stream: url: is missing"):
+        service.change("a", {"url": None}, whole=False)
+
+
 def test_what_cannot_change_while_a_camera_runs_drains_it_and_begins_it_anew(house) -> None:
     service = house.begin()
     service.add(CAMERA)
