@@ -12,15 +12,21 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from pipeline.histogram import BUCKETS_S, Histogram
 from pipeline.spans import TakeSpans
 from pipeline.tally import SinkCounts, SinkState, Tally, added
 
-__all__ = ["STAGES", "SinkCounts", "SinkState", "StreamAccount", "StreamCounts"]
+__all__ = ["SILENT", "STAGES", "SinkCounts", "SinkState", "StreamAccount", "StreamCounts"]
 
 STAGES = ("decode", "queue", "segment", "track", "sink", "end_to_end")
 """The stages whose time is measured, in the order a frame passes them."""
+
+
+SourceSays: TypeAlias = tuple[str | None, str | None]
+"""The state of a live source and why it is in it; None: what the stream does is it, and nothing."""
+SILENT: SourceSays = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class StreamCounts:
     are open, and it holds from the next frame on."""
     model: int = 0
     """The number of the model that segments its frames; 0: that of the start of the run."""
+    why: str | None = None
+    """Why it is in this state, one line; None: because all is as it is to be."""
     every_frame: bool = field(default=False, compare=False)
     """It is a file, known once it is looked at: after a crash it goes on from its checkpoint."""
 
@@ -92,6 +100,7 @@ class StreamCounts:
             changed=later.changed,
             agreed=later.agreed,
             model=later.model,
+            why=later.why,
             every_frame=later.every_frame,
         )
 
@@ -158,36 +167,41 @@ class StreamAccount:
         self.agreed: tuple[int, str | None] | None = None
         self.take_spans: TakeSpans | None = None
         """Told of every frame that was published; None: nobody wants to know."""
-        self._state = "starting"
+        self._state, self._why = "starting", None
         self._captured = self._published = 0
         self._dropped, self._failed = Counter[str](), Counter[str]()
         self._buckets = {stage: [0] * (len(BUCKETS_S) + 1) for stage in STAGES}
         self._sums = dict.fromkeys(STAGES, 0.0)
         self._sinks: dict[str, Tally] = {}
         self._places: dict[str, Callable[[], int]] = {}
-        self._source_state: Callable[[], str | None] = lambda: None
+        self._source_says: Callable[[], SourceSays] = lambda: SILENT
 
     def watch(
         self,
         *,
-        source_state: Callable[[], str | None] | None = None,
+        source_says: Callable[[], SourceSays] | None = None,
         **places: Callable[[], int],
     ) -> None:
         """Ask these at every snapshot.
 
         Args:
-            source_state: what a live source says of itself while it streams.
+            source_says: what a live source says of itself while it streams.
             places: `buffered`, `window`, `in_hand`, `decode_errors`, `reconnects`.
         """
         with self.lock:
             self._places.update(places)
-            if source_state is not None:
-                self._source_state = source_state
+            if source_says is not None:
+                self._source_says = source_says
 
-    def enter(self, state: str) -> None:
-        """The stream is now starting, streaming, paused, draining, ended or failed."""
+    def enter(self, state: str, why: str | None = None) -> None:
+        """The stream is now starting, streaming, paused, draining, ended or failed.
+
+        Args:
+            state: one of these.
+            why: it has not ended as it should, one line.
+        """
         with self.lock:
-            self._state = state
+            self._state, self._why = state, why
 
     def captured(self, count: int = 1) -> None:
         """Frames came out of the decoder, or were chosen not to be decoded."""
@@ -270,9 +284,10 @@ class StreamAccount:
     def snapshot(self) -> StreamCounts:
         """Everything at one moment."""
         with self.lock:
-            state = self._state
+            state, why = self._state, self._why
             if state == "streaming":
-                state = str(self._source_state() or state)
+                said, why = self._source_says()
+                state = said or state
             return StreamCounts(
                 source_id=self.source_id,
                 state=state,
@@ -290,5 +305,6 @@ class StreamAccount:
                 changed=self.changed,
                 agreed=self.agreed,
                 model=self.model,
+                why=why,
                 every_frame=self.every_frame,
             )

@@ -26,7 +26,7 @@ SWAPPED_WITHIN_S = 1800.0
 OPENED_WITHIN_S = 30.0
 """New sinks are opened before the answer."""
 
-Settings = Annotated[
+SetValues = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="As under sources: in a configuration, in YAML."
@@ -69,7 +69,7 @@ def add(
         list[str] | None,
         typer.Option(metavar="URL", help="For this stream alone; may be given several times."),
     ] = None,
-    setting: Settings = None,
+    setting: SetValues = None,
 ) -> None:
     """Take in one stream more, for good."""
     spec: dict[str, Any] = {"id": source_id, "url": url}
@@ -83,7 +83,7 @@ def add(
 def change(
     context: typer.Context,
     source_id: Id,
-    setting: Settings = None,
+    setting: SetValues = None,
     add_sink: Annotated[
         list[str] | None,
         typer.Option(

@@ -106,3 +106,7 @@ class Reporting(Protocol):
     @property
     def state(self) -> str | None:
         """One word for `/metrics`, such as `reconnecting`; None: what the stream does is it."""
+
+    @property
+    def why(self) -> str | None:
+        """What keeps it from giving frames, in one line without secrets; None: nothing does."""

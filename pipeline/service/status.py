@@ -27,10 +27,15 @@ class StreamStatus:
     counts: StreamCounts | None
     """None: the run does not have it yet."""
     restarts: int
-    trouble: str | None
-    """Why it could not be taken in."""
+    refused: str | None
+    """Why it could not be taken in, or be changed as it is to be."""
     rates: StreamRates | None = None
     """Of the last seconds; None: it was not there before."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is not as it is to be; None: it is."""
+        return self.refused or (None if self.counts is None else self.counts.why)
 
     @property
     def state(self) -> str:

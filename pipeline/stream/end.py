@@ -35,9 +35,9 @@ class End:
         What is wrong with source, settings or weights is the fault of nobody here: the exit code
         is theirs. A sink that cannot be opened is lost, anything else nobody expected.
         """
-        account.enter("failed")
         known = isinstance(error, MaskstreamError | OSError)
         text = str(error).partition("\n")[0] if known else in_one_line(error)
+        account.enter("failed", text)
         sink = isinstance(error, SinkError | OSError)
         input_error = isinstance(error, MaskstreamError) and error.exit_code == 2
         log.error(

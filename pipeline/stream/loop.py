@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipeline.accounting import StreamAccount
+from pipeline.accounting import SILENT, StreamAccount
 from pipeline.clock import Clock
 from pipeline.delivery.publisher import Publisher
 from pipeline.errors import MaskstreamError
@@ -205,8 +205,9 @@ class Stream:
     def _be_watched(self) -> None:
         source, filling = self._source, self._filling
         self.account.watch(
-            source_state=lambda: _said(
-                lambda: source.state if isinstance(source, Reporting) else None, None
+            source_says=lambda: _said(
+                lambda: (source.state, source.why) if isinstance(source, Reporting) else SILENT,
+                SILENT,
             ),
             buffered=filling.buffer.__len__,
             window=filling.window.__len__,
@@ -328,7 +329,8 @@ class Stream:
             if bug is None and capture is not None and isinstance(capture.error, Exception):
                 bug = None if isinstance(capture.error, MaskstreamError) else outcome.reason
             failed = bug is not None or outcome.status is Status.FAILED
-            self.account.enter("failed" if failed else "ended")
+            why = bug or (None if self._orders.stopped else outcome.reason)
+            self.account.enter("failed" if failed else "ended", why)
         return End(
             source_id=self.source_id,
             outcome=outcome,

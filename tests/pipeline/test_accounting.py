@@ -156,12 +156,19 @@ def test_the_counters_of_a_file_that_went_back_never_fall_and_stay_balanced(
 
 def test_a_source_speaks_for_itself_only_while_it_streams() -> None:
     account = StreamAccount("cam")
-    account.watch(source_state=lambda: "reconnecting")
-    assert account.snapshot().state == "starting"
+    account.watch(source_says=lambda: ("reconnecting", "no answer"))
+
+    def standing():
+        counts = account.snapshot()
+        return counts.state, counts.why
+
+    assert standing() == ("starting", None)
     account.enter("streaming")
-    assert account.snapshot().state == "reconnecting"
+    assert standing() == ("reconnecting", "no answer")
     account.enter("draining")
-    assert account.snapshot().state == "draining"
+    assert standing() == ("draining", None)
+    account.enter("failed", "no picture ever came")
+    assert standing() == ("failed", "no picture ever came")
 
 
 def test_a_snapshot_survives_pickling() -> None:

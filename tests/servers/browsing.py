@@ -24,6 +24,7 @@ class Served:
 
     process: subprocess.Popen[str]
     url: str
+    folder: Path
 
     def streams(self) -> dict[str, Any]:
         with urlopen(f"{self.url}/v1/streams", timeout=5) as answer:
@@ -31,13 +32,13 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, urls: dict[str, str], **serve: str) -> Iterator[Served]:
+def served(folder: Path, urls: dict[str, str], **serve: Any) -> Iterator[Served]:
     settings = {
         "model": {"name": "blob"},
         "sources": [{"id": name, "url": url, "max_fps": 12} for name, url in urls.items()],
         "sinks": [f"jsonl:{folder}/{{source}}.jsonl"],
         "run": {"state_dir": str(folder / "state")},
-        "serve": {"allow": ["rtsp://127.0.0.1"], **serve},
+        "serve": {"allow": ["rtsp://127.0.0.1", "http://127.0.0.1"], **serve},
     }
     config = folder / "service.yaml"
     config.write_text(json.dumps(settings))
@@ -48,7 +49,7 @@ def served(folder: Path, urls: dict[str, str], **serve: str) -> Iterator[Served]
     while (found := re.search(r"listening on (http://[\w.:]+)", said)) is None:
         said += process.stderr.readline()
         assert process.poll() is None, said
-    yield Served(process, found[1])
+    yield Served(process, found[1], folder)
     process.send_signal(signal.SIGCONT)
     process.terminate()
     process.communicate(timeout=30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from browsing import Opened, Served, opening, rate_of_the_slowest, served
 from pipeline.masks import Masks
 from pipeline.render.palette import colour, ink
 
-sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.servers,
     pytest.mark.timeout(120),
@@ -26,17 +24,6 @@ pytestmark = [
 ]
 
 CAMERAS = ("north", "south", "yard")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium command; install it with tests/servers/install.sh")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -186,42 +173,6 @@ def test_the_colours_of_tracks_are_those_the_service_draws(opened) -> None:
     assert found == [[[*colour(n)[::-1]], inks[ink(colour(n))]] for n in numbers]
 
 
-def test_a_stream_is_added_changed_paused_and_removed_by_the_page(opened, service, cameras) -> None:
-    one = opened(quiet=False)  # the browser notes that a request was refused
-    page = one.page
-    page.get_by_role("button", name="Add stream").click()
-    dialog = page.get_by_role("dialog", name="Add a stream")
-    dialog.get_by_label("Address").fill("rstp://127.0.0.1/cam")
-    dialog.get_by_label("Id").fill("door")
-    dialog.get_by_role("button", name="Add").click()
-    said = dialog.get_by_role("alert")
-    said.wait_for(state="visible")
-    assert "did you mean rtsp://?" in said.inner_text()
-    dialog.get_by_label("Address").fill(cameras["usual"].url)
-    dialog.get_by_label("Least score").fill("0,4")
-    dialog.get_by_role("button", name="Add").click()
-    page.wait_for_url("**/#/stream/door")
-    assert service.streams()["door"]["settings"]["min_score"] == 0.4
-    one.shown(2)
-    page.get_by_role("button", name="Settings").click()
-    dialog = page.get_by_role("dialog", name="Settings of door")
-    assert dialog.get_by_label("Least score").input_value() == "0.4"
-    dialog.get_by_label("Least score").fill("0.6")
-    dialog.get_by_role("button", name="Change").click()
-    page.get_by_text(
-        re.compile(r"These settings hold from (frame \d+|the next frame) on")
-    ).wait_for()
-    assert service.streams()["door"]["settings"]["min_score"] == 0.6
-    page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Resume").wait_for()
-    assert service.streams()["door"]["paused"] is True
-    page.get_by_role("button", name="Remove").click()
-    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
-    page.wait_for_url("**/#/")
-    page.locator(".tile[data-stream=door]").wait_for(state="detached")
-    assert "door" not in service.streams()
-
-
 def test_a_camera_that_stops_is_said_within_six_seconds_and_so_is_its_return(
     opened, cameras, figures
 ) -> None:
@@ -329,30 +280,6 @@ def test_dark_and_light_are_chosen_and_kept(opened) -> None:
     page.reload()
     page.locator("[data-link=there]").wait_for()
     assert page.evaluate(ground) == light
-
-
-def test_a_service_that_asks_for_a_token_gets_it_once_and_who_may_look_changes_nothing(
-    opened, cameras, tmp_path: Path
-) -> None:
-    files = {"token_file": tmp_path / "changes", "read_token_file": tmp_path / "looks"}
-    for file in files.values():
-        file.write_text(f"a-token-that-{file.name}-0123456789-0123456789\n")
-        file.chmod(0o600)
-    names = {key: str(file) for key, file in files.items()}
-    with served(tmp_path, {"north": cameras["usual"].url}, **names) as guarded:
-        one = opened("#/stream/north", at=guarded.url, quiet=False)
-        page = one.page
-        page.get_by_label("Token").fill("a-wrong-token-0123456789012345")
-        page.get_by_role("button", name="Come in").click()
-        page.get_by_role("alert").wait_for(state="visible")
-        page.get_by_label("Token").fill(files["read_token_file"].read_text())
-        page.get_by_role("button", name="Come in").click()
-        one.shown(3)
-        assert page.get_by_role("button", name="Freeze").is_visible()
-        for change in ("Add stream", "Settings", "Pause", "Remove"):
-            assert not page.get_by_role("button", name=change).is_visible()
-        page.reload()
-        one.shown(3)
 
 
 def test_the_api_is_told_from_its_own_document(opened) -> None:

@@ -314,7 +314,7 @@ class StreamSlot:
     def _failed(self, source_id: str, reason: str) -> End:
         text = f"the stream worker {reason}, after {self.restarts}"
         log.error("%s: %s", source_id, text)
-        counts = self._totals[source_id].give_up("failed")
+        counts = self._totals[source_id].give_up("failed", text)
         return End(source_id, Outcome(Status.FAILED, text), counts, bug=text)
 
     def _why_ending(self, source_id: str) -> str | None:

@@ -65,7 +65,7 @@ class Totals:
                 )
         self._past = replace(self._past, sinks=sinks)
 
-    def give_up(self, state: str) -> StreamCounts:
+    def give_up(self, state: str, why: str | None = None) -> StreamCounts:
         """There is no next life: what should have been done again is dropped."""
-        self.shown = replace(self.shown.lost(CAUSE), state=state)
+        self.shown = replace(self.shown.lost(CAUSE), state=state, why=why)
         return self.shown

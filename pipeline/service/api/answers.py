@@ -102,9 +102,12 @@ class StreamAnswer(BaseModel):
 
     id: str
     url: str = Field(description="Without user name and password.")
-    state: str = Field(description="`waiting`: it could not be taken in yet, `trouble` says why.")
+    state: str = Field(description="`waiting`: it could not be taken in yet.")
     paused: bool
-    trouble: str | None
+    trouble: str | None = Field(
+        description="Why it is not as it is to be: it could not be taken in, its camera does not "
+        "answer, it failed."
+    )
     settings: Mapping[str, Any] = Field(description="As they were written, without secrets.")
     restarts: int = Field(description="How often its worker was replaced.")
     accounting: Accounting | None

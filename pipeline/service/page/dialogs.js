@@ -44,8 +44,9 @@ const CHANGED = {
 };
 
 function field(name, label, attributes = {}, hint = null) {
+  const { value, ...others } = attributes;
   const control = attributes.rows
-    ? h("textarea", { name, id: `field-${name}`, spellcheck: "false", ...attributes })
+    ? h("textarea", { name, id: `field-${name}`, spellcheck: "false", ...others }, value)
     : h("input", { name, id: `field-${name}`, autocomplete: "off", spellcheck: "false", ...attributes });
   if (hint) control.setAttribute("aria-describedby", `hint-${name}`);
   return h(
@@ -81,6 +82,11 @@ export function changeStream({ id, url, settings }, done) {
     field("url", "Address", { value: url }, "Another address begins the stream anew."),
     h("div", { class: "pair" }, ...numbers),
     field("classes", "Classes", { placeholder: "all", value: (settings.classes ?? []).join(", ") }),
+    field("include", "Only inside of", { rows: 2, placeholder: "0,0 640,0 640,360", value: corners(settings.include) },
+      "Polygons in pixels of the source, one a line."),
+    field("ignore", "Not inside of", { rows: 2, placeholder: "none", value: corners(settings.ignore) }),
+    field("sinks", "Sinks of its own", { rows: 2, placeholder: "none", value: (settings.sinks ?? []).map(urlOf).join("\n") },
+      "One a line, beside those of the configuration. What *** hides stays as it is."),
     h("div", { class: "tick" }, adaptive, h("label", { for: adaptive.id }, "Carry by the tracker what would be dropped")),
   ];
   const submit = (form) => ask("PATCH", streamPath(id), changes(form, { url, ...settings }));
@@ -94,6 +100,24 @@ export function removeStream(id, done) {
   open(`Remove ${id}?`, [words], { verb: "Remove", kind: "danger", submit, done });
 }
 
+const urlOf = (sink) => sink.url ?? sink;
+
+/** Sinks by the URLs of a form, those there as they are: some have settings of their own. */
+function sinksOf(urls, there = []) {
+  const left = [...there];
+  return urls?.map((url) => {
+    const at = left.findIndex((one) => urlOf(one) === url);
+    return at < 0 ? { url } : left.splice(at, 1)[0];
+  });
+}
+
+/** Polygons as a form has them, one a line: "0,0 640,0 640,360". */
+const corners = (polygons = []) => polygons.map((one) => one.map((point) => point.join(",")).join(" ")).join("\n");
+
+/** The same back; what is no number stays as it is, for the service to say so. */
+const polygons = (text) => listed(text, "\n")?.map((line) =>
+  line.split(/[\s;]+/).map((point) => point.split(",").map((value) => number(value) ?? value)));
+
 /** What a form says otherwise than the settings; null where it was emptied. */
 function changes(form, settings) {
   const found = {};
@@ -103,6 +127,8 @@ function changes(form, settings) {
   for (const name of Object.keys(CHANGED)) note(name, number(form.get(name)));
   note("url", form.get("url").trim());
   note("classes", listed(form.get("classes"), ","));
+  for (const name of ["include", "ignore"]) note(name, polygons(form.get(name)));
+  note("sinks", sinksOf(listed(form.get("sinks"), "\n"), settings.sinks));
   if (form.has("adaptive") !== Boolean(settings.adaptive)) found.adaptive = form.has("adaptive");
   return found;
 }

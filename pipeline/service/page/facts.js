@@ -1,26 +1,32 @@
 // How a stream is doing: charts of the last minutes, and where every frame went.
 
 import { Chart } from "./chart.js";
-import { h } from "./dom.js";
-import { count, figure, milliseconds, total } from "./words.js";
+import { h, say } from "./dom.js";
+import { count, figure, heldUp, milliseconds, total } from "./words.js";
+
+const QUIET = new Set(["nothing", "unknown"]);
 
 export class Facts {
   constructor() {
     this._fps = new Chart("Frames a second, out and in", (value) => figure(value));
     this._age = new Chart("Age when published, p99 and p50", milliseconds);
     this._lost = new Chart("Lost a second", (value) => figure(value));
+    this._heldUp = h("p", { class: "hint held-up" });
     this._table = h("table", { class: "facts" });
     this._text = "";
     this.element = h(
       "section",
       { class: "part" },
       h("h2", {}, "How it is doing"),
+      this._heldUp,
       h("div", { class: "charts" }, this._fps.element, this._age.element, this._lost.element),
       this._table,
     );
   }
 
-  update(stream, series) {
+  update(stream, series, bottleneck) {
+    const ours = bottleneck.source === null || bottleneck.source === stream.id;
+    say(this._heldUp, ours && !QUIET.has(bottleneck.kind) ? heldUp(bottleneck) : "");
     this._fps.show(series.fpsOut, series.fpsIn);
     this._age.show(series.p99, series.p50);
     this._lost.show(series.lost);

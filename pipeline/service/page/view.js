@@ -83,7 +83,7 @@ export class StreamView {
     const words = trouble(stream) ?? (still === null ? null : `no new picture for ${duration(still)}`);
     this._notice.dataset.tone = still === null ? toneOf(stream) : "bad";
     this._notify(words ? words[0].toUpperCase() + words.slice(1) : null);
-    this._facts.update(stream, this._series.of(this._id));
+    this._facts.update(stream, this._series.of(this._id), this._feed.overview.bottleneck);
   }
 
   _drawn() {
@@ -174,11 +174,15 @@ export class StreamView {
     }
   }
 
-  _changed({ running, first_frame: first }) {
-    if (!running) say(this._said, "The stream begins anew with these settings.");
-    else if (first) say(this._said, `These settings hold from frame ${first.frame} on.`);
-    else say(this._said, "These settings hold from the next frame on.");
-    setTimeout(() => say(this._said, ""), SAID_MS);
+  /** What came of a change; why the stream begins anew stays to be read. */
+  _changed({ running, why, first_frame: first }) {
+    clearTimeout(this._saying);
+    if (!running) {
+      say(this._said, `The stream begins anew with these settings: ${why}`);
+      return;
+    }
+    say(this._said, `These settings hold from ${first ? `frame ${first.frame}` : "the next frame"} on.`);
+    this._saying = setTimeout(() => say(this._said, ""), SAID_MS);
   }
 
   _notify(text) {

@@ -19,8 +19,12 @@ export const tone = (state) => TONES[state] ?? "wait";
 /** The same of a stream, which may be waiting for a reason. */
 export const toneOf = ({ state, trouble: reason }) => (reason ? "bad" : tone(state));
 
-/** A state in words; null where nothing needs to be said. */
-export const trouble = (stream) => stream.trouble ?? SAID[stream.state] ?? null;
+/** A state in words, and why it is so; null where nothing needs to be said. */
+export const trouble = ({ state, trouble: reason }) => [SAID[state], reason].filter(Boolean).join(": ") || null;
+
+/** What holds a run up, the figure that shows it, and what to do. */
+export const heldUp = ({ kind, source, figure: shown, next_step: next }) =>
+  `Held up by ${kind}${source ? `, ${source}` : ""}: ${shown}; ${next}`;
 
 /** 12.34 → "12.3", 1234 → "1 234". */
 export function figure(value, digits = 1) {

@@ -1,7 +1,7 @@
 // The segment workers and what waits where.
 
 import { h, keyed, say } from "./dom.js";
-import { count, figure, milliseconds, tone, toneOf, total } from "./words.js";
+import { count, figure, heldUp, milliseconds, tone, toneOf, total } from "./words.js";
 
 const STAGES = ["decode", "queue", "segment", "track", "sink", "end_to_end"];
 
@@ -92,8 +92,7 @@ export class Workers {
   update() {
     const { overview } = this._feed;
     if (!overview) return;
-    const { kind, source, figure: shown, next_step: next } = overview.bottleneck;
-    say(this._heldUp, `Held up by ${kind}${source ? `, ${source}` : ""}: ${shown}; ${next}`);
+    say(this._heldUp, heldUp(overview.bottleneck));
     this._workers.show(overview.workers);
     this._queues.show(overview.streams);
   }

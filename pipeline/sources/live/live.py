@@ -151,6 +151,12 @@ class LiveSource:
         return self._state
 
     @property
+    def why(self) -> str | None:
+        """Why the last connection ended, while there is no other."""
+        apart = (CameraState.CONNECTING, CameraState.RECONNECTING)
+        return self._why if self._state in apart else None
+
+    @property
     def decode_errors(self) -> int:
         """Pictures that could not be decoded, or were held back as built on damage."""
         return self._damage.pictures

@@ -54,6 +54,11 @@ class RemoteSource:
         return self._camera.state if self._chosen in (None, self._camera) else None
 
     @property
+    def why(self) -> str | None:
+        """Of a camera."""
+        return self._camera.why if self._chosen in (None, self._camera) else None
+
+    @property
     def decode_errors(self) -> int:
         """See `Source.decode_errors`."""
         return self._now.decode_errors

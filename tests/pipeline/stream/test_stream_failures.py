@@ -111,6 +111,7 @@ def test_a_source_that_cannot_be_opened_ends_the_stream_with_its_reason(
     assert end.outcome.status is Status.FAILED
     assert end.outcome.reason == "cam: no such file"
     assert (end.exit_code, end.bug, end.counts.state) == (2, None, "failed")
+    assert end.counts.why == "cam: no such file"
     assert sink.ends[0].outcome == end.outcome
 
 

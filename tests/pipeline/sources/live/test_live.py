@@ -126,7 +126,10 @@ def test_a_connection_that_breaks_is_made_again_as_a_new_epoch(live: Any, spoken
     source = live(
         Camera([arrived(5.0), LinkError("connection reset")], [arrived(5.1), arrived(5.2)])
     )
-    assert places(list(source.frames())) == [(0, 0, 5.0), (1, 1, 5.1), (1, 2, 5.2)]
+    frames = source.frames()
+    came = [next(frames), next(frames)]
+    assert (source.state, source.why) == ("streaming", None)  # it is again
+    assert places([*came, *frames]) == [(0, 0, 5.0), (1, 1, 5.1), (1, 2, 5.2)]
     assert source.reconnects == 1
     line = spoken.wait_for("connection reset")
     assert line == "gate: rtsp://***@cam/1: connection reset; next attempt in 0.0 s"
@@ -229,6 +232,7 @@ def test_a_refusal_that_will_last_is_not_asked_again_soon(live: Any, spoken: Any
     thread = threading.Thread(target=lambda: list(source.frames()), daemon=True)
     thread.start()
     line = spoken.wait_for("authentication refused")
+    assert (source.state, source.why) == ("connecting", "authentication refused (401)")
     source.stop()
     assert line.endswith("next attempt in 30.0 s")
     assert "hunter22" not in line
