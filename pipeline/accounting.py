@@ -167,7 +167,8 @@ class StreamAccount:
         self.agreed: tuple[int, str | None] | None = None
         self.take_spans: TakeSpans | None = None
         """Told of every frame that was published; None: nobody wants to know."""
-        self._state, self._why = "starting", None
+        self._state = "starting"
+        self._why: str | None = None
         self._captured = self._published = 0
         self._dropped, self._failed = Counter[str](), Counter[str]()
         self._buckets = {stage: [0] * (len(BUCKETS_S) + 1) for stage in STAGES}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 KEPT = 500
@@ -22,7 +22,9 @@ class Standing:
 
     state: str
     detail: str | None = None
-    """Why, where that is known."""
+    """Why, where that is known; another reason is news."""
+    remark: str | None = field(default=None, compare=False)
+    """Why, as a camera answers. The first of a state is news: each attempt may have another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class History:
         with self._lock:
             for what, name in [*self._before, *(key for key in now if key not in self._before)]:
                 before, after = self._before.get((what, name)), now.get((what, name))
-                if before == after:
+                if not _is_news(before, after):
                     continue
                 self._number += 1
                 self._changes.append(
@@ -72,7 +74,7 @@ class History:
                         name=name,
                         was=None if before is None else before.state,
                         now=None if after is None else after.state,
-                        detail=None if after is None else after.detail,
+                        detail=None if after is None else after.detail or after.remark,
                     )
                 )
             self._before = now
@@ -81,3 +83,9 @@ class History:
         """The changes behind the one of this number, as far as they are still there."""
         with self._lock:
             return [change for change in self._changes if change.number > number]
+
+
+def _is_news(before: Standing | None, after: Standing | None) -> bool:
+    if before is None or after is None or before != after:
+        return True
+    return before.remark is None and after.remark is not None

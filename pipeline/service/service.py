@@ -340,10 +340,7 @@ class Service:
 
     def _note_states(self) -> None:
         streams = {
-            one.wanted.id: Standing(
-                "waiting" if one.counts is None else one.counts.state, one.trouble
-            )
-            for one in self.streams()
+            one.wanted.id: Standing(one.state, one.refused, one.trouble) for one in self.streams()
         }
         workers = {one.worker: Standing(one.state) for one, _ in self.workers()}
         self.history.look(streams, workers, at_s=time.time())

@@ -1,4 +1,4 @@
-"""What is changed by the live page, in a real Chromium."""
+"""What is changed by the live page, and what it says is wrong, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def camera() -> Iterator[str]:
 def service(camera: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("service")
     sinks = [f"jsonl:{folder}/", "http://127.0.0.1"]
-    with served(folder, {"north": camera}, allow_sinks=sinks) as service:
+    urls = {"north": camera, "dead": "http://127.0.0.1:9/"}
+    with served(folder, urls, allow_sinks=sinks) as service:
         yield service
 
 
@@ -75,6 +76,16 @@ def test_a_stream_is_added_changed_paused_and_removed_by_the_page(opened, servic
     page.wait_for_url("**/#/")
     page.locator(".tile[data-stream=door]").wait_for(state="detached")
     assert "door" not in service.streams()
+
+
+def test_why_a_camera_does_not_come_is_said_on_a_phone_too(opened) -> None:
+    page = opened("#/stream/dead", size=(390, 844)).page
+    words = re.compile("^connecting to the camera: .*refused", re.I)
+    page.locator(".notice", has_text=words).wait_for()
+    assert page.evaluate("document.scrollingElement.scrollWidth - innerWidth") <= 0
+    page.evaluate("location.hash = '#/'")
+    page.locator(".tile[data-stream=dead] .trouble", has_text=words).wait_for()
+    page.locator(".happened .detail", has_text=re.compile("refused")).wait_for()
 
 
 @pytest.fixture

@@ -35,6 +35,19 @@ def test_another_reason_for_the_same_state_is_news() -> None:
     ]
 
 
+def test_of_what_a_camera_answers_the_first_of_each_state_is_news() -> None:
+    history = History()
+    answers = [None, "refused", "no route", "refused"]
+    for answer in answers:
+        history.look({"a": Standing("connecting", remark=answer)}, {}, at_s=1.0)
+    history.look({"a": Standing("reconnecting", remark="refused")}, {}, at_s=2.0)
+    assert [(one.now, one.detail) for one in history.since(0)] == [
+        ("connecting", None),
+        ("connecting", "refused"),
+        ("reconnecting", "refused"),
+    ]
+
+
 def test_the_oldest_entries_go_first() -> None:
     history = History()
     for number in range(KEPT + 3):
