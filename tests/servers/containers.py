@@ -191,4 +191,4 @@ def until(look: Callable[[], Any], *, within_s: float = 100) -> Any:
             if time.monotonic() > end_s:
                 raise
         assert time.monotonic() < end_s, "it did not come to that"
-        time.sleep(0.3)
+        time.sleep(0.1)

@@ -7,7 +7,6 @@ of this machine, mounted where they lie here. Nothing is built.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import ipaddress
 import json
 import os
@@ -16,26 +15,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from containers import OF_THIS_MACHINE, ROOT, Containers, until
 from pipeline.config import load
 from pipeline.plan.resolve import resolve
 from pipeline.runner import run_local
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-_spec = importlib.util.spec_from_file_location("containers", HERE / "containers.py")
-assert _spec is not None
-assert _spec.loader is not None
-containers = importlib.util.module_from_spec(_spec)
-sys.modules["containers"] = containers
-_spec.loader.exec_module(containers)
 
 IMAGE = "localhost/machine"
 STREAMS = ("a", "b")
@@ -117,7 +109,7 @@ class Cluster:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.containers = containers.Containers(folder)
+        self.containers = Containers(folder)
         self.shared = folder / "shared"
         self.shared.mkdir()
         self.containers.stand_in(IMAGE)
@@ -129,8 +121,7 @@ class Cluster:
 
     def podman(self, *words: str, timeout_s: float = 60) -> str:
         """What one command of podman prints."""
-        printed: str = self.containers.podman(*words, timeout_s=timeout_s)
-        return printed
+        return self.containers.podman(*words, timeout_s=timeout_s)
 
     def start(self, name: str, **environ: str) -> None:
         """Start a machine; one called `head` is that."""
@@ -242,9 +233,25 @@ class Cluster:
         for name in names:
             self.podman("rm", "--force", "--volumes", "--ignore", "--time=0", name)
 
+    def put(self, clip: Path) -> Path:
+        """A copy of a file, where all machines see it."""
+        return Path(shutil.copy(clip, self.shared))
+
     def close(self) -> None:
         """End every machine and remove the folder."""
         self.containers.close()
+
+
+@contextlib.contextmanager
+def none_yet() -> Iterator[Cluster]:
+    """A cluster without any machine, gone after the block; skips where there can be none."""
+    if (why := unable()) is not None:
+        pytest.skip(why)
+    made = Cluster(Path(tempfile.mkdtemp(prefix="machines-")))
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 ENVIRON = {
@@ -260,24 +267,11 @@ ENVIRON = {
 def mounted() -> list[str]:
     """Everything of this machine that Python needs, by its own path."""
     wanted = [sys.prefix, sys.base_prefix, *filter(os.path.isdir, sys.path), str(ROOT)]
-    found: list[str] = list(containers.OF_THIS_MACHINE)
+    found: list[str] = list(OF_THIS_MACHINE)
     for path in sorted({os.path.abspath(one) for one in wanted}, key=len):
         if not any(Path(path).is_relative_to(one) for one in found):
             found.append(path)
     return found
-
-
-def until(look: Callable[[], Any], *, within_s: float = 60) -> Any:
-    """What `look` gives once that is true; what it cannot see yet counts as not."""
-    end_s = time.monotonic() + within_s
-    while True:
-        seen = None
-        with contextlib.suppress(RuntimeError):
-            seen = look()
-        if seen:
-            return seen
-        assert time.monotonic() < end_s, "it did not come to that"
-        time.sleep(0.1)
 
 
 def settings_for(cluster: Cluster, clip: Path, folder: str, **more: Any) -> Path:

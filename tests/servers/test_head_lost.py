@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("machines", Path(__file__).parent / "machines.py")
-assert _spec is not None
-assert _spec.loader is not None
-machines = importlib.util.module_from_spec(_spec)
-sys.modules["machines"] = machines
-_spec.loader.exec_module(machines)
+import machines
+from machines import Cluster, Run
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
@@ -29,23 +20,18 @@ REDIS = ("redis-server", "--protected-mode", "no", "--save", "")
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Containers that none of runs yet."""
-    if (why := machines.unable()) is not None:
-        pytest.skip(why)
-    made = machines.Cluster(Path(tempfile.mkdtemp(prefix="machines-")))
-    try:
+def cluster() -> Iterator[Cluster]:
+    """None of its machines runs yet."""
+    with machines.none_yet() as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
-def clip(cluster: Any, write_clip: Callable[..., Path]) -> Path:
-    return Path(shutil.copy(write_clip("squares.mp4", 1000, zoom=3), cluster.shared))
+def clip(cluster: Cluster, write_clip: Callable[..., Path]) -> Path:
+    return cluster.put(write_clip("squares.mp4", 1000, zoom=3))
 
 
-def lose_the_head(cluster: Any, settings: Path) -> tuple[Any, float]:
+def lose_the_head(cluster: Cluster, settings: Path) -> tuple[Run, float]:
     """Kill it in the middle of a run that `one` drives, and start it again."""
     for name in OTHERS:
         cluster.start(name)
@@ -57,7 +43,7 @@ def lose_the_head(cluster: Any, settings: Path) -> tuple[Any, float]:
     return run, lost_s
 
 
-def test_with_a_redis_that_remembers_for_it_the_run_goes_on(cluster: Any, clip: Path) -> None:
+def test_with_a_redis_that_remembers_for_it_the_run_goes_on(cluster: Cluster, clip: Path) -> None:
     cluster.run("redis", *REDIS)
     cluster.start("head", RAY_REDIS_ADDRESS=f"{cluster.address('redis')}:6379")
     expected = machines.alone(cluster, clip, "alone")
@@ -70,7 +56,7 @@ def test_with_a_redis_that_remembers_for_it_the_run_goes_on(cluster: Any, clip: 
 
 
 def test_without_one_the_run_ends_with_one_line_and_the_same_command_goes_on(
-    cluster: Any, clip: Path
+    cluster: Cluster, clip: Path
 ) -> None:
     cluster.start("head")
     expected = machines.alone(cluster, clip, "alone")

@@ -7,7 +7,6 @@ streams and not of a codec or a network.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import subprocess
@@ -20,15 +19,10 @@ from typing import Any
 
 import pytest
 
+import watch
 from pipeline.runtime import Serving
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("watch", HERE / "watch.py")
-assert _spec is not None
-assert _spec.loader is not None
-watch = importlib.util.module_from_spec(_spec)
-sys.modules["watch"] = watch
-_spec.loader.exec_module(watch)
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location("machines", Path(__file__).parent / "machines.py")
-assert _spec is not None
-assert _spec.loader is not None
-machines = importlib.util.module_from_spec(_spec)
-sys.modules["machines"] = machines
-_spec.loader.exec_module(machines)
+import machines
+from machines import Cluster
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -31,27 +22,22 @@ FLOWS_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster() -> Iterator[Cluster]:
     """The driver's machine, `head`, and two that do the work, `one` and `two`."""
-    if (why := machines.unable()) is not None:
-        pytest.skip(why)
-    made = machines.Cluster(Path(tempfile.mkdtemp(prefix="machines-")))
-    try:
+    with machines.none_yet() as made:
         for name in NAMES:
             made.start(name)
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
-def clip(cluster: Any, write_clip: Callable[..., Path]) -> Path:
+def clip(cluster: Cluster, write_clip: Callable[..., Path]) -> Path:
     """Where all machines see it; its pictures are too large to travel within a call."""
-    return Path(shutil.copy(write_clip("squares.mp4", 1000, zoom=3), cluster.shared))
+    return cluster.put(write_clip("squares.mp4", 1000, zoom=3))
 
 
 @pytest.fixture
-def machines_up(cluster: Any) -> Iterator[Any]:
+def machines_up(cluster: Cluster) -> Iterator[Cluster]:
     """All three, before and after a test; nothing of its run is left on any of them."""
     before = {name: cluster.files(name) for name in NAMES}
     yield cluster
@@ -67,16 +53,16 @@ def machines_up(cluster: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def expected(cluster: Any, clip: Path) -> dict[str, bytes]:
+def expected(cluster: Cluster, clip: Path) -> dict[str, bytes]:
     """What one process writes of the clip."""
     return machines.alone(cluster, clip, "expected")
 
 
 @pytest.mark.parametrize("model", [{"name": "blob"}, {"weights": "demo"}], ids=["blob", "demo"])
 def test_workers_on_two_other_machines_write_the_bytes_of_one_process(
-    machines_up: Any, write_clip: Callable[..., Path], model: dict[str, str]
+    machines_up: Cluster, write_clip: Callable[..., Path], model: dict[str, str]
 ) -> None:
-    short = Path(shutil.copy(write_clip("few.mp4", 24, zoom=3), machines_up.shared))
+    short = machines_up.put(write_clip("few.mp4", 24, zoom=3))
     wanted = machines.alone(
         machines_up, short, f"alone-{len(model)}-{model.get('weights')}", model=model
     )
@@ -96,7 +82,7 @@ def test_workers_on_two_other_machines_write_the_bytes_of_one_process(
 @pytest.mark.faults
 @pytest.mark.parametrize("how", ["killed", "frozen", "cut off"])
 def test_of_a_machine_that_is_lost_no_frame_is_and_it_does_no_harm_when_it_is_back(
-    machines_up: Any, clip: Path, expected: dict[str, bytes], how: str
+    machines_up: Cluster, clip: Path, expected: dict[str, bytes], how: str
 ) -> None:
     """It has a segment worker and a stream; both are elsewhere when it comes back."""
     settings = machines.settings_for(machines_up, clip, how.replace(" ", "-"))

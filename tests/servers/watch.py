@@ -1,8 +1,4 @@
-"""Runs streams with a segmenter of fixed latency and notes what was published when.
-
-A module of its own because the fault tests load it by its path: nothing below `tests/` is a
-package.
-"""
+"""Runs streams with a segmenter of fixed latency and notes what was published when."""
 
 from __future__ import annotations
 
