@@ -62,6 +62,7 @@ class Cluster:
         may_leave: bool = False,
         swaps: bool = False,
     ) -> None:
+        self._name = secrets.token_hex(8)
         self._swaps = swaps
         self._seats: list[Seat] = []
         self._may_leave = may_leave
@@ -135,7 +136,7 @@ class Cluster:
             for seat in self._seats:
                 seat.release()
         if self._placement.grows and self._joined and self.fault() is None:
-            ray_growth.ask_for(0, {}, {})
+            ray_growth.ask_for(self._name, 0, {}, {})
         self._watching.close()
         if self._ours:
             stop_ray(at_once=self.fault() is not None)
@@ -168,7 +169,8 @@ class Cluster:
             seat.release()
         if self._joined and self._placement.grows:
             each = self._placement.takes(self._nodes())
-            ray_growth.ask_for(workers, each, self._plan.cluster.segment_labels)
+            labels = self._plan.cluster.segment_labels
+            ray_growth.ask_for(self._name, workers, each, labels)
 
     def room(self) -> Mapping[str, float]:
         """See `Machines`."""
@@ -303,7 +305,7 @@ class Cluster:
             here=next(node for node in list_nodes() if node.here),
             listed=list_nodes,
             start_scout=partial(start_scout, lasts_s=cluster.node_timeout_s - LEASE_S),
-            name=secrets.token_hex(8),
+            name=self._name,
             versions=versions(),
             tokens=self._watching.enter_context(tokens(shared)),
             used=lambda: {*taken(self._segments), *taken(self._streams)},
