@@ -33,7 +33,7 @@ from pipeline.turns import Turn
 from workers import logs
 from workers.dispatch import Call, Member
 from workers.last_words import last_lines, pid_in, why_gone
-from workers.lease import Lease, hold
+from workers.lease import LASTS_LONGER, Lease, hold, lasting
 from workers.nodes import Stay
 from workers.predecessor import take_over, when_let_go
 from workers.scout import Scout, Scouted
@@ -58,6 +58,8 @@ class SegmentSpec:
     model: ModelPlan
     max_wait_s: float
     warm_up: bool
+    line: str | None = None
+    """The lease of its machine; None: it needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class SegmentActor:
     """A `SegmentWorker`; calls with frames and questions about health have a loop each."""
 
     def __init__(self, spec: SegmentSpec, weights: WeightsFile | None) -> None:
+        if spec.line is not None:
+            hold(lasting(spec.line))
         try:
             self._worker = SegmentWorker(
                 partial(_load, spec, weights),
@@ -165,7 +169,10 @@ class ScoutActor:
     """A `Scout`."""
 
     def __init__(self, line: str, lasts_s: float) -> None:
-        self._scout = Scout(Lease(line, lasts_s=lasts_s))
+        longer = lasting(line)
+        leases = Lease(line, lasts_s=lasts_s), Lease(longer, lasts_s=LASTS_LONGER * lasts_s)
+        self._scout = Scout(leases)
+        hold(longer)
 
     def look(self, tokens: Mapping[str, str]) -> Scouted:
         """See `Scout.look`."""

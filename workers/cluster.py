@@ -211,6 +211,7 @@ class Cluster:
             replace(model, device=device, threads=placing.threads(stay.node, nodes)),
             self._plan.workers.max_wait_s,
             warm_up=gpus > 0,
+            line=stay.line,
         )
         if any(worker.ended and not worker.began for worker in self._segments):
             weights.again()

@@ -1,10 +1,14 @@
-"""What a stream worker on another machine lives by: that the driver still asks after its machine.
+"""What workers of a cluster live by: that the driver still asks after their machine.
 
 A machine that was given up may go on all the same: cut off from the driver, or frozen and thawed.
 Its streams are by then in other hands, so those that it still runs must end before they publish
 another word. They hold a line to the scout of their machine, and the scout drops it where nobody
 has asked after it for a while: before the driver gives the machine up, which is a little more
 patient, and at once where the machine was frozen for longer.
+
+Segment workers do no harm there and lose their model, so theirs is a `lasting` one: it is over only
+when the machine is given up for certain. It is the scout's own too. Ray itself ends them as late as
+a minute after its head has begun anew, and until then they would hold their GPUs.
 """
 
 from __future__ import annotations
@@ -20,10 +24,17 @@ from pipeline.clock import Clock
 
 LOOK_EVERY_S = 0.1
 EXIT_CODE = 70
+LASTS_LONGER = 2.0
+"""So many times as long."""
+
+
+def lasting(line: str) -> str:
+    """The name of the lease that lasts longer, beside that of stream workers."""
+    return f"{line}-lasting"
 
 
 class Lease:
-    """Lines to all stream workers of this machine; dropped where it is not renewed.
+    """Lines to workers of this machine; dropped where it is not renewed.
 
     Args:
         name: of an abstract socket, which needs no file and goes with its process.

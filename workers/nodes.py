@@ -1,9 +1,10 @@
 """`Nodes`: the machines of a cluster, which of them answer, and which are given up.
 
 Ray takes a minute to notice a machine that is frozen or cut off. So a scout of ours is on each that
-has workers of the run, and is asked every second: one that does not answer for `node_timeout_s` has
-its machine given up, and with it everything that was started there. If it comes back it is a new
-stay: what was started before is not taken up again.
+has workers of the run, and is asked all the time: one that does not answer for `node_timeout_s` has
+its machine given up, and with it everything that was started there. One whose connection breaks is
+asked once more and has less time: a machine that is gone breaks it, so does a network for a moment.
+If it comes back it is a new stay: what was started before is not taken up again.
 
 To Ray a scout is work, and an autoscaler takes away only what has none. So where nobody works for a
 while the scout goes, and comes again before a worker does.
@@ -21,7 +22,7 @@ from typing import Protocol
 
 from pipeline.clock import Clock
 from pipeline.errors import MaskstreamError, in_one_line
-from workers.lease import Lease
+from workers.lease import Lease, lasting
 from workers.placement import Node
 from workers.scout import Scouted, differing
 from workers.slots.handle import Asked, Remote
@@ -29,8 +30,12 @@ from workers.vital import NEXT_STEP
 
 log = logging.getLogger(__name__)
 
-ASK_EVERY_S = 0.5
+LIST_EVERY_S = 0.5
 LOOK_EVERY_S = 0.1
+BROKEN_FOR_S = 2.0
+"""A connection, until its machine is given up."""
+LATE_LOOKS = 3
+"""An answer may have come while this process stood still, and be heard of a moment later."""
 COMES_WITHIN_S = 60.0
 """A process that has not come up by then never will."""
 AGAIN_AFTER_S = 2.0
@@ -58,7 +63,7 @@ class Stay:
 
     node: Node
     line: str | None = None
-    """The lease that its stream workers hold; None: they need none."""
+    """The lease that its workers hold; None: they need none."""
     gone: str | None = None
     """Why it was given up, as it is said of a worker."""
     awake: bool = True
@@ -74,6 +79,10 @@ class _Watched:
     listed: Node
     scout: Remote | None = None
     asked: Asked | None = None
+    late: int = 0
+    """Looks at which the answer was overdue."""
+    broken: bool = False
+    """The last question was lost."""
     ask_at_s: float = 0.0
     line: str = ""
     stay: Stay | None = None
@@ -114,8 +123,8 @@ class Nodes:
     _noted: bool = False
     _numbered: int = 0
     _forgotten: str | None = None
-    _lease: Lease | None = None
-    """Of the stream workers on the driver's node, which outlive it where Ray's head is gone too."""
+    _leases: Sequence[Lease] = ()
+    """Of the workers on the driver's node, which outlive it where Ray's head is gone too."""
     _unheard: int = 0
     """Looks since Ray's control store has answered; as many as none while this process stands."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -129,8 +138,9 @@ class Nodes:
 
     def begin(self) -> None:
         """Start looking; waits until each node there is now has answered or has been left out."""
-        self._own.line = f"maskstream-{self.name}-0"
-        self._lease = Lease(self._own.line, lasts_s=math.inf)  # until this process ends
+        self._own.line = line = f"maskstream-{self.name}-0"
+        forever = math.inf  # until this process ends
+        self._leases = [Lease(name, lasts_s=forever) for name in (line, lasting(line))]
         for run in (self._list, self._look):
             thread = threading.Thread(target=run, name="nodes", daemon=True)
             self._threads.append(thread)
@@ -167,8 +177,8 @@ class Nodes:
         self._over.set()
         for thread in self._threads:
             thread.join(timeout=2.0)
-        if self._lease is not None:
-            self._lease.close()
+        for lease in self._leases:
+            lease.close()
         for watched in self._watched.values():
             if watched.scout is not None:
                 watched.scout.kill()
@@ -212,7 +222,9 @@ class Nodes:
             elif watched.asked.future.done():
                 self._take(watched, watched.asked, now)
             elif watched.asked.overdue(now):
-                self._give_up(watched, f"has not answered for {watched.asked.patience_s:.0f} s")
+                watched.late += 1
+                if watched.late > LATE_LOOKS:
+                    self._give_up(watched, f"has not answered for {watched.asked.patience_s:.0f} s")
         stays = [w.stay for _, w in watched_now if w.stay and not self._oversleeps(w, now)]
         self._stays = (self._own, *stays)
 
@@ -252,9 +264,13 @@ class Nodes:
         watched.asked = Asked(watched.scout.call("look", self.tokens), now, COMES_WITHIN_S)
 
     def _take(self, watched: _Watched, asked: Asked, now: float) -> None:
-        watched.asked, watched.ask_at_s = None, now + ASK_EVERY_S
+        watched.asked, watched.ask_at_s, watched.late = None, now, 0
         scout, name = watched.scout, watched.listed.name
         if (error := asked.future.exception()) is not None and scout is not None:
+            if watched.stay is not None and watched.stay.awake and not watched.broken:
+                watched.broken = True
+                watched.asked = Asked(scout.call("asked"), now, BROKEN_FOR_S)
+                return
             known = watched.stay is not None or watched.left_out
             why = scout.reason(error)
             self._give_up(watched, why)
@@ -262,6 +278,7 @@ class Nodes:
                 watched.left_out = True
                 log.warning("%s is left out: its scout %s", name, why)
             return
+        watched.broken = False
         if isinstance(seen := asked.future.result(), Scouted):
             self._welcome(watched, seen)
 
@@ -306,12 +323,13 @@ class Nodes:
         if watched.scout is not None:
             watched.scout.kill()
         watched.scout = watched.stay = watched.asked = None
+        watched.late, watched.broken = 0, False
         watched.ask_at_s = self.clock() + AGAIN_AFTER_S
 
     def _list(self) -> None:
         while not self._over.is_set():
             self.ask()
-            self._over.wait(ASK_EVERY_S)
+            self._over.wait(LIST_EVERY_S)
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):

@@ -6,13 +6,16 @@ import importlib.metadata
 import os
 import platform
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline._version import __version__
 from workers.lease import Lease
 
+ANSWERS_AFTER_S = 0.5
+"""So there is always a question under way, and a connection that breaks is heard of at once."""
 MARK = ".maskstream-shared-"
 """What the names of files begin with by which shared folders are known again."""
 
@@ -32,11 +35,15 @@ class Scout:
     """Looks after the machine it is on.
 
     Args:
-        lease: of the stream workers of this machine; None: it is the driver's own.
+        leases: of the workers of this machine.
+        pause: waits so many seconds.
     """
 
-    def __init__(self, lease: Lease | None) -> None:
-        self._lease = lease
+    def __init__(
+        self, leases: Iterable[Lease] = (), *, pause: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._leases = tuple(leases)
+        self._pause = pause
 
     def look(self, tokens: Mapping[str, str]) -> Scouted:
         """What this machine is like.
@@ -54,9 +61,10 @@ class Scout:
         )
 
     def asked(self) -> None:
-        """The driver is there, and can be reached."""
-        if self._lease is not None:
-            self._lease.renew()
+        """The driver is there, and can be reached; takes `ANSWERS_AFTER_S`."""
+        for lease in self._leases:
+            lease.renew()
+        self._pause(ANSWERS_AFTER_S)
 
 
 def versions() -> dict[str, str]:

@@ -71,7 +71,9 @@ def test_without_one_the_run_ends_with_one_line_and_the_same_command_goes_on(
         "the same command starts anew, with --state-dir where it was"
     )
     assert "Traceback" not in printed
-    machines.until(lambda: not any("StreamActor" in cluster.workers(name) for name in OTHERS))
+    left = {name: set() for name in OTHERS}
+    machines.until(lambda: {n: cluster.workers(n) for n in OTHERS} == left, within_s=30)
+    print("workers are gone after", time.monotonic() - lost_s - ended_s)
     for name in OTHERS:  # Ray ends there, as nobody it knows answers
         machines.until(lambda name=name: not cluster.runs(name), within_s=100)
         cluster.remove(name)

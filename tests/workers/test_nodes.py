@@ -10,8 +10,9 @@ import pytest
 from pipeline.testing import ManualClock
 from workers.nodes import (
     AGAIN_AFTER_S,
-    ASK_EVERY_S,
+    BROKEN_FOR_S,
     GOES_AFTER_S,
+    LATE_LOOKS,
     REST_AFTER_S,
     Nodes,
 )
@@ -76,8 +77,17 @@ class Lab:
         self.nodes.step()
         return [stay.node.node_id for stay in self.nodes.stays]
 
+    def late(self) -> list[str]:
+        """An answer is overdue, and does not come in the next moment either."""
+        for _ in range(LATE_LOOKS):
+            assert self.step(0.1) == ["a", "b"]
+        return self.step(0.1)
+
     def answer(self, value: object = None) -> None:
         self.scouts[-1].calls[-1][1].set_result(value)
+
+    def lose(self, why: str) -> None:
+        self.scouts[-1].calls[-1][1].set_exception(ConnectionError(why))
 
     def join(self, seen: Scouted = SEEN) -> list[str]:
         self.nodes.note([HERE, THERE])
@@ -111,9 +121,9 @@ def test_a_node_that_joins_takes_workers_once_its_scout_has_answered(lab: Lab) -
 def test_a_node_that_does_not_answer_in_time_is_given_up_with_all_that_is_on_it(lab: Lab) -> None:
     lab.join()
     stay = lab.nodes.stays[1]
-    lab.step(ASK_EVERY_S)
-    assert lab.step(5.9) == ["a", "b"]
-    assert lab.step(0.2) == ["a"]
+    lab.step()
+    assert lab.step(6.0) == ["a", "b"]
+    assert lab.late() == ["a"]
     assert stay.gone == "was on beta (10.0.0.2), which has not answered for 6 s"
     assert lab.scouts[0].killed
 
@@ -122,7 +132,7 @@ def test_one_that_answers_keeps_its_workers(lab: Lab) -> None:
     lab.join()
     stay = lab.nodes.stays[1]
     for _ in range(20):
-        lab.step(ASK_EVERY_S)
+        lab.step()
         lab.answer()
         lab.step()
     assert (stay.gone, len(lab.scouts)) == (None, 1)
@@ -131,8 +141,9 @@ def test_one_that_answers_keeps_its_workers(lab: Lab) -> None:
 def test_one_that_comes_back_is_a_new_stay_and_what_was_on_it_stays_given_up(lab: Lab) -> None:
     lab.join()
     before = lab.nodes.stays[1]
-    lab.step(ASK_EVERY_S)
-    lab.step(6.1)
+    lab.step()
+    lab.step(6.0)
+    lab.late()
     lab.step(AGAIN_AFTER_S)
     lab.answer(SEEN)
     assert lab.step() == ["a", "b"]
@@ -141,13 +152,49 @@ def test_one_that_comes_back_is_a_new_stay_and_what_was_on_it_stays_given_up(lab
     assert (after.gone, after.line != before.line) == (None, True)
 
 
+def test_what_was_answered_while_this_process_stood_still_is_in_time(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    lab.step()
+    assert lab.step(60.0) == ["a", "b"]
+    lab.answer()
+    assert lab.step(0.1) == ["a", "b"]
+    assert stay.gone is None
+    for _ in range(2 * LATE_LOOKS):
+        assert lab.step(0.1) == ["a", "b"]
+
+
 def test_a_scout_that_dies_takes_its_node_along_at_once(lab: Lab) -> None:
     lab.join()
     stay = lab.nodes.stays[1]
-    lab.step(ASK_EVERY_S)
-    lab.scouts[0].calls[-1][1].set_exception(ConnectionError("killed"))
+    for _ in range(2):
+        assert lab.step() == ["a", "b"]
+        lab.lose("killed")
     assert lab.step() == ["a"]
     assert stay.gone == "was on beta (10.0.0.2), which died (killed)"
+
+
+def test_a_node_whose_connection_breaks_is_given_up_soon_if_it_is_not_back(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    lab.step()
+    lab.lose("broken")
+    assert lab.step() == ["a", "b"]
+    assert lab.step(BROKEN_FOR_S) == ["a", "b"]
+    assert lab.late() == ["a"]
+    assert stay.gone == "was on beta (10.0.0.2), which has not answered for 2 s"
+
+
+def test_one_whose_connection_breaks_for_a_moment_keeps_its_workers(lab: Lab) -> None:
+    lab.join()
+    stay = lab.nodes.stays[1]
+    for _ in range(3):
+        lab.step()
+        lab.lose("broken")
+        lab.step()
+        lab.answer()
+        assert lab.step(BROKEN_FOR_S) == ["a", "b"]
+    assert (stay.gone, len(lab.scouts)) == (None, 1)
 
 
 def test_a_node_that_leaves_the_cluster_is_given_up(lab: Lab) -> None:

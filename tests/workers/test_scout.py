@@ -1,11 +1,15 @@
 """What a scout says of its machine."""
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from pipeline.errors import ConfigError
-from workers.scout import Scout, differing, versions
+from workers.lease import Lease
+from workers.scout import ANSWERS_AFTER_S, Scout, differing, versions
 from workers.shared_paths import tokens
 
 HERE = {"maskstream": "0.1.0", "Python": "3.11.4", "torch": "2.13.0+cpu", "ray": "2.60.0"}
@@ -15,8 +19,18 @@ def test_a_folder_is_shared_where_its_file_is_seen(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     with tokens([str(tmp_path)]) as named:
         everywhere = {**named, str(tmp_path / "own"): "of-another-machine"}
-        assert Scout(None).look(everywhere).strange == (str(tmp_path / "own"),)
+        assert Scout().look(everywhere).strange == (str(tmp_path / "own"),)
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_who_is_asked_renews_all_leases_and_answers_after_a_while() -> None:
+    """So the driver always has a question under way."""
+    happened: list[object] = []
+    leases = [
+        SimpleNamespace(renew=partial(happened.append, name)) for name in ("short", "lasting")
+    ]
+    Scout(cast("list[Lease]", leases), pause=happened.append).asked()
+    assert happened == ["short", "lasting", ANSWERS_AFTER_S]
 
 
 def test_a_folder_that_is_missing_here_is_refused(tmp_path: Path) -> None:
