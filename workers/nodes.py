@@ -161,10 +161,15 @@ class Nodes:
         return self._stays
 
     def ready(self, stay: Stay) -> bool:
-        """Whether a worker may be started there now; if not, its scout is sent for."""
+        """Whether a worker may be started there now; if not, its scout is sent for.
+
+        Not where a question was lost: those of its workers were lost at the same moment.
+        """
+        watched = self._watched.get(stay.node.node_id)
+        asked = None if watched is None else watched.asked
         with self._lock:
             stay.used_at_s = self.clock()
-            return stay.awake
+            return stay.awake and (asked is None or not asked.failed)
 
     def fault(self) -> str | None:
         """Why nothing can be started or ended any more, one line for the user; or None."""
@@ -225,14 +230,14 @@ class Nodes:
                 watched.late += 1
                 if watched.late > LATE_LOOKS:
                     self._give_up(watched, f"has not answered for {watched.asked.patience_s:.0f} s")
-        stays = [w.stay for _, w in watched_now if w.stay and not self._oversleeps(w, now)]
+        stays = [w.stay for _, w in watched_now if w.stay and not self._doubted(w, now)]
         self._stays = (self._own, *stays)
 
-    def _oversleeps(self, watched: _Watched, now: float) -> bool:
-        """Whether its scout should be back: it may be frozen, so workers go elsewhere."""
+    def _doubted(self, watched: _Watched, now: float) -> bool:
+        """Whether it may be gone, or frozen as its scout should be back: workers go elsewhere."""
         stay, asked = watched.stay, watched.asked
         if stay is None or stay.awake or asked is None:
-            return False
+            return watched.broken
         return now - asked.at_s > self.node_timeout_s
 
     def _goes(self, watched: _Watched) -> bool:

@@ -43,7 +43,11 @@ class Asked:
         """Whether there is no answer yet though there should be."""
         return not self.future.done() and now_s - self.at_s > self.patience_s
 
+    @property
+    def failed(self) -> bool:
+        """Whether there will be no answer."""
+        return self.future.done() and self.future.exception() is not None
+
     def answer(self) -> Any:
         """The answer; None where there is none, or none yet."""
-        done = self.future.done() and self.future.exception() is None
-        return self.future.result() if done else None
+        return self.future.result() if self.future.done() and not self.failed else None
