@@ -42,7 +42,8 @@ test: $(READY_DEV) ## run the tests (no network, GPU, camera or broker needed)
 test-servers: $(READY_DEV) ## run the tests that need real servers (installs them with apt)
 	tests/servers/install.sh
 	FAIL_ON_SKIP=1 $(PYTEST) -m "servers and not faults"
-	$(PYTEST) -m faults tests/e2e/test_two_nodes.py  # a process is on one Ray at a time
+	@# beside the Ray of no other test, as a process is on one at a time
+	$(PYTEST) -m "servers and faults" $$(grep -l 'mark\.servers' tests/e2e/*.py)
 
 test-faults: $(READY_DEV) ## the long fault runs; their figures go into docs/reliability.md
 	tests/servers/install.sh

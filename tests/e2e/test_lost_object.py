@@ -28,7 +28,12 @@ from workers.sender import Sender
 from workers.waiting import ANY
 
 # Not beside the Ray of the test session: a process is on one cluster at a time.
-pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.faults,
+    pytest.mark.ray,
+    pytest.mark.timeout(120),
+]
 
 NODE = {"num_cpus": 1, "object_store_memory": 150 << 20}
 IN_A_MESSAGE = 100_000

@@ -127,7 +127,7 @@ def wait_for(what: Callable[[], bool]) -> None:
     [
         pytest.param({"segment": "auto"}, [0, 1, 1], id="one-a-gpu"),
         pytest.param({"segment": "auto", "gpus_each": 0.5}, [0, 2, 2], id="halves"),
-        pytest.param({"segment": 3}, [0, 1, 2], id="three-share-two"),
+        pytest.param({"segment": 3}, [0, 1, 2], id="three-share-two", marks=pytest.mark.servers),
         pytest.param({"segment": 1}, [0, 0, 1], id="one"),
     ],
 )
@@ -177,6 +177,7 @@ def test_a_run_that_allows_fewer_begins_with_the_gpus_there_are(
     assert written(tmp_path) == expected
 
 
+@pytest.mark.servers
 def test_a_model_is_followed_by_another_on_the_gpus_that_the_run_has(
     cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -30,7 +30,12 @@ from workers import private
 from workers.running import run
 
 # Not beside the Ray of the test session: a process is on one cluster at a time.
-pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.faults,
+    pytest.mark.ray,
+    pytest.mark.timeout(300),
+]
 
 STREAMS, FRAMES = ("a", "b"), 240
 FLOWS_WITHIN_S = 20.0
