@@ -7,6 +7,7 @@ import json
 import os
 import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
@@ -123,6 +124,6 @@ class RemoteService:
                 detail = json.loads(error.read(1 << 16))["detail"]
         except (OSError, ValueError, KeyError, TypeError):
             detail = error.reason
-        if error.code in (401, 403) and self.token_file is None:
+        if error.code == HTTPStatus.UNAUTHORIZED and self.token_file is None:
             return ConfigError(f"{self.address}: {detail}; name a token with --token-file")
         return ServiceRefused(f"{self.address}: {detail}")

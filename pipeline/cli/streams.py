@@ -120,13 +120,15 @@ def remove(context: typer.Context, source_id: Id) -> None:
 @app.command("pause")
 def pause(context: typer.Context, source_id: Id) -> None:
     """Take in no frames of a stream."""
-    say(_line(_asked(context).send("POST", _path(source_id) + "/pause")))
+    _asked(context).send("POST", _path(source_id) + "/pause")
+    say(f"{source_id} pauses")
 
 
 @app.command("resume")
 def resume(context: typer.Context, source_id: Id) -> None:
     """Go on after a pause."""
-    say(_line(_asked(context).send("POST", _path(source_id) + "/resume")))
+    _asked(context).send("POST", _path(source_id) + "/resume")
+    say(f"{source_id} goes on")
 
 
 @app.command("snapshot")

@@ -82,7 +82,7 @@ def bottleneck(
         return Bottleneck("nothing", _keeps_up(streams))
     if (starved := _starved(cores)) is not None:
         return starved
-    places = [place for name, one in held.items() for place in _places(name, one)]
+    places = [place for name, one in held.items() for place in _places(name, one, name in files)]
     busiest = max(places, key=itemgetter(0))
     model = max((worker.busy for worker in workers), default=0.0)
     if model >= BUSY and model >= busiest[0]:
@@ -112,13 +112,11 @@ def _keeps_up(streams: Mapping[str, StreamRates]) -> str:
     return f"{fps:.1f} frames a second, none lost for want of time"
 
 
-def _places(name: str, rates: StreamRates) -> list[tuple[float, Bottleneck]]:
+def _places(name: str, rates: StreamRates, file: bool) -> list[tuple[float, Bottleneck]]:
     """Each place in a stream with the share of the time it was busy."""
-    kinds: tuple[tuple[str, Where], ...] = (
-        ("decode", "decode"),
-        ("track", "postprocess"),
-        ("sink", "sink"),
-    )
+    kinds: list[tuple[str, Where]] = [("track", "postprocess"), ("sink", "sink")]
+    if file:  # that of a camera is spent waiting for its pictures
+        kinds.insert(0, ("decode", "decode"))
     found = []
     for stage, kind in kinds:
         share = rates.stages.get(stage, Histogram()).sum_s / rates.seconds

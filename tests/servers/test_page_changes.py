@@ -116,7 +116,8 @@ def test_sinks_and_regions_change_on_the_page_and_a_secret_it_does_not_show_stay
     secret, shown = f"http://me:S3cret@{place}", f"http://***@{place}"
     door = {"id": "door", "url": camera, "max_fps": 12}
     ask(f"{service.url}/v1/streams", "POST", {**door, "sinks": [{"url": secret, "min_score": 0.1}]})
-    page = opened("#/stream/door", quiet=False).page  # the browser notes that it was refused
+    # the browser notes that it was refused
+    page = opened("#/stream/door", size=(390, 844), quiet=False).page
 
     def settings() -> Any:
         page.get_by_role("button", name="Settings").click()
@@ -129,6 +130,8 @@ def test_sinks_and_regions_change_on_the_page_and_a_secret_it_does_not_show_stay
     dialog.get_by_role("button", name="Change").click()
     refused = dialog.get_by_role("alert")
     refused.wait_for(state="visible")
+    inside = "rect => rect.top >= 0 && rect.bottom <= innerHeight"
+    assert refused.evaluate(f"one => ({inside})(one.getBoundingClientRect())")
     assert re.fullmatch(
         r"sink 'jsonl:/etc/hosts': is not taken over the API; .+", refused.inner_text()
     )

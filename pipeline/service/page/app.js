@@ -42,6 +42,7 @@ function route() {
   view?.close();
   view = made(name, decodeURIComponent(id));
   main.replaceChildren(view.element);
+  window.scrollTo(0, 0); // where one was in the view before says nothing of this one
   view.update();
   view.open?.(track);
   const shown = name === "workers" || name === "events" ? name : "streams";
@@ -112,7 +113,7 @@ async function begin() {
   feed.addEventListener("link", linked);
   window.addEventListener("hashchange", () => {
     route();
-    main.focus();
+    main.focus({ preventScroll: true });
   });
   route();
 }

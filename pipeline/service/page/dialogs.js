@@ -26,6 +26,7 @@ function open(title, parts, { submit, verb, kind = "main", done }) {
     } catch (error) {
       problem.hidden = false;
       say(problem, error.message);
+      problem.scrollIntoView({ block: "nearest" });
     } finally {
       go.disabled = false;
     }

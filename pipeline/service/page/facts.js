@@ -25,7 +25,7 @@ export class Facts {
   }
 
   update(stream, series, bottleneck) {
-    const ours = bottleneck.source === null || bottleneck.source === stream.id;
+    const ours = bottleneck.source === null ? stream.rates?.fps_in > 0 : bottleneck.source === stream.id;
     say(this._heldUp, ours && !QUIET.has(bottleneck.kind) ? heldUp(bottleneck) : "");
     this._fps.show(series.fpsOut, series.fpsIn);
     this._age.show(series.p99, series.p50);

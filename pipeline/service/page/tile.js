@@ -46,6 +46,7 @@ export class Tile {
     this._trouble.dataset.tone = kind;
     say(this._trouble, words ?? "");
     this.element.dataset.tone = kind;
+    this.element.dataset.state = state;
     this.element.setAttribute("aria-label", [this._id, state, words].filter(Boolean).join(", "));
   }
 

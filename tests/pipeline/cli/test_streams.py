@@ -182,8 +182,8 @@ def test_sinks_of_a_stream_come_and_go_and_the_others_stay_as_the_service_shows_
 
 
 def test_a_stream_is_paused_goes_on_and_goes(service: Service) -> None:
-    assert said("streams", "pause", "gate").startswith("gate: paused")
-    assert said("streams", "resume", "gate").startswith("gate: streaming")
+    assert said("streams", "pause", "gate") == "gate pauses"
+    assert said("streams", "resume", "gate") == "gate goes on"
     assert said("streams", "rm", "gate") == "gate is drained and goes"
     assert [(method, path) for method, path, *_ in service.asked] == [
         ("POST", "/v1/streams/gate/pause"),
@@ -238,6 +238,8 @@ def test_what_the_service_refuses_is_told_in_its_words(service: Service) -> None
     assert text.endswith(": stream 'gat' is not known, did you mean 'gate'?")
     service.answers["GET", "/v1/streams"] = (401, {"detail": "a token is needed"})
     assert said("streams", "list").endswith(": a token is needed; name a token with --token-file")
+    service.answers["GET", "/v1/streams"] = (403, {"detail": "not over the API"})
+    assert said("streams", "list").endswith(": not over the API")
     service.answers["GET", "/v1/streams"] = (200, b"<html>")
     assert "answers, and is no service of maskstream" in said("streams", "list")
 

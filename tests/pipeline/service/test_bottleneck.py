@@ -135,6 +135,12 @@ def test_a_camera_that_loses_nothing_is_held_up_by_nothing() -> None:
     )
 
 
+def test_a_camera_that_waits_for_its_pictures_is_not_held_up_by_decoding_them() -> None:
+    rates = {"a": stream(decode=0.101, segment=0.4, lost={"buffer_full": 9})}
+    found = bottleneck(rates, [worker(0.97)], cores=FREE, files=frozenset(), max_wait_s=0.01)
+    assert found.kind == "model"
+
+
 def test_what_has_not_begun_is_not_judged() -> None:
     nothing = StreamRates(10.0, 0.0, 0.0)
     idle = WorkerRates(10.0, 0.0, 0.0, 0.0)
