@@ -11,7 +11,7 @@ from pipeline.delivery.held import ROOM
 from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Sink, StreamEnd
+from pipeline.stages import StreamEnd
 
 
 class Direct:
@@ -27,24 +27,14 @@ class Direct:
     """
 
     def __init__(self, writer: SinkWriter, *, account: StreamAccount, clock: Clock) -> None:
-        self._writer, self._account = writer, account
+        self.writer, self._account = writer, account
         self._flushing = Flushing(writer, clock=clock)
         self._waiting: deque[tuple[FrameResult, Picture]] = deque()
 
     @property
-    def sink(self) -> Sink:
-        """Where results go."""
-        return self._writer.sink
-
-    @property
-    def error(self) -> str | None:
-        """Why the sink was lost, one line."""
-        return self._writer.error
-
-    @property
     def behind(self) -> bool:
         """Whether the sink lacks a result though every one counts."""
-        return self._writer.behind
+        return self.writer.behind
 
     handed = taken = 0
     """Messages that wait for a service: here there are none."""
@@ -52,18 +42,18 @@ class Direct:
     def take_every_result(self) -> None:
         """None may be left out: a busy sink is waited for."""
         self._flushing.every = True
-        self._writer.take_every_result()
+        self.writer.take_every_result()
 
     def offer(self, result: FrameResult, picture: Picture) -> None:
         """Write a result, or count why it was not."""
-        self._account.offered(self._writer.name)
+        self._account.offered(self.writer.name)
         if not self._flushing.goes_on():
             self._write_waiting()
-            self._writer.write(result, picture)
+            self.writer.write(result, picture)
             return
         if len(self._waiting) == ROOM:
             self._waiting.popleft()
-            self._account.sink_dropped(self._writer.name, "sink_full")
+            self._account.sink_dropped(self.writer.name, "sink_full")
         self._waiting.append((result, picture))
 
     def begin_flush(self) -> Flushed:
@@ -76,14 +66,14 @@ class Direct:
         """Tell the sink how the stream ended."""
         self._flushing.wait()
         self._write_waiting()
-        self._writer.finish(end)
+        self.writer.finish(end)
 
     def close(self) -> None:
         """Release the sink; twice is fine."""
         self._flushing.wait()
         self._write_waiting()
-        self._writer.close()
+        self.writer.close()
 
     def _write_waiting(self) -> None:
         while self._waiting:
-            self._writer.write(*self._waiting.popleft())
+            self.writer.write(*self._waiting.popleft())

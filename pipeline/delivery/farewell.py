@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 from pipeline.accounting import StreamAccount
 from pipeline.delivery.direct import Direct
 from pipeline.delivery.outbox import Outbox
 from pipeline.errors import in_one_line
 from pipeline.stages import StreamEnd
+from pipeline.threads import beside, is_over
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,11 @@ class Farewell:
 
     def __init__(self, name: str, way: Direct | Outbox, end: StreamEnd, account: StreamAccount):
         self._name, self._way, self._end, self._account = name, way, end, account
-        self._thread = threading.Thread(target=self._run, name=f"farewell-{name}", daemon=True)
-        self._thread.start()
+        self._left = beside(self._run, name=f"farewell-{name}")
 
     def over(self, wait_s: float = 0.0) -> bool:
         """Whether nothing is left of it, within this time."""
-        self._thread.join(wait_s)
-        return not self._thread.is_alive()
+        return is_over(self._left, wait_s)
 
     def _run(self) -> None:
         try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 from pipeline.clock import Clock
-from pipeline.delivery.writer import Flush, Flushed, SinkWriter
+from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.stages import Position
+from pipeline.threads import is_over
 
 WAITS_S = 0.1
 """How long a camera's stream waits for a disk: some pictures, which its buffer holds."""
@@ -27,7 +30,7 @@ class Flushing:
         self.every = False
         """Whether every result counts."""
         self._writer, self._clock = writer, clock
-        self._flush: Flush | None = None
+        self._flush: Future[Position] | None = None
         self._began_s = 0.0
         self._position: Position | None = None
 
@@ -44,7 +47,7 @@ class Flushing:
         if self._flush is None:
             return False
         left_s = self._writer.flush_timeout_s - (self._clock() - self._began_s)
-        if not self._flush.over(min(wait_s, max(0.0, left_s))) and left_s > wait_s:
+        if not is_over(self._flush, min(wait_s, max(0.0, left_s))) and left_s > wait_s:
             return True
         flush, self._flush = self._flush, None
         self._position = self._writer.settle(flush)

@@ -40,14 +40,14 @@ class HeldOutbox(Outbox):
 
     def offer(self, result: FrameResult, picture: Picture) -> None:
         """Let a result wait for its turn."""
-        name = self._writer.name
+        name = self.writer.name
         with self._changed:
             self._account.offered(name)
             if self._when_full is WhenFull.BLOCK:
                 self._wait_until(lambda: len(self._waiting) < ROOM)
             self._raise_what_it_left_with()
-            if self.error is not None or self._aborted.is_set():
-                self._account.sink_dropped(name, "sink_lost" if self.error else "aborted")
+            if self.writer.error is not None or self._aborted.is_set():
+                self._account.sink_dropped(name, "sink_lost" if self.writer.error else "aborted")
                 return
             if len(self._waiting) == ROOM:
                 self._waiting.popleft()
@@ -67,14 +67,14 @@ class HeldOutbox(Outbox):
             if self._when_full is WhenFull.BLOCK and self._promise.durable:
                 self._wait_until(lambda: not self._flush_asked)
             self._raise_what_it_left_with()
-            return self._position if self.error is None else None
+            return self._position if self.writer.error is None else None
 
     def finish(self, end: StreamEnd) -> None:
         """Write what waits, and tell the sink how the stream ended."""
         every = self._when_full is WhenFull.BLOCK
         self._end(math.inf if every else self._end_timeout_s)
         self._raise_what_it_left_with()
-        self._writer.finish(end)
+        self.writer.finish(end)
 
     def _step(self) -> bool:
         with self._changed:
@@ -86,15 +86,15 @@ class HeldOutbox(Outbox):
             item = self._waiting.popleft() if self._waiting and not flushes else None
             self._changed.notify_all()
         if flushes:
-            position = self._writer.flush()
+            position = self.writer.flush()
             with self._changed:
                 self._position, self._flush_asked = position, False
                 self._changed.notify_all()
         elif item is not None:
-            self._writer.write(*item)
+            self.writer.write(*item)
         return flushes or item is not None
 
     def _leave_waiting(self) -> None:
         while self._waiting:
             self._waiting.popleft()
-            self._account.sink_dropped(self._writer.name, "aborted")
+            self._account.sink_dropped(self.writer.name, "aborted")

@@ -16,7 +16,7 @@ from pipeline.delivery.promise import promise_of
 from pipeline.delivery.writer import Flushed, SinkWriter
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.stages import Sink, StreamEnd
+from pipeline.stages import StreamEnd
 
 LOOK_S = 0.05
 """How often who waits looks whether all is being left."""
@@ -43,7 +43,7 @@ class Outbox(ABC):
         end_timeout_s: float,
         aborted: threading.Event,
     ) -> None:
-        self._writer = writer
+        self.writer = writer
         self._promise = promise_of(writer.sink)
         self._account = account
         self._end_timeout_s = end_timeout_s
@@ -56,19 +56,9 @@ class Outbox(ABC):
         """Resolved when the thread has ended; what the sink's own code left with."""
 
     @property
-    def sink(self) -> Sink:
-        """Where results go."""
-        return self._writer.sink
-
-    @property
-    def error(self) -> str | None:
-        """Why the sink was lost, one line."""
-        return self._writer.error
-
-    @property
     def behind(self) -> bool:
         """Whether the sink may lack a result though every one counts."""
-        return self._writer.behind or self._aborted.is_set()
+        return self.writer.behind or self._aborted.is_set()
 
     handed = taken = 0
     """Messages that wait for a service: here there are none."""
@@ -76,7 +66,7 @@ class Outbox(ABC):
     def take_every_result(self) -> None:
         """None may be left out: the stream waits for room."""
         self._when_full = WhenFull.BLOCK
-        self._writer.take_every_result()
+        self.writer.take_every_result()
 
     @abstractmethod
     def offer(self, result: FrameResult, picture: Picture) -> None:
@@ -101,11 +91,11 @@ class Outbox(ABC):
     def close(self) -> None:
         """Release the sink; what waits still is not waited for any longer than that may take."""
         self._end(self._end_timeout_s)
-        self._writer.close()
+        self.writer.close()
 
     def _wake(self) -> None:
         if self._thread is None:
-            name = f"outbox-{self._writer.name}"
+            name = f"outbox-{self.writer.name}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
         self._changed.notify_all()
@@ -142,5 +132,5 @@ class Outbox(ABC):
                 timeout_s = min(timeout_s, waited_s + self._promise.may_wait_s)
         with self._changed:
             self._leave_waiting()
-        if thread is not None and thread.is_alive() and self.error is None:
-            self._writer.leave(f"it did not come back within {waited_s:.1f} s", self._left)
+        if thread is not None and thread.is_alive() and self.writer.error is None:
+            self.writer.leave(f"it did not come back within {waited_s:.1f} s", self._left)

@@ -129,7 +129,11 @@ class Publisher:
     @property
     def errors(self) -> dict[str, str]:
         """Why each lost sink was lost, one line."""
-        return {name: way.error for name, way in self._ways.items() if way.error is not None}
+        return {
+            name: way.writer.error
+            for name, way in self._ways.items()
+            if way.writer.error is not None
+        }
 
     @property
     def behind(self) -> bool:
@@ -143,7 +147,7 @@ class Publisher:
     def have_taken(self, handed: Mapping[str, int]) -> bool:
         """Whether services have taken all these; of a sink that is lost nothing is waited for."""
         return all(
-            self._ways[name].taken >= count or self._ways[name].error is not None
+            self._ways[name].taken >= count or self._ways[name].writer.error is not None
             for name, count in handed.items()
         )
 
@@ -191,7 +195,7 @@ class Publisher:
         """
         for name, position in positions.items():
             try:
-                check_resume(self._ways[name].sink, position)
+                check_resume(self._ways[name].writer.sink, position)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise ConfigError(
                     f"sink {name}: cannot be resumed, the last checkpoint is of another version "
@@ -209,7 +213,7 @@ class Publisher:
             ConfigError: one cannot; nothing has been written, and nothing should be.
             SinkError: likewise.
         """
-        sinks = {name: self._ways[name].sink for name in positions}
+        sinks = {name: self._ways[name].writer.sink for name in positions}
         # Who could not be asked may refuse only now; nobody else has been cut back by then.
         for name in sorted(sinks, key=lambda name: isinstance(sinks[name], ChecksResume)):
             if keep:

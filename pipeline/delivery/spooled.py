@@ -87,7 +87,7 @@ class SpooledOutbox(Outbox):
 
     def offer(self, result: FrameResult, picture: Picture) -> None:
         """Put a result into the spool."""
-        name = self._writer.name
+        name = self.writer.name
         self._begin()
         self._raise_what_it_left_with()
         self._account.offered(name)
@@ -95,7 +95,7 @@ class SpooledOutbox(Outbox):
             self._account.sink_dropped(name, "aborted")
             return
         before = self._spool.last
-        if not self._writer.accept(result, picture):
+        if not self.writer.accept(result, picture):
             return
         with self._changed:
             records = self._spool.last - before
@@ -123,8 +123,8 @@ class SpooledOutbox(Outbox):
         self._drain(every)
         before = self._spool.last
         self._flushing.wait()
-        self._writer.finish(end)
-        self._account.offered(self._writer.name, self._spool.last - before)
+        self.writer.finish(end)
+        self._account.offered(self.writer.name, self._spool.last - before)
         self._drain(every)
         self._raise_what_it_left_with()
 
@@ -134,29 +134,29 @@ class SpooledOutbox(Outbox):
         if (waiting := self._spool.waiting) and self._thread is not None:
             log.warning(
                 "sink %s: %d messages wait in %s; the same command sends them when it is run again",
-                *(self._writer.name, waiting, self._spool.folder),
+                *(self.writer.name, waiting, self._spool.folder),
                 extra={"source_id": self._account.source_id},
             )
         self._flushing.wait()
-        self._writer.close()
+        self.writer.close()
 
     def _begin(self) -> None:
         """What an earlier run has left is counted, once it is known what is to stay of it."""
         with self._changed:
             if self._thread is None:
-                self._account.offered(self._writer.name, self._spool.waiting)
+                self._account.offered(self.writer.name, self._spool.waiting)
                 self._wake()
 
     def _step(self) -> bool:
         with self._changed:
             news = self._changed.wait_for(self._has_to_go_on, self._courier.patience_s)
-            if self._aborted.is_set() or self._closing or self.error is not None:
+            if self._aborted.is_set() or self._closing or self.writer.error is not None:
                 self._courier.close()
                 return False
         try:
             pause_s = self._courier.step(quiet=not news)
         except Exception as error:  # noqa: BLE001 - the sink is lost, as with any other
-            self._writer.lose(error)
+            self.writer.lose(error)
             pause_s = 0.0
         with self._changed:
             self._changed.notify_all()
@@ -168,7 +168,7 @@ class SpooledOutbox(Outbox):
         return self._courier.due or self._courier.state != "connected" or self._has_to_end()
 
     def _has_to_end(self) -> bool:
-        return self._closing or self._aborted.is_set() or self.error is not None
+        return self._closing or self._aborted.is_set() or self.writer.error is not None
 
     def _drain(self, every: bool) -> None:
         """Wait for the service; not for one that is away unless every result counts."""
@@ -187,14 +187,14 @@ class SpooledOutbox(Outbox):
                 self._changed.wait_for(over, LOOK_S)
 
     def _settle(self, what: str, count: int) -> None:
-        name = self._writer.name
+        name = self.writer.name
         if what == "delivered":
             self._account.delivered(name, count)
         else:
             self._account.sink_failed(name, what, count)
 
     def _state(self) -> SinkState:
-        state = "lost" if self.error is not None else self._courier.state
+        state = "lost" if self.writer.error is not None else self._courier.state
         return SinkState(state, self._spool.size)
 
     def _leave_waiting(self) -> None:

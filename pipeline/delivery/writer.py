@@ -16,6 +16,7 @@ from pipeline.errors import MaskstreamError, SinkBusy, SinkError, SinkFull
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.stages import Position, Sink, StreamEnd
+from pipeline.threads import beside, is_over
 
 T = TypeVar("T")
 Flushed: TypeAlias = Callable[[], Position | None]
@@ -23,26 +24,6 @@ Flushed: TypeAlias = Callable[[], Position | None]
 not known yet."""
 
 log = logging.getLogger(__name__)
-
-
-class Flush:
-    """A flush that has begun, in a thread beside: a disk or a service that hangs can be left."""
-
-    def __init__(self, call: Callable[[], Position]) -> None:
-        self.answer: Future[Position] = Future()
-        self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
-        self._thread.start()
-
-    def over(self, wait_s: float) -> bool:
-        """Whether it has come back, within this time."""
-        self._thread.join(wait_s)
-        return self.answer.done()
-
-    def _run(self, call: Callable[[], Position]) -> None:
-        try:
-            self.answer.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised where the answer is read
-            self.answer.set_exception(error)
 
 
 class SinkWriter:
@@ -128,19 +109,21 @@ class SinkWriter:
         flush = self.start_flush()
         return partial(self.settle, flush, self.flush_timeout_s)
 
-    def start_flush(self) -> Flush | None:
-        """Begin to flush; it has to be settled before the sink is called. None: it is lost."""
-        return None if self.error is not None else Flush(self.sink.flush)
+    def start_flush(self) -> Future[Position] | None:
+        """Begin to flush; it has to be settled before the sink is called. None: it is lost.
 
-    def settle(self, flush: Flush | None, wait_s: float = 0.0) -> Position | None:
+        In a thread beside: a disk or a service that hangs can be left.
+        """
+        return None if self.error is not None else beside(self.sink.flush)
+
+    def settle(self, flush: Future[Position] | None, wait_s: float = 0.0) -> Position | None:
         """Where the sink stands behind a flush; it is lost if that is not over by now."""
         if flush is None:
             return None
-        if not flush.over(wait_s):
-            reason = f"flush() did not come back within {self.flush_timeout_s:g} s"
-            self.leave(reason, flush.answer)
+        if not is_over(flush, wait_s):
+            self.leave(f"flush() did not come back within {self.flush_timeout_s:g} s", flush)
             return None
-        return self._try(flush.answer.result)
+        return self._try(flush.result)
 
     def finish(self, end: StreamEnd) -> None:
         """Tell the sink how the stream ended."""

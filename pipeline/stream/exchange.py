@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from pipeline.accounting import StreamAccount
@@ -16,6 +17,7 @@ from pipeline.stages import Outcome, Position, Sink, Status, StreamEnd
 from pipeline.stream.checkpoint import KnownSinks
 from pipeline.stream.progress import Progress
 from pipeline.stream.settings import SinkPlan
+from pipeline.threads import beside
 
 Opened: TypeAlias = Mapping[str, tuple[Sink, Position]]
 """By name: the sink, and where it stands with nothing in it."""
@@ -132,9 +134,8 @@ class SinkExchange:
         self._progress.expect(dict.fromkeys(sink.name for sink in come), union)
         while not self._progress.expected():
             yield None
-        opening: Future[Opened] = Future()
+        opening = beside(partial(_open, maker, come))  # a destination may be slow
         opening.add_done_callback(lambda _: self._wake())
-        threading.Thread(target=_open, args=(maker, come, opening), daemon=True).start()
         try:
             while not opening.done():
                 yield None
@@ -150,19 +151,14 @@ class SinkExchange:
             yield None
 
 
-def _open(maker: SinkMaker, sinks: Sequence[SinkPlan], answer: Future[Opened]) -> None:
-    """In a thread beside: a destination may be slow."""
-    try:
-        with ExitStack() as undo:
-            opened = maker.open(sinks)
-            for _, sink in opened:
-                undo.callback(sink.close)
-            found = {name: (sink, sink.flush()) for name, sink in opened}
-            undo.pop_all()
-    except BaseException as error:  # noqa: BLE001 - told by whoever asked for it
-        answer.set_exception(error)
-    else:
-        answer.set_result(found)
+def _open(maker: SinkMaker, sinks: Sequence[SinkPlan]) -> Opened:
+    with ExitStack() as undo:
+        opened = maker.open(sinks)
+        for _, sink in opened:
+            undo.callback(sink.close)
+        found = {name: (sink, sink.flush()) for name, sink in opened}
+        undo.pop_all()
+    return found
 
 
 def _result(opening: Future[Opened]) -> Opened:

@@ -20,7 +20,9 @@ def slow(deliver: Make, held: Make) -> Callable[..., Any]:
         delivery = deliver(held(holds="nothing"), ListSink(), **more)
         delivery.publish(0)
         assert delivery.publisher.flush() == {"s0": {"count": 1}, "s1": {"count": 1}}
-        delivery.hanging, delivery.good = (way.sink for way in delivery.publisher._ways.values())
+        delivery.hanging, delivery.good = (
+            way.writer.sink for way in delivery.publisher._ways.values()
+        )
         delivery.hanging.holds = "flush"
         return delivery
 
