@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Row, Select, Table, select, tuple_
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Row, Select, Table, select, tuple_
 
 from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
 from pipeline.formats import tables
 from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS
 from pipeline.readers.contract import Records, Wanted
-from pipeline.sinks.sql import answered
+from pipeline.sinks.sql import Database
 
 _FRAMES_AT_ONCE = 200
 _POLL_S = 0.5
@@ -26,43 +24,27 @@ _BEGINNING = (-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Database:
-    """Where records are."""
-
-    engine: Engine
-    where: str
-    """As messages call it."""
-    told: Callable[[DBAPIError], Exception]
-    """What an error of it means."""
-    hang_up: Callable[[Connection], None] | None = None
-    """Breaks off what a connection waits for; None: that is not needed."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Asked:
     """A connection to a database, over which it is asked."""
 
     connection: Connection
-    database: _Database
+    database: Database
 
     def all(self, question: Select[Any]) -> list[Row[Any]]:
         """The answer as of now: a transaction of its own.
 
         Raises:
-            Unreachable: there is none in time.
+            NotSent: there is none.
         """
-        where, hang_up = self.database.where, self.database.hang_up
-        with answered(self.connection, where, hang_up), self.connection.begin():
+        with self.database.transaction(self.connection):
             return list(self.connection.execute(question).all())
 
 
 def read_sqlite(wanted: Wanted) -> Records:
     """Of a database file, which is not written to."""
-    from pipeline.sinks import sqlite
+    from pipeline.sinks.sqlite import database_of
 
-    path = str(wanted.target.path)
-    engine = sqlite.engine_of(path, read_only=True)
-    return _records(wanted, _Database(engine, path, partial(sqlite.told, path)))
+    return _records(wanted, database_of(str(wanted.target.path), read_only=True))
 
 
 def read_postgresql(wanted: Wanted) -> Records:
@@ -71,22 +53,18 @@ def read_postgresql(wanted: Wanted) -> Records:
     Raises:
         ConfigError: the password is not where the URL says.
     """
-    from pipeline.sinks import postgresql
+    from pipeline.sinks.postgresql import database_of
     from pipeline.sinks.services import place_of
 
-    place, schema = place_of(wanted.target), wanted.target.options["schema"]
-    engine = postgresql.engine_of(place).execution_options(schema_translate_map={None: schema})
-    where = f"{place}/{place.path}"
-    told, hang_up = partial(postgresql.told, place), postgresql.hang_up
-    return _records(wanted, _Database(engine, where, told, hang_up))
+    return _records(wanted, database_of(place_of(wanted.target), wanted.target.options["schema"]))
 
 
-def _records(wanted: Wanted, database: _Database) -> Records:
+def _records(wanted: Wanted, database: Database) -> Records:
     """Yield the records of one run after the other, and of each what has come since."""
     last: dict[int, tuple[int, int]] = {}
     ended: set[int] = set()
     try:
-        with closing(database.engine.connect()) as connection:
+        with closing(database.connect()) as connection:
             asked = _Asked(connection, database)
             _check_version(asked)
             while True:
@@ -102,8 +80,6 @@ def _records(wanted: Wanted, database: _Database) -> Records:
                     return
                 yield None
                 wanted.pause(_POLL_S)
-    except DBAPIError as error:
-        raise SourceError(f"cannot read records: {database.told(error)}") from error
     except NotSent as error:
         raise SourceError(f"cannot read records: {error}") from error
     finally:

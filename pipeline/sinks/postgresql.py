@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from functools import partial
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -16,7 +17,7 @@ from pipeline.delivery.client import NotSent, Rejected, Unreachable, Unwelcome
 from pipeline.delivery.service import ServiceSink
 from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.sinks.services import ServicePlace, open_service, place_of
-from pipeline.sinks.sql import CALL_S, SqlClient
+from pipeline.sinks.sql import CALL_S, Database, SqlClient
 
 CONNECT_S = 5
 _NOT_US = ("28", "3D", "3F", "42")
@@ -32,8 +33,8 @@ _SAID_WITHOUT_CODE = {
 """What is said while a connection is made has no code."""
 
 
-def engine_of(place: ServicePlace) -> Engine:
-    """Connections to a database; what is not answered in time is given up by the server, too."""
+def database_of(place: ServicePlace, schema: str) -> Database:
+    """A database of a server, which gives up what is not answered in time, too."""
     tls: dict[str, Any] = {"sslmode": "prefer"}
     if place.tls is not None:
         tls = {"sslmode": "verify-full", "sslrootcert": place.tls.known or "system"}
@@ -52,10 +53,13 @@ def engine_of(place: ServicePlace) -> Engine:
             **tls,
         )
 
-    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
+    engine = engine.execution_options(schema_translate_map={None: schema})
+    where = f"{place}/{place.path}"
+    return Database(engine, where, partial(_told, place), _hang_up, schema)
 
 
-def told(place: ServicePlace, error: DBAPIError) -> NotSent:
+def _told(place: ServicePlace, error: DBAPIError) -> NotSent:
     """What an error of PostgreSQL means."""
     said = str(error.orig).partition("\n")[0].rpartition("failed: ")[2]
     message, code = f"{place}/{place.path}: {said}", getattr(error.orig, "sqlstate", None) or ""
@@ -76,7 +80,7 @@ def told(place: ServicePlace, error: DBAPIError) -> NotSent:
     return Unreachable(message)
 
 
-def hang_up(connection: Connection) -> None:
+def _hang_up(connection: Connection) -> None:
     """End a connection to a server that does not answer, whoever waits for it."""
     with contextlib.suppress(Exception):
         file = os.dup(connection.connection.dbapi_connection.fileno())  # type: ignore[union-attr]
@@ -86,17 +90,9 @@ def hang_up(connection: Connection) -> None:
 
 def open_postgresql(target: SinkTarget) -> ServiceSink:
     """Open `postgresql://USER@HOST:PORT/DATABASE`."""
-    place = place_of(target)
-    schema, selection = target.options["schema"], selection_of(target).in_columns()
-    client = _PostgresqlClient(
-        engine_of(place),
-        f"{place}/{place.path}",
-        selection,
-        told=lambda error: told(place, error),
-        hang_up=hang_up,
-        schema=schema,
-    )
-    return open_service(target, client, selection)
+    database = database_of(place_of(target), target.options["schema"])
+    selection = selection_of(target).in_columns()
+    return open_service(target, _PostgresqlClient(database, selection), selection)
 
 
 class _PostgresqlClient(SqlClient):

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +14,13 @@ from sqlalchemy import Connection, Engine, Table, case, inspect, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from pipeline.delivery.client import Message, NotSent, Rejected, Unreachable, Unwelcome
+from pipeline.delivery.client import (
+    Message,
+    NotSent,
+    Unreachable,
+    Unwelcome,
+    together_or_each,
+)
 from pipeline.formats import tables
 from pipeline.formats.selected import Selection
 from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS, TRACKS
@@ -24,43 +31,60 @@ _INSERT: dict[str, Callable[[Table], Any]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
-Diagnosis = Callable[[DBAPIError], NotSent]
 
 
-@contextmanager
-def answered(
-    connection: Connection, where: str, hang_up: Callable[[Connection], None] | None
-) -> Iterator[None]:
-    """What is asked inside is given up when it takes too long.
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where tables are, written or read; what goes wrong with it is a `NotSent`."""
 
-    Args:
-        connection: over which it is asked.
-        where: the database, as messages call it.
-        hang_up: breaks off what the connection waits for, from another thread; None: it need not.
+    engine: Engine
+    where: str
+    """As messages call it."""
+    told: Callable[[DBAPIError], NotSent]
+    """What an error of it means."""
+    hang_up: Callable[[Connection], None] | None = None
+    """Breaks off what a connection waits for, from another thread; None: that is not needed."""
+    schema: str | None = None
+    """The tables are in it; None: the database knows no such thing."""
 
-    Raises:
-        Unreachable: there was no answer in time.
-    """
-    if hang_up is None:
-        yield
-        return
-    late = threading.Event()
+    def connect(self) -> Connection:
+        """A connection to it.
 
-    def give_up() -> None:
-        late.set()
-        hang_up(connection)
+        Raises:
+            NotSent: there is none to be had.
+        """
+        try:
+            return self.engine.connect()
+        except DBAPIError as error:
+            raise self.told(error) from error
 
-    watch = threading.Timer(CALL_S, give_up)
-    watch.daemon = True
-    watch.start()
-    try:
-        yield
-    except DBAPIError as error:
-        if late.is_set():
-            raise Unreachable(f"{where}: no answer within {CALL_S:g} s") from error
-        raise
-    finally:
-        watch.cancel()
+    @contextmanager
+    def transaction(self, connection: Connection) -> Iterator[None]:
+        """What is asked inside is one transaction, given up when it takes too long.
+
+        Raises:
+            NotSent: there was no answer in time, or the database refuses.
+        """
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            if self.hang_up is not None:
+                self.hang_up(connection)
+
+        watch = threading.Timer(CALL_S, give_up)
+        watch.daemon = True
+        if self.hang_up is not None:
+            watch.start()
+        try:
+            with connection.begin():
+                yield
+        except DBAPIError as error:
+            if late.is_set():
+                raise Unreachable(f"{self.where}: no answer within {CALL_S:g} s") from error
+            raise self.told(error) from error
+        finally:
+            watch.cancel()
 
 
 class SqlClient:
@@ -70,55 +94,27 @@ class SqlClient:
     in its row of `runs`, and is changed in the transaction that adds the frames.
 
     Args:
-        engine: of the database; closed here.
-        where: the database, as messages call it.
+        database: its engine is closed here.
         selection: what records have; the other columns are NULL.
-        told: what an error of it means.
-        hang_up: breaks off what a connection waits for, from another thread.
-        schema: the tables are in it; None: the database knows no such thing.
     """
 
     batch = 64
 
-    def __init__(
-        self,
-        engine: Engine,
-        where: str,
-        selection: Selection,
-        *,
-        told: Diagnosis,
-        hang_up: Callable[[Connection], None] | None = None,
-        schema: str | None = None,
-    ) -> None:
-        if schema is not None:
-            engine = engine.execution_options(schema_translate_map={None: schema})
-        self._engine, self._where, self._schema = engine, where, schema
-        self._told, self._hang_up = told, hang_up
+    def __init__(self, database: Database, selection: Selection) -> None:
+        self._database, self._where, self._schema = database, database.where, database.schema
         self._keys = None if selection == Selection() else selection.keys
         self._connection: Connection | None = None
-        self._insert = _INSERT[engine.dialect.name]
+        self._insert = _INSERT[database.engine.dialect.name]
 
     def connect(self) -> None:
         """See that the database is there, and make the tables where there are none."""
-        try:
-            self._connection = self._engine.connect()
-            with self._transaction() as connection:
-                self._prepare(connection)
-        except DBAPIError as error:
-            raise self._told(error) from error
+        self._connection = connection = self._database.connect()
+        with self._database.transaction(connection):
+            self._prepare(connection)
 
     def send(self, batch: Sequence[Message]) -> None:
-        """Add the rows of each message, all in one transaction."""
-        try:
-            with self._transaction() as connection:
-                for run, messages in groupby(batch, lambda message: message.key.partition(":")[0]):
-                    self._take(connection, run, list(messages))
-        except DBAPIError as error:
-            told = self._told(error)
-            if isinstance(told, Rejected) and len(batch) > 1:
-                self._send_singly(batch)
-            else:
-                raise told from error
+        """Add the rows of each message, all in one transaction; singly where one is refused."""
+        together_or_each(batch, self._send)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -126,25 +122,14 @@ class SqlClient:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
-        self._engine.dispose()
+        self._database.engine.dispose()
 
-    def _send_singly(self, batch: Sequence[Message]) -> None:
-        """One of them is refused: those before it are taken."""
-        for number, message in enumerate(batch):
-            try:
-                self.send([message])
-            except NotSent as error:
-                error.acknowledged = number
-                raise
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """A transaction that is given up when it takes too long."""
+    def _send(self, batch: Sequence[Message]) -> None:
         connection = self._connection
-        if connection is None:
-            raise Unreachable(f"{self._where}: not connected")
-        with answered(connection, self._where, self._hang_up), connection.begin():
-            yield connection
+        assert connection is not None  # noqa: S101 - the courier connects first
+        with self._database.transaction(connection):
+            for run, messages in groupby(batch, lambda message: message.key.partition(":")[0]):
+                self._take(connection, run, list(messages))
 
     def _prepare(self, connection: Connection) -> None:
         names = inspect(connection).get_table_names(schema=self._schema)

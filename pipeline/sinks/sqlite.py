@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -15,7 +16,7 @@ from pipeline.delivery.service import ServiceSink
 from pipeline.sinks.files import prepare_folder
 from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.sinks.services import open_service
-from pipeline.sinks.sql import SqlClient
+from pipeline.sinks.sql import Database, SqlClient
 
 BUSY_S = 5.0
 """How long one that writes waits for another."""
@@ -26,8 +27,8 @@ _NOT_THIS_FILE = ("NOTADB", "CANTOPEN", "READONLY", "PERM", "AUTH", "CORRUPT", "
 _NOT_THIS_MESSAGE = ("TOOBIG", "CONSTRAINT", "MISMATCH", "RANGE")
 
 
-def engine_of(path: str, *, read_only: bool = False) -> Engine:
-    """Connections to a database file.
+def database_of(path: str, *, read_only: bool = False) -> Database:
+    """A database in a file.
 
     Written is with a log beside it (WAL), so that readers and one writer do not wait for each
     other; a transaction begins as one that writes, and is on the disk when it is over.
@@ -48,10 +49,10 @@ def engine_of(path: str, *, read_only: bool = False) -> Engine:
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
-    return engine
+    return Database(engine, path, partial(_told, path))
 
 
-def told(path: str, error: DBAPIError) -> NotSent:
+def _told(path: str, error: DBAPIError) -> NotSent:
     """What an error of SQLite means."""
     original: Any = error.orig
     kind = str(getattr(original, "sqlite_errorname", "")).removeprefix("SQLITE_")
@@ -74,5 +75,4 @@ def open_sqlite(target: SinkTarget) -> ServiceSink:
     path = str(target.path)
     prepare_folder(target, target.path.parent)
     selection = selection_of(target).in_columns()
-    client = SqlClient(engine_of(path), path, selection, told=lambda error: told(path, error))
-    return open_service(target, client, selection)
+    return open_service(target, SqlClient(database_of(path), selection), selection)
