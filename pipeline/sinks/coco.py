@@ -7,15 +7,16 @@ from pipeline.formats import coco
 from pipeline.formats.image_ids import read_image_ids
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
+from pipeline.sinks.counted import CountedFile
 from pipeline.sinks.files import OutputFile
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position, StreamEnd
+from pipeline.stages import Position
 
 _HEAD = b"[\n"
 _TAIL = b"\n]\n"
 
 
-class CocoSink:
+class CocoSink(CountedFile):
     """Lossless and in order; for a file source the same bytes after any crash and rerun.
 
     `image_id` is the frame index, counted from 0, or with `images` the id a data set gives the
@@ -25,20 +26,20 @@ class CocoSink:
     have a place in this format.
     """
 
+    counted = ("records", "rows")
+
     def __init__(self, file: OutputFile, *, images: str | None = None) -> None:
-        self._file = file
+        super().__init__(file)
         self._images = images
         self._ids = None if images is None else read_image_ids(images)
-        self._frames = 0
-        self._rows = 0
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Append the rows of a frame."""
         self._file.begin()
         if rows := coco.dumps_rows(result, self._image_id(result)):
-            self._file.append((b",\n" if self._rows else b"") + rows)
-        self._rows += len(result.instances)
-        self._frames += 1
+            self._file.append((b",\n" if self._counts["rows"] else b"") + rows)
+        self._counts["rows"] += len(result.instances)
+        self._counts["records"] += 1
 
     def _image_id(self, result: FrameResult) -> int | None:
         if self._ids is None:
@@ -52,35 +53,11 @@ class CocoSink:
             )
         return found
 
-    def flush(self) -> Position:
-        """Wait until the rows are on the disk."""
-        self._file.begin()  # nothing of an older run is behind this position
-        self._file.sync()
-        return self._file.position(records=self._frames, rows=self._rows)
-
-    def check_resume(self, position: Position) -> None:
-        """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position, "records", "rows")
-
-    def resume(self, position: Position) -> None:
-        """Cut the file back to the rows that were there at `position`."""
-        self._file.resume(position)
-        self._frames, self._rows = position["records"], position["rows"]
-
     def resume_keeping(self, position: Position) -> None:
         """Cut the file back to its last whole row."""
         kept = self._file.resume(position, whole=_rows_in)
-        self._frames = position["records"]
-        self._rows = position["rows"] + kept.count(b"\n{")
-
-    def finish(self, end: StreamEnd) -> None:
-        """A run without instances is an empty list, not an empty file."""
-        if not self._file.never_began(end):
-            self._file.begin()
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
+        rows = position["rows"] + kept.count(b"\n{")
+        self._counts = {"records": position["records"], "rows": rows}
 
 
 def _rows_in(rest: bytes) -> int:

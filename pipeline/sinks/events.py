@@ -11,13 +11,14 @@ from pipeline.events.log import EventLog
 from pipeline.formats import jsonl
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
+from pipeline.sinks.counted import CountedFile
 from pipeline.sinks.files import OutputFile
 from pipeline.sinks.jsonl import whole_records
 from pipeline.sinks.schemes import SinkTarget, log_of
 from pipeline.stages import Position, StreamEnd
 
 
-class EventsSink:
+class EventsSink(CountedFile):
     """Every event once, in order; for a file source the same bytes after any crash and rerun.
 
     The lines of a frame are handed to the kernel together by `write`. A camera that comes back
@@ -29,9 +30,8 @@ class EventsSink:
     """
 
     def __init__(self, file: OutputFile, log: EventLog) -> None:
-        self._file = file
+        super().__init__(file)
         self._log = log
-        self._records = 0
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Append what this frame brought.
@@ -48,14 +48,12 @@ class EventsSink:
         self._append(told.events)
 
     def flush(self) -> Position:
-        """Wait until the lines are on the disk."""
-        self._file.begin()  # nothing of an older run is behind this position
-        self._file.sync()
-        return self._file.position(records=self._records, log=self._log.state())
+        """Wait until the lines are on the disk; the tracks that are there belong to it."""
+        return {**super().flush(), "log": self._log.state()}
 
     def check_resume(self, position: Position) -> None:
         """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position, "records")
+        super().check_resume(position)
         if "log" not in position:
             raise ConfigError(
                 f"{self._file.path}: cannot be resumed, the last checkpoint knows of no events; "
@@ -65,9 +63,8 @@ class EventsSink:
     def resume(self, position: Position) -> None:
         """Cut the file back to the lines that were there at `position`."""
         self.check_resume(position)
-        self._file.resume(position)
+        super().resume(position)
         self._log.restore(position["log"])
-        self._records = position["records"]
 
     def resume_keeping(self, position: Position) -> None:
         """Cut the file back to its last whole event, and know what all of them told."""
@@ -76,7 +73,7 @@ class EventsSink:
         self._log.restore(position["log"])
         for line in kept:
             self._log.adopt(json.loads(line))
-        self._records = position["records"] + len(kept)
+        self._counts["records"] = position["records"] + len(kept)
 
     def finish(self, end: StreamEnd) -> None:
         """Append the ends of what is still there, and the end record."""
@@ -84,14 +81,10 @@ class EventsSink:
             self._append(self._log.end("stream"))
             self._file.append(jsonl.dumps(end) + b"\n")
 
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
-
     def _append(self, events: Sequence[dict[str, Any]]) -> None:
         if events:
             self._file.append(b"".join(jsonl.dumps(event) + b"\n" for event in events))
-            self._records += len(events)
+            self._counts["records"] += len(events)
 
 
 def open_events(target: SinkTarget) -> EventsSink:

@@ -36,15 +36,11 @@ class OutputFile:
         """Bytes of the pieces written; the tail is not counted."""
         self._head, self._tail = head, tail
         self._error: SinkError | None = None
-        self._began = False
+        self.began = False
+        """Something was written or resumed; before, an older file may still stand there."""
         self._folder_synced = False
         prepare_folder(target, self.path.parent)
         self._fd, self._created = _open(self.path, overwrite=target.overwrite)
-
-    @property
-    def began(self) -> bool:
-        """True once something was written or resumed; before, an older file may still stand."""
-        return self._began
 
     def never_began(self, end: StreamEnd) -> bool:
         """Whether the stream failed before there was anything to write.
@@ -52,12 +48,12 @@ class OutputFile:
         Then no file is made, so that nothing stands in the way of the next try, and an older one
         that was to be overwritten stays.
         """
-        return not self._began and end.outcome.status is Status.FAILED
+        return not self.began and end.outcome.status is Status.FAILED
 
     def begin(self) -> None:
         """Drop what an older run left; done by the first `append` if not before, or resumed."""
-        if not self._began:
-            self._began = True
+        if not self.began:
+            self.began = True
             self._cut(0)
             if self._head or self._tail:
                 self.append(self._head)
@@ -68,7 +64,7 @@ class OutputFile:
         Raises:
             SinkError: it cannot be cut.
         """
-        self._began, self.size = True, 0
+        self.began, self.size = True, 0
         try:
             self._cut(0)
         except OSError as error:
@@ -131,7 +127,7 @@ class OutputFile:
         kept = rest[: whole(rest)] if whole is not None else b""
         size += len(kept)
         if size:
-            self._began = True
+            self.began = True
             self.size = size
             try:
                 self._cut(size)
@@ -176,7 +172,7 @@ class OutputFile:
 
     def close(self) -> None:
         """Let go of the file; one that was made here and never written is removed."""
-        if self._created and not self._began:
+        if self._created and not self.began:
             self.remove()
         if self._fd >= 0:
             os.close(self._fd)  # also ends the lock

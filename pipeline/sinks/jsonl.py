@@ -6,12 +6,13 @@ from pipeline.formats import jsonl
 from pipeline.formats.selected import Selection
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
+from pipeline.sinks.counted import CountedFile
 from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget, selection_of
 from pipeline.stages import Position, StreamEnd
 
 
-class JsonlSink:
+class JsonlSink(CountedFile):
     """Lossless and in order; for a file source the same bytes after any crash and rerun.
 
     Each line is handed to the kernel by `write`, so that a killed process loses none it wrote;
@@ -20,43 +21,23 @@ class JsonlSink:
     """
 
     def __init__(self, file: OutputFile, selection: Selection) -> None:
-        self._file = file
+        super().__init__(file)
         self._selection = selection
-        self._records = 0
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Append the record of a frame."""
         self._file.append(self._selection.dumps(result) + b"\n")
-        self._records += 1
-
-    def flush(self) -> Position:
-        """Wait until the lines are on the disk."""
-        self._file.begin()  # nothing of an older run is behind this position
-        self._file.sync()
-        return self._file.position(records=self._records)
-
-    def check_resume(self, position: Position) -> None:
-        """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position, "records")
-
-    def resume(self, position: Position) -> None:
-        """Cut the file back to the lines that were there at `position`."""
-        self._file.resume(position)
-        self._records = position["records"]
+        self._counts["records"] += 1
 
     def resume_keeping(self, position: Position) -> None:
         """Cut the file back to its last whole record of a frame."""
         kept = self._file.resume(position, whole=whole_records)
-        self._records = position["records"] + kept.count(b"\n")
+        self._counts["records"] = position["records"] + kept.count(b"\n")
 
     def finish(self, end: StreamEnd) -> None:
         """Append the end record."""
         if not self._file.never_began(end):
             self._file.append(jsonl.dumps(end) + b"\n")
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
 
 
 def whole_records(rest: bytes) -> int:

@@ -6,12 +6,13 @@ from pipeline.errors import SinkError
 from pipeline.formats import mots
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
+from pipeline.sinks.counted import CountedFile
 from pipeline.sinks.files import OutputFile, whole_lines
 from pipeline.sinks.schemes import SinkTarget
-from pipeline.stages import Position, StreamEnd
+from pipeline.stages import Position
 
 
-class MotsSink:
+class MotsSink(CountedFile):
     """Lossless and in order; for a file source the same bytes after any crash and rerun.
 
     One line `frame id class height width rle` for each instance. Masks are made disjoint, the
@@ -24,9 +25,8 @@ class MotsSink:
     """
 
     def __init__(self, file: OutputFile, *, start: int = 0) -> None:
-        self._file = file
+        super().__init__(file)
         self._start = start
-        self._frames = 0
 
     def write(self, result: FrameResult, picture: Picture) -> None:
         """Append the lines of a frame.
@@ -42,37 +42,13 @@ class MotsSink:
             )
         lines = mots.lines(found, frame=result.index + self._start)
         self._file.append("".join(f"{line}\n" for line in lines).encode("ascii"))
-        self._frames += 1
-
-    def flush(self) -> Position:
-        """Wait until the lines are on the disk."""
-        self._file.begin()  # nothing of an older run is behind this position
-        self._file.sync()
-        return self._file.position(records=self._frames)
-
-    def check_resume(self, position: Position) -> None:
-        """Whether this is the file of `position`, with all that was there."""
-        self._file.check_resume(position, "records")
-
-    def resume(self, position: Position) -> None:
-        """Cut the file back to the lines that were there at `position`."""
-        self._file.resume(position)
-        self._frames = position["records"]
+        self._counts["records"] += 1
 
     def resume_keeping(self, position: Position) -> None:
         """Cut the file back to its last whole line."""
         kept = self._file.resume(position, whole=whole_lines)
         frames = {line.partition(b" ")[0] for line in kept.splitlines()}
-        self._frames = position["records"] + len(frames)
-
-    def finish(self, end: StreamEnd) -> None:
-        """A run without instances is an empty file."""
-        if not self._file.never_began(end):
-            self._file.begin()
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
+        self._counts["records"] = position["records"] + len(frames)
 
 
 def open_mots(target: SinkTarget) -> MotsSink:
