@@ -162,6 +162,9 @@ def test_answering_the_truth_scores_one_and_missing_half_of_a_class_scores_less(
     assert perfect["AP"] == perfect["car"] == pytest.approx(1.0)
     half = mask_ap(Oracle([truth], 1), [case])  # type: ignore[arg-type]
     assert half["AP"] == pytest.approx(51 / 101)  # 101 recall points, those up to 0.5 reached
+    nothing = mask_ap(Oracle([truth], 2), [case])  # type: ignore[arg-type]
+    assert nothing["AP"] == nothing["car"] == 0.0
+    assert "person" not in nothing, "JSON has no NaN"
 
 
 def test_the_bundled_weights_segment_a_street_they_never_saw() -> None:
