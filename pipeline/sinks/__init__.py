@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,18 +111,11 @@ def open_sink(
     if choice.leaves_out:
         sink = Chosen(sink, choice)
     if resume is not None:
-        with _closed_on_error(sink):
+        with ExitStack() as undo:
+            undo.callback(sink.close)
             sink.resume(resume)
+            undo.pop_all()
     return sink
-
-
-@contextmanager
-def _closed_on_error(sink: Sink) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        sink.close()
-        raise
 
 
 def check_sink(url: str) -> None:

@@ -12,12 +12,11 @@ from pipeline.delivery.service import service_of, state_of
 from pipeline.errors import ConfigError
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
+from pipeline.sinks.template import period_of
 from pipeline.stages import Position, Sink, StreamEnd, check_resume, resume_keeping
 
 _REMEMBERED = 4096
 """Tracks of which is known that they reached the score; the one not seen for longest goes first."""
-_EARLY_S = 1e-6
-"""A time stamp that was rounded down still is in its period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Chooser:
             self._period = self._period_of(result)
 
     def _period_of(self, result: FrameResult) -> tuple[int, int]:
-        return result.epoch, int((result.pts_s + _EARLY_S) // self._choice.every_s)
+        return period_of(result.epoch, result.pts_s, self._choice.every_s)
 
     def passing(self, result: FrameResult) -> NDArray[np.bool_]:
         """Which instances count: a track once it has reached the score, others by themselves."""

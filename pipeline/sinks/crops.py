@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,25 +27,14 @@ class CropsSink:
     Args:
         folder: where crops go.
         log: follows the tracks.
-        suffix: jpg or png.
-        quality: of JPEG, 1 to 100.
         margin: this share of the box's longer side around it.
         cutout: what is not of the mask is transparent; png only.
     """
 
     def __init__(
-        self,
-        folder: PictureFolder,
-        log: EventLog,
-        *,
-        suffix: str,
-        quality: int,
-        margin: float,
-        cutout: bool,
+        self, folder: PictureFolder, log: EventLog, *, margin: float, cutout: bool
     ) -> None:
         self._folder, self._log = folder, log
-        self._suffix = suffix
-        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == "jpg" else []
         self._margin, self._cutout = margin, cutout
         self._best: dict[int, str] = {}
         """Name of the crop of each track that is there."""
@@ -131,14 +119,8 @@ class CropsSink:
         self._old = list(position["superseded"])
 
     def _put(self, life: Life, result: FrameResult, picture: Picture) -> None:
-        name = f"{result.index:08d}-{life.track}.{self._suffix}"
         pixels = self._pixels(life, picture.image)
-        done, data = cv2.imencode(f".{self._suffix}", pixels, self._parameters)
-        if not done:
-            raise SinkError(
-                f"{self._folder.path / name}: cannot encode a picture of shape {pixels.shape}"
-            )
-        self._folder.put(name, data.tobytes())
+        name = self._folder.put(f"{result.index:08d}-{life.track}", pixels)
         if (before := self._best.get(life.track)) is not None:
             self._superseded.append(before)
         self._best[life.track] = name
@@ -168,8 +150,6 @@ def open_crops(target: SinkTarget) -> CropsSink:
     return CropsSink(
         open_folder(target),
         EventLog(update_s=0.0, gone_s=options["gone"]),
-        suffix=options["format"],
-        quality=options["quality"],
         margin=options["margin"] / 100,
         cutout=options["cutout"],
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
-
-from pipeline.errors import SinkError
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.pictures import PictureFolder, open_folder
@@ -19,24 +16,12 @@ class FramesSink:
 
     Args:
         folder: where the pictures go.
-        suffix: jpg or png.
-        quality: of JPEG, 1 to 100.
         annotated: draw the instances.
         every: write only frames whose index this divides.
     """
 
-    def __init__(
-        self,
-        folder: PictureFolder,
-        *,
-        suffix: str,
-        quality: int = 90,
-        annotated: bool = True,
-        every: int = 1,
-    ) -> None:
+    def __init__(self, folder: PictureFolder, *, annotated: bool = True, every: int = 1) -> None:
         self._folder = folder
-        self._suffix = suffix
-        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == "jpg" else []
         self._annotated = annotated
         self._every = every
         self._count = 0
@@ -52,13 +37,7 @@ class FramesSink:
         self._folder.begin()
         if result.index % self._every == 0:
             pixels = picture.annotated() if self._annotated else picture.image
-            name = f"{result.index:08d}.{self._suffix}"
-            done, data = cv2.imencode(f".{self._suffix}", pixels, self._parameters)
-            if not done:
-                raise SinkError(
-                    f"{self._folder.path / name}: cannot encode a picture of shape {pixels.shape}"
-                )
-            self._folder.put(name, data.tobytes())
+            self._folder.put(f"{result.index:08d}", pixels)
             self._count += 1
         self._last = result.index
 
@@ -98,7 +77,7 @@ class FramesSink:
     def _adopt(self, position: Position) -> None:
         self.check_resume(position)
         self._count, self._last = position["records"], position["last"]
-        self._folder.adopt(last=self._last, count=self._count, suffix=self._suffix)
+        self._folder.adopt(last=self._last, count=self._count)
 
 
 def open_frames(target: SinkTarget) -> FramesSink:
@@ -107,10 +86,6 @@ def open_frames(target: SinkTarget) -> FramesSink:
     Raises:
         ConfigError: pictures of an older run are there, or the folder cannot be made.
     """
-    return FramesSink(
-        open_folder(target),
-        suffix=target.options["format"],
-        quality=target.options["quality"],
-        annotated=target.options["annotated"],
-        every=target.options["every"],
-    )
+    options = target.options
+    folder = open_folder(target)
+    return FramesSink(folder, annotated=options["annotated"], every=options["every"])

@@ -13,7 +13,7 @@ NAME = ".maskstream-frames"
 _OURS = re.compile(r"([0-9]{8,18})(-[0-9]+)?\.(jpg|png)")
 
 
-class Listed:
+class Listed(ListFile):
     """The pictures of a folder that sinks of this kind wrote, this one and others before it.
 
     Args:
@@ -24,22 +24,13 @@ class Listed:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._list = ListFile(folder / NAME, "pictures")
-
-    @property
-    def known(self) -> bool:
-        """False: nothing was written, or by a version that kept no list."""
-        return self._list.known
-
-    def add(self, picture: Path) -> None:
-        """List a picture that is about to be written."""
-        self._list.add(picture.name.encode("ascii"))
+        super().__init__(folder / NAME, "pictures")
 
     def pictures(self) -> Iterator[tuple[Path, int]]:
         """Path and index of each, whether it is still there or not."""
-        for line in self._list.lines():
+        for line in self.lines():
             if match := _OURS.fullmatch(line.decode("ascii", "replace")):
-                yield self._list.path.with_name(match[0]), int(match[1])
+                yield self.path.with_name(match[0]), int(match[1])
 
     def has(self, picture: Path) -> bool:
         """Whether a picture is listed."""
@@ -60,15 +51,7 @@ class Listed:
 
     def adopt(self, pictures: list[Path]) -> None:
         """These are ours and no others, such as those of a version without a list."""
-        self._list.replace(picture.name.encode("ascii") for picture in pictures)
-
-    def sync(self) -> None:
-        """Make the list durable."""
-        self._list.sync()
-
-    def close(self) -> None:
-        """Let go of the list."""
-        self._list.close()
+        self.replace(picture.name.encode("ascii") for picture in pictures)
 
 
 def unfinished(picture: Path) -> Path:

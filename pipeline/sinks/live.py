@@ -21,7 +21,8 @@ from pipeline.results import FrameResult
 from pipeline.secrets import Secret, SecretRef, remember
 from pipeline.sinks.fitting import even, fit
 from pipeline.sinks.h264 import check_encoder, encoder_options, with_codec
-from pipeline.sinks.outgoing import TIMESCALE, Coding, Destination, NotOut, Outgoing
+from pipeline.sinks.mp4 import TIMESCALE
+from pipeline.sinks.outgoing import Coding, Destination, NotOut, Outgoing
 from pipeline.sinks.relay import Relay, program
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.sinks.services import place_of

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SinkError
 from pipeline.secrets import Secret, scrub
+from pipeline.sinks.mp4 import TIMESCALE
 from pipeline.sinks.relay import Relay
 from pipeline.sinks.tls import Tls, distrust
 
-TIMESCALE = 90_000
 CONNECT_S = SILENT_S = 5.0
 """How long it may take to get through; how long a server of RTMP may take nothing."""
 _PORTS = {"rtsps": 322, "rtmps": 443}

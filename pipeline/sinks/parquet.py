@@ -21,12 +21,11 @@ from pipeline.sinks.files import check_position, prepare_folder, sync_folder, wr
 from pipeline.sinks.journal import NAME as JOURNAL
 from pipeline.sinks.journal import Journal
 from pipeline.sinks.schemes import SinkTarget, selection_of
+from pipeline.sinks.template import period_of
 from pipeline.stages import Position, Status, StreamEnd
 
 _NAME = re.compile(r"part-[0-9]{8,18}\.parquet")
 _UNFINISHED = ".maskstream-part"
-_EARLY_S = 1e-6
-"""A time stamp that was rounded down still is in its period."""
 _PART_BYTES = 64 << 20
 """A part ends behind so much JSON, whatever its options say."""
 
@@ -69,7 +68,7 @@ class ParquetSink:
             SinkError: it cannot be written.
         """
         self._begin()
-        period = self._period_of(result.epoch, result.pts_s)
+        period = period_of(result.epoch, result.pts_s, self._roll_s)
         if self._journal.count and period != self._period:
             self._roll()
         record = self._selection.record(result)
@@ -152,10 +151,7 @@ class ParquetSink:
         for line in self._journal.lines():
             record = json.loads(line)
             self._add(record)
-            self._period = self._period_of(record["epoch"], record["pts_s"])
-
-    def _period_of(self, epoch: int, pts_s: float) -> tuple[int, int]:
-        return epoch, int((pts_s + _EARLY_S) // self._roll_s)
+            self._period = period_of(record["epoch"], record["pts_s"], self._roll_s)
 
     def _add(self, record: dict[str, Any]) -> None:
         """Put a record into the part that is being written."""

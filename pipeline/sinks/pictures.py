@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import ConfigError, SinkError
 from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
 from pipeline.sinks.listed import Listed, called_alike, unfinished
@@ -28,10 +32,14 @@ class PictureFolder:
 
     Args:
         path: exists, and belongs to one source alone.
+        suffix: jpg or png.
+        quality: of JPEG, 1 to 100.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, suffix: str, quality: int = 90) -> None:
         self.path = path
+        self._suffix = suffix
+        self._parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == "jpg" else []
         self.began = False
         """Something was written or resumed; before, pictures of an older run may stand there."""
         self._listed = Listed(path)
@@ -49,24 +57,27 @@ class PictureFolder:
             )
         self.resume(-1)
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a picture.
+    def put(self, stem: str, pixels: NDArray[np.uint8]) -> str:
+        """Write a picture; the name of its file.
 
         Args:
-            name: begins with the frame's index, eight digits or more.
-            data: of the whole file.
+            stem: begins with the frame's index, eight digits or more.
+            pixels: uint8 (H, W, 3) BGR, or (H, W, 4) with transparency.
 
         Raises:
             SinkFull: the disk is full.
-            SinkError: it cannot be written, or a picture of another's has its name.
+            SinkError: it cannot be encoded or written, or a picture of another's has its name.
         """
-        path = self.path / name
+        path = self.path / f"{stem}.{self._suffix}"
         part = unfinished(path)
+        done, data = cv2.imencode(path.suffix, pixels, self._parameters)
+        if not done:
+            raise SinkError(f"{path}: cannot encode a picture of shape {pixels.shape}")
         self._refuse_foreign(path, part)
         try:
-            self._listed.add(path)
+            self._listed.add(path.name.encode("ascii"))
             part.unlink(missing_ok=True)
-            part.write_bytes(data)
+            part.write_bytes(data.tobytes())
             os.replace(part, path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -75,6 +86,7 @@ class PictureFolder:
         self._unsynced.append(path)
         if len(self._unsynced) >= _UNSYNCED:
             self.sync()
+        return path.name
 
     def remove(self, names: Iterable[str]) -> None:
         """Take pictures away that were written here."""
@@ -122,12 +134,12 @@ class PictureFolder:
         except OSError as error:
             raise write_error(self.path, error) from error
 
-    def adopt(self, *, last: int, count: int, suffix: str) -> None:
+    def adopt(self, *, last: int, count: int) -> None:
         """Take what a checkpoint from before there was a list speaks of, if it is all there."""
         if self._listed.known:
             return
         alike = sorted(called_alike(self.path), key=lambda found: found[1])
-        ours = [p for p, i in alike if i <= last and p.suffix == f".{suffix}"]
+        ours = [p for p, i in alike if i <= last and p.suffix == f".{self._suffix}"]
         if ours and len(ours) == count:
             self._listed.adopt(ours)
 
@@ -160,4 +172,5 @@ def open_folder(target: SinkTarget) -> PictureFolder:
             f"{folder}: holds pictures already; use --overwrite to replace them or name another "
             "folder"
         )
-    return PictureFolder(folder)
+    options = target.options
+    return PictureFolder(folder, suffix=options["format"], quality=options["quality"])

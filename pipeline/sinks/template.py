@@ -15,7 +15,12 @@ _DIRECTIVES = tuple("YmdHMSjyf")
 _LATEST_S = 253_402_300_799.0
 """The last second of the year 9999; there are no names behind it."""
 EARLY_S = 1e-6
-"""A time stamp that was rounded down still is in its second."""
+"""A time stamp that was rounded down still is in its second, or period."""
+
+
+def period_of(epoch: int, pts_s: float, length_s: float) -> tuple[int, int]:
+    """The period of the source's own time that a frame is in: its epoch, and the number there."""
+    return epoch, int((pts_s + EARLY_S) // length_s)
 
 
 def moment(at_s: float) -> datetime:

@@ -16,7 +16,7 @@ from pipeline.masks import Masks
 from pipeline.picture import Picture
 from pipeline.render.pictures import make_picture as drawn_picture
 from pipeline.results import FrameResult
-from pipeline.sinks import frames
+from pipeline.sinks import pictures
 from pipeline.sinks.chosen import Choice, Chosen
 from pipeline.stages import Sink
 from pipeline.testing import ListSink
@@ -70,7 +70,7 @@ def test_a_picture_that_cannot_be_encoded_is_an_error(
     make_picture: MakePicture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(frames.cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
+    monkeypatch.setattr(pictures.cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
     sink = open_for_test(f"frames:{tmp_path}")
     with pytest.raises(SinkError, match=r"00000001\.jpg: cannot encode a picture of shape"):
         sink.write(make_result(1), make_picture(1))
