@@ -146,14 +146,7 @@ def place_of(state_dir: str) -> StatePlace:
         return StatePlace(LOCAL, state_dir)
     url = _parsed(state_dir)
     module, _, name = _OPENED_BY[url.scheme.name].partition(":")
-    target = SinkTarget(
-        *(url.scheme.name, url.location, "", url.options),
-        source_id="",
-        run="",
-        labels={},
-        fps_hint=None,
-        overwrite=False,
-    )
+    target = SinkTarget(url.scheme.name, url.location, "", url.options)
     try:
         store, prefix = getattr(import_module(module), name)(target)
     except ConfigError as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from pipeline.catalogue import Catalogue, Entry
+from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
 from pipeline.formats import jsonl
 from pipeline.formats.encoded import EXTRA, decoded
@@ -112,6 +113,27 @@ class UnderWay:
     def over(self) -> bool:
         """Whether something was there, and all of it has ended."""
         return bool(self._going) and not any(self._going.values())
+
+
+class Closed(Protocol):
+    """What is let go of."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+@contextmanager
+def over(client: Closed) -> Iterator[None]:
+    """Read over a connection, which is closed at the end.
+
+    Raises:
+        SourceError: what was asked of it was not answered.
+    """
+    try:
+        with closing(client):
+            yield
+    except NotSent as error:
+        raise SourceError(f"cannot read records: {error}") from error
 
 
 def each_once(found: Records) -> Records:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import Message
 
-from pipeline.delivery.client import NotSent, Unreachable
-from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
+from pipeline.delivery.client import Unreachable
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, over, record_in
 from pipeline.sinks.kafka import OF_CONNECTIONS, TIMEOUT_S, KafkaClient, client_of
 
 _WAIT_S = 1.0
@@ -94,25 +92,22 @@ def read_kafka(wanted: Wanted) -> Records:
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
     at_end, under_way = listener.at_end, UnderWay(wanted.source)
-    with closing(listener):
-        try:
-            listener.connect()
-            while True:
-                message = listener.next()
-                if message is None:
-                    yield None
-                    continue
-                if message.error() is not None:
-                    at_end.add(message.partition() or 0)
-                else:
-                    at_end.discard(message.partition() or 0)
-                    if wanted.source in (None, (message.key() or b"").decode(errors="replace")):
-                        record = record_in(message.value() or b"", wanted)
-                        if under_way.takes(record):
-                            yield record
-                if at_end == listener.partitions:
-                    if under_way.over or not wanted.follow:
-                        return
-                    yield None
-        except NotSent as error:
-            raise SourceError(f"cannot read records: {error}") from error
+    with over(listener):
+        listener.connect()
+        while True:
+            message = listener.next()
+            if message is None:
+                yield None
+                continue
+            if message.error() is not None:
+                at_end.add(message.partition() or 0)
+            else:
+                at_end.discard(message.partition() or 0)
+                if wanted.source in (None, (message.key() or b"").decode(errors="replace")):
+                    record = record_in(message.value() or b"", wanted)
+                    if under_way.takes(record):
+                        yield record
+            if at_end == listener.partitions:
+                if under_way.over or not wanted.follow:
+                    return
+                yield None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Protocol
 
-from pipeline.delivery.client import NotSent
-from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, record_in
+from pipeline.readers.contract import Records, UnderWay, Wanted, each_once, over, record_in
 
 
 class Listener(Protocol):
@@ -38,18 +35,15 @@ def heard(wanted: Wanted, listener: Listener) -> Records:
 
 def _heard(wanted: Wanted, listener: Listener) -> Records:
     under_way = UnderWay(wanted.source)
-    with closing(listener):
-        try:
-            listener.connect()
-            while True:
-                body = listener.next()
-                if body is not None:
-                    record = record_in(body, wanted)
-                    if under_way.takes(record):
-                        yield record
-                elif under_way.over or not wanted.follow:
-                    return
-                if not listener.waiting:
-                    yield None
-        except NotSent as error:
-            raise SourceError(f"cannot read records: {error}") from error
+    with over(listener):
+        listener.connect()
+        while True:
+            body = listener.next()
+            if body is not None:
+                record = record_in(body, wanted)
+                if under_way.takes(record):
+                    yield record
+            elif under_way.over or not wanted.follow:
+                return
+            if not listener.waiting:
+                yield None

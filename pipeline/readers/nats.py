@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from nats import errors
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
-from pipeline.delivery.client import NotSent
-from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, UnderWay, Wanted, record_in
+from pipeline.readers.contract import Records, UnderWay, Wanted, over, record_in
 from pipeline.sinks.nats import TIMEOUT_S, NatsClient
 from pipeline.sinks.services import place_of
 
@@ -59,21 +55,18 @@ def read_nats(wanted: Wanted) -> Records:
 
 def _records(wanted: Wanted, listener: _Listener) -> Records:
     under_way = UnderWay(wanted.source)
-    with closing(listener):
-        try:
-            listener.connect()
-            while True:
-                message = listener.next()
-                if message is not None:
-                    record = record_in(message.data, wanted)
-                    if under_way.takes(record):
-                        yield record
-                    if message.metadata.num_pending:
-                        continue
-                    if under_way.over:
-                        return
-                if not wanted.follow:
+    with over(listener):
+        listener.connect()
+        while True:
+            message = listener.next()
+            if message is not None:
+                record = record_in(message.data, wanted)
+                if under_way.takes(record):
+                    yield record
+                if message.metadata.num_pending:
+                    continue
+                if under_way.over:
                     return
-                yield None
-        except NotSent as error:
-            raise SourceError(f"cannot read records: {error}") from error
+            if not wanted.follow:
+                return
+            yield None

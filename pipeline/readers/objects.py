@@ -6,13 +6,11 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
-from pipeline.readers.contract import Records, Wanted
+from pipeline.readers.contract import Records, Wanted, over
 from pipeline.readers.lines import parsed
 from pipeline.reading import lines_of
 from pipeline.sinks.objects import BEGIN, LAST, SUFFIX, Store, folder_of
@@ -46,29 +44,26 @@ def _records(wanted: Wanted, bucket: Store, prefix: str) -> Records:
     """Yield the records of one run after the other, and of each what has come since."""
     began: dict[str, datetime] = {}
     last: dict[str, str] = {}
-    with closing(bucket):
-        try:
-            while True:
-                for run in _runs(bucket, prefix, wanted.source):
-                    if run not in began:
-                        began[run] = bucket.made_at(f"{run}/{BEGIN}")
-                for run in sorted(began, key=lambda run: (began[run], run)):
-                    for name in bucket.names(run, last.get(run, "")):
-                        if name.endswith(SUFFIX):
-                            yield from _lines(bucket, f"{run}/{name}")
-                            last[run] = name
-                if not (began or wanted.follow):
-                    raise SourceError(
-                        f"{bucket.where}: cannot read records: there is no run of "
-                        f"{wanted.source or 'any source'} below {prefix!r}"
-                    )
-                ended = began and all(last.get(run) == LAST for run in began)
-                if ended or not wanted.follow:
-                    return
-                yield None
-                wanted.pause(_POLL_S)
-        except NotSent as error:
-            raise SourceError(f"cannot read records: {error}") from error
+    with over(bucket):
+        while True:
+            for run in _runs(bucket, prefix, wanted.source):
+                if run not in began:
+                    began[run] = bucket.made_at(f"{run}/{BEGIN}")
+            for run in sorted(began, key=lambda run: (began[run], run)):
+                for name in bucket.names(run, last.get(run, "")):
+                    if name.endswith(SUFFIX):
+                        yield from _lines(bucket, f"{run}/{name}")
+                        last[run] = name
+            if not (began or wanted.follow):
+                raise SourceError(
+                    f"{bucket.where}: cannot read records: there is no run of "
+                    f"{wanted.source or 'any source'} below {prefix!r}"
+                )
+            ended = began and all(last.get(run) == LAST for run in began)
+            if ended or not wanted.follow:
+                return
+            yield None
+            wanted.pause(_POLL_S)
 
 
 def _runs(bucket: Store, prefix: str, source: str | None) -> Iterator[str]:

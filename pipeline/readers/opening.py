@@ -69,8 +69,4 @@ def _target(sink: SinkUrl, source: str | None, shown: str) -> SinkTarget:
         root=sink.root,
         options=sink.options,
         source_id=source or "",
-        run="",
-        labels={},
-        fps_hint=None,
-        overwrite=False,
     )

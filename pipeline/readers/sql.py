@@ -11,11 +11,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Row, Select, Table, select, tuple_
 
-from pipeline.delivery.client import NotSent
 from pipeline.errors import SourceError
 from pipeline.formats import tables
 from pipeline.formats.tables import FRAMES, INSTANCES, MADE, RUNS
-from pipeline.readers.contract import Records, Wanted
+from pipeline.readers.contract import Records, Wanted, over
 from pipeline.sinks.sql import Database
 
 _FRAMES_AT_ONCE = 200
@@ -63,27 +62,22 @@ def _records(wanted: Wanted, database: Database) -> Records:
     """Yield the records of one run after the other, and of each what has come since."""
     last: dict[int, tuple[int, int]] = {}
     ended: set[int] = set()
-    try:
-        with closing(database.connect()) as connection:
-            asked = _Asked(connection, database)
-            _check_version(asked)
-            while True:
-                runs = _runs(asked, wanted.source)
-                for run in runs:
-                    for found in _behind(asked, run, last.get(run.id, _BEGINNING)):
-                        last[run.id] = found["epoch"], found["frame"]
-                        yield found
-                    if run.end_record is not None and run.id not in ended:
-                        ended.add(run.id)
-                        yield json.loads(run.end_record)
-                if not wanted.follow or (runs and all(run.id in ended for run in runs)):
-                    return
-                yield None
-                wanted.pause(_POLL_S)
-    except NotSent as error:
-        raise SourceError(f"cannot read records: {error}") from error
-    finally:
-        database.engine.dispose()
+    with over(database), closing(database.connect()) as connection:
+        asked = _Asked(connection, database)
+        _check_version(asked)
+        while True:
+            runs = _runs(asked, wanted.source)
+            for run in runs:
+                for found in _behind(asked, run, last.get(run.id, _BEGINNING)):
+                    last[run.id] = found["epoch"], found["frame"]
+                    yield found
+                if run.end_record is not None and run.id not in ended:
+                    ended.add(run.id)
+                    yield json.loads(run.end_record)
+            if not wanted.follow or (runs and all(run.id in ended for run in runs)):
+                return
+            yield None
+            wanted.pause(_POLL_S)
 
 
 def _check_version(asked: _Asked) -> None:

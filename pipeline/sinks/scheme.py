@@ -53,12 +53,12 @@ class SinkTarget:
     root: str
     """The folder that `location` must not leave, whatever the source is called."""
     options: Mapping[str, Any]
-    source_id: str
-    run: str
-    labels: Mapping[int, str]
-    fps_hint: float | None
+    source_id: str = ""
+    run: str = ""
+    labels: Mapping[int, str] = field(default_factory=dict)
+    fps_hint: float | None = None
     """Frames a second, roughly; for rate control only, never for time."""
-    overwrite: bool
+    overwrite: bool = False
     """True: what lies there is replaced at the first write, or continued by `resume`."""
     events: bool = False
     """Events are sent instead of frames."""

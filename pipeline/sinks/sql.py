@@ -58,6 +58,10 @@ class Database:
         except DBAPIError as error:
             raise self.told(error) from error
 
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
     @contextmanager
     def transaction(self, connection: Connection) -> Iterator[None]:
         """What is asked inside is one transaction, given up when it takes too long.
@@ -122,7 +126,7 @@ class SqlClient:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
-        self._database.engine.dispose()
+        self._database.close()
 
     def _send(self, batch: Sequence[Message]) -> None:
         connection = self._connection

@@ -25,7 +25,7 @@ def target(
 ) -> SinkTarget:
     return SinkTarget(
         scheme="jsonl", location=str(path), root=str(root or Path(path).parent), options={},
-        source_id="gate", run="r", labels={}, fps_hint=None, overwrite=overwrite,
+        source_id="gate", run="r", overwrite=overwrite,
     )  # fmt: skip
 
 

@@ -42,7 +42,6 @@ def test_it_keeps_what_a_sink_promises(tmp_path: Path) -> None:
             options={**url.options, "segment": 0.3},  # the kit's stream is short
             source_id="cam",
             run="run",
-            labels={},
             fps_hint=10.0,
             overwrite=overwrite,
         )
