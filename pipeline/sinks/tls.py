@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_TRUSTED = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/cert.pem", "/etc/ssl/cert.pem")
+from pipeline.authorities import system_ca
+
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
@@ -25,7 +25,7 @@ class Tls:
     @property
     def known(self) -> str | None:
         """The file of who is trusted, for libraries that do not find the system's by themselves."""
-        return self.ca_file or next(filter(os.path.exists, _TRUSTED), None)
+        return self.ca_file or system_ca()
 
     def context(self) -> ssl.SSLContext:
         """For clients that speak TLS through Python.

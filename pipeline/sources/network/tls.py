@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass
 
+from pipeline.authorities import system_ca
 from pipeline.errors import ConfigError
 from pipeline.reading import read_small
 
 _MAX_CA_BYTES = 10_000_000
-_SYSTEM_CA = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
-    "/etc/ssl/ca-bundle.pem",  # SUSE
-    "/etc/ssl/cert.pem",  # macOS and others
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +44,12 @@ class Trust:
         """What FFmpeg is told; by itself it checks nothing."""
         if not self.verify:
             return {"tls_verify": "0"}
-        known = self.ca_file or _system_ca()
+        known = self.ca_file or system_ca()
         return {"tls_verify": "1", **({"ca_file": known} if known else {})}
 
     def context(self) -> ssl.SSLContext:
         """The same for Python's own connections."""
-        context = ssl.create_default_context(cafile=self.ca_file or _system_ca())
+        context = ssl.create_default_context(cafile=self.ca_file or system_ca())
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -68,9 +62,3 @@ class Trust:
             f"its certificate is not trusted ({error.verify_message.rstrip('.')}); name it in "
             "tls_ca_file, or set tls_verify: false to take whoever answers"
         )
-
-
-def _system_ca() -> str | None:
-    """The certificates this system trusts; PyAV's own FFmpeg may look for them elsewhere."""
-    places = (ssl.get_default_verify_paths().cafile, *_SYSTEM_CA)
-    return next((place for place in places if place and os.path.isfile(place)), None)

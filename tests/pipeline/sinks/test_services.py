@@ -23,9 +23,6 @@ def target(url: str) -> SinkTarget:
         options=parsed.options,
         source_id="gate",
         run="r",
-        labels={},
-        fps_hint=None,
-        overwrite=False,
     )
 
 
@@ -84,3 +81,13 @@ def test_distrust_is_found_wherever_a_client_has_put_it() -> None:
     )
     assert distrust(wrapped(ssl.SSLEOFError(8, "EOF occurred"))) is None
     assert distrust(ConnectionRefusedError(111, "refused")) is None
+
+
+def test_trusted_is_who_the_system_trusts_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own.pem"
+    own.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(own))
+    assert Tls().known == str(own)
+    assert Tls(ca_file="another.pem").known == "another.pem"
