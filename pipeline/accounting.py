@@ -76,9 +76,9 @@ class StreamCounts:
 
     def __add__(self, later: StreamCounts) -> StreamCounts:
         """This and a later incarnation of the same stream, or another stream, together."""
-        return StreamCounts(
+        return replace(
+            later,
             source_id=later.source_id or self.source_id,
-            state=later.state,
             captured=self.captured + later.captured,
             published=self.published + later.published,
             dropped=added(self.dropped, later.dropped),
@@ -97,11 +97,6 @@ class StreamCounts:
                 name: self.sinks.get(name, SinkCounts()) + later.sinks.get(name, SinkCounts())
                 for name in [*self.sinks, *(n for n in later.sinks if n not in self.sinks)]
             },
-            changed=later.changed,
-            agreed=later.agreed,
-            model=later.model,
-            why=later.why,
-            every_frame=later.every_frame,
         )
 
     def never_below(self, shown: StreamCounts) -> StreamCounts:
@@ -146,10 +141,6 @@ class StreamCounts:
 
 def _larger(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
     return {cause: max(a.get(cause, 0), b.get(cause, 0)) for cause in sorted({*a, *b})}
-
-
-def _nothing() -> int:
-    return 0
 
 
 class StreamAccount:
@@ -296,11 +287,6 @@ class StreamAccount:
                 published=self._published,
                 dropped=dict(sorted(self._dropped.items())),
                 failed=dict(sorted(self._failed.items())),
-                buffered=self._places.get("buffered", _nothing)(),
-                window=self._places.get("window", _nothing)(),
-                in_hand=self._places.get("in_hand", _nothing)(),
-                decode_errors=self._places.get("decode_errors", _nothing)(),
-                reconnects=self._places.get("reconnects", _nothing)(),
                 stages={s: Histogram(tuple(self._buckets[s]), self._sums[s]) for s in STAGES},
                 sinks={n: tally.counts() for n, tally in self._sinks.items() if not tally.gone},
                 changed=self.changed,
@@ -308,4 +294,5 @@ class StreamAccount:
                 model=self.model,
                 why=why,
                 every_frame=self.every_frame,
+                **{name: count() for name, count in self._places.items()},
             )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+Key = TypeVar("Key", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,6 @@ class Tally:
         )
 
 
-def added(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+def added(a: Mapping[Key, int], b: Mapping[Key, int]) -> dict[Key, int]:
     """The sums of two counts, by cause."""
-    return {cause: a.get(cause, 0) + b.get(cause, 0) for cause in sorted({*a, *b})}
+    return {cause: a.get(cause, 0) + b.get(cause, 0) for cause in sorted(set(a) | set(b))}

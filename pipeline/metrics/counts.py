@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
 
 from pipeline.accounting import StreamCounts
+from pipeline.tally import added
 
 WORKER_STATES = ("starting", "ready", "lost", "waiting", "leaving", "resting")
 """`lost`: it died or hung and is being replaced, or its restarts are used up; `waiting`: no machine
@@ -46,16 +46,14 @@ class WorkerCounts:
 
     def __add__(self, later: WorkerCounts) -> WorkerCounts:
         """This and a later life of the same worker; state, load, buckets, GPU are the later's."""
-        return WorkerCounts(
+        return replace(
+            later,
             worker=later.worker or self.worker,
-            state=later.state,
             restarts=self.restarts + later.restarts,
             waiting=later.waiting,
-            batches=_added(self.batches, later.batches),
-            failed=_added(self.failed, later.failed),
+            batches=added(self.batches, later.batches),
+            failed=added(self.failed, later.failed),
             busy_s=self.busy_s + later.busy_s,
-            buckets=later.buckets,
-            gpu=later.gpu,
         )
 
     @property
@@ -78,10 +76,3 @@ class RunCounts:
         """Whether a segment worker is there and every stream has begun."""
         waiting = any(stream.state == "starting" for stream in self.streams)
         return any(w.state == "ready" for w in self.workers) and not waiting
-
-
-Key = TypeVar("Key", bound=str | int)
-
-
-def _added(a: Mapping[Key, int], b: Mapping[Key, int]) -> dict[Key, int]:
-    return {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}

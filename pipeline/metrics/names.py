@@ -196,38 +196,8 @@ GPU_MEMORY_TOTAL = Metric(
 )
 BUILD = Metric("maskstream_build_info", "gauge", ("version",), "Always 1; says which version runs")
 
-METRICS: tuple[Metric, ...] = (
-    CAPTURED,
-    PUBLISHED,
-    DROPPED,
-    FAILED,
-    IN_FLIGHT,
-    STAGE,
-    DECODE_ERRORS,
-    RECONNECTS,
-    STREAM_UP,
-    STREAM_STATE,
-    STREAM_RESTARTS,
-    SINK_OFFERED,
-    SINK_DELIVERED,
-    SINK_DROPPED,
-    SINK_FAILED,
-    SINK_QUEUED,
-    SINK_UP,
-    SINK_SPOOLED,
-    WORKER_UP,
-    WORKER_STATE,
-    WORKER_RESTARTS,
-    WORKER_WAITING,
-    WORKER_FAILED,
-    WORKER_BUSY,
-    BATCH_SIZE,
-    WORKER_BUCKETS,
-    GPU_USE,
-    GPU_MEMORY_USED,
-    GPU_MEMORY_TOTAL,
-    BUILD,
-)
+METRICS = tuple(one for one in globals().values() if isinstance(one, Metric))
+"""The table, in the order above."""
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Upper bounds of the batch size histogram."""
