@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline import assemble, descriptors, models
 from pipeline.accounting import StreamAccount, StreamCounts
+from pipeline.arrays import Image
 from pipeline.errors import ConfigError, MaskstreamError, in_one_line
 from pipeline.metrics.counts import RunCounts
 from pipeline.models import WeightsFile
@@ -123,14 +124,9 @@ class LocalRun(ControlledRun):
         self._lineup.close()
 
     def _bring(self, number: int, ready: Prepared) -> ModelInfo:
-        model, workers = ready.plan.model, self._plan.workers
-        serving = Serving(
-            _patiently(workers, model, lambda: _warm(self._load(model, ready.weights))),
-            trial=[np.zeros((*TRIAL_SIZE, 3), np.uint8)],
-            max_batch=workers.max_batch,
-            max_wait_s=workers.max_wait_s,
-            gpu=gauge(model.device),
-        )
+        model, trial = ready.plan.model, np.zeros((*TRIAL_SIZE, 3), np.uint8)
+        load = partial(self._load, model, ready.weights)
+        serving = _serving(self._plan.workers, model, lambda: _warm(load()), trial)
         self._lineup.bring(number, serving)
         try:
             if not _loaded(serving, told=lambda: self._closed is not None):
@@ -163,11 +159,16 @@ class LocalRun(ControlledRun):
         self._threads.pop(source_id).join()
 
 
-def _patiently(workers: WorkersPlan, model: ModelPlan, load: Loader) -> Loader:
-    """How a model is made; one that may hang is not waited for without end."""
-    if not models.named(model.name).family.may_hang:
-        return load
-    return lambda: Patient(load, workers.batch_timeout_s)
+def _serving(workers: WorkersPlan, model: ModelPlan, load: Loader, *trial: Image) -> Serving:
+    """The thread around a model; one that may hang is not waited for without end."""
+    may_hang = models.named(model.name).family.may_hang
+    return Serving(
+        (lambda: Patient(load, workers.batch_timeout_s)) if may_hang else load,
+        trial=trial,
+        max_batch=workers.max_batch,
+        max_wait_s=workers.max_wait_s,
+        gpu=gauge(model.device),
+    )
 
 
 def _warm(segmenter: Segmenter) -> Segmenter:
@@ -208,17 +209,9 @@ def run_local(
     stop, abort = stop or threading.Event(), abort or threading.Event()
     with ExitStack() as stack:
         ready = prepare(stack.enter_context(driving(plan)))
-        workers = ready.plan.workers
-        serving = Serving(
-            _patiently(
-                workers,
-                ready.plan.model,
-                lambda: assemble.build_segmenter(ready.plan.model, ready.weights),
-            ),
-            max_batch=workers.max_batch,
-            max_wait_s=workers.max_wait_s,
-            gpu=gauge(ready.plan.model.device),
-        )
+        model = ready.plan.model
+        load = partial(assemble.build_segmenter, model, ready.weights)
+        serving = _serving(ready.plan.workers, model, load)
         stack.callback(serving.leave)
         if not _loaded(serving, told=lambda: stop.is_set() or abort.is_set()):
             why = (STOP if stop.is_set() else ABORT).reason

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Protocol
 
 import cv2
@@ -252,16 +253,8 @@ def open_live(target: SinkTarget) -> LiveSink:
         raise ConfigError(f"sink {place}: {error}") from error
     if key is not None:
         remember(key)
-    destination = Destination(
-        scheme=place.scheme,
-        host=place.host,
-        port=place.port,
-        path=place.path,
-        username=place.username,
-        password=place.password,
-        key=None if key is None else Secret(key),
-        tls=place.tls,
-    )
+    of_place = {field.name: getattr(place, field.name) for field in fields(place)}
+    destination = Destination(**of_place, key=None if key is None else Secret(key))
     relay = _relay_of(target, destination) if place.scheme == "srt" else None
     options = with_codec(options)
     own = encoder_options(options)

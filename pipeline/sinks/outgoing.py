@@ -29,7 +29,8 @@ from pipeline.errors import SinkError
 from pipeline.secrets import Secret, scrub
 from pipeline.sinks.mp4 import TIMESCALE
 from pipeline.sinks.relay import Relay
-from pipeline.sinks.tls import Tls, distrust
+from pipeline.sinks.services import ServicePlace
+from pipeline.sinks.tls import distrust
 
 CONNECT_S = SILENT_S = 5.0
 """How long it may take to get through; how long a server of RTMP may take nothing."""
@@ -47,18 +48,11 @@ class NotOut(SinkError):
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(ServicePlace):
     """Where pictures are sent; its text holds neither password nor key."""
 
-    scheme: str
-    host: str
-    port: int | None
-    path: str
-    username: str | None = None
-    password: Secret | None = None
     key: Secret | None = None
     """Comes behind the path."""
-    tls: Tls | None = None
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host_and_port}" + (f"/{self.path}" if self.path else "")
@@ -70,12 +64,6 @@ class Destination:
             who += f":{quote(self.password.reveal(), safe='')}"
         key = "" if self.key is None else f"/{self.key.reveal()}"
         return f"{self.scheme}://{who}{'@' if who else ''}{self.host_and_port}/{self.path}{key}"
-
-    @property
-    def host_and_port(self) -> str:
-        """As a URL has them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port is None else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,14 @@ class ServicePlace:
             password=Secret(word) if word else None,
         )
 
-    def __str__(self) -> str:
+    @property
+    def host_and_port(self) -> str:
+        """As a URL has them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port is None else f":{self.port}")
+        return host if self.port is None else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host_and_port}"
 
 
 def place_of(target: SinkTarget) -> ServicePlace:

@@ -212,7 +212,7 @@ def test_a_notice_is_white_on_a_dark_band_at_the_upper_edge() -> None:
 
 
 def test_an_address_shows_neither_password_nor_key() -> None:
-    address = Destination("rtmp", "tv", 1935, "live/gate", "me", Secret("p/w"), Secret("k3y"))
+    address = Destination("rtmp", "tv", 1935, "live/gate", "me", Secret("p/w"), key=Secret("k3y"))
     assert str(address) == "rtmp://tv:1935/live/gate"
     assert address.reveal() == "rtmp://me:p%2Fw@tv:1935/live/gate/k3y"
     assert str(Destination("rtsp", "::1", None, "a")) == "rtsp://[::1]/a"
