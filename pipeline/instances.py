@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,16 +62,11 @@ class Instances:
             rows = np.asarray(rows)
             rows = rows if rows.size else np.zeros(0, np.int64)
         index = np.arange(len(self))[rows]
-        return Instances(
-            boxes=self.boxes[index],
-            scores=self.scores[index],
-            class_ids=self.class_ids[index],
-            masks=self.masks[index],
-            track_ids=None if self.track_ids is None else self.track_ids[index],
-            predicted=None if self.predicted is None else self.predicted[index],
-            embeddings=None if self.embeddings is None else self.embeddings[index],
-            keypoints=None if self.keypoints is None else self.keypoints[index],
-        )
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            chosen[field.name] = None if values is None else values[index]
+        return Instances(**chosen)
 
     def with_tracks(self, track_ids: NDArray[np.int64]) -> Instances:
         """The same instances under these track ids, shape (N,)."""

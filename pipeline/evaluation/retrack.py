@@ -242,12 +242,14 @@ def _mot_frame(
 def _write(output: Path, format: str, steps: Iterator[_Step], source: Path) -> None:
     try:
         with whole(output, overwrite=True) as part:
-            if format == "mots":
-                mots.write_mots(part, ((step.number, step.instances) for step in steps))
-            elif format == "mot":
-                mot.write_mot(part, ((step.number, step.instances) for step in steps))
-            else:
+            if format == "jsonl":
                 _write_records(part, steps, jsonl.read_run(source).end)
+                return
+            lines = mots.lines if format == "mots" else mot.lines
+            with part.open("w", encoding="ascii") as file:
+                for step in steps:
+                    found = lines(step.instances, frame=step.number)
+                    file.writelines(f"{line}\n" for line in found)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written: {error.strerror}") from error
 

@@ -7,7 +7,7 @@ visibility.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,20 +73,8 @@ def read_mot(path: str | Path, *, unique_ids: bool = True, ordered: bool = False
     return table
 
 
-def write_mot(path: str | Path, frames: Iterable[tuple[int, Instances]]) -> None:
-    """Write results: `frame,id,x,y,w,h,score,-1,-1,-1`.
-
-    Args:
-        path: the file.
-        frames: frame number as it should be written, and its instances with track ids.
-    """
-    with Path(path).open("w", encoding="ascii") as file:
-        for number, instances in frames:
-            file.writelines(line + "\n" for line in lines(instances, frame=number))
-
-
 def lines(instances: Instances, *, frame: int) -> Iterator[str]:
-    """The lines of one frame; instances without an id get -1."""
+    """The lines of a frame, `frame,id,x,y,w,h,score,-1,-1,-1`; without an id it is -1."""
     ids = instances.track_ids
     for row, (x1, y1, x2, y2) in enumerate(instances.boxes.astype(np.float64).tolist()):
         track = -1 if ids is None else int(ids[row])
