@@ -7,7 +7,6 @@ A part is a file of records that says of itself that it is one, so that its fold
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.errors import ConfigError
 from pipeline.formats import jsonl
 from pipeline.formats.exchange import Assumed, understood
 from pipeline.formats.selected import ALWAYS, OF_INSTANCES
+from pipeline.paths import sync
 from pipeline.reading import open_regular
 from pipeline.results import FrameResult
 
@@ -82,8 +82,7 @@ class Writer:
         if end is not None:
             self._said[_END] = jsonl.dumps(end).decode()
         self.close()
-        with self._path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(self._path)
 
     def close(self) -> None:
         """Close the file, which is whole then; twice is fine."""

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from pipeline.errors import ConfigError
+from pipeline.paths import sync
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def whole(output: Path, *, overwrite: bool, folder: bool = False) -> Iterator[Pa
             part.mkdir()
         yield part
         if not folder:
-            _sync(part)
+            sync(part)
         refuse_existing(output, overwrite=overwrite)
         if not folder:
             refuse_no_file(output)
@@ -90,12 +90,7 @@ class Spool:
     def __enter__(self) -> Spool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def add(self, piece: bytes) -> int:
@@ -114,11 +109,3 @@ class Spool:
         """All pieces, one behind the other."""
         self._file.seek(0)
         shutil.copyfileobj(self._file, file, 1 << 20)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.delivery.lock import FULL, lock
 from pipeline.errors import ConfigError, SinkError, SinkFull
+from pipeline.paths import sync
 from pipeline.sinks.destination import refuse_outside
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Position, Status, StreamEnd
@@ -165,7 +166,7 @@ class OutputFile:
         try:
             os.fsync(self._fd)
             if not self._folder_synced:
-                sync_folder(self.path.parent)
+                sync(self.path.parent)
                 self._folder_synced = True
         except OSError as error:
             raise write_error(self.path, error) from error
@@ -246,15 +247,6 @@ def write_error(path: Path, error: OSError) -> SinkError:
             "free some space and run again"
         )
     return SinkError(f"{path}: cannot write: {error.strerror}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _open(path: Path, *, overwrite: bool) -> tuple[int, bool]:

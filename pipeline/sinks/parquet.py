@@ -15,9 +15,10 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.formats import jsonl, parquet
 from pipeline.formats.selected import Selection
+from pipeline.paths import sync
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
-from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
+from pipeline.sinks.files import check_position, prepare_folder, write_error
 from pipeline.sinks.journal import NAME as JOURNAL
 from pipeline.sinks.journal import Journal
 from pipeline.sinks.schemes import SinkTarget, selection_of
@@ -210,7 +211,7 @@ class ParquetSink:
 
     def _sync_folder(self) -> None:
         try:
-            sync_folder(self._folder)
+            sync(self._folder)
         except OSError as error:
             raise write_error(self._folder, error) from error
 

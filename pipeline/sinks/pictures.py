@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SinkError
-from pipeline.sinks.files import check_position, prepare_folder, sync_folder, write_error
+from pipeline.paths import sync
+from pipeline.sinks.files import check_position, prepare_folder, write_error
 from pipeline.sinks.listed import Listed, called_alike, unfinished
 from pipeline.sinks.schemes import SinkTarget
 from pipeline.stages import Position
@@ -107,9 +108,8 @@ class PictureFolder:
         try:
             self._listed.sync()
             for path in self._unsynced:
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            sync_folder(self.path)
+                sync(path)
+            sync(self.path)
         except OSError as error:
             raise write_error(self.path, error) from error
         self._unsynced.clear()

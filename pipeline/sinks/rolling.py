@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import Protocol
 
 from pipeline.errors import ConfigError
+from pipeline.paths import sync
 from pipeline.picture import Picture
 from pipeline.results import FrameResult
 from pipeline.sinks.coder import Coder
-from pipeline.sinks.files import check_position, sync_folder, write_error
+from pipeline.sinks.files import check_position, write_error
 from pipeline.sinks.fitting import even
 from pipeline.sinks.fragments import FragmentFile
 from pipeline.sinks.mp4 import Sample
@@ -244,7 +245,7 @@ class RollingSink:
         self._unsynced.clear()
         try:
             self._segments.sync()
-            sync_folder(self._segments.path.parent)
+            sync(self._segments.path.parent)
         except OSError as error:
             raise write_error(self._segments.path, error) from error
 

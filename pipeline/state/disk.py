@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.paths import sync
 from pipeline.reading import read_small
 
 LARGEST_BYTES = 64 << 20
@@ -74,7 +75,7 @@ class LocalDisk:
             with contextlib.suppress(OSError):
                 os.unlink(fresh)
             raise
-        _sync_folder(folder)
+        sync(folder or ".")
 
     def write_over(self, path: str, data: bytes) -> None:
         """In place, so that there is room on a full disk too; a link is not followed."""
@@ -144,7 +145,7 @@ class LocalDisk:
             raise
         finally:
             os.unlink(fresh)
-        _sync_folder(folder)
+        sync(folder or ".")
         return lambda: os.close(fd)
 
 
@@ -156,11 +157,3 @@ def _write_new(path: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: str) -> None:
-    fd = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(fd)  # or the old name may be back after a power cut
-    finally:
-        os.close(fd)

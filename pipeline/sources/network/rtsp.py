@@ -20,7 +20,6 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
 from email.message import Message
-from types import TracebackType
 from urllib.parse import urlsplit, urlunsplit
 
 from pipeline.sources.network.address import Address
@@ -109,12 +108,7 @@ class _Look:
     def __enter__(self) -> _Look:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._socket.close()
 
     def leads_to(self) -> str | None:
