@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TypeAlias
@@ -29,6 +30,33 @@ def json_bytes(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode()
+
+
+def put_whole(
+    path: str | os.PathLike[str],
+    data: bytes,
+    *,
+    part: str | os.PathLike[str],
+    durable: bool = False,
+) -> None:
+    """Replace a file: written as `part` and then moved over it, so that nobody sees half of it.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of the part.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)  # of a killed process; a link would lead to somebody's file
+        with open(part, "xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 def sync(path: str | os.PathLike[str]) -> None:

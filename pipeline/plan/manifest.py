@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.errors import ConfigError, in_one_line
-from pipeline.paths import SOURCE_ID, json_bytes
+from pipeline.paths import SOURCE_ID, json_bytes, put_whole
 from pipeline.plan.identity import run_of_all
 from pipeline.plan.run import RunPlan
 from pipeline.reading import read_small
@@ -130,14 +130,7 @@ def write_manifest(paths: Iterable[str], values: Mapping[str, Any]) -> list[str]
         try:
             made += [new for new in _above(path) if not os.path.lexists(new)]
             os.makedirs(folder, exist_ok=True)
-            try:
-                with open(fresh, "xb") as file:
-                    file.write(data)
-                os.replace(fresh, path)
-            except OSError:
-                if os.path.exists(fresh):
-                    os.unlink(fresh)
-                raise
+            put_whole(path, data, part=fresh)
         except OSError as error:
             take_away(made)
             raise ConfigError(f"{folder}: cannot write there: {error.strerror}") from error

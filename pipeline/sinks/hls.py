@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.paths import put_whole
 from pipeline.sinks import mp4
 from pipeline.sinks.coder import open_coder
 from pipeline.sinks.files import OutputFile, prepare_folder, write_error
@@ -94,18 +94,9 @@ class Hls:
 
 def _put(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Replace a file whole."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.unlink(missing_ok=True)  # of a killed process; a link would lead to somebody's file
-        with part.open("xb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(part, path)
+        put_whole(path, data, part=path.with_name(f".{path.name}.part"), durable=durable)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise write_error(path, error) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, SinkError
-from pipeline.paths import sync
+from pipeline.paths import put_whole, sync
 from pipeline.sinks.files import check_position, prepare_folder, write_error
 from pipeline.sinks.listed import Listed, called_alike, unfinished
 from pipeline.sinks.schemes import SinkTarget
@@ -77,12 +76,8 @@ class PictureFolder:
         self._refuse_foreign(path, part)
         try:
             self._listed.add(path.name.encode("ascii"))
-            part.unlink(missing_ok=True)
-            part.write_bytes(data.tobytes())
-            os.replace(part, path)
+            put_whole(path, data.tobytes(), part=part)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
             raise write_error(path, error) from error
         self._unsynced.append(path)
         if len(self._unsynced) >= _UNSYNCED:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.paths import sync
+from pipeline.paths import put_whole, sync
 from pipeline.reading import read_small
 
 LARGEST_BYTES = 64 << 20
@@ -66,15 +66,7 @@ class LocalDisk:
         """Written beside it, then moved over it: a reader sees the old one or the new one."""
         folder, fresh = os.path.dirname(path), f"{path}.new"
         os.makedirs(folder or ".", exist_ok=True)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(fresh)  # a link or a pipe would lead somewhere else
-            _write_new(fresh, data)
-            os.replace(fresh, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
-            raise
+        put_whole(path, data, part=fresh, durable=True)
         sync(folder or ".")
 
     def write_over(self, path: str, data: bytes) -> None:
@@ -150,10 +142,3 @@ class LocalDisk:
 
 
 LOCAL = LocalDisk()
-
-
-def _write_new(path: str, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -117,14 +117,13 @@ def test_what_a_killed_process_leaves_is_known_to_be_ours(
     position = json.loads(json.dumps(sink.flush()))
     sink.close()
 
-    def die(path: Path, data: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(data[:10])
+    def die(part: Path, _: Path) -> None:
+        os.truncate(part, 10)
         raise KeyboardInterrupt
 
     dying = written(f"frames:{tmp_path}", resume=position)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", die)
+        patch.setattr(os, "replace", die)
         with pytest.raises(KeyboardInterrupt):
             dying.write(make_result(1), make_picture(1))
     dying.close()  # what the system does
