@@ -191,6 +191,8 @@ class Engine:
         proposals = propose(
             dense.heads, bucket.grid, sizes, self._proposal_rules, self._kernels.nms
         )
+        if not self._cuda:
+            proposals = proposals.shortened()
         _done(lap, "proposals")
         table = make_table(dense.levels[:-1])
         scores, deltas, proposals = self._scored(table, bucket.layout, proposals, sizes, lap)

@@ -12,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection import MaskRCNN
 
 from benchmarks.agreement import matched, near_ties, stage_errors
+from benchmarks.gpu_steps.standins import CpuCuda
 from benchmarks.reference import torchvision_masks
+from pipeline.models.mask_rcnn.engine.box_head import BoxHead
 from pipeline.models.mask_rcnn.engine.engine import Engine, mask_batch
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch, prepare
 from pipeline.models.mask_rcnn.found import Found
@@ -22,8 +24,13 @@ Images = list[np.ndarray]
 THRESHOLD = 0.1
 
 
-def engine_of(network: MaskRCNN, precision: str = "fp32", threshold: float = THRESHOLD) -> Engine:
-    return Engine(network, place("cpu", precision), score_threshold=threshold)
+def engine_of(
+    network: MaskRCNN,
+    precision: str = "fp32",
+    threshold: float = THRESHOLD,
+    cuda: CpuCuda | None = None,
+) -> Engine:
+    return Engine(network, place("cpu", precision), score_threshold=threshold, cuda=cuda)
 
 
 def run_by(engine: Engine, images: Sequence[np.ndarray], batch: int) -> list[Found]:
@@ -195,22 +202,51 @@ class Operations(TorchDispatchMode):
         ]
 
 
+def unrecorded(stage: str) -> None:
+    """Who measures stages gets no recorded graph, which copies inputs that have moved."""
+
+
 def operations(engine: Engine, batch: Batch) -> tuple[Operations, int]:
     with torch.inference_mode():
-        engine.forward(batch)  # the anchors of a bucket are made once
+        engine.forward(batch, unrecorded)  # the anchors of a bucket are made once
         with Operations() as counter:
-            results = engine.forward(batch)
+            results = engine.forward(batch, unrecorded)
     return counter, len(results.scores)
 
 
-def test_operations_depend_on_neither_batch_nor_detections_and_wait_once(
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_cpu_the_box_head_has_no_more_rows_than_quarters_that_proposals_fill(
+    precision: str, small_network: MaskRCNN, streets: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(small_network.rpn._post_nms_top_n, "testing", 10_000)  # more than there are
+    rows: list[int] = []
+    real = BoxHead.__call__
+
+    def counted(head: BoxHead, pooled: torch.Tensor, batch: int = 1) -> object:
+        rows.append(len(pooled))
+        return real(head, pooled, batch)
+
+    monkeypatch.setattr(BoxHead, "__call__", counted)
+    image = streets[0][:64, :96]
+    engine, as_on_a_gpu = (engine_of(small_network, precision, cuda=c) for c in (None, CpuCuda()))
+    (ours,), (full,) = engine.run([image]), as_on_a_gpu.run([image])
+
+    assert len({*rows[1:]}) == 1
+    assert rows[0] / rows[1] in (0.25, 0.5, 0.75)
+    assert len(ours.scores) > 20
+    assert np.array_equal(ours.boxes, full.boxes)
+    assert np.array_equal(ours.scores, full.scores)
+    assert np.array_equal(ours.probabilities, full.probabilities)
+
+
+def test_on_a_gpu_operations_depend_on_neither_batch_nor_detections_and_wait_once(
     small_network: MaskRCNN, streets: Images
 ) -> None:
     images = [image[:180, :320] for image in streets[:16]]
     (everything,) = engine_of(small_network, threshold=0.0).run(images[:1])
     counts = {}
     for threshold, batch in ((0.0, 1), (float(everything.scores[1]), 1), (0.95, 16)):
-        engine = engine_of(small_network, threshold=threshold)
+        engine = engine_of(small_network, threshold=threshold, cuda=CpuCuda())
         counter, kept = operations(
             engine, prepare(images[:batch], engine.input_rules, torch.float32)
         )

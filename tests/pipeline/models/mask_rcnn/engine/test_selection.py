@@ -68,6 +68,27 @@ def test_proposals_are_those_of_torchvision(
         assert not ours.boxes[i][~ours.valid[i]].any()
 
 
+@pytest.mark.parametrize(
+    ("filled", "rows"),
+    [
+        pytest.param((0, 0), 3, id="none"),
+        pytest.param((3, 1), 3, id="one-quarter"),
+        pytest.param((2, 4), 6, id="the-fullest-picture-counts"),
+        pytest.param((10, 9), 10, id="all"),
+    ],
+)
+def test_quarters_of_the_places_that_no_picture_fills_are_left_out(
+    filled: tuple[int, int], rows: int
+) -> None:
+    boxes = torch.arange(80.0).view(2, 10, 4)
+    valid = torch.arange(10) < torch.tensor(filled)[:, None]
+    some = Proposals(boxes, valid).shortened()
+
+    assert torch.equal(some.boxes, boxes[:, :rows])
+    assert some.boxes.is_contiguous()
+    assert torch.equal(some.valid, valid[:, :rows])
+
+
 @pytest.fixture
 def heads_of_boxes(small_network: MaskRCNN) -> Callable[..., tuple[Tensor, Tensor, Proposals]]:
     """`build(sharpness, batch)`: logits, deltas and proposals; sharp logits give few detections."""
