@@ -37,6 +37,8 @@ from pipeline.stages import Segmenter
 CLASSES = 80
 _PIXELS = 300
 """About what is to be taken off pixels of 0 to 255 for features of moderate size."""
+_REACH = 2.0
+"""In strides, of boxes on each side; without it all are empty, and nothing is found."""
 _NOBODY_S = WeightsFile("random weights", bytes(COCO_CLASSES + 1), "")
 
 
@@ -61,6 +63,7 @@ def untrained(name: str, **options: Any) -> Segmenter:
         return load_pictures(name, _file(solo, SOLO_LAYOUT.called), read_solov2, **options)
     if family == "condinst":
         condinst = CondInst(body, stride_in_1x1=True)
+        nn.init.constant_(condinst.get_parameter("distances.bias"), _REACH)
         file = _file(condinst, CONDINST_LAYOUT.called)
         return load_pictures(name, file, read_condinst, **options)
     if family in ("maskrcnn", "cascade_mask_rcnn", "pointrend"):

@@ -16,6 +16,7 @@ from pipeline.models.shared.family import Family, Model
 from pipeline.models.shared.files import (
     WeightsFile,
     is_safetensors,
+    labels_by,
     labels_for,
     safetensors_header,
 )
@@ -73,15 +74,13 @@ MODELS = (
 def labels_of_detectron2(head: str) -> Callable[[WeightsFile | None], Mapping[int, str]]:
     """Labels of files in detectron2's layout, whose class head is called so."""
 
-    def labels(file: WeightsFile | None) -> Mapping[int, str]:
-        if file is None:
-            return COCO_LABELS
-        rows = list(shapes_of(file).get(head, ()))[:1]
-        if not rows:
+    def rows(file: WeightsFile) -> int:
+        found = list(shapes_of(file).get(head, ()))[:1]
+        if not found:
             raise ModelError(f"weights {file.origin}: no {head} in it")
-        return labels_for(file, rows[0], COCO_ROWS)
+        return found[0]
 
-    return labels
+    return labels_by(rows)
 
 
 def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.onnx.reference import about, read, recognise, settle
@@ -30,13 +29,8 @@ def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
     return load_onnx(name, file, **options)
 
 
-def _labels(file: WeightsFile | None) -> Mapping[int, str]:
-    return {} if file is None else file.labels or {}
-
-
 FAMILY = Family(
     load=_load,
-    labels=_labels,
     reference=Reference(
         what="a file that ends in .onnx",
         settle=settle,

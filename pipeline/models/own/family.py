@@ -65,13 +65,8 @@ def _check(made: Any, origin: str) -> None:
         )
 
 
-def _labels(file: WeightsFile | None) -> Mapping[int, str]:
-    return {}  # nothing of theirs is run to plan a run
-
-
 FAMILY = Family(
     load=_load,
-    labels=_labels,
     may_hang=True,
     reference=Reference(
         what="a function that returns a Segmenter, as package.module:function",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +55,8 @@ def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
     return load_queries(name, file, **options)
 
 
-def _labels(file: WeightsFile | None) -> Mapping[int, str]:
-    return {} if file is None else file.labels or {}
-
-
 FAMILY = Family(
     load=_load,
-    labels=_labels,
     reference=Reference(
         what="a folder that transformers has saved, or a name on the hub such as OWNER/NAME",
         settle=settle,

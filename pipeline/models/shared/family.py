@@ -43,6 +43,11 @@ class ModelCard:
 NO_CARD = ModelCard()
 
 
+def held_labels(file: WeightsFile | None) -> Mapping[int, str]:
+    """Those that stand in or beside weights; none where nothing is said."""
+    return {} if file is None else file.labels or {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """What stands behind the colon of `--model name:reference`, where weights are no state dict.
@@ -69,7 +74,7 @@ class Family:
 
     load: Callable[..., Segmenter]
     """Called with a model's name, its weights and the options of `load_segmenter`."""
-    labels: Callable[[WeightsFile | None], Mapping[int, str]]
+    labels: Callable[[WeightsFile | None], Mapping[int, str]] = held_labels
     """Names by class id; None: of published weights, or of a model that has none."""
     needs_weights: bool = True
     wants_gpu: bool = True

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -242,6 +242,17 @@ def parse_labels(text: str, where: str) -> dict[int, str]:
     if not labels or not all(isinstance(name, str) and name for name in labels.values()):
         raise ModelError(f"{where}: every label must be a non-empty text; {expected}")
     return dict(sorted(labels.items()))
+
+
+def labels_by(
+    rows: Callable[[WeightsFile], int],
+) -> Callable[[WeightsFile | None], Mapping[int, str]]:
+    """`Family.labels` where `rows(file)`, the background included, are COCO's if they are 81."""
+
+    def labels(file: WeightsFile | None) -> Mapping[int, str]:
+        return COCO_LABELS if file is None else labels_for(file, rows(file), len(COCO_LABELS) + 1)
+
+    return labels
 
 
 def labels_for(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.models.shared.family import Family, Model
-from pipeline.models.shared.files import WeightsFile, labels_for
-from pipeline.models.shared.labels import COCO_LABELS
+from pipeline.models.shared.files import WeightsFile, labels_by
 from pipeline.models.shared.shapes import shapes_of
 from pipeline.models.shared.threads import before_torch
 from pipeline.models.solov2.card import LIGHT_R50, R50, R101
@@ -49,10 +47,8 @@ def _load(name: str, file: WeightsFile, **options: Any) -> Segmenter:
     return load_pictures(name, file, read, **options)
 
 
-def _labels(file: WeightsFile | None) -> Mapping[int, str]:
-    if file is None:
-        return COCO_LABELS
-    return labels_for(file, count_classes(shapes_of(file)) + 1, len(COCO_LABELS) + 1)
-
-
-FAMILY = Family(load=_load, labels=_labels, recognise=recognise)
+FAMILY = Family(
+    load=_load,
+    labels=labels_by(lambda file: count_classes(shapes_of(file)) + 1),
+    recognise=recognise,
+)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +20,7 @@ from pipeline.masks import Masks
 from pipeline.models.mask_rcnn.networks import build_network
 from pipeline.models.shared.files import WeightsFile, from_bytes
 from pipeline.sources import open_source
-from tests.pipeline.models.golden import state_of
+from tests.pipeline.models.golden import Folder, state_of
 
 
 @pytest.fixture(autouse=True)
@@ -86,46 +84,24 @@ def photos(shared_data: Path) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Golden:
+class Golden(Folder):
     """A published layout with reproducible random weights, and what its reference made of them."""
-
-    folder: Path
 
     @cached_property
     def state(self) -> dict[str, np.ndarray]:
         """The weights by published name, in published order."""
-        return state_of(self.folder, extras=True)
+        return state_of(self.path, extras=True)
 
     def file(self, names: dict[str, str] | None = None) -> WeightsFile:
         """The weights as a file; `names` are other names for some of them."""
         names = names or {}
         state = {names.get(key, key): value for key, value in self.state.items()}
-        return from_bytes(save_safetensors(state), self.folder.name)
-
-    def read(self, name: str) -> Any:
-        """A file of this folder, .json or .npz."""
-        path = self.folder / name
-        if path.suffix == ".npz":
-            return dict(np.load(path))
-        return json.loads(path.read_text())
-
-    @cached_property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """`<case>.<array>` of the reference."""
-        return self.read("golden.npz")
-
-    def picture(self, case: str) -> np.ndarray:
-        """uint8 (H, W, 3) BGR."""
-        return self.read("input.npz")[f"{case}.image"]
-
-    def steps(self, name: str) -> tuple[int, ...]:
-        """Of the places an array is recorded at, along the channels, rows and columns."""
-        return tuple(self.read("config.json")["subsampling"].get(name, (1, 1, 1)))
+        return from_bytes(save_safetensors(state), self.path.name)
 
     def off(self, case: str, name: str, ours: torch.Tensor) -> float:
         """How far (1, C, H, W) is from what is recorded: the largest difference."""
-        c, y, x = self.steps(name)
-        return float(np.abs(ours[0, ::c, ::y, ::x].numpy() - self.arrays[f"{case}.{name}"]).max())
+        values = self.places(name, ours[0]).numpy()
+        return float(np.abs(values - self.arrays[f"{case}.{name}"]).max())
 
     def found_again(self, case: str, found: Instances) -> tuple[int, int]:
         """How many recorded detections with a mask were found exactly, and how many there are.

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,33 +29,56 @@ from pipeline.models.mask_rcnn.engine.dense import Dense
 from pipeline.models.mask_rcnn.engine.last_head import Regions
 from pipeline.models.mask_rcnn.engine.operators.preprocess import Batch
 from pipeline.models.mask_rcnn.engine.operators.roi_align import make_layout, make_table
+from pipeline.models.shared.input_rule import InputRule
 from pipeline.models.shared.stored import StoredTensor
 
 Pool = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
-class Golden:
-    """One folder; a case is a picture, `0` or `1`."""
+class Folder:
+    """What was recorded; a case is a picture, `0` or `1`."""
 
     path: Path
 
-    def state(self, *, extras: bool = False) -> dict[str, NDArray[Any]]:
-        """The weights under their published names, with what old files hold beside them."""
-        return state_of(self.path, extras=extras)
+    def read(self, name: str) -> Any:
+        """A file of it, .json or .npz."""
+        path = self.path / name
+        return dict(np.load(path)) if path.suffix == ".npz" else json.loads(path.read_text())
 
     @cached_property
     def config(self) -> Any:
         """What the reference was told."""
-        return json.loads((self.path / "config.json").read_text())
+        return self.read("config.json")
 
     @cached_property
-    def _arrays(self) -> Any:
-        return np.load(self.path / "golden.npz")
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """`<case>.<array>` as recorded."""
+        arrays: dict[str, NDArray[Any]] = self.read("golden.npz")
+        return arrays
 
     @cached_property
-    def _inputs(self) -> Any:
-        return np.load(self.path / "input.npz")
+    def _inputs(self) -> dict[str, NDArray[Any]]:
+        inputs: dict[str, NDArray[Any]] = self.read("input.npz")
+        return inputs
+
+    def picture(self, case: str) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3) BGR."""
+        picture: NDArray[np.uint8] = self._inputs[f"{case}.image"]
+        return picture
+
+    def places(self, name: str, ours: Any) -> Any:
+        """Where an array is recorded: of a feature map (C, H, W), some channels and cells."""
+        return ours[tuple(slice(None, None, n) for n in self.config["subsampling"].get(name, ()))]
+
+
+@dataclass(frozen=True)
+class Golden(Folder):
+    """Of detectron2's and torchvision's models."""
+
+    def state(self, *, extras: bool = False) -> dict[str, NDArray[Any]]:
+        """The weights under their published names, with what old files hold beside them."""
+        return state_of(self.path, extras=extras)
 
     @cached_property
     def tolerances(self) -> dict[str, float]:
@@ -68,13 +91,8 @@ class Golden:
 
     def array(self, case: str, name: str) -> NDArray[Any]:
         """What was recorded."""
-        recorded: NDArray[Any] = self._arrays[f"{case}.{name}"]
+        recorded: NDArray[Any] = self.arrays[f"{case}.{name}"]
         return recorded
-
-    def picture(self, case: str) -> NDArray[np.uint8]:
-        """Uint8 BGR."""
-        picture: NDArray[np.uint8] = self._inputs[f"{case}.image"]
-        return picture
 
     def output_size(self, case: str) -> Size:
         """(height, width) results are asked for at."""
@@ -83,7 +101,7 @@ class Golden:
 
     def masks(self, case: str) -> Masks:
         """In the order of `boxes`."""
-        rows = json.loads((self.path / "masks.json").read_text())[case]
+        rows = self.read("masks.json")[case]
         size = self.output_size(case)
         return Masks.from_coco([{"size": list(size), "counts": r["counts"]} for r in rows], size)
 
@@ -95,9 +113,7 @@ class Golden:
             name: of the array.
             ours: the same numbers, or the whole of a feature map (C, H, W).
         """
-        values = np.asarray(ours, np.float32)
-        if name in self.config["subsampling"]:
-            values = values[tuple(slice(None, None, n) for n in self.config["subsampling"][name])]
+        values = self.places(name, np.asarray(ours, np.float32))
         recorded = self.array(case, name)
         assert values.shape == recorded.shape, (name, values.shape, recorded.shape)
         return float(np.abs(values - recorded).max()) / self.tolerances[name]
@@ -133,6 +149,21 @@ def folder_of(shared_data: Path, name: str) -> Golden:
     if not path.is_dir():
         pytest.skip(f"no recorded outputs at {path}")
     return Golden(path)
+
+
+def shapes_in(shared_data: Path, name: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a published file; the test is skipped where there is no list of them."""
+    path = shared_data / "golden" / f"{name}.json"
+    if not path.is_file():
+        pytest.skip(f"no list of published tensors at {path}")
+    return {key: tuple(shape) for key, shape, *_ in json.loads(path.read_text())["tensors"]}
+
+
+def as_it_is(golden: Folder, rule: InputRule, case: str) -> Tensor:
+    """A picture for a network, without a resize."""
+    picture = golden.picture(case)
+    rule = replace(rule, shorter=min(picture.shape[:2]), longest=4000)
+    return rule.prepare([picture], torch.float32, torch.device("cpu"))
 
 
 def stored(state: Mapping[str, NDArray[Any]]) -> dict[str, StoredTensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from pipeline.cli.app import app
 from pipeline.cli.speeds import known_speeds
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.measuring import Cost, cost, lines_of, measurable
+from pipeline.models.shared.whole_picture import PictureSegmenter
+from pipeline.models.untrained import untrained
 
 
 def test_a_model_is_measured_in_a_process_of_its_own() -> None:
@@ -22,6 +25,21 @@ def test_a_model_is_measured_in_a_process_of_its_own() -> None:
     assert found.ms > 0
     assert 0 <= found.ms_to_runs <= found.ms
     assert found.peak_mb > 20  # the weights alone
+
+
+def test_condinst_with_random_weights_finds_instances_to_measure() -> None:
+    """Detections without extent are left out before there is a mask of them."""
+    segmenter = untrained("condinst_resnet50_fpn", score_threshold=0.0, device="cpu")
+    assert isinstance(segmenter, PictureSegmenter)
+    finder = segmenter._running()
+    segmenter._runner = replace(
+        finder, input_rule=replace(finder.input_rule, shorter=96, longest=160)
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    (found,) = segmenter.segment([picture])
+    assert len(found) >= 10
+    assert len({*found.scores.tolist()}) >= 10  # a threshold leaves as many as are wanted
+    assert found.masks.areas().min() > 0
 
 
 def test_what_cannot_be_measured_says_why_and_is_no_end_of_the_others(

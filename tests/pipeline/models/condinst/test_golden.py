@@ -37,6 +37,7 @@ from pipeline.models.shared.backbone import ResNetBody
 from pipeline.models.shared.enlarging import half_pixel
 from pipeline.models.shared.layers import conv_maker
 from pipeline.models.shared.resnet import put_strides_first
+from tests.pipeline.models.golden import as_it_is
 
 CPU, CASES = torch.device("cpu"), ("0", "1")
 ROWS = np.arange(80)
@@ -83,19 +84,12 @@ class Run:
         return int(near.any(axis=1).sum())
 
 
-def prepared(golden: Any, imported: ImportedCondInst, case: str) -> Tensor:
-    """The picture as it is, without a resize."""
-    picture = golden.picture(case)
-    rule = replace(imported.input_rule, shorter=min(picture.shape[:2]), longest=4000)
-    return rule.prepare([picture], torch.float32, CPU)
-
-
 @pytest.fixture(scope="module")
 def run(golden: Callable[[str], Any]) -> Run:
     recorded = golden("adet_condinst_r50_fpn")
     with torch.inference_mode():
         imported = import_condinst("condinst_resnet50_fpn", recorded.file())
-        pixels = {case: prepared(recorded, imported, case) for case in CASES}
+        pixels = {case: as_it_is(recorded, imported.input_rule, case) for case in CASES}
         compute = CondInstDense(imported.network, CPU, torch.float32)
         return Run(recorded, imported, pixels, {case: compute(pixels[case]) for case in CASES})
 
@@ -216,12 +210,7 @@ def test_strides_in_the_other_convolution_are_seen(run: Run) -> None:
 
 def test_red_first_is_seen(run: Run) -> None:
     rule = replace(run.imported.input_rule, rgb=True)
-    assert (
-        run.golden.off(
-            "1", "input", prepared(run.golden, replace(run.imported, input_rule=rule), "1")
-        )
-        > 1
-    )
+    assert run.golden.off("1", "input", as_it_is(run.golden, rule, "1")) > 1
 
 
 def test_a_relu_that_is_missing_before_p7_is_seen(

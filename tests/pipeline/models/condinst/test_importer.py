@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pipeline.models.condinst.network import CondInst
 from pipeline.models.condinst.postprocess import ADELAIDET_SELECTION, OPENMMLAB_SELECTION
 from pipeline.models.shared.files import from_bytes
 from pipeline.models.shared.input_rule import ADELAIDET_RULE, OPENMMLAB_RULE
+from tests.pipeline.models.golden import shapes_in
 
 PUBLISHED = {
     "adet_condinst_r50_fpn/manifest": ("condinst_resnet50_fpn", ADELAIDET),
@@ -26,13 +26,6 @@ PUBLISHED = {
     "layouts/adet_condinst_r50_fpn_sem": ("condinst_resnet50_fpn", ADELAIDET),
     "layouts/mmdet_condinst_r50_fpn": ("condinst_resnet50_fpn", OPENMMLAB),
 }
-
-
-def shapes_in(shared_data: Path, name: str) -> dict[str, tuple[int, ...]]:
-    path = shared_data / "golden" / f"{name}.json"
-    if not path.is_file():
-        pytest.skip(f"no list of published tensors at {path}")
-    return {key: tuple(shape) for key, shape, *_ in json.loads(path.read_text())["tensors"]}
 
 
 @pytest.mark.parametrize(("file", "expected"), PUBLISHED.items(), ids=PUBLISHED)

@@ -17,6 +17,7 @@ from pipeline.models.solov2 import importer
 from pipeline.models.solov2.importer import import_solov2
 from pipeline.models.solov2.layout import ADELAIDET, OPENMMLAB, SOLO, layout_of, recognise
 from pipeline.models.solov2.network import SoloDesign, SoloV2
+from tests.pipeline.models.golden import shapes_in
 
 PUBLISHED = {
     "adet_solov2_r50_fpn/manifest": ("solov2_resnet50_fpn", ADELAIDET),
@@ -26,13 +27,6 @@ PUBLISHED = {
     "layouts/solo_solov2_light_448_r50_fpn": ("solov2_light_resnet50_fpn", SOLO),
     "layouts/mmdet_solov2_r50_fpn": ("solov2_resnet50_fpn", OPENMMLAB),
 }
-
-
-def shapes_in(shared_data: Path, name: str) -> dict[str, tuple[int, ...]]:
-    path = shared_data / "golden" / f"{name}.json"
-    if not path.is_file():
-        pytest.skip(f"no list of published tensors at {path}")
-    return {key: tuple(shape) for key, shape, *_ in json.loads(path.read_text())["tensors"]}
 
 
 @pytest.mark.parametrize(("file", "expected"), PUBLISHED.items(), ids=PUBLISHED)

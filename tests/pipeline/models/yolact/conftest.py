@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from pipeline.models.yolact.importer import load_network
 from pipeline.models.yolact.network import Yolact, YolactOutputs
 from pipeline.models.yolact.preprocess import SquareRule
 from pipeline.models.yolact.priors import make_priors
-from tests.pipeline.models.golden import state_of
+from tests.pipeline.models.golden import Folder, state_of
 
 MAKE = conv_maker(torch.device("cpu"), torch.float32)
 
@@ -41,43 +40,23 @@ class Stages:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(Folder):
     """One model: its file in the published layout, and what the reference says of two pictures."""
 
     name: str
-    folder: Path
-    path: str
-
-    def read(self, name: str) -> Any:
-        """A .json or .npz of the folder."""
-        path = self.folder / name
-        return np.load(path) if path.suffix == ".npz" else json.loads(path.read_text())
+    file: str
 
     @cached_property
     def network(self) -> Yolact:
         """With the weights of the file."""
-        return load_network(self.name, read_weights(self.path))
-
-    @cached_property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """`<case>.<array>` as recorded."""
-        return dict(self.read("golden.npz"))
-
-    @cached_property
-    def steps(self) -> dict[str, list[int]]:
-        """Of the places an array is recorded at: along channels, rows and columns."""
-        return self.read("config.json")["subsampling"]
+        return load_network(self.name, read_weights(self.file))
 
     @cached_property
     def tolerances(self) -> dict[str, float]:
         """Of the arrays, from the table of the folder's README."""
-        rows = [line.split("|") for line in (self.folder / "README.md").read_text().splitlines()]
+        rows = [line.split("|") for line in (self.path / "README.md").read_text().splitlines()]
         cells = [[cell.strip() for cell in row] for row in rows if len(row) == 10]
         return {c[1].strip("`"): float(c[7]) for c in cells if c[7] and c[7][0].isdigit()}
-
-    def picture(self, case: str) -> np.ndarray:
-        """uint8 (H, W, 3) BGR."""
-        return self.read("input.npz")[f"{case}.image"]
 
     def pixels(self, case: str) -> Tensor:
         """As the network sees it."""
@@ -106,9 +85,8 @@ class Recorded:
 
     def off(self, case: str, name: str, ours: Tensor) -> float:
         """How far an array is from what is recorded, in tolerances; above 1: too far."""
-        if name in self.steps:
-            c, y, x = self.steps[name]
-            ours = ours[0, ::c, ::y, ::x]
+        if name in self.config["subsampling"]:
+            ours = self.places(name, ours[0])
         recorded = self.arrays[f"{case}.{name}"]
         assert tuple(ours.shape) == recorded.shape, name
         return float(np.abs(ours.numpy() - recorded).max()) / self.tolerances[name]
@@ -146,7 +124,7 @@ def recorded(
             state = state_of(folder)
             path = tmp_path_factory.mktemp(name) / f"{name}_54_800000.pth"
             torch.save({key: torch.from_numpy(value) for key, value in state.items()}, path)
-            made[name] = Recorded(name, folder, str(path))
+            made[name] = Recorded(folder, name, str(path))
         return made[name]
 
     return of

@@ -123,10 +123,10 @@ def test_masks_are_scored_as_recorded(plus: Recorded, case: str) -> None:
 
 
 def test_a_published_file_gives_the_recorded_masks(model: Recorded) -> None:
-    assert choose(None, model.path) == (model.name, model.path)
-    assert model_labels(model.name, model.path) == COCO_LABELS
+    assert choose(None, model.file) == (model.name, model.file)
+    assert model_labels(model.name, model.file) == COCO_LABELS
     segmenter = load_segmenter(
-        model.name, weights=model.path, device="cpu", precision="fp32", score_threshold=0.0
+        model.name, weights=model.file, device="cpu", precision="fp32", score_threshold=0.0
     )
     for case in ("0", "1"):
         (found,) = segmenter.segment([model.picture(case)])
