@@ -18,7 +18,7 @@ OF_TORCH = {"tmp/torchinductor_root"}
 """A cache it makes once a machine."""
 NOTICED_AFTER_S = 4.0
 FLOWS_WITHIN_S = 30.0
-"""A machine is given up after 6 s; the rest is this machine, which is slow when it is busy."""
+"""It is 8 s where there is nothing else to do; the rest is this machine, slow when it is busy."""
 
 
 @pytest.fixture(scope="module")
