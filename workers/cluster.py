@@ -63,6 +63,7 @@ class Cluster:
         swaps: bool = False,
     ) -> None:
         self._name = secrets.token_hex(8)
+        self._asks = False
         self._swaps = swaps
         self._seats: list[Seat] = []
         self._may_leave = may_leave
@@ -135,7 +136,7 @@ class Cluster:
         if not self._ours:
             for seat in self._seats:
                 seat.release()
-        if self._placement.grows and self._joined and self.fault() is None:
+        if self._asks and self.fault() is None:
             ray_growth.ask_for(self._name, 0, {}, {})
         self._watching.close()
         if self._ours:
@@ -168,6 +169,7 @@ class Cluster:
             self._seats.remove(seat)
             seat.release()
         if self._joined and self._placement.grows:
+            self._asks = True
             each = self._placement.takes(self._nodes())
             labels = self._plan.cluster.segment_labels
             ray_growth.ask_for(self._name, workers, each, labels)
