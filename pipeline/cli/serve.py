@@ -20,7 +20,7 @@ from pipeline.cli.home import home
 from pipeline.cli.options import AllowFewer, ClusterAddress, ConfigFile, Local, LogJson
 from pipeline.cli.sources import load_service_settings
 from pipeline.cli.telling import say, say_json
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MaskstreamError
 from pipeline.heap import one_heap
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _reloaded_by_hangup(service: Service) -> Iterator[None]:
             asked.clear()
             try:
                 found = service.reload()
-            except ConfigError as error:
+            except MaskstreamError as error:  # weights that are not there, too
                 say(f"not reloaded: {error}")
             else:
                 say(
