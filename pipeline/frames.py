@@ -30,6 +30,8 @@ class Frame:
     """Whose clock `captured_at_s` comes from; None for files."""
     file: str | None = None
     """Name of the picture file this is from, within its folder or glob; None for anything else."""
+    decode_s: float = 0.0
+    """Seconds its decoding took, of live sources; others take as long as they are waited for."""
 
     def __post_init__(self) -> None:
         image = self.image

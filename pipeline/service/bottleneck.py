@@ -21,6 +21,8 @@ Where: TypeAlias = Literal[
 
 BUSY = 0.75
 """Share of the time from which on somebody holds up the others."""
+ALWAYS = 0.95
+"""The same from which on a camera's decoder is behind, where nothing is lost on the way to it."""
 STARVED = 1.0
 """Seconds threads waited for a core for each they ran, from which on others starve them."""
 CROWDED = 4.0
@@ -82,7 +84,7 @@ def bottleneck(
         return Bottleneck("nothing", _keeps_up(streams))
     if (starved := _starved(cores)) is not None:
         return starved
-    places = [place for name, one in held.items() for place in _places(name, one, name in files)]
+    places = [place for name, one in held.items() for place in _places(name, one)]
     busiest = max(places, key=itemgetter(0))
     model = max((worker.busy for worker in workers), default=0.0)
     if model >= BUSY and model >= busiest[0]:
@@ -104,7 +106,12 @@ def _starved(cores: CoreTime) -> Bottleneck | None:
 
 
 def _late(rates: StreamRates) -> bool:
-    return any(rates.lost.get(cause) for cause in LATE)
+    return any(rates.lost.get(cause) for cause in LATE) or _share(rates, "decode") >= ALWAYS
+
+
+def _share(rates: StreamRates, stage: str) -> float:
+    """Of the time a stream was in a stage."""
+    return rates.stages.get(stage, Histogram()).sum_s / rates.seconds
 
 
 def _keeps_up(streams: Mapping[str, StreamRates]) -> str:
@@ -112,14 +119,16 @@ def _keeps_up(streams: Mapping[str, StreamRates]) -> str:
     return f"{fps:.1f} frames a second, none lost for want of time"
 
 
-def _places(name: str, rates: StreamRates, file: bool) -> list[tuple[float, Bottleneck]]:
+def _places(name: str, rates: StreamRates) -> list[tuple[float, Bottleneck]]:
     """Each place in a stream with the share of the time it was busy."""
-    kinds: list[tuple[str, Where]] = [("track", "postprocess"), ("sink", "sink")]
-    if file:  # that of a camera is spent waiting for its pictures
-        kinds.insert(0, ("decode", "decode"))
+    kinds: tuple[tuple[str, Where], ...] = (
+        ("decode", "decode"),
+        ("track", "postprocess"),
+        ("sink", "sink"),
+    )
     found = []
     for stage, kind in kinds:
-        share = rates.stages.get(stage, Histogram()).sum_s / rates.seconds
+        share = _share(rates, stage)
         text = f"the thread of {name} was in {stage} {share:.0%} of the time"
         found.append((share, Bottleneck(kind, text, name)))
     if rates.lost.get("sink_full"):

@@ -29,14 +29,14 @@ def unmasked(asked: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
 
     Args:
         asked: keys of a stream, as they came; what is wrong in another way stays as it is.
-        now: those of the stream they are meant for.
+        now: those of the stream they are meant for; nothing for a new one.
 
     Raises:
         ConfigError: a URL hides something, and stands for none that is there, or one of several.
     """
     meant = dict(asked)
     if "url" in meant:
-        (meant["url"],) = _meant([meant["url"]], [now["url"]])
+        (meant["url"],) = _meant([meant["url"]], [now["url"]] if "url" in now else [])
     sinks = meant.get("sinks")
     if isinstance(sinks, list | tuple):
         urls = _meant([_url(one) for one in sinks], [_url(one) for one in now.get("sinks", ())])

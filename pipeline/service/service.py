@@ -28,6 +28,7 @@ from pipeline.service.bottleneck import Bottleneck, bottleneck
 from pipeline.service.cores import core_time
 from pipeline.service.desired import Desired, DesiredStream, Difference
 from pipeline.service.history import History, Standing
+from pipeline.service.masking import unmasked
 from pipeline.service.model import ServedModel, written
 from pipeline.service.places import FirstFrame, places_of
 from pipeline.service.recent import Recent, WorkerRates
@@ -197,6 +198,7 @@ class Service:
             Conflict: the id is taken, or the run is not there or ending.
             MaskstreamError: as of `RunControl.add`; everything is as it was.
         """
+        spec = unmasked(spec, {})  # it may be that of another stream, as an answer shows it
         plan = self._planned(spec)
         check_addresses(plan.source.url, plan.source.options.reach)
         wanted = DesiredStream({**spec, "id": plan.id})

@@ -158,10 +158,13 @@ class Capture:
             if self._after is not None:
                 self._skip(frames, self._after)
                 self.proven.set()
+            live = self._source.live  # then the time is mostly spent waiting
             while True:
                 began = self._clock()
                 frame = next(frames, None)
                 decode_s = self._clock() - began
+                if live and frame is not None:
+                    decode_s = frame.decode_s
                 self._count_skipped()
                 if frame is None or not self._take(frame, decode_s):
                     return

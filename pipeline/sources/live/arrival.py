@@ -34,6 +34,8 @@ class Arrived:
     clock: Literal["sender", "arrival"]
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Pictures before this one that were not decoded on purpose, by cause."""
+    decode_s: float = 0.0
+    """Seconds the decoder was at work since the picture before."""
 
 
 class Arrivals:

@@ -114,7 +114,7 @@ def pictures(
         )
         reading = _Reading(container, stream, decoder, damage, clock, arrivals, skipping, ending)
         for arrived in reading.run():
-            yield replace(arrived, skipped=undecoded.take())
+            yield replace(arrived, skipped=undecoded.take(), decode_s=reading.worked_s())
     finally:
         container.close()
         if body is not None:
@@ -177,6 +177,7 @@ class _Reading:
         self._arrivals = arrivals
         self._skipping = skipping
         self._flagged: int | None = None
+        self._worked_s = 0.0
         # the parts of a playlist are seldom numbered through; elsewhere a gap is a loss, which
         # decoders do not always notice
         self._flags_mean_damage = container.format.name != "hls"
@@ -212,9 +213,15 @@ class _Reading:
         if not self._ending.marked and not self._came_to_its_end():
             raise LinkError(self._ending.failure or "the sender ended the stream")
 
+    def worked_s(self) -> float:
+        """Seconds the decoder was at work since this was last asked."""
+        worked_s, self._worked_s = self._worked_s, 0.0
+        return worked_s
+
     def _decode(self, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
-        before = self._decoder.lost
+        before, began_s = self._decoder.lost, self._clock()
         frames = self._decoder.decode(packet)
+        self._worked_s += self._clock() - began_s
         if self._decoder.refused is not None:
             raise LinkError(str(self._decoder.refused), patient=True)
         if self._decoder.lost > before:

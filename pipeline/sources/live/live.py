@@ -320,6 +320,7 @@ class LiveSource:
             image=image,
             captured_at_s=item.captured_at_s,
             clock=item.clock,
+            decode_s=item.decode_s,
         )
 
     # -- between connections ---------------------------------------------------------------

@@ -60,10 +60,18 @@ class StreetCamera:
         scene = StreetScene(address.seed, address.size, address.fps)
         due_s = began_s = self._clock()
         while not self._stopped.wait(max(0.0, due_s - self._clock())):
+            drawn_from_s = self._clock()
             image = scene.image(index)
             self._decoded += 1
             yield Frame(
-                self.source_id, epoch, index, due_s - began_s, image, time.time(), "arrival"
+                self.source_id,
+                epoch,
+                index,
+                due_s - began_s,
+                image,
+                captured_at_s=time.time(),
+                clock="arrival",
+                decode_s=self._clock() - drawn_from_s,
             )
             index += 1
             due_s += 1 / address.fps

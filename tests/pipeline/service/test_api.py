@@ -136,6 +136,8 @@ def test_a_url_that_comes_back_as_it_is_shown_is_the_one_that_is_there(house) ->
     elsewhere = "rtsp://***@127.0.0.1:1/yard"
     assert change(url=elsewhere) == f"{elsewhere}: {refused} none like this; write the URL out"
     assert change("PUT", id="a", url=shown, min_score=0.6, sinks=[])["url"] == url
+    copied = client.post("/v1/streams", json={"id": "b", "url": shown})
+    assert problem(copied) == (422, f"{shown}: {refused} none like this; write the URL out")
 
 
 @pytest.mark.parametrize(

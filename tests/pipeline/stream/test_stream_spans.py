@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
@@ -48,3 +49,12 @@ def test_the_way_to_a_segmenter_elsewhere_and_back_are_spans_of_their_own(
     expected = ["decode", "queue", "segment", *way, "track", "sink s0"]
     assert [[name for name, _, _ in one.spans] for one in taken] == [expected, expected]
     assert not far or [one.spans[3:5] for one in taken] == [FarAway.way, FarAway.way]
+
+
+def test_what_a_camera_was_decoded_for_is_what_it_says_and_not_the_wait_for_its_pictures(
+    make_stream: Callable[..., Stream],
+) -> None:
+    account = StreamAccount("cam")
+    frames = [replace(frame, decode_s=0.25) for frame in make_frames(4)]
+    make_stream(ScriptedSource(frames, live=True), [ListSink()], account=account).run()
+    assert account.snapshot().stages["decode"].sum_s == 1.0

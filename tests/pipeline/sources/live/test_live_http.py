@@ -19,6 +19,8 @@ from pipeline.errors import SourceError
 from pipeline.sources import open_source
 from pipeline.sources.live import connection
 from pipeline.sources.live.live import LiveSource
+from pipeline.sources.live.skipping import Undecoded
+from pipeline.sources.network.web import Web
 from pipeline.stages import Status
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
@@ -72,6 +74,32 @@ def test_a_transport_stream_is_read_until_the_sender_stops(server: Any, clips: A
     assert [(frame.epoch, frame.index) for frame in frames] == [(i // 12, i) for i in range(30)]
     assert {frame.clock for frame in frames} == {"arrival"}
     assert source.reconnects == 2
+
+
+def test_each_picture_says_how_long_it_was_decoded_and_not_how_long_it_was_waited_for(
+    server: Any, clips: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, answers = server
+    answers["/cam.ts"] = sends(transport_stream(clips))
+    now, decode = [0.0], connection.StreamDecoder.decode
+
+    def slow(decoder: Any, packet: Any) -> Any:
+        now[0] += 0.5
+        return decode(decoder, packet)
+
+    monkeypatch.setattr(connection.StreamDecoder, "decode", slow)
+    source = once(f"http://{host}/cam.ts")
+    seen = connection.pictures(
+        source.address,
+        how=source.how,
+        web=Web(source.address, source.how, source_id="gate"),
+        threads=1,
+        damage=connection.Damage(),
+        undecoded=Undecoded(),
+        clock=lambda: now[0],
+    )
+    took = [next(seen).decode_s for _ in range(12)]
+    assert took[1:] == [0.5] * 11
 
 
 @pytest.mark.parametrize("kind", ["video/x-motion-jpeg", "application/octet-stream"])
