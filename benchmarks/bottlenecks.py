@@ -2,7 +2,7 @@
 
 Makes one thing slow at a time and asks `GET /v1/bottleneck` what it is:
 
-- decode: a 4K video of which one picture a second is taken;
+- decode: a 4K video of which one picture in four seconds is taken, so that no model is busy;
 - model: Mask R-CNN on a CPU;
 - wait: batches of 64 that may wait 0.4 s for a stream that has seven frames in flight;
 - sink: 1080p pictures written as PNG;
@@ -56,7 +56,7 @@ class Slow:
 def cases(folder: Path) -> dict[str, Slow]:
     """By the word it is to be named with."""
     return {
-        "decode": Slow(url=str(folder / "large.mp4"), source={"max_fps": 1}),
+        "decode": Slow(url=str(folder / "large.mp4"), source={"max_fps": 0.25}),
         "model": Slow(model={"weights": "demo"}),
         "wait": Slow(workers={"max_batch": 64, "max_wait_ms": 400, "in_flight_mb": 5}),
         "sink": Slow(url=str(folder / "wide.mp4"), sink="frames:{folder}/{{source}}/?format=png"),
