@@ -5,7 +5,8 @@ serves (endless MJPEG over HTTP on loopback), and in one run:
 
 - adds and removes a fourth one, so many times: the three keep their frames a second within 5 % and
   lose nothing, and what each process that is there throughout holds (memory of its own, threads,
-  open files) is told at the fifth cycle and at the last;
+  open files) is told after the tenth cycle and after the last, each time when the service has
+  given back what it holds in holes;
 - kills the service (SIGKILL) and starts it again: how long until all streams are back, with the
   same settings.
 
@@ -32,6 +33,7 @@ from typing import Any
 
 from benchmarks.machine import machine
 from benchmarks.soak import Sample, cameras, look
+from pipeline.heap import TRIM_EVERY_S
 
 KEPT = ("one", "two", "three")
 PATIENCE_S = 120.0
@@ -80,19 +82,19 @@ def cycles(
     asked: Any, run: subprocess.Popen[bytes], port: int, count: int, usual: float
 ) -> list[str]:
     """Add and remove a stream, so many times; what was wrong."""
-    held: list[dict[tuple[int, str], Sample]] = []
 
-    def all_cycles() -> None:
-        for number in range(1, count + 1):
+    def add_and_remove(times: int) -> None:
+        for _ in range(times):
             asked("POST", "/v1/streams", camera("guest", port))
             until(lambda: state(asked, "guest") == "streaming")
             asked("DELETE", "/v1/streams/guest")
             until(lambda: not taken(asked, port))
-            if number in (SETTLED_AFTER, count):
-                held.append({(pid, name): sample for pid, name, sample in look(run.pid, 0.0)})
 
+    add_and_remove(SETTLED_AFTER)
+    first = at_rest(run.pid)
+    count -= SETTLED_AFTER
     began_s = time.monotonic()
-    busy = rate(asked, all_cycles)
+    busy = rate(asked, lambda: add_and_remove(count))
     each_s = (time.monotonic() - began_s) / count
     print(
         f"{count} cycles of {each_s:.1f} s; three cameras: {usual:.2f} frames/s undisturbed, "
@@ -102,7 +104,7 @@ def cycles(
     lost = {one["id"]: lost_by(one) for one in asked("GET", "/v1/streams")}
     if any(lost.values()):
         wrong.append(f"frames were lost: {lost}")
-    first, last = held[0], held[-1]
+    last = at_rest(run.pid)
     print("| process | MB | threads | files |\n|---|---|---|---|")
     for key in first.keys() & last.keys():
         a, b = first[key], last[key]
@@ -114,6 +116,12 @@ def cycles(
         if b.own_mb > a.own_mb + GROWS_MB or b.threads > a.threads or b.files > a.files + 2:
             wrong.append(line)
     return wrong
+
+
+def at_rest(pid: int) -> dict[tuple[int, str], Sample]:
+    """What each process of a run holds, once what is left in holes has been given back."""
+    time.sleep(TRIM_EVERY_S + 2.0)
+    return {(pid, name): sample for pid, name, sample in look(pid, 0.0)}
 
 
 def rate(asked: Any, meanwhile: Callable[[], None]) -> float:

@@ -1,8 +1,9 @@
-"""How much memory glibc's malloc keeps that nobody uses: for threads that are gone, or in holes."""
+"""How much memory is kept that nobody uses: by glibc's malloc, and until Python looks for it."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,19 @@ def one_heap() -> None:
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def settle() -> None:
+    """Have Python's garbage collector leave out what there is now; once a process has loaded all.
+
+    It looks at everything only when a quarter as much has come since, and libraries are most of
+    it: so streams that have gone stay for a minute or more, and with torch, 380,000 objects, the
+    look then takes 0.2 s in which nothing else goes on. What is not in a cycle goes as ever, such
+    as a model that another one follows.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.collect()  # so that it is a quarter of what comes from now on
 
 
 class Trimming:

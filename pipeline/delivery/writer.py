@@ -54,6 +54,7 @@ class SinkWriter:
         self.sink = sink
         self.error: str | None = None
         """Why the sink was lost, one line."""
+        self._losing = threading.Lock()
         self._left_out = False
         self._account = account
         self._patience_s = patience_s
@@ -78,11 +79,8 @@ class SinkWriter:
 
     def accept(self, result: FrameResult, picture: Picture) -> bool:
         """Give the sink a result that was offered; where it does not take it, why is counted."""
-        if self.error is not None:
-            self._account.sink_dropped(self.name, "sink_lost")
-            return False
         first = self._clock()
-        while True:
+        while self.error is None:  # another thread may lose it meanwhile
             try:
                 self.sink.write(result, picture)
             except SinkBusy as busy:
@@ -94,11 +92,13 @@ class SinkWriter:
                     self._account.sink_dropped(self.name, "aborted")
                     return False
             except Exception as error:  # noqa: BLE001 - told to the owner by `error`
-                self._account.sink_failed(self.name, _cause(error))
-                self.lose(error)
-                return False
+                if self.lose(error):
+                    self._account.sink_failed(self.name, _cause(error))
+                    return False
             else:
                 return True
+        self._account.sink_dropped(self.name, "sink_lost")
+        return False
 
     def flush(self) -> Position | None:
         """Make everything written durable and say where the sink stands; None: it is lost."""
@@ -148,10 +148,17 @@ class SinkWriter:
             self.lose(error)
             return None
 
-    def lose(self, error: Exception, *, closes: bool = True) -> None:
-        """The sink is over: say why, once, and leave it out from now on."""
+    def lose(self, error: Exception, *, closes: bool = True) -> bool:
+        """The sink is over: say why and leave it out from now on; whether it was not yet.
+
+        From any thread: what a call says that finds the sink closed by this is not the reason.
+        """
         expected = isinstance(error, MaskstreamError | OSError)
         text = str(error) if expected else f"{type(error).__name__}: {error}"
+        with self._losing:
+            if self.error is not None:
+                return False
+            self.error = text
         log.error(
             "sink %s is lost, the others go on: %s",
             self.name,
@@ -159,9 +166,9 @@ class SinkWriter:
             exc_info=None if expected else error,
             extra={"source_id": self._account.source_id},
         )
-        self.error = text
         if closes:
             self._close_lost()
+        return True
 
     def _close_lost(self) -> None:
         if self._closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ from pipeline import assemble, descriptors, models
 from pipeline.accounting import StreamAccount, StreamCounts
 from pipeline.arrays import Image
 from pipeline.errors import ConfigError, MaskstreamError, in_one_line
+from pipeline.heap import settle
 from pipeline.metrics.counts import RunCounts
 from pipeline.models import WeightsFile
 from pipeline.plan import ModelPlan, RunPlan, StreamPlan, WorkersPlan
@@ -76,6 +78,8 @@ class LocalRun(ControlledRun):
         on_progress: Callable[[RunCounts], None] | None = None,
     ) -> tuple[End, ...]:
         """Run until every stream is over; one `End` a stream there is, in their order."""
+        if self._stay:
+            settle()
         told_s = time.monotonic()
         for plan in self.streams():
             self._begin(plan)
@@ -157,6 +161,8 @@ class LocalRun(ControlledRun):
 
     def _forget(self, source_id: str) -> None:
         self._threads.pop(source_id).join()
+        if self._stay:  # half a megabyte in circles; since `settle` it takes some milliseconds
+            gc.collect()
 
 
 def _serving(workers: WorkersPlan, model: ModelPlan, load: Loader, *trial: Image) -> Serving:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.delivery.client import Message, Unreachable
+from pipeline.delivery.client import Message, Unreachable, Unwelcome
 from pipeline.delivery.service import ServiceSink
 from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
 from pipeline.delivery.teller import FrameTeller
@@ -42,6 +42,47 @@ class Away(Taking):
     def connect(self) -> None:
         self.asked.set()
         raise Unreachable("service: away")
+
+
+class Refusing(Away):
+    """One that is there and will never take anything."""
+
+    def connect(self) -> None:
+        self.asked.wait()
+        raise Unwelcome("service: there is no such bucket")
+
+
+@pytest.mark.parametrize("error", [NoRoom("full", 0.001), OSError(9, "Bad file descriptor")])
+def test_a_sink_that_is_refused_while_it_is_written_says_why_and_keeps_nobody(
+    error: Exception,
+    deliver: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client, closed = Refusing(), threading.Event()
+    spool = MessageSpool(tmp_path, limit_bytes=16_000_000)
+    close = spool.close
+
+    def put(self: MessageSpool, data: bytes) -> None:
+        client.asked.set()
+        assert closed.wait(20)
+        raise error
+
+    def told() -> None:
+        close()
+        closed.set()
+
+    monkeypatch.setattr(MessageSpool, "put", put)
+    monkeypatch.setattr(spool, "close", told)
+    delivery = deliver(ServiceSink(client, spool, FrameTeller(Selection())), file=True)
+    delivery.publish(0, 1)
+    assert delivery.counts()["dropped"] == {"sink_lost": 2}
+    assert [record.getMessage() for record in caplog.records] == [
+        "sink s0 is lost, the others go on: service: there is no such bucket"
+    ]
+    assert delivery.publisher.errors == {"s0": "service: there is no such bucket"}
+    delivery.publisher.close()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What may be asked of a run while it goes on: the same of both executors."""
 
+import gc
 import re
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.accounting import StreamAccount
 from pipeline.errors import ConfigError, SourceError
 from pipeline.plan import StreamPlan
 from pipeline.runtime import RunControl
@@ -179,6 +181,31 @@ def test_a_stream_that_is_over_can_still_be_removed(going: Any) -> None:
     going.control.tell("a", Remove("seen"))
     going.until(lambda: ids(going.control) == (["b"], ["b"]))
     going.may_go["b"].set()
+    assert [end.source_id for end in going.end()] == ["b"]
+
+
+@pytest.mark.parametrize("going", ["local"], indirect=True)
+def test_a_service_in_one_process_keeps_nothing_of_a_stream_until_garbage_is_collected(
+    going: Any, added: Added
+) -> None:
+    def kept() -> list[str]:
+        """Streams there are in memory, also those that nobody can reach any more."""
+        found = (one for one in gc.get_objects() if isinstance(one, StreamAccount))
+        return sorted(one.source_id for one in found)
+
+    gc.collect()
+    gc.disable()
+    try:
+        going.hold["b"] = 5
+        going.begin("a", "b", stay=True)
+        going.until(lambda: kept() == ["a", "b"])
+        going.until(lambda: going.counts("a").state == "ended")
+        going.control.tell("a", Remove("seen"))
+        going.until(lambda: kept() == ["b"])
+    finally:
+        gc.enable()
+    going.may_go["b"].set()
+    going.control.tell_all(Drain("the service ends"))
     assert [end.source_id for end in going.end()] == ["b"]
 
 
