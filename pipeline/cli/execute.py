@@ -69,12 +69,25 @@ def results_in(plan: RunPlan, ends: Sequence[End]) -> list[str]:
     return [folder if name.startswith("..") else name for folder, name in seen.items()]
 
 
-def headline(plan: RunPlan, *, asked: str | None = None, address: str | None = None) -> str:
-    """One line: what will run where, in which batches, and on a CPU how long a frame will take."""
+def headline(
+    plan: RunPlan,
+    *,
+    asked: str | None = None,
+    address: str | None = None,
+    streams: int | None = None,
+) -> str:
+    """One line: what will run where, in which batches, and on a CPU how long a frame will take.
+
+    Args:
+        plan: of the run.
+        asked: the model somebody named.
+        address: of a Ray that is joined.
+        streams: how many there will be, where that is not in the plan.
+    """
     from pipeline import models
 
     model = plan.model
-    text = f"{len(plan.streams)} source(s), {model.name}"
+    text = f"{len(plan.streams) if streams is None else streams} source(s), {model.name}"
     if model.weights is not None:
         text += f" with weights {model.weights}"
     text += ", on Ray" if plan.executor == "ray" else ", in one process"

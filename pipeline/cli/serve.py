@@ -127,7 +127,8 @@ def _serve(
             listening(api, where.host, where.port, key="serve.port", tls=door.tls)
         )
         stack.callback(service.end)  # first of all: who only looks on goes, the server can end
-        say(headline(plan, asked=settings.model.name, address=address))
+        streams, asked = len(desired.streams()), settings.model.name
+        say(headline(plan, asked=asked, address=address, streams=streams))
         say(f"listening on {door.url(port)}, its API is told at /docs; {door.asks}")
         return _run(plan, service, address=address)
 

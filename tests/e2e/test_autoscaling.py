@@ -45,7 +45,8 @@ WITH_GPU = {
     "max_workers": 2,
 }
 PROVIDER = {
-    "type": "fake_multinode",
+    "type": "external",  # as `fake_multinode`, whose defaults are missing in Ray 2.60
+    "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
     "use_node_id_as_ip": True,
     "disable_node_updaters": True,
     "disable_launch_config_check": True,
@@ -112,13 +113,13 @@ def growing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     environment = {**os.environ, "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
     environment |= NEWER if newer else {}
     environment["RAY_AUTH_MODE"] = "disabled"  # a process keeps to how it has joined a Ray first
-    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    said = tmp_path / "head.log"
+    with said.open("w") as log:
+        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     family = Family(head.pid)
     try:
-        for _ in range(600):
-            with socket.socket() as knock:
-                if knock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        while "Ray runtime started" not in said.read_text():
+            assert head.poll() is None, said.read_text()
             threading.Event().wait(0.1)
         yield f"127.0.0.1:{port}"
     finally:

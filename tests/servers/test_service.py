@@ -118,6 +118,7 @@ def served(camera: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             process.wait(10)
     said_of_it = (tmp_path / "said").read_text()
     assert process.returncode == 0, said_of_it
+    assert "2 source(s), blob, in one process\n" in said_of_it
     assert "INFO audit: admin at 127.0.0.1: POST /v1/streams more (url): 201" in said_of_it
     for secret in ("Traceback", *SECRETS, (tmp_path / "token").read_text().strip()):
         assert secret not in said_of_it
