@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from pipeline.errors import ConfigError
 from pipeline.models.cascade_mask_rcnn.network import cascade_mask_rcnn
@@ -35,8 +36,9 @@ from pipeline.models.yolact.segmenter import read as read_yolact
 from pipeline.stages import Segmenter
 
 CLASSES = 80
-_PIXELS = 300
-"""About what is to be taken off pixels of 0 to 255 for features of moderate size."""
+_SAMPLE = (3, 256, 256)
+_PIXELS = 57.0
+"""How far pixels of 0 to 255 are from their mean, where a network takes them as they are."""
 _REACH = 2.0
 """In strides, of boxes on each side; without it all are empty, and nothing is found."""
 _NOBODY_S = WeightsFile("random weights", bytes(COCO_CLASSES + 1), "")
@@ -57,6 +59,8 @@ def untrained(name: str, **options: Any) -> Segmenter:
     body = f"resn{body.removesuffix('_fpn')}"
     if name in DESIGNS:
         network = Yolact(DESIGNS[name], CLASSES + 1)
+        _normed(network.eval(), network)
+        network.head.conf_layer.weight.data.mul_(4.0)  # some scores are above the paper's 0.05
         return load_pictures(name, _file(network, name_in_file), read_yolact, **options)
     if family == "solov2":
         solo = SoloV2(SoloDesign(body, stride_in_1x1=True))
@@ -73,21 +77,50 @@ def untrained(name: str, **options: Any) -> Segmenter:
 
 def _rcnn(name: str, body: str) -> Trained:
     if name.startswith("maskrcnn"):
-        return Trained(_spread(network_for(name)), TORCHVISION, COCO_CLASSES)
+        return Trained(_spread(network_for(name), 1.0), TORCHVISION, COCO_CLASSES)
     pointed = name.startswith("pointrend")
     network = (pointrend if pointed else cascade_mask_rcnn)(body, CLASSES)
     network.eval().requires_grad_(False)
-    network.backbone.body.conv1.weight.div_(_PIXELS)
     last_head = PointRendHead if pointed else MaskHead
-    return Trained(_spread(network), DETECTRON2, CLASSES + 1, last_head)
+    deviation = 1.0 if "resnext" in body else _PIXELS
+    return Trained(_spread(network, deviation), DETECTRON2, CLASSES + 1, last_head)
 
 
-def _spread(network: Any) -> Any:
+def _spread(network: Any, deviation: float) -> Any:
     """Classes that are not all alike, so that there are detections."""
+    _normed(network.backbone, network.backbone, deviation)
     for key, tensor in network.named_parameters():
         if key.endswith("cls_score.weight"):
-            nn.init.normal_(tensor, std=1.0)
+            nn.init.normal_(tensor, std=0.02)
     return network
+
+
+@torch.no_grad()
+def _normed(
+    network: nn.Module, forward: Callable[[Tensor], object], deviation: float = 1.0
+) -> None:
+    """Norms as training leaves them: what comes out of each has mean 0 and deviation 1.
+
+    Else numbers grow from block to block, until all scores are 1 or not a number, and nothing is
+    found.
+
+    Args:
+        network: whose norms are changed.
+        forward: runs it, all norms once.
+        deviation: of what it is given.
+    """
+
+    def centre(norm: Any, _: Any, out: Tensor) -> Tensor:
+        mean, std = out.mean((0, 2, 3)), out.std((0, 2, 3)).clamp(min=1e-3)
+        norm.weight.div_(std)
+        norm.bias.sub_(mean).div_(std)
+        return (out - mean[:, None, None]) / std[:, None, None]
+
+    norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d))
+    hooks = [norm.register_forward_hook(centre) for norm in norms]
+    forward(deviation * torch.randn(1, *_SAMPLE))
+    for hook in hooks:
+        hook.remove()
 
 
 def _file(network: nn.Module, called: Callable[[str], str]) -> WeightsFile:

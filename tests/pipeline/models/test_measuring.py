@@ -42,6 +42,26 @@ def test_condinst_with_random_weights_finds_instances_to_measure() -> None:
     assert found.masks.areas().min() > 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "maskrcnn_resnet50_fpn",
+        "cascade_mask_rcnn_resnet50_fpn",
+        "pointrend_resnet50_fpn",
+        "yolact_resnet101",
+    ],
+)
+def test_random_weights_give_scores_of_which_a_threshold_leaves_as_many_as_are_wanted(
+    name: str,
+) -> None:
+    """With norms that do nothing features grow from block to block: all scores are 1, or none."""
+    segmenter = untrained(name, score_threshold=0.0, device="cpu")
+    picture = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    (found,) = segmenter.segment([picture])
+    segmenter.close()
+    assert len({*found.scores.tolist()}) == len(found) > 10
+
+
 def test_what_cannot_be_measured_says_why_and_is_no_end_of_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
