@@ -36,7 +36,6 @@ from pipeline.models.yolact.segmenter import read as read_yolact
 from pipeline.stages import Segmenter
 
 CLASSES = 80
-_SAMPLE = (3, 256, 256)
 _PIXELS = 57.0
 """How far pixels of 0 to 255 are from their mean, where a network takes them as they are."""
 _REACH = 2.0
@@ -118,7 +117,8 @@ def _normed(
 
     norms = (m for m in network.modules() if isinstance(m, nn.BatchNorm2d | FrozenBatchNorm2d))
     hooks = [norm.register_forward_hook(centre) for norm in norms]
-    forward(deviation * torch.randn(1, *_SAMPLE))
+    rough = nn.functional.interpolate(torch.randn(1, 3, 32, 32), scale_factor=8, mode="bilinear")
+    forward(deviation * rough / rough.std())  # pixels beside one another are alike in pictures
     for hook in hooks:
         hook.remove()
 
