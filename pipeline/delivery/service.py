@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from pipeline.accounting import SinkState
@@ -114,12 +115,13 @@ class ServiceSink:
             )
 
     def finish(self, end: StreamEnd) -> None:
-        """The end record is a message, too."""
+        """The end record is a message, too; without room for it the next run tells how it ended."""
         source = end.counts.source_id
         slot = "" if self._slice_s is None else f"{end.run}/{END}"
-        for telling in self._teller.end():
-            self._put(Message(source, telling.key, telling.body, slot))
-        self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end), slot))
+        with suppress(NoRoom):
+            for telling in self._teller.end():
+                self._put(Message(source, telling.key, telling.body, slot))
+            self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end), slot))
         self._complete = end.outcome.status is Status.COMPLETE
 
     def close(self) -> None:

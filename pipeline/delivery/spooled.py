@@ -52,7 +52,8 @@ class SpooledOutbox(Outbox):
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(writer, account=account, end_timeout_s=end_timeout_s, aborted=aborted)
-        self._stopped = stopped
+        self._stopped, self._clock = stopped, clock
+        self._room_by_s: float | None = None
         self._flushing = Flushing(writer, clock=clock)
         self._waited_s = 0.0
         """At the end, for a service that need not be waited for any longer."""
@@ -72,6 +73,7 @@ class SpooledOutbox(Outbox):
     def take_every_result(self) -> None:
         """None may be left out: the stream waits for room in the spool."""
         super().take_every_result()
+        self.writer.gives_up = self._waits_no_longer
         self._service.when_full = WhenFull.BLOCK
         self._flushing.every = True
 
@@ -169,6 +171,17 @@ class SpooledOutbox(Outbox):
 
     def _has_to_end(self) -> bool:
         return self._closing or self._aborted.is_set() or self.writer.error is not None
+
+    def _waits_no_longer(self) -> bool:
+        """Whether a stream that was told to end leaves what has no room to the next run."""
+        if not self._stopped() or self._courier.state == "connected":
+            return False
+        if self._room_by_s is None:
+            self._room_by_s = self._clock() + LAST_S
+        if self._clock() < self._room_by_s:
+            return False
+        self._waited_s = math.inf
+        return True
 
     def _drain(self, every: bool) -> None:
         """Wait for the service; not for one that is away unless every result counts."""

@@ -54,8 +54,11 @@ class SinkWriter:
         self.sink = sink
         self.error: str | None = None
         """Why the sink was lost, one line."""
+        self.gives_up: Callable[[], bool] = lambda: False
+        """Whether a busy sink need not be waited for, though every result counts."""
         self._losing = threading.Lock()
-        self._left_out = False
+        self._left_out: str | None = None
+        """Why a result was left out though every one counts; none behind it goes to the sink."""
         self._account = account
         self._patience_s = patience_s
         self.flush_timeout_s = flush_timeout_s
@@ -66,7 +69,7 @@ class SinkWriter:
     @property
     def behind(self) -> bool:
         """Whether the sink lacks a result though every one counts."""
-        return self.error is not None or self._left_out
+        return self.error is not None or self._left_out is not None
 
     def take_every_result(self) -> None:
         """None may be left out: a busy sink is waited for."""
@@ -79,6 +82,9 @@ class SinkWriter:
 
     def accept(self, result: FrameResult, picture: Picture) -> bool:
         """Give the sink a result that was offered; where it does not take it, why is counted."""
+        if self._left_out is not None:
+            self._account.sink_dropped(self.name, self._left_out)
+            return False
         first = self._clock()
         while self.error is None:  # another thread may lose it meanwhile
             try:
@@ -87,9 +93,10 @@ class SinkWriter:
                 if self._patience_s is not None and self._clock() - first >= self._patience_s:
                     self._account.sink_dropped(self.name, busy.cause)
                     return False
-                if self._aborted.wait(busy.retry_after_s):
-                    self._left_out = True
-                    self._account.sink_dropped(self.name, "aborted")
+                aborted = self._aborted.wait(busy.retry_after_s)
+                if aborted or self.gives_up():
+                    self._left_out = "aborted" if aborted else busy.cause
+                    self._account.sink_dropped(self.name, self._left_out)
                     return False
             except Exception as error:  # noqa: BLE001 - told to the owner by `error`
                 if self.lose(error):

@@ -193,3 +193,46 @@ def test_a_file_that_has_ended_waits_for_its_service_until_it_is_told_to_stop(
     assert not finishing.is_alive()
     assert (spool.waiting, delivery.counts()["queued"]) == (3, 3)  # the end, too
     delivery.publisher.close()
+
+
+def test_a_file_that_is_told_to_stop_leaves_what_has_no_room_to_the_next_run(
+    deliver: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("pipeline.delivery.spooled.LAST_S", 0.0)
+    spool, client = MessageSpool(tmp_path, limit_bytes=16_000), Away()
+    delivery = deliver(ServiceSink(client, spool, FrameTeller(Selection())), file=True)
+    publishing = threading.Thread(target=delivery.publish, args=range(100))
+    publishing.start()
+    assert client.asked.wait(10)
+    publishing.join(0.5)
+    assert publishing.is_alive()
+    held = spool.last
+    delivery.stopped = True
+    publishing.join(20)
+    assert not publishing.is_alive()
+    assert delivery.counts()["dropped"] == {"sink_full": 100 - held}
+    assert delivery.publisher.behind  # what is known to be done stays as it was
+    spool.done(held)
+    delivery.publish(100)  # there is room, and no message without those before it
+    assert (spool.last, delivery.counts()["dropped"]) == (held, {"sink_full": 101 - held})
+    delivery.publisher.finish(make_end())
+    delivery.publisher.close()
+    assert delivery.publisher.errors == {}
+    assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+def test_a_stop_loses_no_sink_whose_spool_has_no_room_for_the_end_record(
+    deliver: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.delivery.spooled.LAST_S", 0.0)
+    spool = MessageSpool(tmp_path, limit_bytes=16_000)
+    delivery = deliver(ServiceSink(Away(), spool, FrameTeller(Selection())), file=True)
+    delivery.publish(0, 1, 2)
+    spool._limit_bytes = spool.size
+    delivery.stopped = True
+    delivery.publisher.finish(make_end())
+    delivery.publisher.close()
+    assert (spool.last, delivery.publisher.errors) == (3, {})
