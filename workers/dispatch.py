@@ -8,7 +8,8 @@ Three rules keep a fault from spreading. A call belongs to one generation of one
 that call has been lost its answer is refused, so no frame is answered twice. A worker that lost a
 call gets no more until it has been heard of again. Frames that have lost two workers travel alone,
 one at a time, so that the one that kills them is found; a worker has one such frame of all streams
-and refuses the next, which is no loss, so that none is blamed for its neighbour.
+and refuses the next, which is no loss, and processes come to a new one in turns, so that none is
+blamed for its neighbour.
 
 Two rules keep a process from being busy with messages. Beside workers that have work frames wait
 for each other, and none gets a third message that is not full before one of two is back: the more
@@ -34,6 +35,11 @@ from workers.waiting import ANY, Pending, Waiting, Wants
 
 QUARANTINE_LOSSES = 2
 REFUSED_FOR_S = 0.2
+TURNS_S = 1.0
+"""Over which processes bring a new worker what travels alone: where one ends it, the others have
+heard of that and lost nothing with it."""
+_GOLDEN = 0.618
+"""Its multiples lie far from each other, whichever streams a process has."""
 """Before a frame that must travel alone is offered again."""
 UNDER_WAY = 2
 """Messages of a kind, not full, that a worker may have: it does one and has the next at hand."""
@@ -129,7 +135,8 @@ class Dispatcher:
     Args:
         max_batch: frames in one call, at most.
         max_wait_s: how long a frame waits for others; where a worker is idle it is sent at once.
-        spread: lets processes prefer different workers among equals.
+        spread: lets processes prefer different workers among equals, and come to one that is new at
+            different times with frames that travel alone.
         max_losses: a frame whose worker was lost this many times is given up.
         clock: monotonic seconds.
         node: the machine of the process; empty where there is one alone.
@@ -200,6 +207,9 @@ class Dispatcher:
             for call_id in [c for c, call in self._open.items() if call.member == member]:
                 given_up += self.lost(call_id)
             del self._members[member]
+        if self._held and any(member not in self._members for member in loads):
+            turn_s = self.spread * _GOLDEN % 1.0 * TURNS_S
+            self._alone_from_s = max(self._alone_from_s, self.clock() + turn_s)
         for member, load in loads.items():
             known = self._members.setdefault(member, _Known(load))
             known.hear(load)

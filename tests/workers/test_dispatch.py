@@ -360,6 +360,23 @@ def test_a_frame_that_was_refused_because_another_is_alone_has_lost_nothing(cloc
     assert made.lost(call.call_id) == []  # a refused call is over
 
 
+def test_processes_bring_a_new_worker_what_travels_alone_one_after_another(clock: Clock) -> None:
+    """Else the frame of one that ends every worker would take those of others with it."""
+    waits = []
+    for spread in (0, 1, 4, 8):
+        made = dispatcher(clock, A0, spread=spread)
+        made.add(1)
+        for generation in range(2):
+            made.set_members({Member("a", generation): IDLE})
+            made.lost(only(made.calls()).call_id)
+        made.set_members({Member("a", 2): IDLE})
+        waits.append(made.wake_in() or 0.0)
+        assert bool(made.calls()) == (spread == 0)
+        clock.now += waits[-1]
+        assert spread == 0 or only(made.calls()).alone
+    assert waits == pytest.approx([0.0, 0.618, 0.472, 0.944])
+
+
 def test_a_frame_is_given_up_after_its_last_loss_and_others_are_not(clock: Clock) -> None:
     made = dispatcher(clock, A0, max_losses=3)
     made.add(1)
