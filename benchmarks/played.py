@@ -25,8 +25,9 @@ from pipeline.plan import StreamPlan
 from pipeline.plan.resolve import resolve
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock
-from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher
 from workers.lives import Limits
+from workers.members import Load, Member
 from workers.segment import Loaded, SegmentReport
 from workers.stream import Pool, StreamReport
 from workers.supervisor import Supervisor

@@ -31,9 +31,10 @@ from pipeline.stages import AsyncSegmenter, ModelInfo, Segmenter, Warm
 from pipeline.stream import Command, Stream
 from pipeline.turns import Turn
 from workers import logs
-from workers.dispatch import Call, Member
+from workers.dispatch import Call
 from workers.last_words import last_lines, pid_in, why_gone
 from workers.lease import LASTS_LONGER, Lease, hold, lasting
+from workers.members import Member
 from workers.nodes import Stay
 from workers.predecessor import take_over, when_let_go
 from workers.scout import Scout, Scouted

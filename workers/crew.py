@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from pipeline.clock import Clock
 from pipeline.plan import WorkersPlan
-from workers.dispatch import Member
 from workers.lives import Owed
 from workers.machines import Machines
+from workers.members import Member
 from workers.scaler import Autoscaler, Demand, Pace
 from workers.slots import SegmentSlot
 

@@ -30,49 +30,20 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from pipeline.clock import Clock
+from workers.members import Known, Load, Member
 from workers.room import StoreRoom
 from workers.waiting import ANY, Pending, Waiting, Wants
 
 QUARANTINE_LOSSES = 2
 REFUSED_FOR_S = 0.2
+"""Before a frame that must travel alone is offered again."""
 TURNS_S = 1.0
 """Over which processes bring a new worker what travels alone: where one ends it, the others have
 heard of that and lost nothing with it."""
 _GOLDEN = 0.618
 """Its multiples lie far from each other, whichever streams a process has."""
-"""Before a frame that must travel alone is offered again."""
 UNDER_WAY = 2
 """Messages of a kind, not full, that a worker may have: it does one and has the next at hand."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Member:
-    """One life of one segment worker."""
-
-    worker_id: str
-    generation: int
-    """Grows with every replacement, so that answers of an earlier life can be told apart."""
-    model: int = 0
-    """The number of the model it has; 0: that of the start of the run."""
-    node: str = ""
-    """The machine it is on; empty where there is one alone."""
-
-    def __str__(self) -> str:
-        return f"{self.worker_id}#{self.generation}"
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """How busy a worker says it is."""
-
-    waiting: int = 0
-    """Frames it has accepted and not answered, of all streams."""
-    seconds_per_frame: float = 0.0
-    """What a frame has cost it lately; 0 where it cannot tell yet."""
-    reports: int = 0
-    """How often it has answered for its health; tells newer news from older."""
-    leaving: bool = False
-    """It answers what it has, and gets no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,44 +59,6 @@ class Call:
     """True: the worker must not batch these frames with others."""
     size: int = 0
     """Bytes of its pictures."""
-
-
-@dataclass(slots=True)
-class _Known:
-    """What a process knows about a worker."""
-
-    load: Load
-    """The latest it has heard of it."""
-    sent_since: int = 0
-    """Frames sent after `load` came in."""
-    open: int = 0
-    """Frames that it has not answered."""
-    owes_since: float | None = None
-    """When it was last heard of while it had frames of ours, or lost them."""
-    doubted_at: int | None = None
-    """How many reports of it were known when it lost a call."""
-    leaving: bool = False
-
-    @property
-    def takes(self) -> bool:
-        """Whether it gets more."""
-        return self.doubted_at is None and not self.leaving
-
-    @property
-    def backlog(self) -> int:
-        """Frames that are before the next one."""
-        return max(self.open, self.load.waiting + self.sent_since)
-
-    def hear(self, load: Load) -> None:
-        """Take in what is no older than what is known; a report asked for later ends the doubt."""
-        if load.reports >= self.load.reports:
-            self.load, self.sent_since = load, 0
-        if self.doubted_at is not None and load.reports > self.doubted_at + 1:
-            self.doubted_at = None
-
-    def seconds_with(self, frames: int) -> float:
-        """Time until `frames` more would be done; counts frames where times are unknown."""
-        return (self.backlog + frames) * (self.load.seconds_per_frame or 1.0)
 
 
 @dataclass(slots=True)
@@ -160,8 +93,8 @@ class Dispatcher:
     _held: list[Pending] = field(default_factory=list)
     """Those waiting that travel alone, oldest first."""
     _open: dict[int, Call] = field(default_factory=dict)
-    _members: dict[Member, _Known] = field(default_factory=dict)
-    _order: list[tuple[Member, _Known]] = field(default_factory=list)  # first among equals first
+    _members: dict[Member, Known] = field(default_factory=dict)
+    _order: list[tuple[Member, Known]] = field(default_factory=list)  # first among equals first
     _alone_from_s: float = 0.0
     _next_call: int = 0
 
@@ -211,7 +144,7 @@ class Dispatcher:
             turn_s = self.spread * _GOLDEN % 1.0 * TURNS_S
             self._alone_from_s = max(self._alone_from_s, self.clock() + turn_s)
         for member, load in loads.items():
-            known = self._members.setdefault(member, _Known(load))
+            known = self._members.setdefault(member, Known(load))
             known.hear(load)
             known.leaving = load.leaving
         order = sorted(self._members.items(), key=itemgetter(0))
@@ -312,7 +245,7 @@ class Dispatcher:
         ]
         return min(takers)[2] if takers else None
 
-    def _done_in_s(self, member: Member, known: _Known, size: int) -> float:
+    def _done_in_s(self, member: Member, known: Known, size: int) -> float:
         """Time until it would be done with one frame more, its way there included."""
         seconds = known.seconds_with(1)
         away = self.node and member.node and member.node != self.node

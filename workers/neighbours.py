@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from zlib import crc32
 
-from workers.dispatch import Load, Member
+from workers.members import Load, Member
 from workers.stream import Pool
 
 MOST = 16

@@ -26,8 +26,8 @@ from pipeline.runtime.device import Segmented
 from pipeline.runtime.serving import Loader
 from pipeline.stages import ModelInfo
 from pipeline.turns import EQUAL, Turn
-from workers.dispatch import Load
 from workers.logs import Line, LogTail
+from workers.members import Load
 from workers.transport import Answer, Pictures, pack
 
 TRIAL_SIZE = (72, 128)

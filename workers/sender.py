@@ -19,7 +19,8 @@ from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.stages import Travelled
-from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher
+from workers.members import Load, Member
 from workers.transport import Answer, Pictures, packed_pictures, unpack
 from workers.waiting import Wants
 

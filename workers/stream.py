@@ -22,8 +22,9 @@ from pipeline.plan import StreamPlan
 from pipeline.runtime import Question, StreamThread
 from pipeline.stages import AsyncSegmenter, ModelInfo
 from pipeline.stream import Command, End, Leave, Stream
-from workers.dispatch import Dispatcher, Load, Member
+from workers.dispatch import Dispatcher
 from workers.logs import Line, LogTail
+from workers.members import Load, Member
 from workers.remote_segmenter import RemoteSegmenter
 from workers.sender import Send, Sender
 

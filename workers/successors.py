@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import ConfigError, MaskstreamError, ModelError
 from pipeline.stages import ModelInfo
-from workers.dispatch import Member
 from workers.lives import Owed
+from workers.members import Member
 from workers.segment import Refused
 from workers.slots import SegmentSlot, StreamSlot
 from workers.stream import Pool

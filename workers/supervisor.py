@@ -30,9 +30,9 @@ from pipeline.stages import ModelInfo, Status
 from pipeline.stream import Command, End, Leave
 from workers import weights
 from workers.crew import Crew, autoscaler
-from workers.dispatch import Member
 from workers.lives import Limits, Owed
 from workers.machines import Machines, StartSegment
+from workers.members import Member
 from workers.neighbours import Neighbours
 from workers.scaling import groups
 from workers.segment_slots import SegmentSlots

@@ -20,7 +20,7 @@ from pipeline.errors import SegmentFailed
 from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.masks import Masks
-from workers.dispatch import Load
+from workers.members import Load
 
 Pictures: TypeAlias = Mapping[str, Sequence[NDArray[np.uint8]]]
 """The pictures of a call by stream; outcomes come in their order, one stream after another."""

@@ -19,7 +19,8 @@ from pipeline.plan import ModelPlan
 from pipeline.plan.resolve import resolve
 from pipeline.testing import make_frame
 from workers.actors import RayWorker, SegmentSpec, _connect, start_segment
-from workers.dispatch import Dispatcher, Member
+from workers.dispatch import Dispatcher
+from workers.members import Member
 from workers.nodes import Stay
 from workers.placement import Node
 from workers.private import PrivateFolder

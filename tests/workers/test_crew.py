@@ -14,8 +14,8 @@ from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock
 from workers.crew import Crew
-from workers.dispatch import Load
 from workers.lives import Limits
+from workers.members import Load
 from workers.scaler import Autoscaler
 from workers.segment import Loaded, SegmentReport
 from workers.slots import SegmentSlot

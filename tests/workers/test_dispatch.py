@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher
+from workers.members import Load, Member
 from workers.waiting import Wants
 
 A0, A1 = Member("a", 0), Member("a", 1)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from workers.dispatch import Load, Member
+from workers.members import Load, Member
 from workers.neighbours import MOST, Neighbour, Neighbours
 
 

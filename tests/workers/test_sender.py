@@ -14,7 +14,8 @@ from pipeline.frames import Frame
 from pipeline.instances import Instances
 from pipeline.stages import Travelled
 from pipeline.testing import ManualClock
-from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher
+from workers.members import Load, Member
 from workers.sender import Sender
 from workers.transport import Answer, Pictures, pack
 from workers.waiting import ANY, Wants

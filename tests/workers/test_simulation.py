@@ -20,8 +20,9 @@ from pipeline.batching import Batcher
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock
-from workers.dispatch import Call, Dispatcher, Load, Member
+from workers.dispatch import Call, Dispatcher
 from workers.lives import Limits, Owed
+from workers.members import Load, Member
 from workers.segment import Loaded, SegmentReport
 from workers.slots import SegmentSlot
 

@@ -13,9 +13,9 @@ from pipeline._version import __version__
 from pipeline.clock import Clock
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
-from workers.dispatch import Load, Member
 from workers.lives import Headway, Limits, Owed, Restarts
 from workers.logs import relay
+from workers.members import Load, Member
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots.handle import Asked, Remote
 

@@ -17,9 +17,9 @@ from pipeline.runtime import Question
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import Command, End, Leave
 from pipeline.stream.commands import ENDING, Adjust, Switch, still_wanted, why_ending
-from workers.dispatch import Member
 from workers.lives import Limits, Owed, Restarts
 from workers.logs import relay
+from workers.members import Member
 from workers.slots.handle import Asked, Remote
 from workers.slots.totals import Totals
 from workers.stream import Pool, StreamReport

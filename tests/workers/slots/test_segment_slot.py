@@ -9,8 +9,8 @@ from pipeline import __version__
 from pipeline.metrics.counts import WorkerCounts
 from pipeline.stages import ModelInfo
 from pipeline.testing import ManualClock
-from workers.dispatch import Load, Member
 from workers.lives import Owed
+from workers.members import Load, Member
 from workers.segment import Loaded, Refused, SegmentReport
 from workers.slots import SegmentSlot
 from workers.slots.segment import QUIET_LOOKS

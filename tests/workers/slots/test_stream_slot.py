@@ -13,8 +13,8 @@ from pipeline.plan import SourcePlan, StreamPlan
 from pipeline.stages import ModelInfo, Outcome, Status
 from pipeline.stream import Drain, End, Leave, Resume, Suspend
 from pipeline.testing import ManualClock
-from workers.dispatch import Member
 from workers.lives import Owed
+from workers.members import Member
 from workers.slots import StreamSlot
 from workers.stream import Pool, StreamReport, own_memory
 

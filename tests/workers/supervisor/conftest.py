@@ -33,8 +33,8 @@ from pipeline.testing import (
     make_frames,
     make_instances,
 )
-from workers.dispatch import Member
 from workers.lives import Limits
+from workers.members import Member
 from workers.segment import SegmentWorker
 from workers.sender import Send
 from workers.stream import StreamWorker
