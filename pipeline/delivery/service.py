@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Protocol, runtime_checkable
 
 from pipeline.accounting import SinkState
@@ -115,14 +115,19 @@ class ServiceSink:
             )
 
     def finish(self, end: StreamEnd) -> None:
-        """The end record is a message, too; without room for it the next run tells how it ended."""
+        """The end record is a message, too; without room for it the next run tells how it ended.
+
+        Raises:
+            NoRoom: there is none, and of a file that is complete no next run would tell it.
+        """
+        complete = end.outcome.status is Status.COMPLETE
         source = end.counts.source_id
         slot = "" if self._slice_s is None else f"{end.run}/{END}"
-        with suppress(NoRoom):
+        with nullcontext() if complete else suppress(NoRoom):
             for telling in self._teller.end():
                 self._put(Message(source, telling.key, telling.body, slot))
             self._put(Message(source, f"{end.run}:{source}:end", jsonl.dumps(end), slot))
-        self._complete = end.outcome.status is Status.COMPLETE
+        self._complete = complete
 
     def close(self) -> None:
         """Release the spool; where nothing is left of a complete file, nothing stays of it."""

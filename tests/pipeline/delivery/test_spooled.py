@@ -18,6 +18,7 @@ from pipeline.delivery.spool import DiskFull, MessageSpool, NoRoom
 from pipeline.delivery.teller import FrameTeller
 from pipeline.errors import SinkBusy
 from pipeline.formats.selected import Selection
+from pipeline.stages import Outcome, Status
 from pipeline.testing import make_end
 
 
@@ -224,8 +225,13 @@ def test_a_file_that_is_told_to_stop_leaves_what_has_no_room_to_the_next_run(
     assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
-def test_a_stop_loses_no_sink_whose_spool_has_no_room_for_the_end_record(
-    deliver: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("status", "lost"), [(Status.INCOMPLETE, False), (Status.COMPLETE, True)])
+def test_an_end_record_without_room_is_told_by_the_next_run_where_there_will_be_one(
+    status: Status,
+    lost: bool,
+    deliver: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pipeline.delivery.spooled.LAST_S", 0.0)
     spool = MessageSpool(tmp_path, limit_bytes=16_000)
@@ -233,6 +239,9 @@ def test_a_stop_loses_no_sink_whose_spool_has_no_room_for_the_end_record(
     delivery.publish(0, 1, 2)
     spool._limit_bytes = spool.size
     delivery.stopped = True
-    delivery.publisher.finish(make_end())
+    delivery.publisher.finish(make_end(Outcome(status)))
     delivery.publisher.close()
-    assert (spool.last, delivery.publisher.errors) == (3, {})
+    assert (spool.last, delivery.publisher.errors) == (
+        3,
+        {"s0": f"{tmp_path}: full"} if lost else {},
+    )
