@@ -25,6 +25,9 @@ class Kafka(Broker):
     def __init__(self, folder: Path, certificate: Path) -> None:
         self.tls: subprocess.Popen[str] | None = None
         self.guard: subprocess.Popen[bytes] | None = None
+        self.found_at: str | None = None
+        self.known: dict[str, str] = {}
+        """What a consumer has to say there."""
         super().__init__(folder, certificate)
 
     @classmethod
@@ -40,8 +43,17 @@ class Kafka(Broker):
             assert path is not None
             shutil.copyfile(path, program)
             program.chmod(0o755)
-        place = f"localhost:{self.secure_port}" if self.tls else f"127.0.0.1:{self.port}"
-        return self._serving(self.port, place)
+        return self._serving(self.port, self._place)
+
+    @property
+    def _place(self) -> str:
+        return self.found_at or f"127.0.0.1:{self.port}"
+
+    def behind(self, place: str, known: dict[str, str]) -> None:
+        """It says that it is found there, where something stands before it; it starts anew."""
+        self.found_at, self.known = place, known
+        self.kill()
+        self.start()
 
     def _serving(self, port: int, place: str, *more: str) -> list[str]:
         here = ("--listener-url", f"tcp://127.0.0.1:{port}", "--storage-engine", "memory://tansu/")
@@ -63,7 +75,7 @@ class Kafka(Broker):
         return super().url(*more, *options, password=password, secure=secure)
 
     def _encrypt(self) -> None:
-        """It says where it is found, so it is started anew, behind what speaks TLS for it."""
+        """Something speaks TLS for it."""
         proxy = Path(__file__).parents[1] / "fault_proxy.py"
         command = [sys.executable, str(proxy), "--to", str(self.port)]
         self.tls = subprocess.Popen(
@@ -72,8 +84,8 @@ class Kafka(Broker):
         )  # fmt: skip
         assert self.tls.stdout is not None
         self.secure_port = int(self.tls.stdout.readline().split()[1])
-        self.kill()
-        self.start()
+        known = {"security.protocol": "SSL", "ssl.ca.location": str(self.certificate)}
+        self.behind(f"localhost:{self.secure_port}", known)
 
     def address(self, place: str, password: str, secure: bool) -> str:
         if password != PASSWORD:
@@ -81,10 +93,7 @@ class Kafka(Broker):
         return f"kafka://{place}"
 
     def messages(self, source: str) -> list[tuple[str, bytes]]:
-        place = f"localhost:{self.secure_port}" if self.tls else f"127.0.0.1:{self.port}"
-        known = {"security.protocol": "SSL", "ssl.ca.location": str(self.certificate)}
-        settings = {"bootstrap.servers": place, "log_level": 0}
-        settings |= known if self.tls else {}
+        settings = {"bootstrap.servers": self._place, "log_level": 0, **self.known}
         consumer = confluent_kafka.Consumer({**settings, "group.id": "test"})
         topics = consumer.list_topics(timeout=10).topics
         partitions = topics["maskstream"].partitions if "maskstream" in topics else []
