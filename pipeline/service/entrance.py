@@ -27,6 +27,9 @@ IDLE_S = 5
 HEADER_BYTES = 16 << 10
 MESSAGE_BYTES = 4096
 """Of what is said over a WebSocket; clients of a live stream only confirm what they got."""
+CUTS_EVERY_S = 0.002
+"""A flood that came at once is silent for too long at once, and cutting off hundreds in a row would
+hold the interpreter for as long as a frame takes."""
 _AT_A_TIME = 32
 """Connections taken in before it is looked again at what the others say: were it all that wait, who
 has asked already would be the oldest of a flood before anybody had read it."""
@@ -54,6 +57,7 @@ class Entrance(socket.socket):
         self.answered: set[int] = set()
         """Descriptors of connections on which somebody is being answered now."""
         self._open: dict[int, socket.socket] = {}
+        self._next_cut_s = 0.0
 
     def listen(self, backlog: int = _WAITING) -> None:
         """As many may wait, whatever is asked for: asyncio takes in as many at a time."""
@@ -70,6 +74,11 @@ class Entrance(socket.socket):
             with suppress(OSError):  # it went by itself
                 self._open.pop(idle).shutdown(socket.SHUT_RDWR)
         return connection, address
+
+    def cut_at_s(self, now_s: float) -> float:
+        """When the next one who is to be cut off has its turn, by the event loop's clock."""
+        self._next_cut_s = max(now_s, self._next_cut_s + CUTS_EVERY_S)
+        return self._next_cut_s
 
 
 class EntranceConfig(uvicorn.Config):
@@ -120,7 +129,7 @@ class Visitor(H11Protocol):
         """It does not take what is sent to it."""
         super().pause_writing()
         if self._to_take is None:
-            self._to_take = self.loop.call_later(TAKES_WITHIN_S, self.transport.abort)
+            self._to_take = self.loop.call_later(TAKES_WITHIN_S, self._takes_too_long)
 
     def resume_writing(self) -> None:
         """It does."""
@@ -144,7 +153,17 @@ class Visitor(H11Protocol):
         self._entrance.answered.discard(self._fd)
         if self._to_ask is None:
             within_s = TAKES_WITHIN_S if self.transport.is_closing() else ASKS_WITHIN_S
-            self._to_ask = self.loop.call_later(within_s, self.transport.abort)
+            self._to_ask = self.loop.call_later(within_s, self._asks_too_late)
+
+    def _asks_too_late(self) -> None:
+        self._to_ask = self._cut_off()
+
+    def _takes_too_long(self) -> None:
+        self._to_take = self._cut_off()
+
+    def _cut_off(self) -> asyncio.TimerHandle:
+        at_s = self._entrance.cut_at_s(self.loop.time())
+        return self.loop.call_at(at_s, self.transport.abort)
 
     def _forget(self, *, being_answered: bool) -> None:
         if self._to_ask is not None:

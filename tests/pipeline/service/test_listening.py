@@ -139,6 +139,21 @@ def test_who_never_ends_a_request_is_cut_off(monkeypatch, port, connect) -> None
         thread.join()
 
 
+def test_who_were_silent_together_are_cut_off_one_after_another(monkeypatch, port, connect) -> None:
+    monkeypatch.setattr(entrance, "ASKS_WITHIN_S", 0.3)
+    monkeypatch.setattr(entrance, "CUTS_EVERY_S", 60.0)
+    first, second = connect(), connect()
+    assert is_cut_off(first)
+    second.sendall(KEEP_ALIVE.encode())  # its turn has not come
+    assert second.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_turns_to_be_cut_off_lie_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, entrance.Entrance.of(listener) as door:
+        assert [door.cut_at_s(8.0) for _ in range(3)] == pytest.approx([8.0, 8.002, 8.004])
+        assert door.cut_at_s(9.0) == 9.0
+
+
 def test_who_does_not_take_the_answer_is_cut_off(monkeypatch, port, connect, app: App) -> None:
     monkeypatch.setattr(entrance, "TAKES_WITHIN_S", 0.3)
     app.body = bytes(32 << 20)

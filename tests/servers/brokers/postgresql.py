@@ -82,6 +82,12 @@ class Postgresql(Shared):
         self._signal(signal.SIGKILL)
         self.process.wait(10)
 
+    def away(self) -> None:
+        """Told to go, not killed, it takes its shared memory along."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+        super().away()
+
     def _signal(self, number: signal.Signals) -> None:
         """To the server, and then to the processes it has for its clients."""
         server = self.process.pid
