@@ -115,7 +115,7 @@ def in_turns(
 
 def comes(port: str, seconds: float) -> None:
     """The crowd, for so long."""
-    command = ["nice", "-n", "19", sys.executable, str(CROWD), port, str(seconds)]
+    command = ["chrt", "--idle", "0", sys.executable, str(CROWD), port, str(seconds)]
     done = subprocess.run(
         command, input=f"{TOKEN}\n", capture_output=True, text=True, check=True, timeout=99
     )
