@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import anyio
 import anyio.to_thread
@@ -19,7 +21,6 @@ import anyio.to_thread
 from pipeline.clock import Clock
 from pipeline.formats.jsonl import dumps
 from pipeline.runtime import Latest, Viewing
-from pipeline.service.refusals import NotFound
 
 WIDTHS = (160, 320, 480, 640, 960, 1280, 1920)
 """Pixels; whoever wants another width gets the next larger, so that more of them share."""
@@ -29,15 +30,22 @@ AGAIN_AT_MOST_S = 0.25
 """...doubled while there is nothing new, to no more than this."""
 FRESH_S = 0.2
 """What was fetched so long ago is handed out only when there is nothing newer."""
+TOGETHER = 8
+"""Those who wait for a picture and get it at once; more of them would hold the interpreter for so
+long that the streams of the process had to wait for it..."""
+APART_S = 0.002
+"""...so these get it so much later, and so on."""
 FETCHES_AT_ONCE = 16
 """Threads; each may wait `LATEST_WITHIN_S` for a worker that does not answer."""
+
+BOUNDARY = "picture"
 
 AskLatest = Callable[[str, Viewing], Latest | None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Shot:
-    """One picture of a stream and what is known of it."""
+    """One picture of a stream and what is known of it; what is sent is made once for all."""
 
     key: str
     """Of its record."""
@@ -45,10 +53,16 @@ class Shot:
     record: bytes
     """JSON, see docs/results-format.md."""
 
-    @property
+    @cached_property
     def message(self) -> bytes:
         """Both in one: the record's length in four bytes, big-endian, the record, the JPEG."""
         return len(self.record).to_bytes(4, "big") + self.record + self.jpeg
+
+    @cached_property
+    def part(self) -> bytes:
+        """The picture as a part of an answer whose parts `BOUNDARY` sets apart."""
+        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(self.jpeg)}\r\n"
+        return f"{head}X-Frame: {self.key}\r\n\r\n".encode() + self.jpeg + b"\r\n"
 
 
 class Broadcasts:
@@ -116,8 +130,9 @@ class Broadcast:
         self._shot: Shot | None = None
         self._shot_at_s = self._asked_at_s = -1e9
         self._again_s = AGAIN_S
-        self._gone: NotFound | None = None
+        self._failure: Exception | None = None
         self._fetching: asyncio.Task[None] | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def other_than(self, key: str | None) -> Shot:
         """The newest picture, as soon as it is another than that of this key.
@@ -135,9 +150,11 @@ class Broadcast:
         """Once it was asked for, whoever began that."""
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch())
-        await asyncio.shield(self._fetching)
-        if self._gone is not None:
-            raise NotFound(str(self._gone))
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+        if self._failure is not None:
+            raise self._failure
 
     async def _fetch(self) -> None:
         try:
@@ -149,10 +166,22 @@ class Broadcast:
                 self._again_s = min(2 * self._again_s, AGAIN_AT_MOST_S)
             else:
                 self._shot, self._shot_at_s, self._again_s = shot, self._clock(), AGAIN_S
-        except NotFound as error:
-            self._gone = error
+            self._failure = None
+        except Exception as error:  # noqa: BLE001 - it is that of all who wait
+            self._failure = error
         finally:
             self._fetching = None
+            waiting, self._waiting = self._waiting, deque()
+            self._wake(waiting)
+
+    def _wake(self, waiting: deque[asyncio.Future[None]]) -> None:
+        """Some of them now, the others in their turn."""
+        for _ in range(min(TOGETHER, len(waiting))):
+            turn = waiting.popleft()
+            if not turn.done():  # it has gone
+                turn.set_result(None)
+        if waiting:
+            asyncio.get_running_loop().call_later(APART_S, self._wake, waiting)
 
     def _take(self, known: str | None) -> Shot | None:
         """In a thread: drawing, encoding and writing JSON hold up nobody."""
@@ -186,7 +215,8 @@ class Viewer:
         """
         await asyncio.sleep(max(self._next_at_s - self._clock(), 0.0))
         try:
-            shot = await asyncio.wait_for(self._broadcast.other_than(self._had), within_s)
+            async with asyncio.timeout(within_s):
+                shot = await self._broadcast.other_than(self._had)
         except TimeoutError:
             return None
         self._had = shot.key

@@ -30,6 +30,9 @@ MESSAGE_BYTES = 4096
 CUTS_EVERY_S = 0.002
 """A flood that came at once is silent for too long at once, and cutting off hundreds in a row would
 hold the interpreter for as long as a frame takes."""
+DISCARDS_EVERY_S = 0.01
+"""The rest of bodies that were refused is read, or the answer would be lost, but no faster than one
+buffer of asyncio's (256 kB) in this time, whoever sends it: streams share the interpreter."""
 _AT_A_TIME = 32
 """Connections taken in before it is looked again at what the others say: were it all that wait, who
 has asked already would be the oldest of a flood before anybody had read it."""
@@ -37,6 +40,23 @@ _WAITING = 1024
 """To be taken in; the system lets nobody wait beyond that, and makes them try again."""
 _SEND_BUFFER = 128 << 10
 """In the system; left alone it grows to megabytes for each client that does not read."""
+
+
+class Spacing:
+    """Moments that lie apart, for those who would do something at the same one.
+
+    Args:
+        apart_s: seconds.
+    """
+
+    def __init__(self, apart_s: float) -> None:
+        self._apart_s = apart_s
+        self._last_s = -apart_s
+
+    def next_s(self, now_s: float) -> float:
+        """When the next one has its turn, from now on."""
+        self._last_s = max(now_s, self._last_s + self._apart_s)
+        return self._last_s
 
 
 class Entrance(socket.socket):
@@ -57,7 +77,7 @@ class Entrance(socket.socket):
         self.answered: set[int] = set()
         """Descriptors of connections on which somebody is being answered now."""
         self._open: dict[int, socket.socket] = {}
-        self._next_cut_s = 0.0
+        self.cuts, self.discards = Spacing(CUTS_EVERY_S), Spacing(DISCARDS_EVERY_S)
 
     def listen(self, backlog: int = _WAITING) -> None:
         """As many may wait, whatever is asked for: asyncio takes in as many at a time."""
@@ -74,11 +94,6 @@ class Entrance(socket.socket):
             with suppress(OSError):  # it went by itself
                 self._open.pop(idle).shutdown(socket.SHUT_RDWR)
         return connection, address
-
-    def cut_at_s(self, now_s: float) -> float:
-        """When the next one who is to be cut off has its turn, by the event loop's clock."""
-        self._next_cut_s = max(now_s, self._next_cut_s + CUTS_EVERY_S)
-        return self._next_cut_s
 
 
 class EntranceConfig(uvicorn.Config):
@@ -114,6 +129,8 @@ class Visitor(H11Protocol):
         """Something of a request, or all of it."""
         super().data_received(data)
         self._look()
+        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY:
+            self._reads_on_later()
 
     def on_response_complete(self) -> None:
         """It is answered, and may ask again."""
@@ -162,8 +179,13 @@ class Visitor(H11Protocol):
         self._to_take = self._cut_off()
 
     def _cut_off(self) -> asyncio.TimerHandle:
-        at_s = self._entrance.cut_at_s(self.loop.time())
+        at_s = self._entrance.cuts.next_s(self.loop.time())
         return self.loop.call_at(at_s, self.transport.abort)
+
+    def _reads_on_later(self) -> None:
+        self.flow.pause_reading()
+        at_s = self._entrance.discards.next_s(self.loop.time())
+        self.loop.call_at(at_s, self.flow.resume_reading)
 
     def _forget(self, *, being_answered: bool) -> None:
         if self._to_ask is not None:

@@ -6,21 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, WebSocket
+from fastapi import APIRouter, Query, WebSocket
 from fastapi.responses import StreamingResponse
 
 from pipeline.runtime import Viewing
 from pipeline.service.api.problems import documented
 from pipeline.service.api.sockets import while_connected
-from pipeline.service.broadcast import Broadcasts, Viewer
+from pipeline.service.broadcast import BOUNDARY, Broadcasts, Viewer
 from pipeline.service.refusals import NotFound
 from pipeline.service.service import Service
 
 UNDER_WAY = 2
 """Messages sent to a client and not confirmed; what waits in between is never older than these."""
 LOOKS_UP_EVERY_S = 0.5
-"""So often who sends pictures looks whether anybody is still there, and the service is."""
-_BOUNDARY = "picture"
+"""So often who sends pictures looks whether the service is still there; that of its client is heard
+by the response."""
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -42,7 +42,6 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/live.mjpg", response_class=StreamingResponse, responses=_MJPEG | documented(404))
     async def mjpeg(
-        request: Request,
         source_id: str,
         annotated: bool = True,
         width: Width = None,
@@ -54,12 +53,12 @@ def routes(service: Service) -> APIRouter:
 
         async def parts() -> AsyncIterator[bytes]:
             async with broadcasts.viewer(source_id, look, fps=fps) as viewer:
-                async for part in _parts(viewer, request, service):
+                async for part in _parts(viewer, service):
                     yield part
 
         return StreamingResponse(
             parts(),
-            media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}",
+            media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}",
             headers=_HEADERS,
         )
 
@@ -80,17 +79,15 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-async def _parts(viewer: Viewer, request: Request, service: Service) -> AsyncIterator[bytes]:
-    """The parts of a multipart answer; ends with the client, the stream or the service."""
-    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: "
-    while not service.ending and not await request.is_disconnected():
+async def _parts(viewer: Viewer, service: Service) -> AsyncIterator[bytes]:
+    """The parts of a multipart answer; ends with the stream or the service."""
+    while not service.ending:
         try:
             shot = await viewer.next(within_s=LOOKS_UP_EVERY_S)
         except NotFound:
             return
         if shot is not None:
-            more = f"{head}{len(shot.jpeg)}\r\nX-Frame: {shot.key}\r\n\r\n".encode()
-            yield more + shot.jpeg + b"\r\n"
+            yield shot.part
 
 
 async def _send(viewer: Viewer, socket: WebSocket) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from pipeline.instances import Instances
 from pipeline.results import FrameResult
 from pipeline.runtime import Latest, Viewing
 from pipeline.service import broadcast
-from pipeline.service.broadcast import Broadcasts, Shot
+from pipeline.service.broadcast import Broadcast, Broadcasts, Shot
 from pipeline.service.refusals import NotFound
 
 
@@ -208,3 +209,40 @@ def test_a_stream_that_has_gone_ends_all_who_look(street) -> None:
                     await viewer.next()
 
     run(work)
+
+
+def test_those_who_wait_get_their_picture_some_at_a_time(street, monkeypatch) -> None:
+    monkeypatch.setattr(broadcast, "TOGETHER", 2)
+    monkeypatch.setattr(broadcast, "APART_S", 60.0)
+
+    async def work() -> None:
+        shared = Broadcast("a", Viewing(), street, lambda: 0.0, anyio.CapacityLimiter(1))
+        waiting = [asyncio.create_task(shared.other_than(None)) for _ in range(5)]
+        await asyncio.gather(*waiting[:2])
+        await asyncio.sleep(0.01)
+        assert [task.done() for task in waiting] == [True, True, False, False, False]
+        for task in waiting:
+            task.cancel()
+
+    run(work)
+
+
+def test_a_look_that_fails_fails_for_all_who_wait(street) -> None:
+    def look(source_id: str, viewing: Viewing) -> Latest | None:
+        raise RuntimeError("no")
+
+    async def work() -> None:
+        shared = Broadcast("a", Viewing(), look, lambda: 0.0, anyio.CapacityLimiter(1))
+        found = await asyncio.gather(
+            *(shared.other_than(None) for _ in range(3)), return_exceptions=True
+        )
+        assert [str(error) for error in found] == ["no", "no", "no"]
+
+    run(work)
+
+
+def test_a_part_says_its_length_and_its_frame() -> None:
+    assert Shot("r:a:0:7", b"JPEG", b"{}").part == (
+        b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: 4\r\nX-Frame: r:a:0:7\r\n\r\n"
+        b"JPEG\r\n"
+    )

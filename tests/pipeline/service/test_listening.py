@@ -148,10 +148,18 @@ def test_who_were_silent_together_are_cut_off_one_after_another(monkeypatch, por
     assert second.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_turns_to_be_cut_off_lie_apart() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, entrance.Entrance.of(listener) as door:
-        assert [door.cut_at_s(8.0) for _ in range(3)] == pytest.approx([8.0, 8.002, 8.004])
-        assert door.cut_at_s(9.0) == 9.0
+def test_the_rest_of_a_body_that_is_refused_is_read_and_the_next_request_is_answered(port) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    for _ in range(2):
+        connection.request("POST", "/", bytes(3 << 20))  # of which the application reads nothing
+        assert connection.getresponse().read() == b"here"
+    connection.close()
+
+
+def test_turns_lie_apart() -> None:
+    turns = entrance.Spacing(0.5)
+    assert [turns.next_s(8.0) for _ in range(3)] == [8.0, 8.5, 9.0]
+    assert turns.next_s(20.0) == 20.0
 
 
 def test_who_does_not_take_the_answer_is_cut_off(monkeypatch, port, connect, app: App) -> None:
