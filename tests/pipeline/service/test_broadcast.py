@@ -102,7 +102,8 @@ def test_those_who_look_the_same_way_share_what_is_fetched(street) -> None:
         assert len(broadcasts) == 0
 
     run(work)
-    assert [look.width for _, look in street.asked] == [640, None]
+    assert {look.width for _, look in street.asked} == {640, None}
+    assert len(street.asked) == 2
 
 
 def test_a_stream_that_shows_nothing_new_is_asked_more_and_more_seldom(
